@@ -41,7 +41,7 @@ def prepare(
     upload: bool,
     prefix: str = ASSETS,
 ) -> tuple[JobTemplate, Site]:
-    """Return the template with its image, and upload the assets to S3. See `spec.Prepare`.
+    """Return the template with its image, and upload the assets to S3. See `base.Prepare`.
 
     The bucket is the one of `output_path`, or else the default bucket of the SageMaker SDK.
 

@@ -1,1 +1,1 @@
-"""What runs job requests: processes, containers, function calls, SageMaker; one protocol in front of them."""
+"""The backends, which run job requests as processes, containers, function calls or SageMaker jobs."""

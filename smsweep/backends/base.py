@@ -1,4 +1,4 @@
-"""What executes job requests."""
+"""The interface of a backend: its client, its description and the checks of `smsweep doctor`."""
 
 from __future__ import annotations
 
@@ -11,48 +11,69 @@ from smsweep.core.job import JobStatus, JobTemplate, LogPage, Price, Site, Train
 
 
 class Backend(Protocol):
-    """Executes CreateTrainingJob requests; a job's name is its identity. Knows nothing of sweeps."""
+    """Executes CreateTrainingJob requests. A job is identified by its name."""
 
     @property
     def place(self) -> str:
-        """Where its jobs run, such as `process@host`: two backends of one place see the same jobs."""
+        """Where the jobs run, such as `process@host`. Two backends with the same place see the same jobs."""
         ...
 
     def submit(self, request: TrainingJobRequest) -> None:
-        """Start the job, once: a second submit of the same name changes nothing.
+        """Start the job. If a job with this name exists, do nothing.
 
-        Raises JobRejected (never retry), or BackendUnavailable, CapacityError, QuotaExceeded (try later).
+        Args:
+            request: The job's request.
+
+        Raises:
+            JobRejected: If the job can never run. The caller must not retry.
+            BackendUnavailable: If the backend cannot be reached now. The caller can retry later.
+            CapacityError: If no machine is available now. The caller can retry later.
+            QuotaExceeded: If the account's quota is used up. The caller can retry later.
         """
         ...
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
-        """Return the status of each job it knows; unknown names are absent. One call a tick serves all."""
+        """Return the status of each known job. Unknown names are absent.
+
+        The agent calls this once per cycle, with the names of all its jobs.
+
+        Raises:
+            JobError: If the backend cannot be reached.
+        """
         ...
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
-        """Ask the job to end: SIGTERM now, SIGKILL after grace_s (None: 120 s; 0: at once).
+        """Request the job's end with SIGTERM, then SIGKILL after the grace period. Does not wait for the end.
 
-        Returns at once. No-op for a job that is unknown or has ended; a shorter grace may follow a longer.
+        If the job is unknown or has ended, do nothing. A later call can shorten the grace period.
+
+        Args:
+            name: The job's name.
+            grace_s: The grace period in seconds. None means 120 s.
         """
         ...
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
-        """Return the next whole lines after cursor ("" for the beginning), at most about 1 MiB of them.
+        """Return the next whole lines of the job's log, at most about 1 MiB.
 
-        A last line without an end is held back until the job has ended. Unknown job: an empty page.
+        A last line without a line end is returned only after the job has ended. An unknown job has an empty page.
+
+        Args:
+            name: The job's name.
+            cursor: The cursor of the previous page; "" for the first page.
         """
         ...
 
     def forget(self, name: str) -> None:
-        """Free what an ended and settled job still holds (a container, a folder's bulk). Logs may go with it."""
+        """Free the resources of an ended job, such as its unpacked source. Its log may be deleted as well."""
         ...
 
     def wait(self, timeout_s: float) -> None:
-        """Sleep so long, or shorter when a job of this client ended meanwhile."""
+        """Sleep for `timeout_s` seconds, or until a job of this client has ended."""
         ...
 
     def close(self) -> None:
-        """Free the client; never stops jobs."""
+        """Close the client. The jobs continue."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""Trials as calls of a Python function in this process, each in a thread, as with `wandb.agent(id, function)`."""
+"""The backend for function trials: calls of a Python function in threads of this process, and their W&B runs."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from smsweep.runtime.opt_ml_layout import Layout
 from smsweep.runtime.script import api
 from smsweep.runtime.wandb import init_hook
 
-LEAKED = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # a surrounding W&B agent may have set them
-_installed: list[bool] = []
-_bound: list[str] = []  # the job of W&B's active run
+LEAKED = ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH")  # an outer W&B agent may have set them
+_installed: list[bool] = []  # not empty after the W&B hook was installed
+_bound: list[str] = []  # the job of the active W&B run
 
 
 class StopTrial(BaseException):
@@ -34,7 +34,7 @@ class StopTrial(BaseException):
 class _Call:
     thread: threading.Thread
     lines: list[str] = field(default_factory=list)  # metric records, in order
-    status: JobStatus | None = None  # after its end
+    status: JobStatus | None = None  # the final status
     is_stopping: bool = False
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
 
@@ -113,7 +113,7 @@ class FunctionBackend:
         except SystemExit as err:
             if err.code not in (None, 0):
                 status, reason = "Failed", f"SystemExit: {err.code}"
-                exit_code = err.code if isinstance(err.code, int) else 1  # as Python does
+                exit_code = err.code if isinstance(err.code, int) else 1  # the exit code that Python uses
         except BaseException as err:  # noqa: BLE001 - the function may raise anything
             traceback.print_exc()
             status, reason, exit_code = "Failed", _message(err), 1
@@ -132,8 +132,8 @@ class FunctionBackend:
 
 
 def _message(err: BaseException) -> str:
-    name, words = type(err).__name__, str(traceback.TracebackException(type(err), err, None))  # str(err) may raise
-    return f"{name}: {words}" if words else name
+    name, text = type(err).__name__, str(traceback.TracebackException(type(err), err, None))  # str(err) may raise
+    return f"{name}: {text}" if text else name
 
 
 def _trial(assignment: Assignment) -> dict[str, Any]:
@@ -207,11 +207,11 @@ def _install() -> None:
 def _variables(assignment: Assignment, layout: Layout, base: Mapping[str, str]) -> dict[str, str]:
     files = write_param_files(layout, assignment)
     kept = {name: value for name, value in base.items() if name not in LEAKED}
-    found = run_variables(assignment, files, kept)
+    variables = run_variables(assignment, files, kept)
     if not base.get("WANDB_DIR"):
         Path(layout.output_data).mkdir(parents=True, exist_ok=True)
-        found["WANDB_DIR"] = layout.output_data
-    return found
+        variables["WANDB_DIR"] = layout.output_data
+    return variables
 
 
 def _set(variables: Mapping[str, str | None]) -> None:

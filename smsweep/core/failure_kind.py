@@ -59,7 +59,7 @@ EVERY_TRIAL_FAILS = re.compile(
     r"(?:requirements\.txt: pip ended with "
     r"|python3 is \d[\d.]+ here; a job needs "
     r"|Cannot pull algorithm container|Data download failed:\s*Please ensure that "  # SageMaker's words
-    r"|image .{1,300}? (?:is not on this machine|is no image's name|has no|is for)\b)"
+    r"|image .{1,300}? (?:is not on this machine|is not a valid image name|has no|is for)\b)"
 )
 JOB_NAME = re.compile(r"\bsmsweep-[a-z0-9]+-\d+-\d+\b")  # see jobs.job_name
 KILLED = 137  # 128 + SIGKILL, which is what the kernel sends when memory runs out

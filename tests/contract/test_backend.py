@@ -18,7 +18,7 @@ from tests.support.jobs import Jobs, read_all, running, said_by_script
 from tests.support.sagemaker_jobs import cloud_jobs
 from tools.docker_engine import IMAGE
 
-ENDPOINT = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
+ENVIRON = {"PATH": "/usr/local/bin:/usr/bin:/bin"}
 
 PATIENT = """
 import signal, sys, time
@@ -35,14 +35,14 @@ while True:
 """
 
 
-# SageMaker has a grace of its own, 120 s; CloudWatch cuts lines of a megabyte.
+# SageMaker's grace period is always 120 s. CloudWatch splits lines of 1 MB.
 NOT_ON_SAGEMAKER = {
-    "test_a_line_of_a_megabyte_arrives_whole_or_in_pieces",
-    "test_a_job_told_to_end_is_stopping_until_it_has",
-    "test_whoever_ignores_sigterm_is_killed_after_the_grace",
-    "test_a_shorter_grace_may_follow_a_longer",
-    "test_a_stop_order_outlives_who_gave_it",
-    "test_wait_wakes_when_a_job_ends",
+    "test_long_line_is_complete_in_one_or_more_parts",
+    "test_stopped_job_is_stopping_until_its_end",
+    "test_script_that_ignores_sigterm_is_killed_after_the_grace_period",
+    "test_later_stop_can_shorten_the_grace_period",
+    "test_stop_is_carried_out_after_its_client_is_closed",
+    "test_wait_returns_when_a_job_ends",
 }
 
 
@@ -50,22 +50,22 @@ NOT_ON_SAGEMAKER = {
 def jobs(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Jobs]:
     if request.param == "sagemaker":
         if request.node.originalname in NOT_ON_SAGEMAKER:
-            pytest.skip("not a promise of SageMaker's")
-        with emulator.run_emulator(folder=tmp_path / "emulator", environ=ENDPOINT) as opened:
-            in_the_cloud = cloud_jobs(opened, tmp_path)
-            yield in_the_cloud
-            in_the_cloud.close()
+            pytest.skip("SageMaker does not support this")
+        with emulator.run_emulator(folder=tmp_path / "emulator", environ=ENVIRON) as endpoint:
+            sagemaker_jobs = cloud_jobs(endpoint, tmp_path)
+            yield sagemaker_jobs
+            sagemaker_jobs.close()
         return
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
-        made = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
+        opened = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
     else:
-        made = Jobs(folder=tmp_path, kind="process")
-    yield made
-    made.close()
+        opened = Jobs(folder=tmp_path, kind="process")
+    yield opened
+    opened.close()
 
 
-def test_a_job_runs_to_its_end(jobs: Jobs) -> None:
+def test_job_completes(jobs: Jobs) -> None:
     done = jobs.run("plain", "print('one')\nprint('two')")
     assert done.lines == ("one", "two")
     assert (done.status.status, done.status.secondary_status) == ("Completed", "Completed")
@@ -81,14 +81,14 @@ def test_start_and_end_are_in_utc_and_in_order(jobs: Jobs) -> None:
     assert status.started_at <= status.ended_at
 
 
-def test_a_failing_script_fails_the_job_with_its_exit_code_and_exception(jobs: Jobs) -> None:
+def test_failed_job_has_exit_code_and_exception(jobs: Jobs) -> None:
     status = jobs.run("fails", "raise SystemExit(7)").status
     assert (status.status, status.exit_code) == ("Failed", 7)
     reason = jobs.run("raises", "raise ValueError('no such optimizer')").status.failure_reason
     assert reason.startswith("ValueError: no such optimizer")
 
 
-def test_a_failure_reason_has_at_most_1024_characters(jobs: Jobs) -> None:
+def test_failure_reason_has_at_most_1024_characters(jobs: Jobs) -> None:
     status = jobs.run("long", "raise ValueError('x' * 5000)").status
     assert 500 < len(status.failure_reason) <= 1024
 
@@ -114,14 +114,14 @@ def test_submit_twice_starts_one_job(jobs: Jobs) -> None:
     assert len(first.lines) == 1
 
 
-def test_unknown_jobs_are_absent_and_harmless(jobs: Jobs) -> None:
+def test_unknown_jobs_are_absent_and_cause_no_errors(jobs: Jobs) -> None:
     assert jobs.backend.describe(["nobody"]) == {}
     assert jobs.backend.read_logs("nobody").lines == ()
     jobs.backend.stop("nobody")
     jobs.backend.forget("nobody")
 
 
-def test_one_describe_answers_for_many_jobs(jobs: Jobs) -> None:
+def test_describe_returns_many_jobs(jobs: Jobs) -> None:
     names = [jobs.start(f"many-{number}", f"raise SystemExit({number})") for number in range(3)]
     for name in names:
         jobs.finish(name)
@@ -130,7 +130,7 @@ def test_one_describe_answers_for_many_jobs(jobs: Jobs) -> None:
     assert len(found) == 3
 
 
-def test_a_running_job_is_in_progress(jobs: Jobs) -> None:
+def test_running_job_is_in_progress(jobs: Jobs) -> None:
     name = jobs.start("running", PATIENT)
     jobs.until_says(name, "ready")
     status = jobs.until(name, lambda status: status.secondary_status != "Downloading")
@@ -139,7 +139,7 @@ def test_a_running_job_is_in_progress(jobs: Jobs) -> None:
     jobs.finish(name)
 
 
-def test_stop_reaches_the_script_as_sigterm_and_returns_at_once(jobs: Jobs) -> None:
+def test_stop_sends_sigterm_and_does_not_wait(jobs: Jobs) -> None:
     name = jobs.start("stop", PATIENT)
     jobs.until_says(name, "ready")
     asked_at = time.monotonic()
@@ -150,7 +150,7 @@ def test_stop_reaches_the_script_as_sigterm_and_returns_at_once(jobs: Jobs) -> N
     assert (done.status.status, done.status.secondary_status) == ("Stopped", "Stopped")
 
 
-def test_a_job_told_to_end_is_stopping_until_it_has(jobs: Jobs) -> None:
+def test_stopped_job_is_stopping_until_its_end(jobs: Jobs) -> None:
     name = jobs.start("stopping", STUBBORN)
     jobs.until_says(name, "ready")
     jobs.backend.stop(name)
@@ -160,7 +160,7 @@ def test_a_job_told_to_end_is_stopping_until_it_has(jobs: Jobs) -> None:
     jobs.finish(name)
 
 
-def test_whoever_ignores_sigterm_is_killed_after_the_grace(jobs: Jobs) -> None:
+def test_script_that_ignores_sigterm_is_killed_after_the_grace_period(jobs: Jobs) -> None:
     name = jobs.start("stubborn", STUBBORN)
     jobs.until_says(name, "ready")
     jobs.backend.stop(name, grace_s=0.5)
@@ -169,7 +169,7 @@ def test_whoever_ignores_sigterm_is_killed_after_the_grace(jobs: Jobs) -> None:
     assert done.status.status == "Stopped"
 
 
-def test_a_shorter_grace_may_follow_a_longer(jobs: Jobs) -> None:
+def test_later_stop_can_shorten_the_grace_period(jobs: Jobs) -> None:
     name = jobs.start("hurry", STUBBORN)
     jobs.until_says(name, "ready")
     jobs.backend.stop(name)
@@ -177,20 +177,20 @@ def test_a_shorter_grace_may_follow_a_longer(jobs: Jobs) -> None:
     assert jobs.finish(name).status.status == "Stopped"
 
 
-def test_a_job_that_ends_well_when_told_to_is_stopped_all_the_same(jobs: Jobs) -> None:
+def test_job_is_stopped_when_it_exits_with_0_after_a_stop(jobs: Jobs) -> None:
     name = jobs.start("well", PATIENT)
     jobs.until_says(name, "ready")
     jobs.backend.stop(name)
     assert jobs.finish(name).status.status == "Stopped"
 
 
-def test_stopping_a_job_that_has_ended_changes_nothing(jobs: Jobs) -> None:
+def test_stop_of_an_ended_job_changes_nothing(jobs: Jobs) -> None:
     done = jobs.run("over", "")
     jobs.backend.stop(done.status.name)
     assert jobs.backend.describe([done.status.name]) == {done.status.name: done.status}
 
 
-def test_max_runtime_ends_a_job_and_tells_it_once(jobs: Jobs) -> None:
+def test_max_runtime_stops_a_job_with_one_sigterm(jobs: Jobs) -> None:
     slow_to_leave = PATIENT.replace("sys.exit", "time.sleep(0.5), sys.exit")
     assert slow_to_leave != PATIENT
     done = jobs.run("limit", slow_to_leave, max_run_s=1)
@@ -198,7 +198,7 @@ def test_max_runtime_ends_a_job_and_tells_it_once(jobs: Jobs) -> None:
     assert done.lines == ("ready", "told")
 
 
-def test_both_streams_are_in_the_log_in_whole_lines(jobs: Jobs) -> None:
+def test_log_has_whole_lines_of_both_streams(jobs: Jobs) -> None:
     script = "import os\nfor n in range(200): os.write(1, b'out %d\\n' % n); os.write(2, b'err %d\\n' % n)"
     lines = jobs.run("streams", script).lines
     assert [line for line in lines if line.startswith("out")] == [f"out {n}" for n in range(200)]
@@ -206,7 +206,7 @@ def test_both_streams_are_in_the_log_in_whole_lines(jobs: Jobs) -> None:
     assert len(lines) == 400
 
 
-def test_strange_output_loses_nothing(jobs: Jobs) -> None:
+def test_unusual_output_is_complete(jobs: Jobs) -> None:
     output = b"\xff\xfe bad\n\n  10%\r 100%\r\n" + "é".encode() * 40_000 + b"\n" + b"x" * 32_768 + b"\nno end"
     (jobs.folder / "data").mkdir()
     (jobs.folder / "data" / "output").write_bytes(output)
@@ -217,13 +217,13 @@ def test_strange_output_loses_nothing(jobs: Jobs) -> None:
     assert lines == ("\ufffd\ufffd bad", "", "  10%\r 100%", "é" * 40_000, "x" * 32_768, "no end")
 
 
-def test_a_line_of_a_megabyte_arrives_whole_or_in_pieces(jobs: Jobs) -> None:
+def test_long_line_is_complete_in_one_or_more_parts(jobs: Jobs) -> None:
     lines = jobs.run("megabytes", "print('x' * 3_000_000); print('after')").lines
     assert "".join(lines[:-1]) == "x" * 3_000_000
     assert lines[-1] == "after"
 
 
-def test_a_cursor_goes_on_where_it_stopped_also_for_another_client(jobs: Jobs) -> None:
+def test_cursor_is_valid_for_another_client(jobs: Jobs) -> None:
     name = jobs.start(
         "cursor", "print('first', flush=True); input_ = __import__('time').sleep(1); print('second')"
     )
@@ -234,7 +234,7 @@ def test_a_cursor_goes_on_where_it_stopped_also_for_another_client(jobs: Jobs) -
     assert (said_by_script(page.lines), page.is_last) == (("second",), True)
 
 
-def test_a_line_without_an_end_is_held_back_until_the_job_has_ended(jobs: Jobs) -> None:
+def test_line_without_an_end_is_returned_after_the_job_has_ended(jobs: Jobs) -> None:
     script = "import os, time\nos.write(1, b'whole\\nha')\ntime.sleep(1)\nos.write(1, b'lf')"
     name = jobs.start("half", script)
     jobs.until_says(name, "whole")
@@ -242,7 +242,7 @@ def test_a_line_without_an_end_is_held_back_until_the_job_has_ended(jobs: Jobs) 
     assert jobs.finish(name).lines == ("whole", "half")
 
 
-def test_a_job_outlives_the_client_that_started_it(jobs: Jobs) -> None:
+def test_job_continues_after_its_client_is_closed(jobs: Jobs) -> None:
     name = jobs.start("outlive", "import time; print('begun', flush=True); time.sleep(1); print('done')")
     jobs.until_says(name, "begun")
     jobs.backend.close()
@@ -260,7 +260,7 @@ def test_another_client_can_stop_a_job(jobs: Jobs) -> None:
     assert jobs.finish(name).status.status == "Stopped"
 
 
-def test_a_stop_order_outlives_who_gave_it(jobs: Jobs) -> None:
+def test_stop_is_carried_out_after_its_client_is_closed(jobs: Jobs) -> None:
     name = jobs.start("order", STUBBORN)
     jobs.until_says(name, "ready")
     jobs.backend.stop(name, grace_s=1)
@@ -269,11 +269,11 @@ def test_a_stop_order_outlives_who_gave_it(jobs: Jobs) -> None:
     assert jobs.finish(name, jobs.another()).status.status == "Stopped"
 
 
-def test_both_clients_of_one_place_name_it_alike(jobs: Jobs) -> None:
+def test_clients_of_one_place_have_the_same_place(jobs: Jobs) -> None:
     assert jobs.backend.place == jobs.another().place
 
 
-def test_a_job_that_has_ended_stays_ended_after_being_forgotten(jobs: Jobs) -> None:
+def test_forgotten_job_does_not_run_again(jobs: Jobs) -> None:
     request = jobs.request("forgotten", "print('once')")
     jobs.backend.submit(request)
     done = jobs.finish(request["TrainingJobName"])
@@ -282,13 +282,13 @@ def test_a_job_that_has_ended_stays_ended_after_being_forgotten(jobs: Jobs) -> N
     assert jobs.backend.describe([done.status.name]).get(done.status.name, done.status) == done.status
 
 
-def test_a_channel_that_is_not_there_is_refused_by_name(jobs: Jobs) -> None:
+def test_missing_channel_is_rejected_with_its_name(jobs: Jobs) -> None:
     request = jobs.request("refused", "", channels={"train": "file:///no/such/folder"})
     with pytest.raises(JobRejected, match=r"channel train: .*/no/such/folder"):
         jobs.backend.submit(request)
 
 
-def test_a_channel_shows_its_files(jobs: Jobs) -> None:
+def test_channel_has_its_files(jobs: Jobs) -> None:
     data = jobs.folder / "data"
     data.mkdir()
     (data / "a.csv").write_text("1,2\n")
@@ -296,7 +296,7 @@ def test_a_channel_shows_its_files(jobs: Jobs) -> None:
     assert jobs.run("channel", script, channels={"train": data.as_uri()}).lines == ("1,2",)
 
 
-def test_the_hyperparameters_file_is_the_requests_own_map_of_strings(jobs: Jobs) -> None:
+def test_hyperparameters_file_has_the_strings_of_the_request(jobs: Jobs) -> None:
     request = jobs.request("map", "", params={"lr": 0.1, "layers": [1, 2]})
     jobs.backend.submit(request)
     jobs.finish(request["TrainingJobName"])
@@ -304,18 +304,18 @@ def test_the_hyperparameters_file_is_the_requests_own_map_of_strings(jobs: Jobs)
     assert written == request["HyperParameters"]
 
 
-def test_wait_wakes_when_a_job_ends(jobs: Jobs) -> None:
+def test_wait_returns_when_a_job_ends(jobs: Jobs) -> None:
     jobs.start("wake", "")
     asked_at = time.monotonic()
     jobs.backend.wait(30)
     assert time.monotonic() - asked_at < 20
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere nobody is given a process's orphans")
-def test_no_process_outlives_its_job_not_even_in_a_session_of_its_own(jobs: Jobs) -> None:
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has child subreapers")
+def test_processes_end_with_their_job_even_in_another_session(jobs: Jobs) -> None:
     child = "import subprocess, sys; subprocess.Popen(['sleep', '{name}'], start_new_session=True)"
     grandchild = f"{child}; import time; time.sleep(300)"
-    seconds = str(10**6 + secrets.randbelow(10**6))  # by which the process is known
+    seconds = str(10**6 + secrets.randbelow(10**6))  # the argument identifies the process
     script = f"""
 import subprocess, sys
 {child.replace("{name}", seconds)}

@@ -1,4 +1,4 @@
-"""What jobs as processes of this machine promise beyond what every backend does."""
+"""Behavior of the process backend beyond the contract of all backends."""
 
 from __future__ import annotations
 
@@ -19,11 +19,9 @@ from smsweep.services.sweeps import create
 from tests.support.jobs import Jobs, running
 
 
-@pytest.mark.skipif(
-    not sys.platform.startswith("linux"), reason="elsewhere a process's environment is not to be seen"
-)
-def test_nothing_is_left_of_a_process_whose_entrypoint_was_killed(tmp_path: Path) -> None:
-    seconds = str(10**6 + secrets.randbelow(10**6))  # by which the children are known
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux has /proc/PID/environ")
+def test_processes_end_when_their_entrypoint_is_killed(tmp_path: Path) -> None:
+    seconds = str(10**6 + secrets.randbelow(10**6))  # the argument identifies the children
     script = f"""
 import os, signal, subprocess
 for is_apart in (False, True):
@@ -39,7 +37,7 @@ os.kill(os.getppid(), signal.SIGKILL)
             time.sleep(0.02)
 
 
-def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_deleted(
+def test_job_starts_after_the_agents_working_directory_was_deleted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     gone = tmp_path / "gone"
@@ -51,36 +49,38 @@ def test_jobs_start_as_processes_after_the_folder_that_the_agent_is_in_was_delet
         assert jobs.run("later", "print('done')").lines == ("done",)
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="elsewhere names of folders are text")
-def test_a_folder_whose_name_is_no_text_runs_jobs_as_processes(tmp_path: Path) -> None:
+@pytest.mark.skipif(
+    not sys.platform.startswith("linux"), reason="only Linux allows folder names that are not UTF-8"
+)
+def test_job_runs_in_a_folder_whose_name_is_not_utf8(tmp_path: Path) -> None:
     folder = tmp_path / os.fsdecode(b"caf\xe9")
     folder.mkdir()
     with closing(Jobs(folder=folder, kind="process")) as jobs:
         assert jobs.run("named", "print('done')").lines == ("done",)
 
 
-def test_a_launcher_that_somebody_interrupts_ends_without_a_traceback(
+def test_interrupted_fork_server_exits_without_a_traceback(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = children()
     with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         jobs.run("first", "")
-        (launcher,) = children() - before
-        os.kill(launcher, signal.SIGINT)
-        os.waitid(os.P_PID, launcher, os.WEXITED | os.WNOWAIT)
+        (server,) = children() - before
+        os.kill(server, signal.SIGINT)
+        os.waitid(os.P_PID, server, os.WEXITED | os.WNOWAIT)
         assert jobs.run("second", "print('done')").lines == ("done",)
     assert capfd.readouterr().err == ""
 
 
-def test_a_job_with_a_large_environment_starts_although_a_signal_comes_in_between(tmp_path: Path) -> None:
+def test_job_with_a_large_environment_starts_during_a_signal(tmp_path: Path) -> None:
     before = children()
     with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
-        jobs.backend = jobs.another(LARGE="x" * 100_000)  # more than a pipe holds
+        jobs.backend = jobs.another(LARGE="x" * 100_000)  # larger than the buffer of a pipe
         jobs.run("first", "")
-        (launcher,) = children() - before
-        os.kill(launcher, signal.SIGSTOP)
-        old = signal.signal(signal.SIGALRM, lambda *_: os.kill(launcher, signal.SIGCONT))
-        signal.setitimer(signal.ITIMER_REAL, 0.5)  # while the order is written
+        (server,) = children() - before
+        os.kill(server, signal.SIGSTOP)
+        old = signal.signal(signal.SIGALRM, lambda *_: os.kill(server, signal.SIGCONT))
+        signal.setitimer(signal.ITIMER_REAL, 0.5)  # while the request is written
         try:
             assert jobs.run("second", "print('done')").lines == ("done",)
         finally:

@@ -1,4 +1,4 @@
-"""Jobs on a real Docker Engine."""
+"""Fixtures for tests with a real Docker Engine."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.docker_engine import IMAGE
 from tools.pins import BASE, BUILD, POSTGRES, pinned
 
 ROOT = Path(__file__).parents[2]
-# What agent.Dockerfile copies.
+# The files that agent.Dockerfile copies.
 PARTS = ("smsweep", "container", "pyproject.toml", "README.md", "LICENSE", "requirements", ".dockerignore")
 
 
@@ -31,13 +31,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture
 def jobs(docker_engine: DockerClient, tmp_path: Path) -> Iterator[Jobs]:
-    made = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
-    yield made
-    made.close()
-    left = ours(docker_engine, tmp_path)
-    for container in left:
+    opened = Jobs(folder=tmp_path, kind="docker", image=IMAGE)
+    yield opened
+    opened.close()
+    remaining = job_containers(docker_engine, tmp_path)
+    for container in remaining:
         container.remove(force=True)
-    assert not left, "a test leaves no container behind"
+    assert not remaining, "the test has not removed its containers"
 
 
 @pytest.fixture(scope="session")
@@ -48,7 +48,7 @@ def job_image(docker_engine: DockerClient) -> str:
 
 @pytest.fixture(scope="session")
 def agent_context(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What container/agent.Dockerfile is built from, and wheels that were fetched by this machine's pip."""
+    """The build context of container/agent.Dockerfile, with wheels that pip on this machine has downloaded."""
     context = tmp_path_factory.mktemp("context")
     for name in PARTS:
         source = ROOT / name
@@ -69,7 +69,7 @@ def agent_image(docker_engine: DockerClient, agent_context: Path) -> Iterator[st
 
 
 def build_agent(engine: DockerClient, context: Path) -> str:
-    """Build container/agent.Dockerfile on the base image, without a network for pip, and return the image's id."""
+    """Build container/agent.Dockerfile on the base image, without a package index, and return the image's id."""
     arguments = {"BASE": IMAGE, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "/build"}
     built, _ = engine.images.build(
         path=str(context), dockerfile="container/agent.Dockerfile", buildargs=arguments, rm=True, forcerm=True
@@ -78,19 +78,19 @@ def build_agent(engine: DockerClient, context: Path) -> str:
 
 
 def build(engine: DockerClient, tag: str, **arguments: str) -> str:
-    """Build container/Dockerfile on the base image and return its tag; what the tag named before is removed."""
+    """Build container/Dockerfile on the base image, and return its tag. Remove the previous image of the tag."""
     before = {image.id for image in engine.images.list(tag)}
     built, _ = engine.images.build(
         path=str(ROOT), dockerfile="container/Dockerfile", buildargs={"BASE": IMAGE, **arguments}, tag=tag, rm=True
     )
     for old in before - {built.id}:
-        with suppress(APIError):  # layers that a newer image stands on stay
+        with suppress(APIError):  # the image is the base of a newer one
             engine.images.remove(str(old), force=True)
     return tag
 
 
-def ours(engine: DockerClient, folder: Path) -> list[Any]:
+def job_containers(engine: DockerClient, folder: Path) -> list[Any]:
     """Return the containers of jobs and of installations below a test's folder, running or not."""
     found = engine.containers.list(all=True, ignore_removed=True)
     keys = ("smsweep.folder", "smsweep.scratch")
-    return [one for one in found if any(one.labels.get(key, "").startswith(f"{folder}/") for key in keys)]
+    return [each for each in found if any(each.labels.get(key, "").startswith(f"{folder}/") for key in keys)]

@@ -1,4 +1,4 @@
-"""A way to the engine that can be cut: a Unix socket that passes everything on."""
+"""A proxy for the Docker Engine: a Unix socket that forwards requests until it is closed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ENGINE = "/var/run/docker.sock"
 
 
 class EngineProxy:
-    """slow: what a request holds that takes its time: it is passed on after delay_s."""
+    """Requests that contain the bytes `slow` are forwarded after `delay_s` seconds."""
 
     def __init__(self, path: Path, *, slow: bytes = b"", delay_s: float = 0.0) -> None:
         self.path = path

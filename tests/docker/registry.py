@@ -1,4 +1,4 @@
-"""A registry on loopback with one tiny image, from which the engine pulls without TLS."""
+"""An image registry on loopback with one small image. The engine pulls from it without TLS."""
 
 from __future__ import annotations
 
@@ -23,18 +23,25 @@ LAYER_TYPE = "application/vnd.docker.image.rootfs.diff.tar.gzip"
 
 @dataclass
 class Registry:
-    """architecture: the image says it is for it. text: in one of its files; another text is another image.
+    """A registry with one image.
 
-    python: what it has for a python3; b"" for none.
+    Attributes:
+        text: The content of a file in the image. Each text has another image.
+        architecture: The architecture in the image's config.
+        python: The content of /usr/bin/python3; b"" for an image without it.
+        address: `HOST:PORT/NAME:TAG` of the image, while the registry runs.
+        may_go_on: The registry sends the layer only after this event is set.
+        asked: The requested paths, in order.
+        is_broken: The registry does not send the layer.
     """
 
     text: str
     architecture: str = "amd64"
     python: bytes = b""
-    address: str = ""  # host:port/name:tag, once it is served
-    may_go_on: threading.Event = field(default_factory=threading.Event)  # the layer waits for it
-    asked: list[str] = field(default_factory=list)  # paths, in order
-    is_broken: bool = False  # its layer cannot be had
+    address: str = ""
+    may_go_on: threading.Event = field(default_factory=threading.Event)
+    asked: list[str] = field(default_factory=list)
+    is_broken: bool = False
 
     def __post_init__(self) -> None:
         files = {"text": self.text.encode(), **({"usr/bin/python3": self.python} if self.python else {})}

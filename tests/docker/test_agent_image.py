@@ -15,7 +15,7 @@ from tests.support.desk import WorkingDir, grid
 
 
 @pytest.mark.slow
-def test_the_agent_image_works_off_a_sweep(agent_image: str, docker_engine: DockerClient, tmp_path: Path) -> None:
+def test_agent_image_runs_a_sweep(agent_image: str, docker_engine: DockerClient, tmp_path: Path) -> None:
     desk = WorkingDir(
         tmp_path,
         {
@@ -24,20 +24,20 @@ def test_the_agent_image_works_off_a_sweep(agent_image: str, docker_engine: Dock
         },
     )
     sweep_id = desk.sweep()
-    said = docker_engine.containers.run(
+    output = docker_engine.containers.run(
         agent_image,
         ["agent", sweep_id],
         volumes={str(tmp_path / ".smsweep"): {"bind": "/var/lib/smsweep", "mode": "rw"}},
         remove=True,
         stderr=True,
     )
-    assert b"2 finished" in said
+    assert b"2 finished" in output
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("project", "stage"), [("hatchling", "build"), ("typing_inspection", "final")])
-def test_a_swapped_wheel_breaks_the_build(
+def test_replaced_wheel_fails_the_build(
     project: str, stage: str, agent_context: Path, docker_engine: DockerClient, tmp_path: Path
 ) -> None:
     context = tmp_path / "context"
@@ -46,6 +46,6 @@ def test_a_swapped_wheel_breaks_the_build(
     make_wheel(context / "wheels", project, wheel.name.split("-")[1])
     with pytest.raises(BuildError) as refused:
         build_agent(docker_engine, context)
-    said = "".join(str(line.get("stream", "")) for line in refused.value.build_log)
-    assert "DO NOT MATCH THE HASHES" in said
-    assert (" AS build" in said, "COPY --from=build" in said) == (True, stage == "final")
+    output = "".join(str(line.get("stream", "")) for line in refused.value.build_log)
+    assert "DO NOT MATCH THE HASHES" in output
+    assert (" AS build" in output, "COPY --from=build" in output) == (True, stage == "final")

@@ -44,17 +44,17 @@ def test_lock_keeps_the_digest_without_a_registry(registry: Registry, tmp_path: 
     assert dockerfile.read_text() == f"ARG BASE=localhost:1/tiny:1@{OLD}\n"
 
 
-def test_the_engine_pulls_the_image_of_the_digest(docker_engine: DockerClient, registry: Registry) -> None:
+def test_engine_pulls_the_image_with_the_digest(docker_engine: DockerClient, registry: Registry) -> None:
     image = docker_engine.images.pull(f"{registry.address}@{digest(registry)}")
     docker_engine.images.remove(str(image.id), force=True)
 
 
-def test_the_engine_refuses_another_image_under_the_tag(docker_engine: DockerClient, registry: Registry) -> None:
+def test_engine_rejects_another_image_with_the_tag(docker_engine: DockerClient, registry: Registry) -> None:
     pinned = f"{registry.address}@{digest(registry)}"
     with Registry(text="swapped").serve() as other:
         other.may_go_on.set()
         registry.manifest, registry.blobs, registry.layer = other.manifest, other.blobs, other.layer
-        said = [str(line) for line in docker_engine.api.pull(pinned, stream=True, decode=True)]
-    assert "manifest verification failed for digest" in said[-1]
+        output = [str(line) for line in docker_engine.api.pull(pinned, stream=True, decode=True)]
+    assert "manifest verification failed for digest" in output[-1]
     with pytest.raises(ImageNotFound):
         docker_engine.images.pull(pinned)

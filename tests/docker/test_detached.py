@@ -1,4 +1,4 @@
-"""An agent that is a training job itself, in a real container of its own image."""
+"""Detached agents: an agent that runs as a training job, in a container of the agent image."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from smsweep.core.json_documents import DetachedAgentDocument
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.views import json_views
-from tests.docker.conftest import ours
+from tests.docker.conftest import job_containers
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 from tests.sagemaker.conftest import account as account  # a fixture
 from tests.sagemaker.test_detached import until
 from tests.support.account import OPEN_S3
 
-# As long as there is no object of that name in the bucket: the only place that all containers see.
+# Until an object of that name is in the bucket, which is the only place that all containers can read.
 TRAIN = f"""{OPEN_S3}
 import urllib.error, smsweep
 run = smsweep.init()
@@ -40,7 +40,7 @@ def agent_of(sweep_id: str) -> DetachedAgentDocument:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("account", ["docker"], indirect=True)
-def test_a_killed_container_is_followed_by_another(
+def test_killed_agent_container_is_replaced(
     account: Account, agent_image: str, docker_engine: DockerClient, tmp_path: Path
 ) -> None:
     (account.folder / "train.py").write_text(TRAIN)
@@ -65,4 +65,8 @@ def test_a_killed_container_is_followed_by_another(
 
 
 def agents(engine: DockerClient, folder: Path) -> list[Any]:
-    return [one for one in ours(engine, folder) if "-agent-" in one.name and one.status == "running"]
+    return [
+        container
+        for container in job_containers(engine, folder)
+        if "-agent-" in container.name and container.status == "running"
+    ]

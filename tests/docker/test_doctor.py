@@ -1,4 +1,4 @@
-"""What `smsweep doctor` finds about Docker: one line each, with the cure."""
+"""The checks of `smsweep doctor` for Docker: one line for each problem, with a fix."""
 
 from __future__ import annotations
 
@@ -26,31 +26,31 @@ TEMPLATE = JobTemplate(request={"AlgorithmSpecification": {"TrainingImage": IMAG
 
 @pytest.fixture
 def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
-    made = WorkingDir(tmp_path, {"job.yaml": {"image_uri": IMAGE}})
-    made.environ |= {"SMSWEEP_BACKEND": "docker"}
-    return made
+    directory = WorkingDir(tmp_path, {"job.yaml": {"image_uri": IMAGE}})
+    directory.environ |= {"SMSWEEP_BACKEND": "docker"}
+    return directory
 
 
-def told(desk: WorkingDir, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:
-    """Return the lines of what is missing."""
+def problems(desk: WorkingDir, environ: Mapping[str, str] = NOTHING, code: int = 1) -> list[str]:
+    """Return the lines of the problems."""
     lines = desk.call("doctor", "--job", "job.yaml", code=code, environ=environ).stdout.splitlines()
     return [line for line in lines if not line.startswith("ok ")]
 
 
-def test_a_machine_that_is_ready_has_nothing_to_cure(desk: WorkingDir) -> None:
-    said = desk.call("doctor", "--job", "job.yaml").stdout
-    assert f"ok       image {IMAGE}: " in said
-    assert "ok       disk of images and containers: " in said
+def test_ready_machine_has_no_problems(desk: WorkingDir) -> None:
+    message = desk.call("doctor", "--job", "job.yaml").stdout
+    assert f"ok       image {IMAGE}: " in message
+    assert "ok       disk of images and containers: " in message
 
 
-def test_an_engine_that_does_not_run_is_told_with_its_cure(desk: WorkingDir) -> None:
-    assert told(desk, {"DOCKER_HOST": f"unix://{desk.folder}/docker.sock"}) == [
+def test_stopped_engine_is_reported_with_a_fix(desk: WorkingDir) -> None:
+    assert problems(desk, {"DOCKER_HOST": f"unix://{desk.folder}/docker.sock"}) == [
         f"MISSING  Docker Engine: no socket at {desk.folder}/docker.sock; start Docker "
         "(`sudo systemctl start docker`, or Docker Desktop), install it, or set DOCKER_HOST"
     ]
 
 
-def test_an_engine_that_hangs_is_told_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_engine_that_hangs_is_reported_soon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(engine, "GREETING_S", 0.2)
     with socket.socket(socket.AF_UNIX) as hung:
         hung.bind(str(tmp_path / "docker.sock"))
@@ -59,62 +59,66 @@ def test_an_engine_that_hangs_is_told_soon(tmp_path: Path, monkeypatch: pytest.M
     assert (check.is_ok, "timed out" in check.found) == (False, True)
 
 
-def test_for_who_runs_processes_an_engine_is_not_required(desk: WorkingDir) -> None:
+def test_engine_is_optional_for_the_process_backend(desk: WorkingDir) -> None:
     host = f"unix://{desk.folder}/docker.sock"
-    (line,) = told(desk, {"DOCKER_HOST": host, "SMSWEEP_BACKEND": "process"}, code=0)
+    (line,) = problems(desk, {"DOCKER_HOST": host, "SMSWEEP_BACKEND": "process"}, code=0)
     assert line.startswith("missing  Docker Engine: no socket at ")
 
 
 @pytest.mark.parametrize(
-    ("environ", "said"),
+    ("environ", "message"),
     [
         ({"DOCKER_HOST": "tcp://127.0.0.1:9"}, "Connection refused"),
         ({"DOCKER_HOST": "nonsense"}, "nonsense"),
-        ({"DOCKER_CONTEXT": "nowhere"}, "there is no context nowhere; choose one with `docker context use`"),
+        (
+            {"DOCKER_CONTEXT": "nowhere"},
+            "Docker context nowhere does not exist; choose one with `docker context use`",
+        ),
         (
             {"DOCKER_HOST": "tcp://127.0.0.1:9", "DOCKER_TLS_VERIFY": "1", "DOCKER_CERT_PATH": "/no/such"},
             "no certificates for DOCKER_TLS_VERIFY; set DOCKER_CERT_PATH",
         ),
     ],
 )
-def test_a_way_that_leads_to_no_engine_is_told(desk: WorkingDir, environ: dict[str, str], said: str) -> None:
-    (line,) = told(desk, environ)
+def test_invalid_engine_setting_is_reported(desk: WorkingDir, environ: dict[str, str], message: str) -> None:
+    (line,) = problems(desk, environ)
     assert line.startswith("MISSING  Docker Engine: ")
-    assert said in line
+    assert message in line
 
 
-def test_an_engine_that_one_may_not_use_is_told_with_its_cure(desk: WorkingDir) -> None:
+def test_missing_permission_for_the_engine_is_reported_with_a_fix(desk: WorkingDir) -> None:
     if os.getuid() != 0 or not SOCKET.exists():
-        pytest.skip("only root can become somebody else")
+        pytest.skip("only root can become another user")
     home = Path(tempfile.mkdtemp(prefix="smsweep-doctor-"))
     home.chmod(0o755)
 
-    examine(Workspace({"SMSWEEP_DIR": str(home)}))  # imports all backends: the user cannot
-
-    def look() -> None:
+    def check_engine() -> None:
         (found,) = [
             each for each in examine(Workspace({"SMSWEEP_DIR": str(home)})) if each.what == "Docker Engine"
         ]
         assert found.found == f"no permission for {SOCKET}"
-        assert found.cure == "`sudo usermod -aG docker $USER`, then log in anew"
+        assert found.cure == "`sudo usermod -aG docker $USER`, then log in again"
 
+    list(
+        examine(Workspace({"SMSWEEP_DIR": str(home)}))
+    )  # imports the backends, which USER may not be able to read
     try:
-        as_user(look, may_use_engine=False)
+        as_user(check_engine, may_use_engine=False)
     finally:
         shutil.rmtree(home)
 
 
-def test_an_image_that_is_not_there_is_told_with_its_cure(desk: WorkingDir) -> None:
+def test_missing_image_is_reported_with_a_fix(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text("image_uri: no-such-image:1\n")
-    assert told(desk) == [
+    assert problems(desk) == [
         "MISSING  image no-such-image:1: is not on this machine; "
-        "docker pull no-such-image:1; it is tried when a job needs it"
+        "docker pull no-such-image:1; otherwise the first job pulls it"
     ]
 
 
-def test_a_frameworks_image_is_told_with_the_login_it_takes(desk: WorkingDir) -> None:
+def test_missing_framework_image_is_reported_with_the_login(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text('framework: sklearn\nframework_version: "1.2-1"\n')
-    (line,) = told(desk, {"AWS_REGION": "eu-west-1"})
+    (line,) = problems(desk, {"AWS_REGION": "eu-west-1"})
     assert line.startswith(
         "MISSING  image 141502667606.dkr.ecr.eu-west-1.amazonaws.com/sagemaker-scikit-learn:1.2-1"
     )
@@ -130,34 +134,32 @@ def foreign_image(docker_engine: DockerClient, tmp_path: Path) -> Iterator[str]:
     docker_engine.images.remove(registry.address)
 
 
-def test_an_image_for_other_machines_is_told_with_its_cure(desk: WorkingDir, foreign_image: str) -> None:
+def test_image_for_another_architecture_is_reported_with_a_fix(desk: WorkingDir, foreign_image: str) -> None:
     (desk.folder / "job.yaml").write_text(f"image_uri: {foreign_image}\n")
-    (line,) = told(desk)
-    assert line.startswith(f"MISSING  image {foreign_image}: is for s390x, this machine is ")
+    (line,) = problems(desk)
+    assert line.startswith(f"MISSING  image {foreign_image}: is for s390x, but this machine is ")
     assert "; docker pull --platform linux/" in line
 
 
-def test_a_disk_that_is_nearly_full_is_told_with_its_cure(
+def test_nearly_full_disk_is_reported_with_a_fix(
     docker_engine: DockerClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(doctor, "LOW_DISK_BYTES", 1 << 60)
     (found,) = [check for check in doctor.diagnose(TEMPLATE, {}) if check.what == "disk of images and containers"]
     assert not found.is_ok
-    assert found.cure == "`docker system prune` removes what nothing uses"
+    assert found.cure == "`docker system prune` removes unused data"
 
 
-def test_a_setting_that_cannot_be_read_is_told(desk: WorkingDir) -> None:
-    assert told(desk, {"SMSWEEP_DOCKER_MEMORY": "lots"}) == [
-        "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; set it anew, or unset it"
+def test_invalid_setting_is_reported(desk: WorkingDir) -> None:
+    assert problems(desk, {"SMSWEEP_DOCKER_MEMORY": "lots"}) == [
+        "MISSING  SMSWEEP_DOCKER_MEMORY: expected a size such as 512m or 4g, got 'lots'; correct it, or unset it"
     ]
 
 
-def test_a_container_whose_job_is_gone_is_told_with_its_cure(
-    desk: WorkingDir, docker_engine: DockerClient
-) -> None:
+def test_container_of_a_deleted_job_is_reported_with_a_fix(desk: WorkingDir, docker_engine: DockerClient) -> None:
     left = docker_engine.containers.create(IMAGE, ["true"], labels={"smsweep.folder": str(desk.folder / "gone")})
     try:
-        (line,) = told(desk)
+        (line,) = problems(desk)
         assert line.endswith(f"; docker rm -f {left.name}")
     finally:
         left.remove()

@@ -1,4 +1,4 @@
-"""The local endpoint over real containers."""
+"""The emulator with real containers."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from tests.docker.conftest import ours
+from tests.docker.conftest import job_containers
 from tests.support.account import BUCKET, OPEN_S3, Account, open_account
 from tools.docker_engine import IMAGE
 
@@ -36,7 +36,7 @@ def account(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("endpoint")
     with open_account(folder, os.environ, backend="docker") as opened:
         yield opened
-    assert not ours(docker_engine, folder), "the endpoint leaves no container behind"
+    assert not job_containers(docker_engine, folder), "the emulator has not removed its containers"
 
 
 def algorithm(code: str) -> dict[str, Any]:
@@ -47,7 +47,7 @@ def algorithm(code: str) -> dict[str, Any]:
     }
 
 
-def test_a_container_trains_on_a_channel_and_leaves_a_model(account: Account) -> None:
+def test_container_reads_a_channel_and_writes_a_model(account: Account) -> None:
     account.s3.put_object(Bucket=BUCKET, Key="train/a.csv", Body=b"1,2")
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/train"}
     found = account.run(
@@ -62,7 +62,7 @@ def test_a_container_trains_on_a_channel_and_leaves_a_model(account: Account) ->
     assert account.names("output/d-trains/output/model.tar.gz") == ["weights"]
 
 
-def test_a_container_reaches_the_endpoint(account: Account) -> None:
+def test_container_reaches_the_emulator(account: Account) -> None:
     account.s3.put_object(Bucket=BUCKET, Key="seen", Body=b"from inside")
     code = f"{OPEN_S3}print(open_s3('{BUCKET}/seen').read().decode(), os.environ['TRAINING_JOB_ARN'])"
     # A part of a command has at most 256 characters, a hyperparameter at most one line.
@@ -72,7 +72,7 @@ def test_a_container_reaches_the_endpoint(account: Account) -> None:
     assert account.lines("d-reaches") == [f"from inside {found['TrainingJobArn']}"]
 
 
-def test_a_stopped_container_is_told(account: Account) -> None:
+def test_stopped_container_gets_sigterm(account: Account) -> None:
     account.create("d-stopped", AlgorithmSpecification=algorithm(PATIENT))
     account.wait_for_line("d-stopped", "ready")
     account.sagemaker.stop_training_job(TrainingJobName="d-stopped")
@@ -80,7 +80,7 @@ def test_a_stopped_container_is_told(account: Account) -> None:
     assert account.lines("d-stopped") == ["ready", "told"]
 
 
-def test_an_interrupted_container_goes_on_from_its_checkpoint(account: Account) -> None:
+def test_interrupted_container_resumes_from_its_checkpoint(account: Account) -> None:
     account.emulator.faults.set({"interrupt": [{"job": "d-spot", "after_s": 2}]})
     found = account.run(
         "d-spot",
@@ -92,13 +92,13 @@ def test_an_interrupted_container_goes_on_from_its_checkpoint(account: Account) 
     assert (found["TrainingJobStatus"], account.lines("d-spot")) == ("Completed", ["ready", "from 7"])
 
 
-def test_an_image_that_cannot_be_had_fails_the_job(account: Account) -> None:
+def test_missing_image_fails_the_job(account: Account) -> None:
     spec = {"TrainingImage": "localhost:1/no-such-image:1", "TrainingInputMode": "File"}
     found = account.run("d-image", AlgorithmSpecification=spec)
     assert found["FailureReason"].startswith("ClientError: image localhost:1/no-such-image:1")
 
 
-def test_a_killed_container_is_out_of_memory_in_awss_words(account: Account) -> None:
+def test_killed_container_has_sagemakers_out_of_memory_reason(account: Account) -> None:
     code = "import os, signal; os.kill(os.getpid(), signal.SIGKILL) or os._exit(137)"
     found = account.run("d-memory", AlgorithmSpecification=algorithm(code))
     assert found["FailureReason"].startswith("AlgorithmError: Please use an instance type with more memory")

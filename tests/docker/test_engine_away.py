@@ -1,4 +1,4 @@
-"""An engine that goes away and comes back decides nothing about its jobs."""
+"""An outage of the Docker Engine does not change the results of jobs."""
 
 from __future__ import annotations
 
@@ -25,10 +25,10 @@ COUNT = "import time\nfor number in range(8):\n    print(number, flush=True)\n  
 def proxy(tmp_path: Path) -> Iterator[EngineProxy]:
     if not Path(ENGINE).exists():
         pytest.skip(f"the engine is not at {ENGINE}")
-    made = EngineProxy(tmp_path / "engine.sock")
-    made.start()
-    yield made
-    made.cut()
+    opened = EngineProxy(tmp_path / "engine.sock")
+    opened.start()
+    yield opened
+    opened.cut()
 
 
 @pytest.fixture
@@ -45,10 +45,12 @@ def until_unavailable(backend: Backend, name: str) -> str:
         except BackendUnavailable as err:
             return str(err)
         time.sleep(0.02)
-    raise AssertionError("nobody noticed")
+    raise AssertionError("the outage was not reported")
 
 
-def test_a_job_goes_on_and_its_log_is_whole(jobs: Jobs, backend: Backend, proxy: EngineProxy) -> None:
+def test_job_continues_and_its_log_is_complete_after_an_engine_outage(
+    jobs: Jobs, backend: Backend, proxy: EngineProxy
+) -> None:
     name = jobs.start("away", COUNT)
     jobs.until_says(name, "1")
     proxy.cut()
@@ -67,7 +69,9 @@ def test_a_job_goes_on_and_its_log_is_whole(jobs: Jobs, backend: Backend, proxy:
     assert done.lines == tuple("01234567")
 
 
-def test_a_submit_says_what_is_wrong_and_can_be_repeated(jobs: Jobs, backend: Backend, proxy: EngineProxy) -> None:
+def test_submit_raises_an_error_during_an_outage_and_can_be_repeated(
+    jobs: Jobs, backend: Backend, proxy: EngineProxy
+) -> None:
     request = jobs.request("submit", "print('ran')")
     proxy.cut()
     with pytest.raises(BackendUnavailable, match="start Docker"):

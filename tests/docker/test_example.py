@@ -1,4 +1,4 @@
-"""The README's example, and a kill -9 of its agent, with every trial in a container."""
+"""The README's example with trials in containers, and a SIGKILL of its agent."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def environ(folder: Path) -> dict[str, str]:
 
 
 def trials(sweep_id: str, env: dict[str, str]) -> list[dict[str, Any]]:
-    said = subprocess.run([*SMSWEEP, "trials", sweep_id, "--json"], env=env, capture_output=True, check=True)
-    return list(json.loads(said.stdout))
+    listing = subprocess.run([*SMSWEEP, "trials", sweep_id, "--json"], env=env, capture_output=True, check=True)
+    return list(json.loads(listing.stdout))
 
 
 def run_example(folder: Path, *arguments: str) -> list[dict[str, Any]]:
@@ -48,19 +48,19 @@ def run_example(folder: Path, *arguments: str) -> list[dict[str, Any]]:
     return trials(done.stdout.split()[0], env)
 
 
-def test_containers_and_processes_give_the_same_trials_and_metrics(
+def test_containers_and_processes_have_the_same_trials_and_metrics(
     tmp_path: Path, docker_engine: DockerClient
 ) -> None:
-    there = run_example(tmp_path / "docker", "--backend", "docker")
-    here = run_example(tmp_path / "process")
-    assert [trial["params"] for trial in there] == [trial["params"] for trial in here]
-    assert [trial["state"] for trial in there] == ["finished"] * 4
-    for one, other in zip(there, here, strict=True):
+    in_docker = run_example(tmp_path / "docker", "--backend", "docker")
+    in_process = run_example(tmp_path / "process")
+    assert [trial["params"] for trial in in_docker] == [trial["params"] for trial in in_process]
+    assert [trial["state"] for trial in in_docker] == ["finished"] * 4
+    for one, other in zip(in_docker, in_process, strict=True):
         # Not to the last digit: the container's scikit-learn may be another version.
         assert one["metrics"] == pytest.approx(other["metrics"], abs=0.02)
 
 
-def test_the_next_agent_goes_on_after_a_kill(tmp_path: Path, docker_engine: DockerClient) -> None:
+def test_next_agent_continues_after_a_kill(tmp_path: Path, docker_engine: DockerClient) -> None:
     env = environ(tmp_path / "state")
     (tmp_path / "train.py").write_text(SLOW)
     (tmp_path / "sweep.yaml").write_text(

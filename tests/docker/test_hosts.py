@@ -1,4 +1,4 @@
-"""Jobs on several hosts: a container each, on a network of their own."""
+"""Jobs with several hosts: one container per host, on a network of the job."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from docker import DockerClient
 
-from smsweep.backends.docker.containers import LABEL, LABEL_ASKING
+from smsweep.backends.docker.containers import LABEL, LABEL_TEMPORARY
 from tests.support.jobs import Jobs, channel, read_all
 from tools.docker_engine import IMAGE
 
@@ -23,7 +23,7 @@ def _leaves_no_network(docker_engine: DockerClient, jobs: Jobs) -> Any:
     assert docker_engine.networks.list(names=[jobs.prefix]) == []
 
 
-def test_hosts_know_and_resolve_one_another(jobs: Jobs) -> None:
+def test_hosts_resolve_each_others_names(jobs: Jobs) -> None:
     script = """
 import json, os, socket
 hosts = json.loads(os.environ['SM_HOSTS'])
@@ -39,7 +39,7 @@ print(me, socket.gethostname(), hosts, json.load(open('/opt/ml/input/config/reso
     assert done.status.status == "Completed"
 
 
-def test_the_first_failure_ends_the_job_and_is_its_reason(jobs: Jobs) -> None:
+def test_first_failure_ends_the_job_and_is_its_reason(jobs: Jobs) -> None:
     script = """
 import os, time
 if os.environ['SM_CURRENT_HOST'] == 'algo-2':
@@ -51,9 +51,7 @@ time.sleep(60)
     assert status.failure_reason.startswith("algo-2: RuntimeError: no peer")
 
 
-def test_a_container_that_somebody_removes_ends_the_job_on_every_host(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
+def test_removed_container_ends_the_job_on_every_host(jobs: Jobs, docker_engine: DockerClient) -> None:
     name = jobs.start("robbed", "import time; print('ready', flush=True); time.sleep(60)", ResourceConfig=TWO)
     while read_all(jobs.backend, name) != ("ready", "ready"):
         assert not jobs.backend.describe([name])[name].is_terminal
@@ -65,35 +63,35 @@ def test_a_container_that_somebody_removes_ends_the_job_on_every_host(
     assert time.monotonic() - started < 30
 
 
-def test_a_name_that_is_taken_on_the_second_host_starts_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_taken_name_of_the_second_host_starts_no_container(jobs: Jobs, docker_engine: DockerClient) -> None:
     other = docker_engine.containers.create(IMAGE, ["true"], name=f"{jobs.name('taken')}-algo-2")
     try:
         done = jobs.run("taken", "print('ran')", ResourceConfig=TWO)
-        assert done.status.failure_reason.startswith(f"container {other.name} is there already")
+        assert done.status.failure_reason.startswith(f"container {other.name} already exists")
         assert (done.lines, docker_engine.containers.get(str(other.name)).id) == ((), other.id)
     finally:
         other.remove()
 
 
-def test_a_network_that_a_killed_agent_only_asked_for_is_made_anew(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
+def test_temporary_network_of_a_killed_agent_is_replaced(jobs: Jobs, docker_engine: DockerClient) -> None:
     name = jobs.name("asked")
-    docker_engine.networks.create(name, labels={LABEL: name, LABEL_ASKING: ""})
+    docker_engine.networks.create(name, labels={LABEL: name, LABEL_TEMPORARY: ""})
     assert jobs.run("asked", "", ResourceConfig=TWO).status.status == "Completed"
 
 
-def test_a_network_of_somebody_elses_is_not_joined(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_network_of_another_owner_is_not_used(jobs: Jobs, docker_engine: DockerClient) -> None:
     other = docker_engine.networks.create(jobs.name("net"))
     try:
         status = jobs.run("net", "", ResourceConfig=TWO).status
-        assert status.failure_reason.startswith(f"network {other.name} is there already, and is not this job's")
+        assert status.failure_reason.startswith(
+            f"network {other.name} already exists and does not belong to this job"
+        )
         assert docker_engine.networks.get(str(other.id)).name == other.name
     finally:
         other.remove()
 
 
-def test_a_stop_reaches_every_host(jobs: Jobs) -> None:
+def test_stop_reaches_every_host(jobs: Jobs) -> None:
     script = """
 import os, signal, sys, time
 host = os.environ['SM_CURRENT_HOST']
@@ -110,7 +108,7 @@ time.sleep(60)
     assert {"algo-1 told", "algo-2 told"} <= set(done.lines)
 
 
-def test_isolated_hosts_see_only_one_another(jobs: Jobs) -> None:
+def test_isolated_hosts_reach_only_each_other(jobs: Jobs) -> None:
     script = """
 import os, socket
 other = 'algo-2' if os.environ['SM_CURRENT_HOST'] == 'algo-1' else 'algo-1'
@@ -120,7 +118,7 @@ print(bool(socket.gethostbyname(other)), open('/proc/net/route').read().count('\
     assert done.lines == ("True 0", "True 0")
 
 
-def test_a_sharded_channel_is_dealt_out_and_a_replicated_one_is_not(jobs: Jobs) -> None:
+def test_sharded_channel_is_distributed_and_a_replicated_channel_is_not(jobs: Jobs) -> None:
     data = jobs.folder / "data"
     data.mkdir()
     for name in "abcde":
@@ -143,7 +141,7 @@ print(json.dumps({name: sorted(os.listdir(f'/opt/ml/input/data/{name}')) for nam
     assert sorted(host["part"] for host in seen) == [["a", "c", "e"], ["b", "d"]]
 
 
-def test_a_link_in_a_sharded_channel_shows_what_it_leads_to(jobs: Jobs) -> None:
+def test_link_in_a_sharded_channel_has_the_content_of_its_target(jobs: Jobs) -> None:
     data = jobs.folder / "data"
     data.mkdir()
     (data / "b").write_text("text")
@@ -159,7 +157,7 @@ if os.environ['SM_CURRENT_HOST'] == 'algo-1':
     assert jobs.finish(request["TrainingJobName"]).lines == ("text",)
 
 
-def test_the_hosts_models_become_one_archive(jobs: Jobs) -> None:
+def test_models_of_all_hosts_are_in_one_archive(jobs: Jobs) -> None:
     script = """
 import os
 open('/opt/ml/model/' + os.environ['SM_CURRENT_HOST'], 'w').write('m')
@@ -169,7 +167,7 @@ open('/opt/ml/model/' + os.environ['SM_CURRENT_HOST'], 'w').write('m')
         assert model.getnames() == ["algo-1", "algo-2"]
 
 
-def test_instance_groups_are_hosts_of_their_own_kind_with_channels_of_their_own(jobs: Jobs) -> None:
+def test_instance_groups_have_their_own_types_and_channels(jobs: Jobs) -> None:
     data = jobs.folder / "data"
     data.mkdir()
     for name in "abc":

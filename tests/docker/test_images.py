@@ -1,4 +1,4 @@
-"""Where a job's image comes from, and what is said of one that cannot be had or cannot run it."""
+"""The images of jobs: pulls, and errors for images that are missing or cannot run."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.support.jobs import Jobs
 
 @pytest.fixture
 def registry(jobs: Jobs, docker_engine: DockerClient) -> Iterator[Registry]:
-    """One whose image no earlier test has pulled."""
+    """A registry whose image no earlier test has pulled."""
     with Registry(text=jobs.prefix).serve() as served:
         jobs.image = served.address
         yield served
@@ -27,7 +27,7 @@ def registry(jobs: Jobs, docker_engine: DockerClient) -> Iterator[Registry]:
         return
 
 
-def test_a_missing_image_is_pulled_once_for_all_jobs(jobs: Jobs, registry: Registry) -> None:
+def test_missing_image_is_pulled_once_for_all_jobs(jobs: Jobs, registry: Registry) -> None:
     names = [jobs.start(f"pull-{number}", "") for number in range(2)]
     registry.until_asked_for_layer()
     registry.may_go_on.set()
@@ -36,7 +36,7 @@ def test_a_missing_image_is_pulled_once_for_all_jobs(jobs: Jobs, registry: Regis
     assert len([path for path in registry.asked if path.endswith(registry.layer)]) == 1
 
 
-def test_a_job_told_to_end_while_its_image_is_pulled_ends(jobs: Jobs, registry: Registry) -> None:
+def test_job_ends_when_it_is_stopped_during_the_pull(jobs: Jobs, registry: Registry) -> None:
     name = jobs.start("slow", "")
     registry.until_asked_for_layer()
     jobs.backend.stop(name)
@@ -44,36 +44,36 @@ def test_a_job_told_to_end_while_its_image_is_pulled_ends(jobs: Jobs, registry: 
     assert jobs.finish(name).status.status == "Stopped"
 
 
-def test_an_image_that_breaks_off_while_it_is_pulled_fails_by_name(jobs: Jobs, registry: Registry) -> None:
+def test_interrupted_pull_fails_with_the_image_name(jobs: Jobs, registry: Registry) -> None:
     registry.is_broken = True
     reason = jobs.run("broken", "").status.failure_reason
     assert reason.startswith(f"image {registry.address} is not on this machine and cannot be pulled: ")
 
 
 @pytest.mark.parametrize("name", ["Not Valid!!", "UPPER/case:1", "a:b:c"])
-def test_what_cannot_name_an_image_fails_and_is_not_tried_again(jobs: Jobs, name: str) -> None:
+def test_invalid_image_name_fails_and_is_not_retried(jobs: Jobs, name: str) -> None:
     jobs.image = name
     reason = jobs.run("name", "").status.failure_reason
-    assert reason.startswith(f"image {name} is no image's name")
+    assert reason.startswith(f"image {name} is not a valid image name")
     assert affects_every_trial(reason)
 
 
-def test_requirements_in_an_image_without_python_fail_by_its_name(jobs: Jobs, registry: Registry) -> None:
+def test_requirements_fail_with_the_image_name_when_it_has_no_python(jobs: Jobs, registry: Registry) -> None:
     registry.may_go_on.set()
     reason = jobs.run("pip", "", files={"requirements.txt": "numpy"}).status.failure_reason
     assert reason == f"image {registry.address} has no `python3` on its PATH; a job needs one, 3.8 or newer"
 
 
-def test_an_image_of_another_architecture_fails_by_name(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_image_of_another_architecture_fails_with_its_name(jobs: Jobs, docker_engine: DockerClient) -> None:
     with Registry(text=jobs.prefix, architecture="s390x", python=FOREIGN_PROGRAM).serve() as registry:
         registry.may_go_on.set()
         jobs.image = registry.address
         reason = jobs.run("other", "").status.failure_reason
         docker_engine.images.remove(registry.address)
-    assert reason.startswith(f"image {registry.address} is for s390x, this machine is ")
+    assert reason.startswith(f"image {registry.address} is for s390x, but this machine is ")
 
 
-def test_the_image_that_a_job_ran_in_is_kept_though_its_tag_moved(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_image_digest_is_stored_although_the_tag_has_changed(jobs: Jobs, docker_engine: DockerClient) -> None:
     image, repository = docker_engine.images.get(jobs.image), jobs.prefix
     image.tag(repository, "moving")
     jobs.image = f"{repository}:moving"
@@ -89,10 +89,10 @@ def test_the_image_that_a_job_ran_in_is_kept_though_its_tag_moved(jobs: Jobs, do
     assert results.image == image.id
 
 
-def test_how_to_log_in_to_awss_registries_is_said() -> None:
-    said = how_to_get("763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-cpu-py311")
+def test_error_for_an_ecr_image_has_the_login_command() -> None:
+    advice = how_to_get("763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-cpu-py311")
     assert (
         "`aws ecr get-login-password --region eu-west-1 | docker login --username AWS --password-stdin "
         "763104351884.dkr.ecr.eu-west-1.amazonaws.com`"
-    ) in said
-    assert "`image_uri` in job.yaml" in said
+    ) in advice
+    assert "`image_uri` in job.yaml" in advice

@@ -44,10 +44,10 @@ def folder(loaded_backend: None) -> Iterator[Path]:
     """A folder that belongs to USER. Other users cannot read the folders of pytest."""
     if os.getuid() != 0 or not SOCKET.exists():
         pytest.skip("only root can become another user, and the engine needs a socket that USER may use")
-    made = Path(tempfile.mkdtemp(prefix="smsweep-owner-"))
-    os.chown(made, USER, USER)
-    yield made
-    shutil.rmtree(made)
+    created = Path(tempfile.mkdtemp(prefix="smsweep-owner-"))
+    os.chown(created, USER, USER)
+    yield created
+    shutil.rmtree(created)
 
 
 def foreign(folder: Path) -> list[Path]:
@@ -73,12 +73,12 @@ def run_and_kill(folder: Path, image: str) -> None:
     jobs.close()
 
 
-def test_files_of_a_killed_container_do_as_well(folder: Path) -> None:
+def test_files_of_a_killed_container_belong_to_the_caller(folder: Path) -> None:
     as_user(lambda: run_and_kill(folder, IMAGE))
     assert foreign(folder) == []
 
 
-def test_an_image_without_chown_keeps_no_job_from_its_end(folder: Path, docker_engine: DockerClient) -> None:
+def test_job_ends_when_its_image_has_no_chown(folder: Path, docker_engine: DockerClient) -> None:
     recipe = f"FROM {IMAGE}\nRUN python3 -c 'import os, shutil; os.remove(shutil.which(\"chown\"))'\n"
     image, _ = docker_engine.images.build(
         fileobj=io.BytesIO(recipe.encode()), tag="smsweep-test-no-chown", rm=True
@@ -87,7 +87,7 @@ def test_an_image_without_chown_keeps_no_job_from_its_end(folder: Path, docker_e
     assert foreign(folder) == []
 
 
-def test_a_link_that_leads_out_keeps_its_target_as_it_is(folder: Path) -> None:
+def test_target_of_an_outside_link_is_not_changed(folder: Path) -> None:
     before = Path("/etc/passwd").stat()
 
     def run() -> None:
@@ -100,7 +100,7 @@ def test_a_link_that_leads_out_keeps_its_target_as_it_is(folder: Path) -> None:
     assert (after.st_uid, after.st_gid) == (before.st_uid, before.st_gid)
 
 
-def test_results_that_only_root_could_read_are_in_the_archive(folder: Path) -> None:
+def test_results_that_only_root_can_read_are_in_the_archive(folder: Path) -> None:
     def run() -> None:
         jobs = Jobs(folder=folder, kind="docker", image=IMAGE)
         jobs.run("private", LITTER)
@@ -112,9 +112,7 @@ def test_results_that_only_root_could_read_are_in_the_archive(folder: Path) -> N
         assert model.getnames() == ["deep", "deep/weights"]
 
 
-def test_an_image_that_runs_as_somebody_else_goes_on_from_its_checkpoints(
-    folder: Path, docker_engine: DockerClient
-) -> None:
+def test_image_with_another_user_resumes_from_checkpoints(folder: Path, docker_engine: DockerClient) -> None:
     image = build(docker_engine, "smsweep-test-user", USER="12345")
     script = """
 import os

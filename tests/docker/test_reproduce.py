@@ -16,14 +16,14 @@ TRAIN = "import smsweep\nfor step in range(3):\n    smsweep.log({'loss': smsweep
 
 @pytest.fixture
 def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
-    made = WorkingDir(
+    directory = WorkingDir(
         tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "job.yaml": {"image_uri": IMAGE}}
     )
-    made.environ |= {"SMSWEEP_DOCKER_IMAGE": IMAGE}
-    return made
+    directory.environ |= {"SMSWEEP_DOCKER_IMAGE": IMAGE}
+    return directory
 
 
-def test_a_process_trial_in_a_container(desk: WorkingDir, docker_engine: DockerClient) -> None:
+def test_process_trial_is_reproduced_in_a_container(desk: WorkingDir, docker_engine: DockerClient) -> None:
     sweep_id = desk.call("run", "sweep.yaml", "--job", "job.yaml", "-q").stdout.strip()
     found = json.loads(desk.call("reproduce", f"{sweep_id}/1", "--backend", "docker", "--json", "-q").stdout)
     assert found["verdict"] == "equal"
@@ -31,6 +31,6 @@ def test_a_process_trial_in_a_container(desk: WorkingDir, docker_engine: DockerC
     facts = {fact["name"]: (fact["a"], fact["b"]) for fact in found["facts"]}
     assert facts["backend"] == ("process", "docker")
     assert facts["image digest"] == (None, docker_engine.images.get(IMAGE).id)
-    assert "packages.pytest" in facts  # which is here, and not in the image
+    assert "packages.pytest" in facts  # installed on this machine, but not in the image
     twice = json.loads(desk.call("reproduce", found["again"], "--json", "-q").stdout)
     assert (twice["verdict"], twice["facts"]) == ("equal", [])

@@ -1,4 +1,4 @@
-"""requirements.txt: installed once, kept as a layer, and never from somewhere else than the host would take it."""
+"""Installation of requirements.txt: once per image, as a layer, with the settings of the host."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.jobs import Jobs
 
 @pytest.fixture
 def package() -> str:
-    """A name that no earlier run has a layer for."""
+    """The name of a package that no earlier run has installed."""
     return f"smsweeptest{secrets.token_hex(4)}"
 
 
@@ -31,7 +31,7 @@ def _leaves_no_layer(docker_engine: DockerClient) -> Iterator[None]:
             docker_engine.images.remove(str(image.id), force=True)
 
 
-def test_later_trials_start_without_installing(jobs: Jobs, package: str) -> None:
+def test_later_trials_start_without_installation(jobs: Jobs, package: str) -> None:
     make_wheel(jobs.folder / "index" / package, package)
     script = f"import {package}; print({package}.VERSION)"
     with serve(jobs.folder / "index") as (url, asked):
@@ -44,7 +44,7 @@ def test_later_trials_start_without_installing(jobs: Jobs, package: str) -> None
         assert asked == []
 
 
-def test_trials_that_start_together_share_one_installation(jobs: Jobs, package: str) -> None:
+def test_concurrent_trials_share_one_installation(jobs: Jobs, package: str) -> None:
     make_wheel(jobs.folder / "index" / package, package)
     with serve(jobs.folder / "index") as (url, asked):
         jobs.backend = jobs.another(PIP_INDEX_URL=url, HOME=str(jobs.folder))
@@ -54,7 +54,7 @@ def test_trials_that_start_together_share_one_installation(jobs: Jobs, package: 
         assert len([path for path in asked if path.endswith(".whl")]) == 1
 
 
-def test_another_agent_lets_jobs_run_that_started_from_a_layer(jobs: Jobs, package: str) -> None:
+def test_cleanup_of_another_agent_keeps_running_jobs(jobs: Jobs, package: str) -> None:
     make_wheel(jobs.folder / "wheels", package)
     settings = {"PIP_FIND_LINKS": str(jobs.folder / "wheels"), "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
     jobs.backend = jobs.another(**settings)
@@ -67,23 +67,25 @@ def test_another_agent_lets_jobs_run_that_started_from_a_layer(jobs: Jobs, packa
     assert jobs.finish(name).lines == ("ready", "done")
 
 
-def test_two_workspaces_install_the_same_side_by_side(jobs: Jobs, package: str, tmp_path: Path) -> None:
+def test_two_workspaces_install_the_same_requirements_concurrently(
+    jobs: Jobs, package: str, tmp_path: Path
+) -> None:
     (tmp_path / "other").mkdir()
-    elsewhere = Jobs(folder=tmp_path / "other", kind=jobs.kind, image=jobs.image)
+    other = Jobs(folder=tmp_path / "other", kind=jobs.kind, image=jobs.image)
     files = {
         "requirements.txt": "./slow\n",
         "slow/setup.py": f"import time; time.sleep(1.5); from setuptools import setup; setup(name='{package}')",
     }
     settings = {"PIP_NO_BUILD_ISOLATION": "0", "PIP_NO_INDEX": "1", "PIP_CONFIG_FILE": "/dev/null"}
     request = jobs.request("same", "", files=files)
-    for each in (jobs, elsewhere):
+    for each in (jobs, other):
         each.backend = each.another(**settings)
         each.backend.submit({**request, "TrainingJobName": each.name("same")})
-    assert [each.finish(each.name("same")).status.failure_reason for each in (jobs, elsewhere)] == ["", ""]
-    elsewhere.close()
+    assert [each.finish(each.name("same")).status.failure_reason for each in (jobs, other)] == ["", ""]
+    other.close()
 
 
-def test_a_layer_that_takes_the_engine_long_to_write_is_written_once(
+def test_slow_commit_is_not_repeated(
     jobs: Jobs, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "TIMEOUT_S", 2)
@@ -103,7 +105,7 @@ def test_a_layer_that_takes_the_engine_long_to_write_is_written_once(
         assert len([path for path in asked if path.endswith(".whl")]) == 1
 
 
-def test_a_broken_requirement_fails_the_trial_with_pips_last_lines(jobs: Jobs, package: str) -> None:
+def test_invalid_requirement_fails_with_the_end_of_pips_output(jobs: Jobs, package: str) -> None:
     with serve(jobs.folder) as (url, asked):
         jobs.backend = jobs.another(PIP_INDEX_URL=url, HOME=str(jobs.folder))
         files = {"requirements.txt": f"{package}==1.0"}
@@ -115,7 +117,7 @@ def test_a_broken_requirement_fails_the_trial_with_pips_last_lines(jobs: Jobs, p
         assert asked == [], "what failed is not tried again"
 
 
-def test_pips_configuration_files_and_local_wheels_are_passed_in(jobs: Jobs, package: str) -> None:
+def test_pip_config_files_and_local_wheels_are_used(jobs: Jobs, package: str) -> None:
     make_wheel(jobs.folder / "wheels", package)
     config = jobs.folder / ".config" / "pip" / "pip.conf"
     config.parent.mkdir(parents=True)
@@ -125,7 +127,7 @@ def test_pips_configuration_files_and_local_wheels_are_passed_in(jobs: Jobs, pac
     assert done.lines == ("found",)
 
 
-def test_a_local_index_of_files_is_passed_in(jobs: Jobs, package: str) -> None:
+def test_local_index_of_files_is_used(jobs: Jobs, package: str) -> None:
     make_wheel(jobs.folder / "mirror" / "packages", package)
     page = jobs.folder / "mirror" / "simple" / package / "index.html"
     page.parent.mkdir(parents=True)
@@ -136,7 +138,7 @@ def test_a_local_index_of_files_is_passed_in(jobs: Jobs, package: str) -> None:
     assert done.lines == ("found",)
 
 
-def test_the_hosts_settings_can_be_kept_out(jobs: Jobs, package: str) -> None:
+def test_host_settings_can_be_disabled(jobs: Jobs, package: str) -> None:
     make_wheel(jobs.folder / "wheels", package)
     jobs.backend = jobs.another(
         PIP_FIND_LINKS=str(jobs.folder / "wheels"),
@@ -149,7 +151,7 @@ def test_the_hosts_settings_can_be_kept_out(jobs: Jobs, package: str) -> None:
     assert f"No matching distribution found for {package}" in status.failure_reason
 
 
-def test_the_settings_are_gone_when_the_script_runs(jobs: Jobs, package: str) -> None:
+def test_script_does_not_see_the_pip_settings(jobs: Jobs, package: str) -> None:
     make_wheel(jobs.folder / "wheels", package)
     jobs.backend = jobs.another(
         PIP_FIND_LINKS=str(jobs.folder / "wheels"), PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null"
@@ -160,7 +162,7 @@ def test_the_settings_are_gone_when_the_script_runs(jobs: Jobs, package: str) ->
     assert "host" not in line
 
 
-def test_a_requirement_of_the_source_itself_is_installed(jobs: Jobs) -> None:
+def test_requirement_in_the_source_is_installed(jobs: Jobs) -> None:
     jobs.backend = jobs.another(PIP_NO_BUILD_ISOLATION="0", PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null")
     setup = "from setuptools import setup; setup(name='smsweephome', py_modules=['smsweephome'])"
     files = {
@@ -172,7 +174,7 @@ def test_a_requirement_of_the_source_itself_is_installed(jobs: Jobs) -> None:
     assert done.lines == ("home",), done
 
 
-def test_a_trial_told_to_end_while_it_waits_for_pip_ends(jobs: Jobs, package: str) -> None:
+def test_trial_ends_when_it_is_stopped_during_the_installation(jobs: Jobs, package: str) -> None:
     jobs.backend = jobs.another(PIP_NO_BUILD_ISOLATION="0", PIP_NO_INDEX="1", PIP_CONFIG_FILE="/dev/null")
     files = {
         "requirements.txt": "./slow\n",
@@ -184,7 +186,9 @@ def test_a_trial_told_to_end_while_it_waits_for_pip_ends(jobs: Jobs, package: st
     assert jobs.finish(name).status.status == "Stopped"
 
 
-def test_the_layer_keeps_the_images_own_settings(jobs: Jobs, docker_engine: DockerClient, package: str) -> None:
+def test_image_with_requirements_keeps_the_config_of_its_base(
+    jobs: Jobs, docker_engine: DockerClient, package: str
+) -> None:
     make_wheel(jobs.folder / "wheels", package)
     jobs.backend = jobs.another(PIP_FIND_LINKS=str(jobs.folder / "wheels"), PIP_NO_INDEX="1")
     results = jobs.run("layer", "", files={"requirements.txt": package}).status.results

@@ -74,19 +74,19 @@ def listed(jobs: Jobs, label: str, uri: str, **options: object) -> object:
     return json.loads(jobs.run(label, LIST, channels={"train": uri}, **options).lines[-1])
 
 
-def test_a_prefix_shows_its_objects(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_prefix_channel_has_its_objects(s3_jobs: Jobs, s3: S3Client) -> None:
     for key in ("data/train/a.csv", "data/train/deep/b.csv", "data/train/", "data/other/c.csv"):
         s3.put_object(Bucket="bucket", Key=key, Body=b"x")
     assert listed(s3_jobs, "slash", "s3://bucket/data/train/") == ["a.csv", "deep"]
     assert listed(s3_jobs, "bare", "s3://bucket/data/train") == ["a.csv", "deep"]
 
 
-def test_one_object_shows_as_a_file_of_its_name(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_channel_of_one_object_has_a_file_of_its_name(s3_jobs: Jobs, s3: S3Client) -> None:
     s3.put_object(Bucket="bucket", Key="data/train.csv", Body=b"x")
     assert listed(s3_jobs, "object", "s3://bucket/data/train.csv") == ["train.csv"]
 
 
-def test_a_manifest_names_the_objects(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_manifest_channel_has_the_listed_objects(s3_jobs: Jobs, s3: S3Client) -> None:
     s3.put_object(Bucket="bucket", Key="data/a.csv", Body=b"x")
     s3.put_object(Bucket="bucket", Key="data/b.csv", Body=b"x")
     manifest = json.dumps([{"prefix": "s3://bucket/data/"}, "b.csv"])
@@ -98,7 +98,7 @@ def test_a_manifest_names_the_objects(s3_jobs: Jobs, s3: S3Client) -> None:
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '["a.csv"]', '[{"prefix": "s3://bucket/"}, 3]'])
-def test_a_file_that_is_no_manifest_is_refused_by_name(s3_jobs: Jobs, s3: S3Client, text: str) -> None:
+def test_invalid_manifest_fails_with_its_name(s3_jobs: Jobs, s3: S3Client, text: str) -> None:
     s3.put_object(Bucket="bucket", Key="manifest.json", Body=text.encode())
     request = s3_jobs.request("no-manifest", LIST)
     request["InputDataConfig"].append(channel("train", "s3://bucket/manifest.json", S3DataType="ManifestFile"))
@@ -107,23 +107,23 @@ def test_a_file_that_is_no_manifest_is_refused_by_name(s3_jobs: Jobs, s3: S3Clie
     assert reason.startswith("channel train: s3://bucket/manifest.json: not a manifest; expected JSON such as [{")
 
 
-def test_a_key_may_hold_what_ends_a_path_in_other_urls(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_key_can_contain_url_delimiters(s3_jobs: Jobs, s3: S3Client) -> None:
     for key in ("odd/what?/a#1.csv", "odd/what/b.csv"):
         s3.put_object(Bucket="bucket", Key=key, Body=b"x")
     assert listed(s3_jobs, "odd", "s3://bucket/odd/what?/") == ["a#1.csv"]
 
 
 @pytest.mark.parametrize("keys", [("two/a", "two/a/b"), ("two/" + "n" * 300,)])
-def test_keys_that_cannot_be_files_side_by_side_fail_the_job_by_name(
-    s3_jobs: Jobs, s3: S3Client, keys: tuple[str, ...]
-) -> None:
+def test_conflicting_keys_fail_with_the_key(s3_jobs: Jobs, s3: S3Client, keys: tuple[str, ...]) -> None:
     for key in keys:
         s3.put_object(Bucket="bucket", Key=key, Body=b"x")
     status = s3_jobs.run("two", LIST, channels={"train": "s3://bucket/two/"}).status
-    assert status.failure_reason.startswith(f"channel train: S3 key '{keys[-1]}': cannot be a file here: ")
+    assert status.failure_reason.startswith(
+        f"channel train: S3 key '{keys[-1]}': cannot be a file on this machine: "
+    )
 
 
-def test_objects_are_downloaded_once_and_again_when_they_change(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_objects_are_downloaded_again_only_after_a_change(s3_jobs: Jobs, s3: S3Client) -> None:
     read = "print(open('/opt/ml/input/data/train/a').read())"
     uri = {"train": "s3://bucket/once/"}
     s3.put_object(Bucket="bucket", Key="once/a", Body=b"old")
@@ -135,7 +135,7 @@ def test_objects_are_downloaded_once_and_again_when_they_change(s3_jobs: Jobs, s
     assert len(cached(s3_jobs)) == 2
 
 
-def test_a_job_told_to_end_while_its_data_is_downloaded_ends(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_job_ends_when_it_is_stopped_during_the_download(s3_jobs: Jobs, s3: S3Client) -> None:
     for number in range(200):
         s3.put_object(Bucket="bucket", Key=f"data/{number}", Body=b"x")
     name = s3_jobs.start("enough", "", channels={"train": "s3://bucket/data/"})
@@ -145,35 +145,40 @@ def test_a_job_told_to_end_while_its_data_is_downloaded_ends(s3_jobs: Jobs, s3: 
     assert list((s3_jobs.folder / "cache" / "s3").glob("*")) == []
 
 
-def test_a_key_that_leads_out_of_the_folder_is_refused_by_name(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_key_outside_the_folder_fails_with_the_key(s3_jobs: Jobs, s3: S3Client) -> None:
     s3.put_object(Bucket="bucket", Key="evil/../../x", Body=b"x")
     status = s3_jobs.run("evil", LIST, channels={"train": "s3://bucket/evil/"}).status
-    assert status.failure_reason.startswith("channel train: S3 key 'evil/../../x': leads out")
+    assert status.failure_reason.startswith(
+        "channel train: S3 key 'evil/../../x': is outside the channel's folder"
+    )
 
 
-def test_two_slashes_in_a_key_are_one(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_double_slash_in_a_key_counts_as_one(s3_jobs: Jobs, s3: S3Client) -> None:
     s3.put_object(Bucket="bucket", Key="data//a.csv", Body=b"x")
     assert listed(s3_jobs, "slashes", "s3://bucket/data") == ["a.csv"]
 
 
-def test_a_uri_without_a_bucket_fails_the_job_by_name(s3_jobs: Jobs) -> None:
+def test_uri_without_bucket_fails_with_the_uri(s3_jobs: Jobs) -> None:
     status = s3_jobs.run("nowhere", "", channels={"train": "s3:///data/"}).status
-    assert status.failure_reason.startswith("channel train: 's3:///data/' cannot be a name in S3")
+    assert status.failure_reason.startswith("channel train: 's3:///data/' is not a valid name in S3")
 
 
-def test_a_result_whose_name_s3_cannot_have_fails_the_job_by_that_name(s3_jobs: Jobs) -> None:
+def test_result_with_an_invalid_name_fails_with_the_name(s3_jobs: Jobs) -> None:
     output = {"S3OutputPath": "s3://bucket/out", "CompressionType": "NONE"}
     script = "open(b'/opt/ml/model/caf\\xe9', 'w').close()"
     status = s3_jobs.run("latin", script, OutputDataConfig=output).status
-    assert (status.is_lost, "model/caf\\udce9' cannot be a name in S3" in status.failure_reason) == (False, True)
+    assert (status.is_lost, "model/caf\\udce9' is not a valid name in S3" in status.failure_reason) == (
+        False,
+        True,
+    )
 
 
-def test_a_prefix_with_nothing_below_it_is_refused_by_name(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_empty_prefix_fails_with_its_name(s3_jobs: Jobs, s3: S3Client) -> None:
     status = s3_jobs.run("nothing", LIST, channels={"train": "s3://bucket/nothing/"}).status
     assert status.failure_reason == "channel train: s3://bucket/nothing/: there are no objects"
 
 
-def test_results_and_checkpoints_go_to_s3(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_results_and_checkpoints_are_uploaded_to_s3(s3_jobs: Jobs, s3: S3Client) -> None:
     script = """
 import os
 print(os.listdir('/opt/ml/checkpoints'))
@@ -190,9 +195,7 @@ open('/opt/ml/model/weights', 'w').write('w')
     assert s3.head_object(Bucket="bucket", Key=model)["ContentLength"] > 0
 
 
-def test_checkpoints_go_to_s3_after_a_stop_too_and_a_file_of_theirs_can_be_written_anew(
-    s3_jobs: Jobs, s3: S3Client
-) -> None:
+def test_checkpoints_are_uploaded_after_a_stop_and_can_be_overwritten(s3_jobs: Jobs, s3: S3Client) -> None:
     script = """
 import os, time
 step = len(os.listdir('/opt/ml/checkpoints'))
@@ -210,7 +213,7 @@ time.sleep(60)
     assert [s3.get_object(Bucket="bucket", Key=key)["Body"].read() for key in keys] == [b"1", b"1"]
 
 
-def test_a_checkpoint_that_the_job_removed_is_removed_from_s3(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_deleted_checkpoint_is_deleted_from_s3(s3_jobs: Jobs, s3: S3Client) -> None:
     for key in ("old", "deep/old", "kept"):
         s3.put_object(Bucket="bucket", Key=f"checkpoints/6/{key}", Body=b"x")
     script = """
@@ -224,15 +227,15 @@ open('/opt/ml/checkpoints/new', 'w').write('1')
     assert [item["Key"] for item in found] == ["checkpoints/6/kept", "checkpoints/6/new"]
 
 
-def test_results_that_s3_refuses_fail_the_job_and_hold_up_nobody(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_rejected_results_fail_the_job_and_do_not_block_others(s3_jobs: Jobs, s3: S3Client) -> None:
     script = "open('/opt/ml/model/weights', 'w').write('w')"
     status = s3_jobs.run("refused", script, OutputDataConfig={"S3OutputPath": "s3://no-such-bucket/out"}).status
     assert (status.status, status.exit_code) == ("Failed", 0)
-    assert status.failure_reason.startswith("its results cannot be kept: s3://no-such-bucket/out/")
+    assert status.failure_reason.startswith("the results of the job cannot be stored: s3://no-such-bucket/out/")
     assert s3.list_buckets()["Buckets"][0]["Name"] == "bucket"
 
 
-def test_shards_of_a_prefix_are_dealt_out_to_the_hosts(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_shards_of_a_prefix_are_distributed_to_the_hosts(s3_jobs: Jobs, s3: S3Client) -> None:
     for key in ("a", "b", "deep/c"):
         s3.put_object(Bucket="bucket", Key=f"shards/{key}", Body=key.encode())
     script = "import glob; print(sorted(glob.glob('/opt/ml/input/data/train/**', recursive=True)))"
@@ -241,13 +244,13 @@ def test_shards_of_a_prefix_are_dealt_out_to_the_hosts(s3_jobs: Jobs, s3: S3Clie
     sharded = channel("train", "s3://bucket/shards/", S3DataDistributionType="ShardedByS3Key")
     request["InputDataConfig"].append(sharded)
     s3_jobs.backend.submit(request)
-    said = "".join(s3_jobs.finish(request["TrainingJobName"]).lines)
+    output = "".join(s3_jobs.finish(request["TrainingJobName"]).lines)
     root = "/opt/ml/input/data/train"
-    assert f"['{root}/', '{root}/a', '{root}/deep', '{root}/deep/c']" in said
-    assert f"['{root}/', '{root}/b']" in said
+    assert f"['{root}/', '{root}/a', '{root}/deep', '{root}/deep/c']" in output
+    assert f"['{root}/', '{root}/b']" in output
 
 
-def test_a_link_that_a_container_made_takes_nothing_of_this_machine_along(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_link_of_a_container_is_not_uploaded(s3_jobs: Jobs, s3: S3Client) -> None:
     script = (
         "import os; os.symlink('/etc/hostname', '/opt/ml/checkpoints/link'); open('/opt/ml/checkpoints/a', 'w')"
     )
@@ -256,7 +259,7 @@ def test_a_link_that_a_container_made_takes_nothing_of_this_machine_along(s3_job
     assert [item["Key"] for item in listed["Contents"]] == ["checkpoints/8/a"]
 
 
-def test_a_bucket_that_does_not_exist_is_named(s3_jobs: Jobs, s3: S3Client) -> None:
+def test_missing_bucket_fails_with_its_name(s3_jobs: Jobs, s3: S3Client) -> None:
     status = s3_jobs.run("bucket", LIST, channels={"train": "s3://no-such-bucket/x/"}).status
     assert "s3://no-such-bucket/x/" in status.failure_reason
     with pytest.raises(ClientError):

@@ -25,28 +25,28 @@ STUBBORN = PATIENT.replace("lambda *_: exit(0)", "signal.SIG_IGN")
 @pytest.fixture
 def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     """A sweep of four trials."""
-    made = WorkingDir(
+    directory = WorkingDir(
         tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4]), "job.yaml": {"max_run": 60}}
     )
-    made.environ |= {"SMSWEEP_BACKEND": "docker", "SMSWEEP_DOCKER_IMAGE": IMAGE}
-    return made
+    directory.environ |= {"SMSWEEP_BACKEND": "docker", "SMSWEEP_DOCKER_IMAGE": IMAGE}
+    return directory
 
 
-def test_a_broken_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
+def test_invalid_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
     (desk.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
-    said = desk.call("run", "sweep.yaml", code=3)
-    assert "error: no trial of this sweep can start, so this agent starts no more" in said.stderr
-    assert "No matching distribution found for no-such-package-anywhere==1.0" in said.stderr
-    assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
+    ended = desk.call("run", "sweep.yaml", code=3)
+    assert "error: no trial of this sweep can start, so this agent starts no more" in ended.stderr
+    assert "No matching distribution found for no-such-package-anywhere==1.0" in ended.stderr
+    assert [trial["state"] for trial in desk.trials(ended.stdout.strip())] == ["failed"]
 
 
-def test_an_image_that_cannot_be_had_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
-    said = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
-    assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in said.stderr
-    assert [trial["state"] for trial in desk.trials(said.stdout.strip())] == ["failed"]
+def test_missing_image_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
+    ended = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
+    assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in ended.stderr
+    assert [trial["state"] for trial in desk.trials(ended.stdout.strip())] == ["failed"]
 
 
-def test_a_trial_whose_containers_name_is_taken_runs_under_another(
+def test_trial_gets_another_container_name_when_its_name_is_taken(
     desk: WorkingDir, docker_engine: DockerClient
 ) -> None:
     sweep_id = desk.sweep()
@@ -60,9 +60,9 @@ def test_a_trial_whose_containers_name_is_taken_runs_under_another(
         other.remove()
 
 
-@pytest.mark.parametrize(("presses", "said"), [(2, "stopping running trials"), (3, "killing running trials")])
-def test_ctrl_c_ends_the_containers_and_leaves_none(
-    desk: WorkingDir, docker_engine: DockerClient, presses: int, said: str
+@pytest.mark.parametrize(("presses", "message"), [(2, "stopping running trials"), (3, "killing running trials")])
+def test_ctrl_c_removes_the_containers(
+    desk: WorkingDir, docker_engine: DockerClient, presses: int, message: str
 ) -> None:
     (desk.folder / "train.py").write_text(STUBBORN if presses == 3 else PATIENT)
     sweep_id = desk.sweep()
@@ -74,14 +74,14 @@ def test_ctrl_c_ends_the_containers_and_leaves_none(
             time.sleep(0.05)
         for _ in range(presses):
             agent.send_signal(signal.SIGINT)
-            time.sleep(0.3)  # two at once would be one
-        _, talk = agent.communicate(timeout=TIMEOUT_S)
-    assert (agent.returncode, said in talk) == (130, True)
+            time.sleep(0.3)  # two signals at the same time count as one
+        _, output = agent.communicate(timeout=TIMEOUT_S)
+    assert (agent.returncode, message in output) == (130, True)
     assert {trial["state"] for trial in desk.trials(sweep_id)} == {"killed"}
     assert docker_engine.containers.list(all=True, filters=label) == []
 
 
-def test_a_framework_is_awss_own_image(desk: WorkingDir, docker_engine: DockerClient) -> None:
+def test_framework_uses_the_image_of_aws(desk: WorkingDir, docker_engine: DockerClient) -> None:
     image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training"
     tag = "2.3.0-cpu-py311"
     (desk.folder / "job.yaml").write_text('framework: pytorch\nframework_version: "2.3.0"\npy_version: py311\n')
@@ -96,10 +96,10 @@ def test_a_framework_is_awss_own_image(desk: WorkingDir, docker_engine: DockerCl
         docker_engine.images.remove(f"{image}:{tag}")
 
 
-def test_a_framework_version_that_aws_has_no_image_of_creates_no_sweep(desk: WorkingDir) -> None:
+def test_unknown_framework_version_creates_no_sweep(desk: WorkingDir) -> None:
     (desk.folder / "job.yaml").write_text(
         'framework: huggingface\ntransformers_version: "0.1"\npytorch_version: "9.9"\npy_version: py311\n'
     )
-    said = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
-    assert "no huggingface image is known for transformers 0.1 with pytorch 9.9" in said.stderr
+    ended = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
+    assert "no huggingface image is known for transformers 0.1 with pytorch 9.9" in ended.stderr
     assert not (desk.folder / ".smsweep" / "store.db").exists()

@@ -1,4 +1,4 @@
-"""What becomes of jobs when an agent is killed, the engine goes away, or nobody looks."""
+"""Jobs after an agent was killed, the engine was restarted, or no agent ran."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from docker import DockerClient
 from smsweep.backends.docker.backend import DockerBackend
 from smsweep.backends.docker.engine import engine_time
 from smsweep.backends.local.job_folder import JobFolder
-from tests.docker.conftest import ours
+from tests.docker.conftest import job_containers
 from tests.docker.registry import Registry
 from tests.support.jobs import Jobs
 
@@ -48,12 +48,12 @@ def start_and_die(jobs: Jobs, request: object, moment: str) -> None:
 
 
 def start(jobs: Jobs, request: object, moment: str) -> subprocess.Popen[bytes]:
-    """Submit a job from a process of its own, which kills itself at that moment."""
+    """Submit a job from another process, which kills itself at that moment."""
     command = [sys.executable, "-c", AGENT, str(jobs.folder / "jobs"), json.dumps(request), moment]
     return subprocess.Popen(command, env={**jobs.environ, "PYTHONPATH": str(ROOT)})
 
 
-def test_the_next_client_takes_up_a_running_job(jobs: Jobs) -> None:
+def test_next_client_takes_over_a_running_job(jobs: Jobs) -> None:
     request = jobs.request("running", COUNT)
     start_and_die(jobs, request, "Training")
     done = jobs.finish(request["TrainingJobName"])
@@ -61,13 +61,13 @@ def test_the_next_client_takes_up_a_running_job(jobs: Jobs) -> None:
     assert done.status.status == "Completed"
 
 
-def test_the_next_client_takes_up_a_job_that_has_not_started(jobs: Jobs) -> None:
+def test_next_client_starts_a_job_that_has_not_started(jobs: Jobs) -> None:
     request = jobs.request("starting", COUNT)
     start_and_die(jobs, request, "Downloading")
     assert jobs.finish(request["TrainingJobName"]).lines == ("0", "1", "2", "3", "4")
 
 
-def test_the_next_client_settles_a_job_that_ended_meanwhile(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_next_client_collects_a_job_that_has_ended(jobs: Jobs, docker_engine: DockerClient) -> None:
     request = jobs.request("ended", "print('done'); raise SystemExit(3)")
     start_and_die(jobs, request, "Training")
     docker_engine.containers.get(request["TrainingJobName"]).wait()
@@ -75,7 +75,7 @@ def test_the_next_client_settles_a_job_that_ended_meanwhile(jobs: Jobs, docker_e
     assert (done.lines, done.status.exit_code) == (("done",), 3)
 
 
-def test_a_job_that_ended_before_its_start_was_noted_does_not_run_again(
+def test_job_does_not_run_again_when_it_ended_before_its_start_was_stored(
     jobs: Jobs, docker_engine: DockerClient
 ) -> None:
     request = jobs.request("short", "print('done'); raise SystemExit(3)")
@@ -87,9 +87,7 @@ def test_a_job_that_ended_before_its_start_was_noted_does_not_run_again(
     assert (done.lines, done.status.exit_code) == (("done",), 3)
 
 
-def test_a_job_that_ended_in_time_while_nobody_looked_was_not_stopped(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
+def test_job_that_ended_in_time_without_an_agent_is_not_stopped(jobs: Jobs, docker_engine: DockerClient) -> None:
     request = jobs.request("in-time", "print('done')", max_run_s=60)
     start_and_die(jobs, request, "Training")
     container = docker_engine.containers.get(request["TrainingJobName"])
@@ -102,7 +100,7 @@ def test_a_job_that_ended_in_time_while_nobody_looked_was_not_stopped(
     assert status.ended_at == engine_time(container.attrs["State"]["FinishedAt"])
 
 
-def test_time_counts_from_the_start_that_a_killed_client_made(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_runtime_counts_from_the_start_by_a_killed_client(jobs: Jobs, docker_engine: DockerClient) -> None:
     request = jobs.request("counted", COUNT)
     start_and_die(jobs, request, "Training")
     folder = JobFolder(jobs.folder / "jobs" / request["TrainingJobName"])
@@ -111,7 +109,7 @@ def test_time_counts_from_the_start_that_a_killed_client_made(jobs: Jobs, docker
     assert jobs.finish(request["TrainingJobName"]).status.started_at == engine_time(state["StartedAt"])
 
 
-def test_the_next_client_keeps_what_a_killed_one_was_just_keeping(jobs: Jobs) -> None:
+def test_next_client_uploads_the_results_when_a_client_was_killed_during_the_upload(jobs: Jobs) -> None:
     request = jobs.request("keeping", "import os; open('/opt/ml/model/w', 'wb').write(os.urandom(30 << 20))")
     start_and_die(jobs, request, "Uploading")
     assert jobs.finish(request["TrainingJobName"]).status.status == "Completed"
@@ -119,9 +117,7 @@ def test_the_next_client_keeps_what_a_killed_one_was_just_keeping(jobs: Jobs) ->
         assert model.getmember("w").size == 30 << 20
 
 
-def test_the_next_client_takes_up_a_job_whose_image_was_being_pulled(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
+def test_next_client_starts_a_job_whose_image_was_being_pulled(jobs: Jobs, docker_engine: DockerClient) -> None:
     with Registry(text=jobs.prefix).serve() as registry:
         jobs.image = registry.address
         agent = start(jobs, jobs.request("pull"), "never")
@@ -134,7 +130,7 @@ def test_the_next_client_takes_up_a_job_whose_image_was_being_pulled(
     assert reason.startswith(f"image {registry.address} has no `python3`")
 
 
-def test_a_submit_by_the_next_client_starts_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_repeated_submit_by_the_next_client_starts_no_container(jobs: Jobs, docker_engine: DockerClient) -> None:
     request = jobs.request("again", COUNT)
     start_and_die(jobs, request, "Training")
     before = docker_engine.containers.get(request["TrainingJobName"]).id
@@ -143,7 +139,7 @@ def test_a_submit_by_the_next_client_starts_nothing(jobs: Jobs, docker_engine: D
     assert jobs.finish(request["TrainingJobName"]).lines == ("0", "1", "2", "3", "4")
 
 
-def test_lines_are_neither_lost_nor_told_twice_across_a_takeover(jobs: Jobs) -> None:
+def test_log_has_each_line_once_after_a_takeover(jobs: Jobs) -> None:
     script = "import time\nfor n in range(3000):\n    print(n, flush=True)\n    time.sleep(0.0005)"
     name = jobs.start("lines", script)
     backend, cursor = jobs.backend, ""
@@ -161,16 +157,16 @@ def test_lines_are_neither_lost_nor_told_twice_across_a_takeover(jobs: Jobs) -> 
     assert numbers == [str(number) for number in range(3000)]
 
 
-def test_an_installation_whose_agent_was_killed_leaves_nothing(jobs: Jobs, docker_engine: DockerClient) -> None:
+def test_installation_of_a_killed_agent_is_removed(jobs: Jobs, docker_engine: DockerClient) -> None:
     slow = {"requirements.txt": "./slow\n", "slow/setup.py": f"import time; time.sleep(60)  # {jobs.prefix}"}
     request = jobs.request("install", "", files=slow)
     agent = start(jobs, request, "never")
-    while not ours(docker_engine, jobs.folder):
+    while not job_containers(docker_engine, jobs.folder):
         assert agent.poll() is None
     agent.kill()
     agent.wait()
-    jobs.backend.describe([request["TrainingJobName"]])  # the first look cleans up, then installs anew
+    jobs.backend.describe([request["TrainingJobName"]])  # removes the container, then installs again
     jobs.backend.stop(request["TrainingJobName"])
     assert jobs.finish(request["TrainingJobName"]).status.status == "Stopped"
-    assert ours(docker_engine, jobs.folder) == []
+    assert job_containers(docker_engine, jobs.folder) == []
     assert not list((jobs.folder / "cache").rglob("settings.json"))

@@ -1,4 +1,4 @@
-"""Our runtime against AWS's own sagemaker-training toolkit, on the same request, in the same image."""
+"""smsweep's runtime compared with AWS's sagemaker-training toolkit: same request, same image."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ RAW = {
     "sagemaker_job_name": '"another"',
 }
 
-HIDDEN = "the channel that brings the runtime and the source is not one of the user's"
+HIDDEN = "the channel of the runtime and the source is not a channel of the user"
 DIFFERENT = {  # variable -> why
     "SM_CHANNELS": HIDDEN,
     "SM_CHANNEL_SMSWEEP": HIDDEN,
@@ -104,7 +104,7 @@ def toolkit() -> Path:
 def both(
     docker_engine: DockerClient, toolkit: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, dict[str, Any]]:
-    """What a script is shown by the toolkit and by us."""
+    """What a script sees with the toolkit and with smsweep."""
     folder = tmp_path_factory.mktemp("toolkit")
     (folder / "data").mkdir()
     environ = {**os.environ}
@@ -136,21 +136,21 @@ def what_was_shown(done: Done) -> dict[str, Any]:
     return dict(json.loads(found[-1].removeprefix("SHOWN ")))
 
 
-def test_the_script_gets_the_same_arguments(both: dict[str, dict[str, Any]]) -> None:
+def test_script_has_the_same_arguments(both: dict[str, dict[str, Any]]) -> None:
     assert both["smsweep"]["argv"] == both["toolkit"]["argv"]
 
 
-def test_the_script_gets_the_same_variables_but_for_those_listed(both: dict[str, dict[str, Any]]) -> None:
+def test_script_has_the_same_variables_except_the_listed_ones(both: dict[str, dict[str, Any]]) -> None:
     ours, theirs = both["smsweep"]["env"], both["toolkit"]["env"]
     assert differing(ours, theirs) == set(DIFFERENT)
 
 
-def test_the_training_environment_is_the_same_but_for_what_is_listed(both: dict[str, dict[str, Any]]) -> None:
+def test_training_environment_is_the_same_except_the_listed_differences(both: dict[str, dict[str, Any]]) -> None:
     ours, theirs = (json.loads(both[who]["env"]["SM_TRAINING_ENV"]) for who in ("smsweep", "toolkit"))
     assert differing(ours, theirs) == set(DIFFERENT_IN_TRAINING_ENV)
 
 
-def test_every_difference_is_in_the_docs() -> None:
+def test_every_difference_is_documented() -> None:
     page = (ROOT / "docs" / "local-docker.md").read_text(encoding="utf-8")
     names = {*DIFFERENT, *DIFFERENT_IN_TRAINING_ENV} - {"job_name"}
     assert {name for name in names if f"`{name}`" not in page} == set()

@@ -1,4 +1,4 @@
-"""What a container finds below /opt/ml and in its environment, and what is taken home from there."""
+"""The files below /opt/ml and the environment of a container, and the results that are stored."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_resourceconfig_names_the_hosts_and_groups(jobs: Jobs) -> None:
     }
 
 
-def test_inputdataconfig_tells_each_channels_mode(jobs: Jobs) -> None:
+def test_inputdataconfig_has_the_mode_of_each_channel(jobs: Jobs) -> None:
     (jobs.folder / "data").mkdir()
     typed = {**channel("train", (jobs.folder / "data").as_uri()), "ContentType": "text/csv"}
     request = jobs.request("channels", "print(open('/opt/ml/input/config/inputdataconfig.json').read())")
@@ -52,31 +52,31 @@ def test_inputdataconfig_tells_each_channels_mode(jobs: Jobs) -> None:
     }
 
 
-def test_the_platforms_variables_name_the_job(jobs: Jobs) -> None:
+def test_platform_variables_have_the_job_name(jobs: Jobs) -> None:
     found = show(jobs, "[os.environ['TRAINING_JOB_NAME'], os.environ['TRAINING_JOB_ARN']]")
     name = jobs.name("show")
     assert found == [name, f"arn:aws:sagemaker:local:000000000000:training-job/{name}"]
 
 
-def test_the_requests_environment_knows_better_who_the_job_is(jobs: Jobs) -> None:
+def test_environment_of_the_request_overrides_the_job_name(jobs: Jobs) -> None:
     arn = "arn:aws:sagemaker:us-east-1:123456789012:training-job/outer"
     environment = {"TRAINING_JOB_NAME": "outer", "TRAINING_JOB_ARN": arn}
     shown = "[os.environ['TRAINING_JOB_NAME'], os.environ['TRAINING_JOB_ARN']]"
     assert show(jobs, shown, environment=environment) == ["outer", arn]
 
 
-def test_aws_credentials_of_the_caller_take_the_roles_place(jobs: Jobs) -> None:
+def test_aws_credentials_of_the_caller_are_passed(jobs: Jobs) -> None:
     jobs.backend = jobs.another(AWS_ACCESS_KEY_ID="AKIA", AWS_SECRET_ACCESS_KEY="s", AWS_REGION="eu-west-1")
     found = show(jobs, "[os.environ['AWS_ACCESS_KEY_ID'], os.environ['AWS_REGION']]")
     assert found == ["AKIA", "eu-west-1"]
 
 
-def test_nothing_else_of_the_callers_environment_comes_along(jobs: Jobs) -> None:
+def test_no_other_variables_of_the_caller_are_passed(jobs: Jobs) -> None:
     jobs.backend = jobs.another(PRIVATE="yes", HTTP_PROXY="http://127.0.0.1:9")
     assert show(jobs, "[name for name in os.environ if name in ('PRIVATE', 'HTTP_PROXY')]") == []
 
 
-def test_its_hostname_is_algo_1_and_resolves(jobs: Jobs) -> None:
+def test_hostname_is_algo_1_and_resolves(jobs: Jobs) -> None:
     found = show(jobs, "[socket.gethostname(), bool(socket.gethostbyname('algo-1'))]")
     assert found == ["algo-1", True]
 
@@ -90,7 +90,7 @@ def test_channels_are_read_only(jobs: Jobs) -> None:
     assert list(data.iterdir()) == []
 
 
-def test_a_channel_of_one_file_is_read_only_around_it_too(jobs: Jobs) -> None:
+def test_folder_of_a_single_file_channel_is_read_only(jobs: Jobs) -> None:
     data = jobs.folder / "one.csv"
     data.write_text("1")
     script = "open('/opt/ml/input/data/train/new', 'w')"
@@ -98,7 +98,7 @@ def test_a_channel_of_one_file_is_read_only_around_it_too(jobs: Jobs) -> None:
     assert "Read-only file system" in status.failure_reason
 
 
-def test_a_copied_channel_is_the_jobs_own(jobs: Jobs) -> None:
+def test_copied_channel_is_writable(jobs: Jobs) -> None:
     data = jobs.folder / "data"
     data.mkdir()
     (data / "old").write_text("1")
@@ -118,9 +118,7 @@ def strict_umask() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("strict_umask")
-def test_no_umask_keeps_a_jobs_files_from_whoever_its_image_runs_as(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
+def test_umask_does_not_deny_access_to_the_images_user(jobs: Jobs, docker_engine: DockerClient) -> None:
     jobs.image = build(docker_engine, "smsweep-test-user", USER="12345")
     jobs.backend = jobs.another(SMSWEEP_DOCKER_COPY_CHANNELS="1")
     data = jobs.folder / "data"
@@ -137,13 +135,13 @@ open('/opt/ml/input/data/train/new', 'w').write('3')
     assert (data / "old").read_text() == "1"
 
 
-def test_a_channel_of_one_file_shows_it_by_its_name(jobs: Jobs) -> None:
+def test_single_file_channel_has_a_file_of_its_name(jobs: Jobs) -> None:
     file = jobs.folder / "numbers.csv"
     file.write_text("1")
     assert show(jobs, "os.listdir('/opt/ml/input/data/one')", channels={"one": file.as_uri()}) == ["numbers.csv"]
 
 
-def test_model_and_output_become_archives(jobs: Jobs) -> None:
+def test_model_and_output_are_stored_as_archives(jobs: Jobs) -> None:
     script = """
 import os
 os.makedirs('/opt/ml/model/deep')
@@ -157,12 +155,12 @@ open('/opt/ml/output/data/curve.csv', 'w').write('c')
         assert output.getnames() == ["curve.csv"]
 
 
-def test_an_empty_model_leaves_no_archive(jobs: Jobs) -> None:
+def test_empty_model_has_no_archive(jobs: Jobs) -> None:
     jobs.run("empty", "")
     assert not (jobs.folder / "results").exists()
 
 
-def test_a_link_in_the_models_place_takes_nothing_of_this_machine_along(jobs: Jobs) -> None:
+def test_model_folder_replaced_by_a_link_is_not_stored(jobs: Jobs) -> None:
     jobs.run("link", "import os; os.rmdir('/opt/ml/model'); os.symlink('/etc', '/opt/ml/model')")
     assert not (jobs.folder / "results").exists()
 
@@ -176,15 +174,15 @@ def test_a_link_in_the_models_place_takes_nothing_of_this_machine_along(jobs: Jo
         "open(F, 'wb').write(b'\\xff' * (64 << 20))",
     ],
 )
-def test_whatever_is_in_the_failure_files_place_is_read_safely(jobs: Jobs, place: str) -> None:
+def test_unusual_failure_file_is_read_safely(jobs: Jobs, place: str) -> None:
     entrypoint = ["python3", "-c", f"import os; F = '/opt/ml/output/failure'; {place}; os._exit(3)"]
     algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File", "ContainerEntrypoint": entrypoint}
     jobs.backend.submit(jobs.request("strange", AlgorithmSpecification=algorithm))
     reason = jobs.finish(jobs.name("strange")).status.failure_reason
-    assert reason in ("exit code 3, and nothing in /opt/ml/output/failure", "\ufffd" * 1024)
+    assert reason in ("exit code 3, without /opt/ml/output/failure", "\ufffd" * 1024)
 
 
-def test_uncompressed_output_is_kept_as_files(jobs: Jobs) -> None:
+def test_uncompressed_output_is_stored_as_files(jobs: Jobs) -> None:
     output = {"S3OutputPath": (jobs.folder / "results").as_uri(), "CompressionType": "NONE"}
     script = "[open(f'/opt/ml/{place}', 'w').write('w') for place in ('model/weights', 'output/data/curve')]"
     jobs.run("plain", script, OutputDataConfig=output)
@@ -193,7 +191,7 @@ def test_uncompressed_output_is_kept_as_files(jobs: Jobs) -> None:
     assert (kept / "data" / "curve").read_text() == "w"  # where backends/sagemaker/status.py says it is
 
 
-def test_checkpoints_are_there_at_the_start_and_kept_after_a_stop(jobs: Jobs) -> None:
+def test_checkpoints_are_restored_and_stored_after_a_stop(jobs: Jobs) -> None:
     script = """
 import os, time
 step = len(os.listdir('/opt/ml/checkpoints'))
@@ -209,37 +207,37 @@ time.sleep(60)
     assert sorted(path.name for path in (jobs.folder / "checkpoints").iterdir()) == ["0", "1"]
 
 
-def test_checkpoints_that_can_be_no_folder_fail_the_job_by_name(jobs: Jobs) -> None:
+def test_invalid_checkpoint_folder_fails_with_its_path(jobs: Jobs) -> None:
     (jobs.folder / "file").write_text("in the way")
     place = {"S3Uri": (jobs.folder / "file" / "deep").as_uri()}
     status = jobs.run("nowhere", "", CheckpointConfig=place).status
-    said = f"checkpoints: {jobs.folder}/file/deep: Not a directory; name a folder that you may write to"
-    assert (status.status, status.failure_reason) == ("Failed", said)
+    reason = f"checkpoints: {jobs.folder}/file/deep: Not a directory; use a folder that you can write to"
+    assert (status.status, status.failure_reason) == ("Failed", reason)
 
 
-def test_checkpoints_may_have_another_place(jobs: Jobs) -> None:
+def test_checkpoints_can_have_another_local_path(jobs: Jobs) -> None:
     config = {"S3Uri": (jobs.folder / "elsewhere").as_uri(), "LocalPath": "/root/state"}
     jobs.run("place", "open('/root/state/a', 'w').write('a')", CheckpointConfig=config)
     assert (jobs.folder / "elsewhere" / "a").read_text() == "a"
 
 
-def test_what_the_image_has_below_opt_ml_is_hidden(jobs: Jobs, docker_engine: DockerClient) -> None:
-    made = docker_engine.containers.run(IMAGE, ["mkdir", "-p", "/opt/ml/hidden"], detach=True)
-    made.wait()
-    made.commit("smsweep-test-hidden")
-    made.remove()
+def test_files_of_the_image_below_opt_ml_are_hidden(jobs: Jobs, docker_engine: DockerClient) -> None:
+    container = docker_engine.containers.run(IMAGE, ["mkdir", "-p", "/opt/ml/hidden"], detach=True)
+    container.wait()
+    container.commit("smsweep-test-hidden")
+    container.remove()
     jobs.image = "smsweep-test-hidden"
     assert "hidden" not in str(show(jobs, "os.listdir('/opt/ml')"))
     docker_engine.images.remove("smsweep-test-hidden")
 
 
-def test_code_that_the_image_brings_is_there_below_the_jobs_own(jobs: Jobs, docker_engine: DockerClient) -> None:
-    made = docker_engine.containers.run(
+def test_code_of_the_image_is_merged_with_the_source(jobs: Jobs, docker_engine: DockerClient) -> None:
+    container = docker_engine.containers.run(
         IMAGE, ["sh", "-c", "mkdir -p /opt/ml/code && echo 'print(\"own\")' > /opt/ml/code/own.py"], detach=True
     )
-    made.wait()
-    made.commit("smsweep-test-code")
-    made.remove()
+    container.wait()
+    container.commit("smsweep-test-code")
+    container.remove()
     jobs.image = "smsweep-test-code"
     algorithm = {"TrainingImage": jobs.image, "TrainingInputMode": "File"}
     start = {"ContainerEntrypoint": ["python3", "/opt/ml/code/own.py"]}
@@ -249,13 +247,11 @@ def test_code_that_the_image_brings_is_there_below_the_jobs_own(jobs: Jobs, dock
     docker_engine.images.remove("smsweep-test-code")
 
 
-def test_volumes_and_the_entrypoint_of_the_image_do_not_get_in_the_way(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
-    made = docker_engine.containers.create(IMAGE, ["true"])
+def test_volumes_and_entrypoint_of_the_image_have_no_effect(jobs: Jobs, docker_engine: DockerClient) -> None:
+    container = docker_engine.containers.create(IMAGE, ["true"])
     changes = ["VOLUME /opt/ml/model", "VOLUME /opt/ml/input/data", "VOLUME /data", 'ENTRYPOINT ["false"]']
-    made.commit("smsweep-test-volumes", changes=changes)
-    made.remove()
+    container.commit("smsweep-test-volumes", changes=changes)
+    container.remove()
     volumes = len(docker_engine.volumes.list())
     jobs.image = "smsweep-test-volumes"
     done = jobs.run("volumes", "open('/opt/ml/model/weights', 'w').write('w')")
@@ -264,6 +260,6 @@ def test_volumes_and_the_entrypoint_of_the_image_do_not_get_in_the_way(
     docker_engine.images.remove("smsweep-test-volumes")
 
 
-def test_the_callers_tree_is_not_open_to_others(jobs: Jobs) -> None:
+def test_job_folder_is_private(jobs: Jobs) -> None:
     jobs.run("closed", "")
     assert jobs.ml("closed").parent.stat().st_mode & 0o077 == 0

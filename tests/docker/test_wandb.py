@@ -33,7 +33,7 @@ def _leaves_no_layer(docker_engine: DockerClient) -> Iterator[None]:
             docker_engine.images.remove(str(image.id), force=True)
 
 
-def test_a_wandb_script_is_a_trial_like_any_other(tmp_path: Path, docker_engine: DockerClient) -> None:
+def test_wandb_script_runs_as_a_trial(tmp_path: Path, docker_engine: DockerClient) -> None:
     desk = WorkingDir(
         tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "requirements.txt": "wandb==0.31.0\n"}
     )

@@ -1,4 +1,4 @@
-"""Somebody who is not root, for a moment."""
+"""Run code as a user other than root."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SOCKET = Path("/var/run/docker.sock")
 
 
 def as_user(act: Callable[[], None], *, may_use_engine: bool = True) -> None:
-    """Run act in a forked process as USER. It had better import nothing: USER may not read this Python's files."""
+    """Run `act` in a forked process as USER. It must not import modules, which USER may not be able to read."""
     child = os.fork()
     if child == 0:
         code = 1

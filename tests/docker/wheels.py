@@ -1,4 +1,4 @@
-"""A package index of one's own: small wheels made on the spot, in a folder or behind HTTP on the loopback."""
+"""A package index for tests: generated wheels, in a folder or on an HTTP server on loopback."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def make_wheel(folder: Path, name: str, version: str = "1.0") -> Path:
 
 @contextmanager
 def serve(folder: Path) -> Iterator[tuple[str, list[str]]]:
-    """Serve folder/<project>/*.whl as a simple index; yields its URL and the paths asked for so far."""
+    """Serve folder/<project>/*.whl as a simple index; yield its URL and the list of requested paths."""
     asked: list[str] = []
 
     class Handler(SimpleHTTPRequestHandler):

@@ -338,7 +338,7 @@ def test_job_is_refused_when_its_folder_has_a_pipe(processes: Jobs, name: str) -
     folder = processes.folder / "jobs" / request["TrainingJobName"]
     folder.mkdir(parents=True)
     os.mkfifo(folder / name)
-    with pytest.raises(JobRejected, match=f"{name} is not what smsweep puts there"):
+    with pytest.raises(JobRejected, match=f"{name} was not written by smsweep"):
         processes.backend.submit(request)
 
 
@@ -351,7 +351,7 @@ def test_recover_skips_a_job_with_a_damaged_request(tmp_path: Path) -> None:
         file.unlink()
     instead(tmp_path / f".smsweep/jobs/smsweep-{sweep_id}-0-0/request.json", os.mkfifo)
     ended = desk.call("recover", sweep_id, "sweep.yaml")
-    assert f"smsweep-{sweep_id}-0-0 is left out: its job folder is damaged" in ended.stderr
+    assert f"smsweep-{sweep_id}-0-0 is skipped: its job folder is damaged" in ended.stderr
     assert "found the jobs of 1 trial" in ended.stderr
     assert [trial["number"] for trial in desk.trials(sweep_id)] == [1]
 
@@ -384,5 +384,5 @@ def test_date_out_of_range_is_a_damaged_file(
         return os.stat_result((*found[:8], seconds, found[9]), {"st_mtime": seconds})
 
     monkeypatch.setattr(os, "fstat", dated)  # as on a file system with dates of 64 bits
-    with pytest.raises(DamagedFile, match="pid is of no date"):
+    with pytest.raises(DamagedFile, match="pid is dated outside the valid range"):
         JobFolder(tmp_path).started_at()

@@ -63,7 +63,7 @@ class ServiceJob:
 
 def submission(queue: JobQueue, request: TrainingJobRequest) -> dict[str, Any]:
     """Return the arguments of SubmitServiceJob. The token makes sure that a request is accepted only once."""
-    made: dict[str, Any] = {
+    arguments: dict[str, Any] = {
         "jobName": request["TrainingJobName"],
         "jobQueue": queue.name,
         "serviceJobType": KIND,
@@ -73,10 +73,10 @@ def submission(queue: JobQueue, request: TrainingJobRequest) -> dict[str, Any]:
         "tags": {tag["Key"]: tag["Value"] for tag in request.get("Tags", ())},
     }
     if queue.share:
-        made["shareIdentifier"] = queue.share
+        arguments["shareIdentifier"] = queue.share
     if queue.priority is not None:
-        made["schedulingPriority"] = queue.priority
-    return {name: value for name, value in made.items() if value}
+        arguments["schedulingPriority"] = queue.priority
+    return {name: value for name, value in arguments.items() if value}
 
 
 def pages(
@@ -132,7 +132,7 @@ def read_summary(summary: Mapping[str, Any]) -> ServiceJob:
 
 
 def find_queued_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """Find jobs of the queue, waiting ones included. See `spec.FindJobs`. Raises JobError, UsageError."""
+    """Find jobs of the queue, waiting ones included. See `base.FindJobs`. Raises JobError, UsageError."""
     del jobs_dir  # the jobs do not run on this machine
     queue, token = JobQueue.from_environ(environ), ""
     with closing(Aws(environ)) as aws:

@@ -1,1 +1,1 @@
-"""Jobs as containers of the local Docker Engine, with SageMaker's contract around them."""
+"""Jobs in containers of the Docker Engine, which see the same files and variables as on SageMaker."""

@@ -1,8 +1,8 @@
 """Training jobs in containers on this machine's Docker Engine.
 
-Each job has a folder, which holds all that is known of it, and while it lives a keeper: a thread that prepares,
-starts, watches and settles it. Whichever process holds the folder's lock has the keeper; when that process dies,
-the next one to ask about the job takes it over.
+Each job has a folder with its complete state. Each running job has a supervisor: a thread that prepares the job,
+starts it, watches it and collects its results. The supervisor runs in the process that holds the folder's lock. If
+that process is killed, the next process that asks for the job's status starts a new supervisor.
 """
 
 from __future__ import annotations
@@ -39,17 +39,24 @@ from smsweep.runtime.system import uptime_s
 
 log = logging.getLogger(__name__)
 
-START_UP_S = 1.0  # a PID 1 that has not set up its handlers yet never sees a SIGTERM: the kernel drops it
-CLOSE_S = 5.0  # for keepers to put down what they hold
+START_UP_S = 1.0  # the kernel drops a SIGTERM to a PID 1 that has not installed its handler yet
+CLOSE_S = 5.0  # limit for each supervisor to exit
 
 
 class DockerBackend:
-    """Runs each job in containers of its own, with their files in a folder below `root`.
+    """Runs each job in its own containers, with a folder below `root`.
 
-    A job's folder is smsweep's alone. If a file in it is not what smsweep put there, that job fails alone.
+    A script can write to the folder of its job. If a file there is damaged, only that job fails.
 
-    environ: the caller's. clock: seconds since the epoch, also across restarts. options: None reads environ.
-    uptime: seconds since the machine was started, whatever anybody does to its clock.
+    Args:
+        root: The folder that contains the jobs' folders.
+        environ: The user's environment variables.
+        clock: The time in seconds since the epoch.
+        options: The settings. None means to read them from `environ`.
+        uptime: The seconds since the machine was started. A change of the clock does not affect them.
+
+    Raises:
+        UsageError: If a setting is invalid.
     """
 
     def __init__(
@@ -66,9 +73,9 @@ class DockerBackend:
         self._uptime = uptime
         self._options = options or DockerOptions.from_environ(environ)
         self._engine = Engine(environ)
-        self._keepers: dict[str, JobSupervisor] = {}
+        self._supervisors: dict[str, JobSupervisor] = {}
         self._one_ended = threading.Event()
-        self._ended: dict[str, JobStatus] = {}  # a job ends once: no second look at its folder
+        self._ended: dict[str, JobStatus] = {}  # final statuses, which are read once
         self._max_runtime_s: dict[str, float] = {}  # per job, from its request
 
     @property
@@ -83,20 +90,20 @@ class DockerBackend:
             check_channels(request)
             folder.create(request, lambda draft: write_trees(draft, request))
         try:
-            self._look_after(folder)
+            self._supervise(folder)
         except DamagedFile as err:
-            self._give_up(folder, err)
+            self._abandon(folder, err)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
-        found = {}
+        statuses = {}
         for name in names:
-            status = self._ended.get(name) or self._look(name)
+            status = self._ended.get(name) or self._read_status(name)
             if status is not None:
-                found[name] = status
-        troubles = {self._keepers[name].trouble for name in names if name in self._keepers} - {""}
-        if troubles:
-            raise BackendUnavailable("; ".join(sorted(troubles)))
-        return found
+                statuses[name] = status
+        errors = {self._supervisors[name].engine_error for name in names if name in self._supervisors} - {""}
+        if errors:
+            raise BackendUnavailable("; ".join(sorted(errors)))
+        return statuses
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         folder = self._folder(name)
@@ -104,14 +111,14 @@ class DockerBackend:
             if name not in self._ended and folder.exists() and folder.ended() is None:
                 self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
         except DamagedFile as err:
-            self._give_up(folder, err)
+            self._abandon(folder, err)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
         folder = self._folder(name)
         if not folder.exists():
             return LogPage(lines=(), cursor=cursor)
         try:
-            # Asked before reading: what is written later is on the next page.
+            # Before reading: later lines are on the next page.
             is_complete = name in self._ended or folder.ended() is not None
             return read_pages(folder.logs(), cursor, is_complete=is_complete)
         except DamagedFile as err:
@@ -119,7 +126,7 @@ class DockerBackend:
             return LogPage(lines=(), cursor=cursor, is_last=True)
 
     def forget(self, name: str) -> None:
-        # Logs, model and output stay for the person; the unpacked source can be had again.
+        # Logs, model and output stay for the user.
         folder = self._folder(name)
         for part in ("ml/code", "shards"):
             shutil.rmtree(folder.path / part, ignore_errors=True)
@@ -131,19 +138,19 @@ class DockerBackend:
             self._one_ended.clear()
 
     def close(self) -> None:
-        for keeper in self._keepers.values():
-            keeper.close()
-        for keeper in self._keepers.values():
-            keeper.join(CLOSE_S)
-        self._keepers.clear()
+        for supervisor in self._supervisors.values():
+            supervisor.close()
+        for supervisor in self._supervisors.values():
+            supervisor.join(CLOSE_S)
+        self._supervisors.clear()
 
     def _folder(self, name: str) -> JobFolder:
         return JobFolder(self._root / name)
 
     @cached_property
-    def _around(self) -> DockerContext:
+    def _context(self) -> DockerContext:
         cache = self._root.parent / "cache"
-        with suppress(OSError):  # the job that needs it says so
+        with suppress(OSError):  # a job that needs the folder reports the error
             cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         settings = host_settings(self._environ) if self._options.passes_pip_settings else PipSettings(environ={})
         layers = RequirementsLayers(cache / "requirements", settings, self._engine.facts)
@@ -161,27 +168,29 @@ class DockerBackend:
             owner=(os.getuid(), os.getgid()),
         )
 
-    def _look_after(self, folder: JobFolder) -> JobSupervisor | None:
-        """Return the job's keeper, becoming it if nobody is; None when another process is, or it has ended."""
-        keeper = self._keepers.get(folder.name)
-        if keeper is not None and (keeper.is_alive() or keeper.broken is not None):
-            return keeper
+    def _supervise(self, folder: JobFolder) -> JobSupervisor | None:
+        """Return the job's supervisor, or start it. None if another process has it, or the job has ended."""
+        supervisor = self._supervisors.get(folder.name)
+        if supervisor is not None and (supervisor.is_alive() or supervisor.broken is not None):
+            return supervisor
         lock = folder.lock()
         if lock is None:
             return None
         if folder.ended() is not None:
             os.close(lock)
             return None
-        keeper = self._keepers[folder.name] = JobSupervisor(folder, lock, self._around, self._one_ended.set)
-        keeper.start()
-        return keeper
+        supervisor = self._supervisors[folder.name] = JobSupervisor(
+            folder, lock, self._context, self._one_ended.set
+        )
+        supervisor.start()
+        return supervisor
 
-    def _look(self, name: str) -> JobStatus | None:
+    def _read_status(self, name: str) -> JobStatus | None:
         folder = self._folder(name)
         try:
             return self._status(folder)
         except DamagedFile as err:
-            return self._give_up(folder, err)
+            return self._abandon(folder, err)
 
     def _status(self, folder: JobFolder) -> JobStatus | None:
         name = folder.name
@@ -190,27 +199,27 @@ class DockerBackend:
         status = folder.ended()
         if status is not None:
             self._ended[name] = status
-            self._keepers.pop(name, None)
+            self._supervisors.pop(name, None)
             return status
-        keeper = self._look_after(folder)
-        if keeper is not None and keeper.broken is not None:
-            raise keeper.broken
-        status = keeper.status if keeper else folder.status()
+        supervisor = self._supervise(folder)
+        if supervisor is not None and supervisor.broken is not None:
+            raise supervisor.broken
+        status = supervisor.status if supervisor else folder.status()
         order = folder.stop_order()
         if order is not None:
             self._enforce(folder, order, status)
-        elif self._is_overdue(folder, status) and self._still_runs(folder):
+        elif self._is_overdue(folder, status) and self._is_running(folder):
             self._order_stop(folder, "max_runtime", STOP_GRACE_S)
         else:
             return status
         return replace(status, status="Stopping", secondary_status="Stopping")
 
-    def _give_up(self, folder: JobFolder, err: DamagedFile) -> JobStatus:
+    def _abandon(self, folder: JobFolder, err: DamagedFile) -> JobStatus:
         """Remove the containers of a job whose folder is damaged, and let its trial fail."""
         log.warning("%s: %s", folder.name, err)
-        keeper = self._keepers.pop(folder.name, None)
-        if keeper is not None:
-            keeper.close()
+        supervisor = self._supervisors.pop(folder.name, None)
+        if supervisor is not None:
+            supervisor.close()
         with self._engine.client() as client:
             for found in containers.find(client, folder.path):
                 containers.remove(client, found["Id"])
@@ -228,21 +237,21 @@ class DockerBackend:
             self._max_runtime_s[folder.name] = folder.max_runtime_s()
         return self._age_s(folder, status.started_at) > self._max_runtime_s[folder.name]
 
-    def _still_runs(self, folder: JobFolder) -> bool:
-        """Tell whether a container of the job does; one that ended while nobody looked may have been in time."""
+    def _is_running(self, folder: JobFolder) -> bool:
+        """Return True if a container of the job runs. One that has ended may have ended within the limit."""
         with self._engine.client() as client:
             return any(found["State"] == "running" for found in containers.find(client, folder.path))
 
     def _order_stop(self, folder: JobFolder, by: str, grace_s: float) -> None:
-        """Keep the order and act on it; of two, the first says who asked, the more impatient one when to kill."""
+        """Store the order and carry it out. The first order sets `by`; the earliest SIGKILL applies."""
         kill_at_s = self._uptime() + grace_s
         order = folder.stop_order() or StopOrder(by=by, kill_at_s=kill_at_s)
         order = replace(order, kill_at_s=min(order.kill_at_s, kill_at_s))
-        folder.write_stop_order(order)  # first: a crash here must not lose it
+        folder.write_stop_order(order)  # before the signal, so that a crash does not lose the order
         self._enforce(folder, order, folder.status())
 
     def _enforce(self, folder: JobFolder, order: StopOrder, status: JobStatus) -> None:
-        """Send what is due. Before the start nothing is: the keeper sees the order and does not begin."""
+        """Send the signal that is due. Before the start, the supervisor reads the order and does not start."""
         if status.started_at is None or status.secondary_status != "Training":
             return
         age_s = self._age_s(folder, status.started_at)
@@ -259,7 +268,7 @@ class DockerBackend:
 
 
 def write_trees(folder: JobFolder, request: TrainingJobRequest) -> None:
-    """Create the /opt/ml of each host. The user of a container can write to it, whoever that is."""
+    """Create the /opt/ml of each host. Every user of a container can write to it."""
     hosts = host_names(request)
     for host in hosts:
         write_tree(folder.ml(host), request, hosts, host)
@@ -267,7 +276,7 @@ def write_trees(folder: JobFolder, request: TrainingJobRequest) -> None:
 
 
 def read_pages(files: Sequence[Path], cursor: str, *, is_complete: bool) -> LogPage:
-    """Read one page of each file; the cursor holds one for each, in their order."""
+    """Read one page of each file. The cursor is the list of their cursors, separated by commas."""
     cursors = cursor.split(",") if cursor else [""] * len(files)
     pages = [read_page(file, at, is_complete=is_complete) for file, at in zip(files, cursors, strict=True)]
     return LogPage(

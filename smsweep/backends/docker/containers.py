@@ -1,4 +1,4 @@
-"""From a training job's request to the containers that run it, and the calls that create and remove them."""
+"""The containers and the network of a job: create, find, signal and remove them; choose a GPU."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from docker import APIClient
 from docker.errors import APIError
 from docker.types import DeviceRequest, IPAMConfig, IPAMPool, Mount
 
-from smsweep.backends.docker.engine import DockerOptions, EngineFacts, is_missing, said
+from smsweep.backends.docker.engine import DockerOptions, EngineFacts, engine_message, is_missing
 from smsweep.backends.docker.logs import LOG_CONFIG
 from smsweep.backends.local.job_folder import FIRST_HOST
 from smsweep.core.job import TrainingJobRequest
@@ -22,8 +22,10 @@ from smsweep.errors import NameTaken
 from smsweep.runtime.system import VARIABLE as OWNER
 from smsweep.secrets.references import secret_values
 
-INSTALL_FLAG = "--install-requirements"  # of the runtime: here the image already has them
-# What a job on SageMaker has through its role; profiles and files of the caller stay outside.
+INSTALL_FLAG = (
+    "--install-requirements"  # option of the runtime; not needed, because the image already has the requirements
+)
+# A job on SageMaker gets these from its role. The user's AWS profiles and files are not passed.
 CREDENTIALS = (
     "AWS_ACCESS_KEY_ID",
     "AWS_SECRET_ACCESS_KEY",
@@ -33,18 +35,18 @@ CREDENTIALS = (
 )
 
 LABEL_JOB = "smsweep.job"  # the job's name
-LABEL_FOLDER = "smsweep.folder"  # the job's folder, by which we know our own
+LABEL_FOLDER = "smsweep.folder"  # the job's folder, which identifies the containers of this job
 LABEL_HOST = "smsweep.host"
-LABEL_GPU = "smsweep.gpu"  # the device it was given
+LABEL_GPU = "smsweep.gpu"  # the number of the container's device
 DEVICE = re.compile(r"nvidia(\d+)")
-LABEL = "smsweep.network"  # the name of the job it is for
-LABEL_ASKING = "smsweep.asking"  # on one that is made only to see which subnet is free
-FIRST_ADDRESS = 2  # in a subnet; 1 is the engine's own
+LABEL = "smsweep.network"  # of a network: the job's name
+LABEL_TEMPORARY = "smsweep.asking"  # of a temporary network, which only finds a free subnet
+FIRST_ADDRESS = 2  # in a subnet; the engine has address 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Bind:
-    """A file or folder of this machine, shown to a container."""
+    """A file or folder of this machine that is mounted into a container."""
 
     source: Path
     target: str
@@ -52,8 +54,17 @@ class Bind:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class HostNetwork:
+    """The network settings of one host."""
+
+    mode: str  # the engine's name for it: bridge, none, or the name of a network
+    address: str  # "" if the engine assigns it
+    names: Mapping[str, str]  # host -> address, for its /etc/hosts
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class ContainerPlan:
-    """All that distinguishes one container of a job."""
+    """The arguments of `create` for one container of a job."""
 
     folder: Path  # of the job
     request: TrainingJobRequest
@@ -63,18 +74,22 @@ class ContainerPlan:
     binds: Sequence[Bind]
     options: DockerOptions
     facts: EngineFacts
-    environ: Mapping[str, str]  # the caller's
-    owner: tuple[int, int]  # the caller's user and group
-    gpu: str = ""  # device to give it; "" for none
+    environ: Mapping[str, str]  # the user's environment variables
+    owner: tuple[int, int]  # user id and group id of the caller
+    gpu: str = ""  # number of its device; "" for none
 
 
 def container_name(job: str, host: str) -> str:
-    """Return a host's container name: the job's own for the first, so that a job cannot be started twice."""
+    """Return a host's container name. The first host has the job's name, so that a job cannot be started twice."""
     return job if host == FIRST_HOST else f"{job}-{host}"
 
 
 def create(client: APIClient, plan: ContainerPlan) -> None:
-    """Create the container; no-op when it is there. Raises NameTaken when the name is somebody else's."""
+    """Create the container. If it exists, do nothing.
+
+    Raises:
+        NameTaken: If a container that does not belong to this job has the name.
+    """
     name = container_name(plan.folder.name, plan.host)
     algorithm = plan.request.get("AlgorithmSpecification", {})
     try:
@@ -95,7 +110,7 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
                 shm_size=_shm_bytes(plan.options, plan.facts),
                 nano_cpus=round(plan.options.cpus * 1e9) or None,
                 mem_limit=plan.options.memory_bytes or None,
-                memswap_limit=plan.options.memory_bytes or None,  # of memory and swap together: no swap
+                memswap_limit=plan.options.memory_bytes or None,  # the sum of memory and swap, so there is no swap
                 device_requests=_devices(plan.gpu),
                 userns_mode="host" if plan.facts.remaps_users else None,
             ),
@@ -105,7 +120,7 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
             raise
         if not is_ours(client, name, plan.folder):
             raise NameTaken(
-                f"container {name} is there already, and is not this job's; it is left as it is"
+                f"container {name} already exists and does not belong to this job; it is not changed"
             ) from err
 
 
@@ -117,6 +132,7 @@ def _networking(client: APIClient, network: HostNetwork) -> Any:
 
 
 def is_ours(client: APIClient, container: str, folder: Path) -> bool:
+    """Return True if the container exists and belongs to the job with this folder."""
     try:
         labels = client.inspect_container(container)["Config"]["Labels"] or {}
     except APIError as err:
@@ -132,17 +148,17 @@ def find(client: APIClient, folder: Path) -> list[dict[str, Any]]:
 
 
 def remove(client: APIClient, container: str) -> None:
-    """Remove a container with its anonymous volumes, running or not; no-op when there is none."""
+    """Remove a container, running or not, with its anonymous volumes. If it does not exist, do nothing."""
     try:
         client.remove_container(container, v=True, force=True)
     except APIError as err:
-        # 409: its removal is under way, by another agent
+        # 409: another agent is removing it
         if not is_missing(err) and err.status_code != 409:
             raise
 
 
 def send(client: APIClient, container: str, signal: str) -> None:
-    """Send a signal to a container's PID 1; no-op when it does not run."""
+    """Send a signal to a container's PID 1. If the container is not running, do nothing."""
     try:
         client.kill(container, signal)
     except APIError as err:
@@ -169,7 +185,7 @@ def _environment(plan: ContainerPlan) -> dict[str, str]:
         **owner,
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{region}:000000000000:training-job/{name}",
-        **plan.request.get("Environment", {}),  # may name the job that this one runs for
+        **plan.request.get("Environment", {}),  # may override the name and ARN, for example in the emulator
         **secret_values(plan.request, plan.environ),
     }
 
@@ -185,7 +201,7 @@ def mount(bind: Bind) -> Mount:
 
 
 def _shm_bytes(options: DockerOptions, facts: EngineFacts) -> int:
-    # Docker's own 64 MiB breaks data loaders with workers; half the memory is what Linux gives a tmpfs.
+    # Docker's default of 64 MiB breaks data loaders with workers. Half of the memory is the default of a tmpfs.
     return options.shm_bytes or (options.memory_bytes or facts.memory_bytes) // 2
 
 
@@ -200,30 +216,26 @@ def host_gpus(dev: Path = Path("/dev")) -> list[str]:
 
 
 def choose_gpu(gpus: Iterable[str], labels: Iterable[Mapping[str, str]], label: str) -> str:
-    """Return the device that fewest of the running containers have; "" when there is none at all.
+    """Return the device that the fewest containers use; "" if the machine has none.
 
-    labels: those of each running container.
+    Args:
+        gpus: The numbers of the devices.
+        labels: The labels of each container.
+        label: The label that contains the number of the container's device.
     """
-    used = Counter(of_one[label] for of_one in labels if label in of_one)
+    used = Counter(each[label] for each in labels if label in each)
     return min(gpus, key=lambda gpu: (used[gpu], int(gpu)), default="")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class HostNetwork:
-    """One host's place on it."""
-
-    mode: str  # as the engine names it: bridge, none, or the name of a network
-    address: str  # "" where the engine gives one
-    names: Mapping[str, str]  # host -> address, for its /etc/hosts
-
-
 def ensure_network(client: APIClient, request: TrainingJobRequest, hosts: Sequence[str]) -> dict[str, HostNetwork]:
-    """Return each host's place, creating the job's own network where it has one.
+    """Return the network settings of each host. Create the job's network if the job has several hosts.
 
-    Several hosts share a network of their own and find each other by name from the first moment on, although
-    one starts before the other; isolated ones see nothing else, as on SageMaker. A single host is on the
-    engine's common bridge, or isolated: on none, where nobody else would tell it its own name.
-    Raises NameTaken when a network has the job's name and is somebody else's.
+    Several hosts share one network. Fixed addresses in /etc/hosts let them resolve each other's names before all
+    have started. With network isolation they reach only each other, as on SageMaker. A single host uses the
+    engine's default bridge, or no network if it is isolated.
+
+    Raises:
+        NameTaken: If a network that does not belong to this job has its name.
     """
     is_isolated = bool(request.get("EnableNetworkIsolation", False))
     if len(hosts) == 1:
@@ -236,6 +248,7 @@ def ensure_network(client: APIClient, request: TrainingJobRequest, hosts: Sequen
 
 
 def remove_network(client: APIClient, job: str) -> None:
+    """Remove the job's network. If there is none, do nothing."""
     for network in client.networks(filters={"label": [f"{LABEL}={job}"]}):
         try:
             client.remove_network(network["Id"])
@@ -245,31 +258,33 @@ def remove_network(client: APIClient, job: str) -> None:
 
 
 def _subnet(client: APIClient, job: str, *, is_internal: bool) -> str:
-    """Return the subnet of the job's network, made unless it is there. Raises NameTaken."""
-    found = next((one for one in client.networks(names=[job]) if one["Name"] == job), None)
-    if found is not None:
-        labels = found["Labels"] or {}
+    """Return the subnet of the job's network. Create the network if necessary. Raises NameTaken."""
+    existing = next((each for each in client.networks(names=[job]) if each["Name"] == job), None)
+    if existing is not None:
+        labels = existing["Labels"] or {}
         if labels.get(LABEL) != job:
-            raise NameTaken(f"network {job} is there already, and is not this job's; it is left as it is")
-        if LABEL_ASKING in labels:  # an agent was killed between question and use
-            client.remove_network(found["Id"])
-            found = None
-    return str((found or _with_free_subnet(client, job, is_internal=is_internal))["IPAM"]["Config"][0]["Subnet"])
+            raise NameTaken(f"network {job} already exists and does not belong to this job; it is not changed")
+        if LABEL_TEMPORARY in labels:  # an agent was killed in `_with_free_subnet`
+            client.remove_network(existing["Id"])
+            existing = None
+    return str(
+        (existing or _with_free_subnet(client, job, is_internal=is_internal))["IPAM"]["Config"][0]["Subnet"]
+    )
 
 
 def _with_free_subnet(client: APIClient, job: str, *, is_internal: bool) -> Mapping[str, Any]:
     """Create the job's network.
 
-    The engine gives out fixed addresses only in a subnet that somebody named, but knows best which is free: it
-    is asked for a network, and then for the same one by its name.
+    The engine accepts fixed addresses only in a subnet that was specified. So a temporary network finds a free
+    subnet, and a second network specifies it.
     """
     while True:
-        chosen = _create(client, job, None, {LABEL_ASKING: ""}, is_internal=is_internal)
+        temporary = _create(client, job, None, {LABEL_TEMPORARY: ""}, is_internal=is_internal)
         client.remove_network(job)
         try:
-            return _create(client, job, _pool_of(chosen), {}, is_internal=is_internal)
+            return _create(client, job, _pool_of(temporary), {}, is_internal=is_internal)
         except APIError as err:
-            if "overlap" not in said(err):  # else somebody was given the same one in between: ask again
+            if "overlap" not in engine_message(err):  # otherwise another network got the subnet in between: retry
                 raise
 
 

@@ -1,4 +1,4 @@
-"""The way to the Docker Engine, and what it says of itself."""
+"""The connection to the Docker Engine, its properties, and the settings of the Docker backend."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from smsweep.secrets.references import check_local_secrets
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"
-GREETING_S = 15  # of the first answer: an engine that hangs is told soon
-TIMEOUT_S = 120  # of one answer; removing a large container may take its time
-BUILT_IN = "default"  # the engine of this machine, at its usual place
+GREETING_S = 15  # timeout of the first request, so that an engine that hangs is reported soon
+TIMEOUT_S = 120  # of each other request; the removal of a large container can take long
+BUILT_IN = "default"  # the context of the engine at DEFAULT_URL
 CURE = "choose one with `docker context use`, or set DOCKER_HOST"
 CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 DEFAULT_IMAGE = "smsweep-job"
@@ -36,31 +36,49 @@ DEFAULT_IMAGE = "smsweep-job"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EngineFacts:
-    memory_bytes: int  # of the machine or virtual machine it runs on
-    architecture: str  # as images name it: amd64, arm64
-    maps_root_to_caller: bool  # rootless: what a container's root writes is the caller's
-    remaps_users: bool  # userns-remap: a container's root is nobody here unless it asks for the host's users
+    """Properties of the engine and its machine.
+
+    Attributes:
+        memory_bytes: The memory of the machine, or of the engine's virtual machine.
+        architecture: The architecture as images name it: `amd64`, `arm64`.
+        maps_root_to_caller: The engine is rootless. Files that root in a container writes belong to the caller.
+        remaps_users: The engine has `userns-remap`. Root in a container is an unprivileged user of this machine,
+            unless the container uses the host's user namespace.
+    """
+
+    memory_bytes: int
+    architecture: str
+    maps_root_to_caller: bool
+    remaps_users: bool
 
 
 class Engine:
-    """Makes clients; one for each thread, because a client's connections are not to be shared."""
+    """Opens clients of the Docker Engine. Each thread needs its own client.
+
+    Args:
+        environ: The user's environment variables: DOCKER_HOST, DOCKER_CONTEXT and others.
+    """
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._environ = environ
 
     @contextmanager
     def client(self) -> Iterator[APIClient]:
-        """Open a client and close it afterwards; trouble with the engine itself becomes BackendUnavailable."""
+        """Open a client, and close it at the end of the block.
+
+        Raises:
+            BackendUnavailable: If the engine cannot be reached, or an error of the engine leaves the block.
+        """
         try:
-            if trouble := self._socket_trouble():
-                raise BackendUnavailable(f"the Docker Engine: {trouble}")
+            if problem := self._socket_problem():
+                raise BackendUnavailable(f"the Docker Engine: {problem}")
             client = self._open(self._version, TIMEOUT_S)
             try:
                 yield client
             finally:
                 client.close()
         except APIError as err:
-            raise BackendUnavailable(f"the Docker Engine: {said(err)}") from err
+            raise BackendUnavailable(f"the Docker Engine: {engine_message(err)}") from err
         except (DockerException, requests.RequestException) as err:
             raise BackendUnavailable(f"the Docker Engine: {self._no_answer(err)}") from err
 
@@ -86,7 +104,7 @@ class Engine:
 
     @cached_property
     def _version(self) -> str:
-        """Ask once what API the engine speaks: each further client is spared the question."""
+        """The API version of the engine. It is requested once, not by each client."""
         client = self._open(DEFAULT_DOCKER_API_VERSION, GREETING_S)
         try:
             return str(client.version(api_version=False)["ApiVersion"])
@@ -95,21 +113,20 @@ class Engine:
 
     def _open(self, version: str, timeout_s: int) -> APIClient:
         client = APIClient(version=version, timeout=timeout_s, **self._address)
-        # No proxy stands before an engine of this machine, and REQUESTS_CA_BUNDLE would go before its own CA.
+        # Proxy settings do not apply to the engine, and REQUESTS_CA_BUNDLE would override its own CA.
         client.trust_env = False
         return client
 
     def _no_answer(self, err: Exception) -> str:
-        """Say why nothing came back, and what to do."""
+        """Return why the engine did not answer, and how to fix that."""
         if isinstance(err, TLSParameterError):
             return "no certificates for DOCKER_TLS_VERIFY; set DOCKER_CERT_PATH to their folder, or unset both"
         if isinstance(err, ContextException):
             return str(err)
-        trouble = self._socket_trouble()
-        return trouble or f"no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
+        return self._socket_problem() or f"no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
 
-    def _socket_trouble(self) -> str:
-        """Return what is wrong with the engine's socket and how to cure it; "" when nothing is, or it has none."""
+    def _socket_problem(self) -> str:
+        """Return the problem of the engine's socket and its fix; "" if the socket works or the engine has none."""
         url = str(self._address.get("base_url") or DEFAULT_URL)
         if "unix" not in url:
             return ""
@@ -117,17 +134,17 @@ class Engine:
         if not socket.exists():
             return f"no socket at {socket}; start Docker ({START}), install it, or set DOCKER_HOST"
         if not os.access(socket, os.W_OK):
-            return f"no permission for {socket}; `sudo usermod -aG docker $USER`, then log in anew"
+            return f"no permission for {socket}; `sudo usermod -aG docker $USER`, then log in again"
         return ""
 
 
-def said(err: APIError) -> str:
-    """Return the engine's own words."""
+def engine_message(err: APIError) -> str:
+    """Return the engine's message."""
     return str(err.explanation or err)
 
 
 def engine_time(text: str) -> datetime | None:
-    """Read a time as the engine writes it, with nanoseconds; None for none, which it writes as the year 1."""
+    """Read a time of the engine, with nanoseconds. Return None for no time, which is the year 1."""
     if not text or text.startswith("0001-"):
         return None
     whole, _, rest = text.removesuffix("Z").partition(".")
@@ -160,9 +177,13 @@ def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
 
 
 def context_address(environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the chosen context's `base_url` and, where it has certificates, `tls`; {} for the built-in one.
+    """Return the `base_url` of the current Docker context and, if it has certificates, `tls`.
 
-    Raises ContextException, which says what is wrong and what to do.
+    Returns:
+        Arguments of `docker.APIClient`. Empty for the default context.
+
+    Raises:
+        ContextException: If the context does not exist or cannot be read. The message says how to fix that.
     """
     folder = Path(environ.get("DOCKER_CONFIG") or os.path.expanduser("~/.docker"))  # noqa: PTH111 - see home_expanded
     name = environ.get("DOCKER_CONTEXT") or _current(folder / "config.json")
@@ -171,12 +192,12 @@ def context_address(environ: Mapping[str, str]) -> dict[str, Any]:
     key = hashlib.sha256(name.encode()).hexdigest()
     meta = folder / "contexts" / "meta" / key / "meta.json"
     if not meta.exists():
-        raise ContextException(f"there is no context {name}; {CURE}")
+        raise ContextException(f"Docker context {name} does not exist; {CURE}")
     try:
         endpoint = json.loads(meta.read_text(encoding="utf-8"))["Endpoints"]["docker"]
         host, is_verified = endpoint.get("Host"), not endpoint.get("SkipTLSVerify")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as err:
-        raise ContextException(f"context {name}: {meta} cannot be read: {err!r}; {CURE}") from err
+        raise ContextException(f"Docker context {name}: {meta} cannot be read: {err!r}; {CURE}") from err
     address = {"base_url": host} if host else {}
     return address | _tls(folder / "contexts" / "tls" / key / "docker", is_verified=is_verified)
 
@@ -198,18 +219,33 @@ def _tls(folder: Path, *, is_verified: bool) -> dict[str, TLSConfig]:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DockerOptions:
-    """Each comes from an environment variable, named beside it."""
+    """The settings of the Docker backend, from environment variables.
 
-    image: str = DEFAULT_IMAGE  # SMSWEEP_DOCKER_IMAGE: for jobs whose request names none
-    cpus: float = 0.0  # SMSWEEP_DOCKER_CPUS: per container; 0 for no cap
-    memory_bytes: int = 0  # SMSWEEP_DOCKER_MEMORY, such as 4g: per container, swap included; 0 for no cap
-    shm_bytes: int = 0  # SMSWEEP_DOCKER_SHM_SIZE: of /dev/shm; 0 for half of what memory there is
-    passes_pip_settings: bool = True  # SMSWEEP_DOCKER_HOST_PIP=0: the host's pip, proxy and CA settings stay out
-    copies_channels: bool = False  # SMSWEEP_DOCKER_COPY_CHANNELS=1: a job may write to its channels in File mode
+    Attributes:
+        image: SMSWEEP_DOCKER_IMAGE: the image of jobs whose request has none.
+        cpus: SMSWEEP_DOCKER_CPUS: the CPU limit of each container; 0 means no limit.
+        memory_bytes: SMSWEEP_DOCKER_MEMORY, such as `4g`: the memory limit of each container, including swap; 0
+            means no limit.
+        shm_bytes: SMSWEEP_DOCKER_SHM_SIZE: the size of /dev/shm; 0 means half of the memory.
+        passes_pip_settings: False with SMSWEEP_DOCKER_HOST_PIP=0: the installation of requirements does not use
+            the host's pip, proxy and CA settings.
+        copies_channels: True with SMSWEEP_DOCKER_COPY_CHANNELS=1: a job can write to its channels in File mode.
+    """
+
+    image: str = DEFAULT_IMAGE
+    cpus: float = 0.0
+    memory_bytes: int = 0
+    shm_bytes: int = 0
+    passes_pip_settings: bool = True
+    copies_channels: bool = False
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> DockerOptions:
-        """Raises UsageError, naming the variable, for a value that cannot be read."""
+        """Read the settings.
+
+        Raises:
+            UsageError: If a value is invalid. The message names the variable.
+        """
         return cls(
             image=environ.get("SMSWEEP_DOCKER_IMAGE") or DEFAULT_IMAGE,
             cpus=_number(environ, "SMSWEEP_DOCKER_CPUS"),

@@ -1,4 +1,4 @@
-"""The image a job runs in: named, or our own, and here before its container is created."""
+"""Images: choose, check and pull a job's image, explain why it cannot run, and copy code out of it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from docker.errors import APIError
 from smsweep.aws.image_uris import image_uri, machines
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import LABEL_FOLDER, remove
-from smsweep.backends.docker.engine import DEFAULT_IMAGE, EngineFacts, is_missing, said
+from smsweep.backends.docker.engine import DEFAULT_IMAGE, EngineFacts, engine_message, is_missing
 from smsweep.backends.local import request_fields as local_site
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
@@ -29,41 +29,50 @@ log = logging.getLogger(__name__)
 ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+(?=/)")  # AWS's registries
 NOT_FOUND = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat .*: no such file)')
 NOT_SEEN = re.compile(r"bind source path does not exist: (\S.*)")
-LABEL_BELOW = "smsweep.image"  # of a layer with requirements: the id of the image that it lies on
+LABEL_BASE = "smsweep.image"  # of an image with requirements: the id of its base image
 MALFORMED = re.compile(r"invalid reference format")
+ANY_REGION = "us-east-1"  # used without AWS_REGION; every region has the same images
+ML = "/opt/ml"
+CODE = f"{ML}/code"
+ROOT = ("", "0", "root")
 _pulling = threading.Lock()  # a second pull of the same image would only wait for the first
-ANY_REGION = "us-east-1"  # every region has the same images; this one's are for who has not chosen any
+_without_code: set[str] = set()  # ids of images that have no CODE
 
 
 def image_name(request: TrainingJobRequest, default: str) -> str:
+    """Return the image of the request, or the default if it has none."""
     return str(request.get("AlgorithmSpecification", {}).get("TrainingImage") or default)
 
 
 def inspect_image(client: APIClient, image: str) -> dict[str, Any]:
-    return dict(client.inspect_image(image))  # type: ignore[no-untyped-call]  # the stubs do not know it
+    return dict(client.inspect_image(image))  # type: ignore[no-untyped-call]  # missing in the stubs
 
 
 def identify(client: APIClient, container: str) -> str:
-    """Return the digest in a registry, else the id, of the image that a container was made of.
+    """Return the digest of a container's image in its registry; without a registry, the image's id.
 
-    What its name means by now may be another one. Of a layer with requirements it is the image below.
+    The image's name may refer to a newer image by now. For an image with requirements, use its base image.
     """
-    found = ""
-    with suppress(APIError):  # what was removed meanwhile says no more
-        found = client.inspect_container(container)["Image"]
-        found = (inspect_image(client, found)["Config"].get("Labels") or {}).get(LABEL_BELOW, found)
-        found = next(iter(inspect_image(client, found).get("RepoDigests") or ()), found)
-    return found
+    image = ""
+    with suppress(APIError):  # the container or the image was removed
+        image = client.inspect_container(container)["Image"]
+        image = (inspect_image(client, image)["Config"].get("Labels") or {}).get(LABEL_BASE, image)
+        image = next(iter(inspect_image(client, image).get("RepoDigests") or ()), image)
+    return image
 
 
 def has_image(client: APIClient, image: str) -> bool:
-    """Tell whether an image is here. Raises JobRejected for what cannot be one's name."""
+    """Return True if an image is on this machine.
+
+    Raises:
+        JobRejected: If the name is not valid.
+    """
     try:
         inspect_image(client, image)
     except APIError as err:
-        if MALFORMED.search(said(err)):
+        if MALFORMED.search(engine_message(err)):
             raise JobRejected(
-                f"image {image} is no image's name; expected one such as repository/name:tag in lower case"
+                f"image {image} is not a valid image name; use a name such as repository/name:tag, in lower case"
             ) from err
         if is_missing(err):
             return False
@@ -72,17 +81,23 @@ def has_image(client: APIClient, image: str) -> bool:
 
 
 def check_default_image(client: APIClient, image: str) -> None:
-    """Raises JobRejected when a job is to run in our own image and nobody has built it."""
+    """Raise JobRejected if the image is smsweep's default image, and it was not built on this machine."""
     if image == DEFAULT_IMAGE and not has_image(client, image):
         raise JobRejected(
-            f"image {DEFAULT_IMAGE} is not on this machine, and the job names no other; {how_to_get(image)}"
+            f"image {DEFAULT_IMAGE} is not on this machine, and job.yaml names no other; {how_to_get(image)}"
         )
 
 
 def ensure_image(client: APIClient, image: str, check: Callable[[], None]) -> None:
-    """Pull the image unless it is here. Raises JobRejected with the engine's words when it cannot be had.
+    """Pull the image if it is not on this machine.
 
-    check: called now and then; what it raises ends the waiting.
+    Args:
+        client: A client of the engine.
+        image: The name of the image.
+        check: Called repeatedly. An exception that it raises ends the wait.
+
+    Raises:
+        JobRejected: If the image cannot be pulled. The message contains the engine's message.
     """
     if has_image(client, image):
         return
@@ -98,30 +113,30 @@ def ensure_image(client: APIClient, image: str, check: Callable[[], None]) -> No
 def _pull(client: APIClient, image: str, check: Callable[[], None]) -> None:
     log.warning("pulling image %s, which is not on this machine", image)
     name = image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
-    trouble = ""
+    problem = ""
     try:
         for event in client.pull(name, stream=True, decode=True):
-            trouble = event.get("error", trouble)  # the answer has begun: it is no APIError any more
+            problem = event.get("error", problem)  # after the start of the answer, errors are events
             check()
     except APIError as err:
-        trouble = said(err)
-    if trouble:
+        problem = engine_message(err)
+    if problem:
         raise JobRejected(
-            f"image {image} is not on this machine and cannot be pulled: {trouble}; {how_to_get(image)}"
+            f"image {image} is not on this machine and cannot be pulled: {problem}; {how_to_get(image)}"
         )
 
 
-def is_awss(image: str) -> bool:
-    """Tell whether an image's registry is one of AWS's, which want a login for everything."""
+def is_in_ecr(image: str) -> bool:
+    """Return True if the image is in Amazon ECR, which always requires a login."""
     return ECR.match(image) is not None
 
 
 def how_to_get(image: str) -> str:
-    """Return what a person may do about an image that is missing."""
+    """Return how the user can fix a missing image."""
     if image == DEFAULT_IMAGE:
         return (
             f"build it in smsweep's repository (`docker build -t {DEFAULT_IMAGE} -f container/Dockerfile .`), "
-            "or name one: `image_uri` in job.yaml"
+            "or set `image_uri` in job.yaml"
         )
     registry = ECR.match(image)
     if registry:
@@ -129,55 +144,50 @@ def how_to_get(image: str) -> str:
             f"aws ecr get-login-password --region {registry['region']} | "
             f"docker login --username AWS --password-stdin {registry[0]}"
         )
-        return f"log in to its registry (`{login}`), or name another image: `image_uri` in job.yaml"
+        return f"log in to its registry (`{login}`), or set `image_uri` in job.yaml to another image"
     return "check its name, log in to its registry (`docker login`), or build it"
 
 
-def misfit(client: APIClient, image: str, facts: EngineFacts) -> str:
-    """Say so when an image is for other machines than this; "" when it is not, or is gone."""
+def platform_mismatch(client: APIClient, image: str, facts: EngineFacts) -> str:
+    """Return why an image does not fit this machine; "" if it does, or if it was removed."""
     architecture = inspect_image(client, image)["Architecture"] if has_image(client, image) else ""
     if architecture in ("", facts.architecture):
         return ""
-    return f"image {image} is for {architecture}, this machine is {facts.architecture}"
+    return f"image {image} is for {architecture}, but this machine is {facts.architecture}"
 
 
 def cannot_start(image: str, err: APIError) -> JobRejected:
-    """Return the engine's refusal to start a container of an image, plainer where a program is missing."""
-    unseen = NOT_SEEN.search(said(err))
-    if unseen and Path(unseen[1]).exists():
+    """Return the error for a container that cannot start, with a clear message for known causes."""
+    invisible = NOT_SEEN.search(engine_message(err))
+    if invisible and Path(invisible[1]).exists():
         return JobRejected(
-            f"the Docker Engine does not see {unseen[1]}, which is here: it is another machine's; "
-            "set SMSWEEP_DIR to a folder that both share, or DOCKER_HOST to an engine of this machine"
+            f"the Docker Engine is on another machine and has no {invisible[1]}; "
+            "set SMSWEEP_DIR to a folder that both machines share, or DOCKER_HOST to an engine on this machine"
         )
-    missing = NOT_FOUND.search(said(err))
+    missing = NOT_FOUND.search(engine_message(err))
     if missing is None:
-        return JobRejected(f"the Docker Engine cannot run it: {said(err)}")
+        return JobRejected(f"the Docker Engine cannot start the container: {engine_message(err)}")
     need = "; a job needs one, 3.8 or newer" if missing[1] == "python3" else ""
     return JobRejected(f"image {image} has no `{missing[1]}` on its PATH{need}")
 
 
-ML = "/opt/ml"
+def copy_image_code(client: APIClient, image: str, container: str, folder: JobFolder, *, has_source: bool) -> None:
+    """Copy /opt/ml/code of an image into a container that has not been started. Without such code, do nothing.
 
+    The mount of /opt/ml hides the image's code.
 
-CODE = f"{ML}/code"
-
-
-ROOT = ("", "0", "root")
-
-
-_bring_none: set[str] = set()  # ids of images that were looked into, and have no code
-
-
-def bring_code(client: APIClient, image: str, container: str, folder: JobFolder, *, has_source: bool) -> None:
-    """Copy an image's code into a container of the job that has not been started. No-op where it brings none.
-
-    has_source: the job's own source comes on top, which only root may put among files of root's.
+    Args:
+        client: A client of the engine.
+        image: The image.
+        container: The container of the job.
+        folder: The job's folder.
+        has_source: The job has a source, which is added to the image's code. Only root can do that.
     """
     details = inspect_image(client, image)
     is_root = details["Config"].get("User", "").partition(":")[0] in ROOT
-    if details["Id"] in _bring_none or (has_source and not is_root):
+    if details["Id"] in _without_code or (has_source and not is_root):
         return
-    # One more container, because the job's shows what is mounted there.
+    # The job's container shows the mounted folder instead, so read from a temporary container.
     bare = client.create_container(image, command=["none"], labels={LABEL_FOLDER: str(folder.path)})["Id"]
     try:
         content, _ = client.get_archive(bare, CODE)
@@ -185,7 +195,7 @@ def bring_code(client: APIClient, image: str, container: str, folder: JobFolder,
     except APIError as err:
         if not is_missing(err):
             raise
-        _bring_none.add(details["Id"])
+        _without_code.add(details["Id"])
     finally:
         remove(client, bare)
 
@@ -193,7 +203,7 @@ def bring_code(client: APIClient, image: str, container: str, folder: JobFolder,
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """Return the template with its image and the places of its files. See `spec.Prepare`.
+    """Return the template with its image and the places of its files. See `base.Prepare`.
 
     Raises:
         JobRejected: If a channel cannot be read, or AWS has no image for the framework.
@@ -204,9 +214,14 @@ def prepare(
 
 
 def with_framework_image(template: JobTemplate, environ: Mapping[str, str]) -> JobTemplate:
-    """Return the template with the framework's image in its request, unless that names one.
+    """Return the template with the framework's image in its request. If the request has an image, keep it.
 
-    environ: AWS_REGION says which region's registry. Raises JobRejected for a framework that AWS has no image of.
+    Args:
+        template: The template of the jobs.
+        environ: The user's environment variables. AWS_REGION selects the registry.
+
+    Raises:
+        JobRejected: If AWS has no image for the framework.
     """
     algorithm = dict(template.request.get("AlgorithmSpecification", {}))
     if not template.framework or "TrainingImage" in algorithm:

@@ -1,4 +1,4 @@
-"""From how containers ended to how the job did."""
+"""The end of a job: watch its containers, copy their logs, and derive the job's status."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from smsweep.backends.local.opt_ml import failure_reason
 from smsweep.core.failure_kind import KILLED, OOM
 from smsweep.core.job import JobResults
 
-TERMINATED = 143  # 128 + SIGTERM, as of `docker stop`, and of an engine that is restarted
-GONE = 255  # what the engine says of a container whose end it did not see: it was restarted meanwhile
-STOPPED = re.compile(r"stopped: was sent SIG|killed: still running .* after SIG")  # our runtime's words
+TERMINATED = 143  # 128 + SIGTERM: after `docker stop`, or a restart of the engine
+GONE = 255  # the engine's code for a container that ended while the engine was down
+STOPPED = re.compile(r"stopped: was sent SIG|killed: still running .* after SIG")  # messages of smsweep's runtime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,22 +34,24 @@ class HostEnd:
     host: str
     exit_code: int
     is_out_of_memory: bool
-    reason: str  # output/failure; "" when there is none
+    reason: str  # content of /opt/ml/output/failure; "" without that file
     last_output: str = ""  # the end of its log
-    trouble: str = ""  # the engine's own words, when it could not run the container
-    ended_at: datetime | None = None  # None where the engine did not see it
+    engine_error: str = ""  # the engine's message if it could not run the container
+    ended_at: datetime | None = None  # None if the engine did not see it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
+    """How a job ended, before its containers are removed. The fields are those of JobStatus."""
+
     status: str
     secondary_status: str
     exit_code: int | None = None
     failure_reason: str = ""
     is_lost: bool = False
-    failure_class: str = ""  # as in JobStatus
+    failure_class: str = ""
     results: JobResults | None = None
-    ended_at: datetime | None = None  # None for now
+    ended_at: datetime | None = None  # None means now
 
     @classmethod
     def failed(cls, reason: str) -> Verdict:
@@ -61,7 +63,7 @@ class Verdict:
 
 
 def judge(
-    ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, misfit: str = "", *, was_watched: bool = False
+    ends: Sequence[HostEnd], stopped_by: str, memory_bytes: int, mismatch: str = "", *, was_watched: bool = False
 ) -> Verdict:
     """Return how the job ended.
 
@@ -69,7 +71,7 @@ def judge(
         ends: The ends of the containers, in the order of time.
         stopped_by: A key of SECONDARY_BY_STOP; "" without an order to stop.
         memory_bytes: The memory limit of each container; 0 for no limit.
-        misfit: Why the image may not run on this machine; "" if it fits.
+        mismatch: Why the image may not run on this machine; "" if it fits.
         was_watched: smsweep watched the containers until they ended, so the engine was up and saw the end.
     """
     first = next((end for end in ends if end.exit_code), ends[0])
@@ -79,8 +81,8 @@ def judge(
     is_lost = _is_lost(first, was_watched=was_watched)
     if first.exit_code == 0 and not is_lost:
         return Verdict(status="Completed", secondary_status="Completed", exit_code=0)
-    if misfit and not first.reason:
-        return replace(Verdict.failed(f"{misfit} (exit code {first.exit_code})"), exit_code=first.exit_code)
+    if mismatch and not first.reason:
+        return replace(Verdict.failed(f"{mismatch} (exit code {first.exit_code})"), exit_code=first.exit_code)
     return Verdict(
         status="Failed",
         secondary_status="Failed",
@@ -92,7 +94,7 @@ def judge(
 
 
 def _is_lost(end: HostEnd, *, was_watched: bool) -> bool:
-    """Tell whether it was ended from outside, or nobody knows how it ended: as good as never run."""
+    """Return True if the container was killed outside smsweep, or if its end is unknown."""
     if end.is_out_of_memory:
         return False
     if end.reason:
@@ -101,14 +103,14 @@ def _is_lost(end: HostEnd, *, was_watched: bool) -> bool:
 
 
 def host_end(host: str, state: Mapping[str, Any], reason: str, last_output: str = "") -> HostEnd:
-    """Read what the engine says of a container that has ended."""
+    """Return how a container ended, from the engine's `State` of it."""
     return HostEnd(
         host=host,
         exit_code=int(state["ExitCode"]),
         is_out_of_memory=bool(state.get("OOMKilled")),
         reason=reason,
         last_output=last_output,
-        trouble=str(state.get("Error") or ""),
+        engine_error=str(state.get("Error") or ""),
         ended_at=engine_time(str(state.get("FinishedAt") or "")),
     )
 
@@ -116,32 +118,39 @@ def host_end(host: str, state: Mapping[str, Any], reason: str, last_output: str 
 def _reason(end: HostEnd, n_hosts: int, memory_bytes: int, *, is_lost: bool) -> str:
     where = f"{end.host}: " if n_hosts > 1 else ""
     if end.is_out_of_memory:
-        cap = f"its cap of {memory_bytes // 2**20:,} MiB" if memory_bytes else "what the machine has"
-        advice = "raise SMSWEEP_DOCKER_MEMORY" if memory_bytes else "run fewer at once"
-        said = f"\n{end.reason}" if end.reason else ""
-        return f"{where}OutOfMemory: the container needed more than {cap}; {advice}, or shrink the batch{said}"
+        limit = f"its limit of {memory_bytes // 2**20:,} MiB" if memory_bytes else "the memory of the machine"
+        advice = "raise SMSWEEP_DOCKER_MEMORY" if memory_bytes else "run fewer jobs at once"
+        details = f"\n{end.reason}" if end.reason else ""
+        return (
+            f"{where}OutOfMemory: the container needed more than {limit}; {advice}, or use small batches{details}"
+        )
     if end.reason:
-        return f"{where}ended from outside, and not by smsweep; {end.reason}" if is_lost else where + end.reason
-    if end.trouble:
-        return f"{where}{end.trouble} (exit code {end.exit_code})"
+        return f"{where}stopped outside smsweep; {end.reason}" if is_lost else where + end.reason
+    if end.engine_error:
+        return f"{where}{end.engine_error} (exit code {end.exit_code})"
     if end.exit_code in (KILLED, TERMINATED):
-        return f"{where}killed from outside (exit code {end.exit_code}), and not by smsweep"
+        return f"{where}killed outside smsweep (exit code {end.exit_code})"
     if is_lost:
-        return f"{where}lost: the Docker Engine went down or did not see it end (exit code {GONE})"
-    said = f"; its last output:\n{end.last_output}" if end.last_output else ""
-    return f"{where}exit code {end.exit_code}, and nothing in /opt/ml/output/failure{said}"
+        return f"{where}lost: the Docker Engine was down when the container ended (exit code {GONE})"
+    details = f"; its last output:\n{end.last_output}" if end.last_output else ""
+    return f"{where}exit code {end.exit_code}, without /opt/ml/output/failure{details}"
 
 
-class Closed(Exception):
-    """We stop looking; the job goes on."""
+class WatchClosed(Exception):
+    """The watch was closed. The job continues."""
 
 
-class Vanished(Exception):
-    """A container is gone, and how it ended nobody knows."""
+class ContainerRemoved(Exception):
+    """A container was removed, so its end is unknown."""
 
 
 class ContainerWatch:
-    """One job's containers, a thread each where there are several."""
+    """Watches the containers of one job. Several containers have a thread each.
+
+    Args:
+        folder: The job's folder, which gets the logs.
+        engine: Opens the clients of the threads.
+    """
 
     def __init__(self, folder: JobFolder, engine: Engine) -> None:
         self._folder = folder
@@ -150,41 +159,54 @@ class ContainerWatch:
         self._streams: list[CancellableStream[bytes]] = []
 
     def close(self) -> None:
-        """Make a `run` in another thread raise Closed soon."""
+        """Make a `run` in another thread raise WatchClosed."""
         self._closing.set()
         for stream in list(self._streams):
             stream.close()
 
     def run(self, client: APIClient, hosts: list[str]) -> list[HostEnd]:
-        """Return how each host ended, in the order they did; one that fails takes the others with it."""
+        """Wait until all containers have ended. If one fails, kill the others.
+
+        Args:
+            client: A client of the engine, for this thread.
+            hosts: The hosts of the job.
+
+        Returns:
+            The ends of the containers, in the order of time.
+
+        Raises:
+            WatchClosed: If `close` was called.
+            ContainerRemoved: If a container was removed before its end was seen.
+            BackendUnavailable: If the engine cannot be reached.
+        """
         if len(hosts) == 1:
-            return [self._see_out(client, hosts[0])]
+            return [self._wait(client, hosts[0])]
         ends = []
         with ThreadPoolExecutor(len(hosts), thread_name_prefix=self._folder.name) as pool:
-            for future in as_completed([pool.submit(self._see_out_alone, host) for host in hosts]):
-                if isinstance(future.exception(), Vanished) or future.result().exit_code:
+            for future in as_completed([pool.submit(self._wait_with_own_client, host) for host in hosts]):
+                if isinstance(future.exception(), ContainerRemoved) or future.result().exit_code:
                     for host in hosts:
                         send(client, container_name(self._folder.name, host), "SIGKILL")
                 ends.append(future.result())
         return ends
 
-    def _see_out_alone(self, host: str) -> HostEnd:
+    def _wait_with_own_client(self, host: str) -> HostEnd:
         with self._engine.client() as client:
-            return self._see_out(client, host)
+            return self._wait(client, host)
 
-    def _see_out(self, client: APIClient, host: str) -> HostEnd:
+    def _wait(self, client: APIClient, host: str) -> HostEnd:
         container = container_name(self._folder.name, host)
         try:
-            return self._see_container_out(client, container, host)
+            return self._wait_for_end(client, container, host)
         except APIError as err:
-            if is_missing(err) or err.status_code == 409:  # 409: it is just being removed
-                raise Vanished(f"container {container} was removed by somebody else") from err
+            if is_missing(err) or err.status_code == 409:  # 409: it is being removed
+                raise ContainerRemoved(f"container {container} was removed outside smsweep") from err
             raise
 
-    def _see_container_out(self, client: APIClient, container: str, host: str) -> HostEnd:
+    def _wait_for_end(self, client: APIClient, container: str, host: str) -> HostEnd:
         self._copy_log(client, container, host, follow=True)
         client.wait(container)
-        # Engines before 23 may end a log that is followed before its last lines are out.
+        # Engines before version 23 can end a followed log before its last lines.
         self._copy_log(client, container, host, follow=False)
         state = client.inspect_container(container)["State"]
         return host_end(host, state, failure_reason(self._folder.ml(host)), tail(self._folder.log(host)))
@@ -198,7 +220,7 @@ class ContainerWatch:
             raise
         self._streams.append(stream)
         try:
-            self._check_open()  # a close that came too early to see this stream
+            self._check_open()  # `close` may have run before the stream was added
             for chunk in stream:
                 copy.feed(chunk)
             self._check_open()
@@ -211,4 +233,4 @@ class ContainerWatch:
 
     def _check_open(self) -> None:
         if self._closing.is_set():
-            raise Closed
+            raise WatchClosed

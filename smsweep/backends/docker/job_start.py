@@ -1,4 +1,4 @@
-"""From a prepared folder to running containers."""
+"""The start of a job: fetch its data, get its image, and create and start its containers."""
 
 from __future__ import annotations
 
@@ -24,7 +24,14 @@ from smsweep.backends.docker.containers import (
     find,
 )
 from smsweep.backends.docker.engine import DockerOptions, Engine, engine_time
-from smsweep.backends.docker.images import ML, bring_code, cannot_start, ensure_image, image_name, inspect_image
+from smsweep.backends.docker.images import (
+    ML,
+    cannot_start,
+    copy_image_code,
+    ensure_image,
+    image_name,
+    inspect_image,
+)
 from smsweep.backends.docker.requirements_image import RequirementsLayers, read_requirements
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import open_to_all
@@ -34,40 +41,85 @@ from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
 from smsweep.util.atomic_file import exclusive
 
 
-class JobStart:
-    """One job's start. Every step can be repeated, and finds what an earlier agent has done already."""
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DockerContext:
+    """What all jobs of one DockerBackend share.
 
-    def __init__(self, folder: JobFolder, around: DockerContext) -> None:
+    Attributes:
+        engine: Opens clients of the engine.
+        options: The settings.
+        layers: Installs requirements.
+        environ: The user's environment variables.
+        clock: The time in seconds since the epoch.
+        uptime: The seconds since the machine was started.
+        cache: The folder for data that several jobs use.
+        gpus: The numbers of this machine's devices.
+        owner: The user id and group id that get the files of the jobs.
+    """
+
+    engine: Engine
+    options: DockerOptions
+    layers: RequirementsLayers
+    environ: Mapping[str, str]
+    clock: Callable[[], float]
+    uptime: Callable[[], float]
+    cache: Path
+    gpus: tuple[str, ...]
+    owner: tuple[int, int]
+
+    def place(self, uri: str) -> Place:
+        return place_of(uri, self.environ, self.cache)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.clock(), timezone.utc)
+
+
+class JobStart:
+    """Starts one job. Each step can be repeated: it skips what an earlier agent has done.
+
+    Args:
+        folder: The job's folder.
+        context: What all jobs of the backend share.
+    """
+
+    def __init__(self, folder: JobFolder, context: DockerContext) -> None:
         self._folder = folder
-        self._around = around
+        self._context = context
         self._request = folder.request()
         self._hosts = host_names(self._request)
-        self._checkpoints = Checkpoints(self._request, folder.ml(), around.place)
+        self._checkpoints = Checkpoints(self._request, folder.ml(), context.place)
 
     def run(self, client: APIClient, check: Callable[[], None]) -> datetime | None:
-        """Get image, requirements and data, then create and start a container a host.
+        """Get image, requirements and data, then create and start one container for each host.
 
-        Return when an earlier agent started the first of them; None where none had been.
-        check: called where it may take long, and before anything starts; what it raises ends the start.
-        Raises JobRejected.
+        Args:
+            client: A client of the engine.
+            check: Called during long steps and before each start. An exception that it raises ends the start.
+
+        Returns:
+            The time when an earlier agent started the first container; None if no container was started before.
+
+        Raises:
+            JobRejected: If the job can never run.
+            NameTaken: If a container or network of another owner has the job's name.
         """
         check()
         sources = fetch_channels(self._request, partial(self._fetch, check=check))
         check()
-        image = image_name(self._request, self._around.options.image)
+        image = image_name(self._request, self._context.options.image)
         ensure_image(client, image, check)
         check()
         try:
             assets = sources.get(RUNTIME_CHANNEL)
-            layer = self._with_requirements(client, image, assets, check)
+            layer = self._image_with_requirements(client, image, assets, check)
             if not (self._checkpoints.is_copy and find(client, self._folder.path)):
-                # Else a container has them already, and may have written newer ones.
+                # An existing container has them already, and may have written newer ones.
                 self._checkpoints.restore(check)
             check()
             volumes = inspect_image(client, layer)["Config"].get("Volumes") or {}
             for host, network in ensure_network(client, self._request, self._hosts).items():
                 binds = self._binds(sources, host)
-                binds += _instead_of(volumes, binds, self._folder.ml(host))
+                binds += _volume_binds(volumes, binds, self._folder.ml(host))
                 self._create(client, host, network, layer, binds)
             has_source = assets is not None and (assets / SOURCE_TAR).exists()
             before = [self._start_once(client, host, image, has_source=has_source) for host in self._hosts]
@@ -76,20 +128,20 @@ class JobStart:
         return min(filter(None, before), default=None)
 
     def _fetch(self, uri: str, data_type: str, check: Callable[[], None]) -> Path:
-        return self._around.place(uri).fetch(uri, data_type, check)
+        return self._context.place(uri).fetch(uri, data_type, check)
 
-    def _with_requirements(
+    def _image_with_requirements(
         self, client: APIClient, image: str, assets: Path | None, check: Callable[[], None]
     ) -> str:
         if assets is None:
             return image
-        open_to_all(assets, folders=0o755, files=0o644)  # a umask may keep them from the image's user
+        open_to_all(assets, folders=0o755, files=0o644)  # the umask may have denied access to the image's user
         is_isolated = self._request.get("EnableNetworkIsolation", False)
         requirements = read_requirements(assets / SOURCE_TAR, is_isolated=is_isolated)
-        return self._around.layers.image_with(client, image, requirements, check) if requirements else image
+        return self._context.layers.image_with(client, image, requirements, check) if requirements else image
 
     def _binds(self, sources: dict[str, Path], host: str) -> list[Bind]:
-        ml, copies = self._folder.ml(host), self._around.options.copies_channels
+        ml, copies = self._folder.ml(host), self._context.options.copies_channels
         return [
             Bind(source=ml, target=ML, is_read_only=False),
             *channel_binds(self._request, sources, ml, self._hosts, host, copies=copies),
@@ -104,63 +156,44 @@ class JobStart:
             network=network,
             image=image,
             binds=binds,
-            options=self._around.options,
-            facts=self._around.engine.facts,
-            environ=self._around.environ,
-            owner=self._around.owner,
+            options=self._context.options,
+            facts=self._context.engine.facts,
+            environ=self._context.environ,
+            owner=self._context.owner,
         )
-        if not self._around.gpus:
+        if not self._context.gpus:
             create(client, plan)
             return
-        with exclusive(self._around.cache / "gpus.lock"):
+        with exclusive(self._context.cache / "gpus.lock"):
             labels = [found["Labels"] for found in client.containers(all=True, filters={"label": [LABEL_GPU]})]
-            create(client, replace(plan, gpu=choose_gpu(self._around.gpus, labels, LABEL_GPU)))
+            create(client, replace(plan, gpu=choose_gpu(self._context.gpus, labels, LABEL_GPU)))
 
     def _start_once(self, client: APIClient, host: str, image: str, *, has_source: bool) -> datetime | None:
-        """Start a container that never ran; one that has ended already would run a second time.
+        """Start a container if it was never started, so that no container runs twice.
 
-        Return when it was started, if it was before.
+        Return the time of an earlier start; None if there was none.
         """
         container = container_name(self._folder.name, host)
         state = client.inspect_container(container)["State"]
         if state["Status"] != "created":
             return engine_time(state["StartedAt"])
-        bring_code(client, image, container, self._folder, has_source=has_source)
+        copy_image_code(client, image, container, self._folder, has_source=has_source)
         client.start(container)
         return None
 
 
-def _instead_of(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> list[Bind]:
-    """Return mounts of the job's own folders where volumes that its image declares would hide them.
+def _volume_binds(volumes: Iterable[str], binds: Iterable[Bind], ml: Path) -> list[Bind]:
+    """Return mounts for the image's volumes below /opt/ml. Anonymous volumes would hide the job's folders.
 
-    ml: what the container knows as /opt/ml.
+    ml: the folder that the container sees as /opt/ml.
     """
-    taken = {bind.target for bind in binds}
-    made = []
+    mounted = {bind.target for bind in binds}
+    volume_binds = []
     for target in volumes:
         place = PurePosixPath(target)
-        if place.is_relative_to(ML) and str(place) not in taken:
+        if place.is_relative_to(ML) and str(place) not in mounted:
             folder = ml / place.relative_to(ML)
             folder.mkdir(parents=True, exist_ok=True)
             folder.chmod(0o777)
-            made.append(Bind(source=folder, target=str(place), is_read_only=False))
-    return made
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class DockerContext:
-    engine: Engine
-    options: DockerOptions
-    layers: RequirementsLayers
-    environ: Mapping[str, str]  # the caller's
-    clock: Callable[[], float]  # seconds since the epoch
-    uptime: Callable[[], float]  # seconds since the machine was started
-    cache: Path  # folder for what is worth keeping between jobs
-    gpus: tuple[str, ...]  # devices of this machine
-    owner: tuple[int, int]  # user and group that a job's files are to belong to
-
-    def place(self, uri: str) -> Place:
-        return place_of(uri, self.environ, self.cache)
-
-    def now(self) -> datetime:
-        return datetime.fromtimestamp(self.clock(), timezone.utc)
+            volume_binds.append(Bind(source=folder, target=str(place), is_read_only=False))
+    return volume_binds

@@ -1,8 +1,7 @@
-"""A container's output as a file that grows, whoever watches and however often the watcher is replaced.
+"""Copies of container logs in files. A copy that was interrupted continues at the end of its file.
 
-The engine keeps all of a container's output (see LOG_CONFIG) and gives it out from the beginning, always in the
-same order. So a copy that broke off goes on exactly where its file ends: it reads from the start and drops what
-the file has.
+The engine stores the complete output of a container (see LOG_CONFIG), and always returns it from the start in the
+same order. So a new copy reads the output from the start, and skips the bytes that the file already has.
 """
 
 from __future__ import annotations
@@ -18,21 +17,30 @@ from docker.types import CancellableStream, LogConfig
 
 from smsweep.backends.local.job_files import LINE_BYTES, open_file
 
-# `local` keeps bytes as they are, where json-file replaces what is not UTF-8, which includes any character that
-# happens to straddle its 16 KiB pieces. One file without end: a rotated log could not be read from its beginning.
+# The driver json-file replaces bytes that are not UTF-8, also a character that is split at its 16 KiB limit. The
+# driver `local` keeps all bytes. There is one file without a size limit, because a rotated log has lost its start.
 LOG_CONFIG = LogConfig(
     type="local", config={"max-size": "1024t", "max-file": "1", "compress": "false", "mode": "blocking"}
 )
-PIECE_BYTES = 1 << 14  # the engine cuts longer lines into such pieces
+PIECE_BYTES = 1 << 14  # the engine splits longer lines into pieces of this size
 CHUNK_BYTES = 1 << 18
-TAIL_BYTES = 512
+TAIL_BYTES = 512  # of a log, for a failure reason
 HEADER_BYTES = 8  # of a frame: stream number, three zeros, length
 
 
 def open_log(client: APIClient, container: str, *, follow: bool) -> CancellableStream[bytes]:
-    """Return the raw frames of all output so far, each with its time, and with follow of what is still to come.
+    """Open the output of a container.
 
-    Raises APIError, as the engine's other calls do.
+    Args:
+        client: A client of the engine.
+        container: The name or id of the container.
+        follow: True to wait for further output until the container ends.
+
+    Returns:
+        The raw frames of the output, each with its time.
+
+    Raises:
+        APIError: If the engine refuses the request.
     """
     response = client.get(
         f"{client.base_url}/v{client.api_version}/containers/{container}/logs",
@@ -48,33 +56,41 @@ def open_log(client: APIClient, container: str, *, follow: bool) -> CancellableS
 
 
 def tail(file: Path) -> str:
-    """Return the last lines of a log, as far as they fit into a failure's reason."""
+    """Return the last TAIL_BYTES of a log."""
     with os.fdopen(open_file(file, os.O_RDONLY), "rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - TAIL_BYTES))
         return log.read().decode("utf-8", errors="replace").strip()
 
 
 class LogCopy:
-    """Turns one reading of a container's output, from its beginning, into more of a file."""
+    """Appends the output of a container to a file, without the part that the file already has.
+
+    Args:
+        file: The file. It is created if necessary.
+
+    Raises:
+        DamagedFile: If it is not a regular file.
+    """
 
     def __init__(self, file: Path) -> None:
         self._file = os.fdopen(open_file(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND), "ab", buffering=0)
-        self._skip = self._file.tell()  # bytes that an earlier copy has written
-        self._rest = b""  # of a frame whose end has not come
+        self._skip = self._file.tell()  # bytes that an earlier copy wrote
+        self._rest = b""  # start of an incomplete frame
         self._streams = {1: _Stream(), 2: _Stream()}  # stdout and stderr
 
     def close(self) -> None:
         self._file.close()
 
     def feed(self, chunk: bytes) -> None:
+        """Process the next bytes of the output."""
         self._write(b"".join(self._lines(chunk)))
 
     def finish(self) -> None:
-        """Write what waits for more; only for an output that is over."""
+        """Write incomplete lines. Call this only at the end of the output."""
         self._write(b"".join(stream.end_line() for stream in self._streams.values()))
 
     def _lines(self, chunk: bytes) -> Iterator[bytes]:
-        """Yield complete lines, so that a long one is not torn by a line of the other stream."""
+        """Yield complete lines, so that a line of the other stream does not split a long one."""
         data = self._rest + chunk
         start = 0
         while len(data) - start >= HEADER_BYTES:
@@ -82,7 +98,7 @@ class LogCopy:
             if end > len(data):
                 break
             text = data.index(b" ", start + HEADER_BYTES) + 1
-            yield self._streams[data[start]].take(data[start + HEADER_BYTES : text], data[text:end])
+            yield self._streams[data[start]].add(data[start + HEADER_BYTES : text], data[text:end])
             start = end
         self._rest = data[start:]
 
@@ -97,18 +113,18 @@ class LogCopy:
 
 
 class _Stream:
-    """Puts the pieces of long lines together again.
+    """Joins the pieces of long lines.
 
-    All pieces of a line carry the same time. That is how they are told apart: `local` may lose the line end of
-    the last piece.
+    All pieces of a line have the same time. A different time shows the start of another line, because `local` can
+    lose the line end of the last piece.
     """
 
     def __init__(self) -> None:
-        self._time = b""  # of the line that waits for more
+        self._time = b""  # of the incomplete line
         self._waiting = bytearray()
 
-    def take(self, time: bytes, piece: bytes) -> bytes:
-        """Return what is complete now, with its line end."""
+    def add(self, time: bytes, piece: bytes) -> bytes:
+        """Add a piece, and return the lines that are complete now, with their line ends."""
         before = self.end_line() if self._waiting and time != self._time else b""
         if len(piece) != PIECE_BYTES:
             line = piece if piece.endswith(b"\n") else piece + b"\n"
@@ -118,12 +134,13 @@ class _Stream:
             return before + line
         self._time = time
         self._waiting += piece
-        if len(self._waiting) > LINE_BYTES:  # memory is bounded: hand out all but the last piece
+        if len(self._waiting) > LINE_BYTES:  # to limit memory, return all but the last piece
             before += bytes(self._waiting[:-PIECE_BYTES])
             del self._waiting[:-PIECE_BYTES]
         return before
 
     def end_line(self) -> bytes:
+        """Return the incomplete line, with a line end."""
         line = bytes(self._waiting)
         self._waiting.clear()
         return line + b"\n" if line and not line.endswith(b"\n") else line

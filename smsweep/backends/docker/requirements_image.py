@@ -1,7 +1,7 @@
-"""requirements.txt installed once per image, as a layer on top of it that later jobs start from.
+"""Images with requirements.txt installed, which are built once and used by all later jobs.
 
-A layer, not a folder on PYTHONPATH: pip sees what the image has already, and puts things where this image's
-Python looks for them, exactly as it would at the start of a job on SageMaker.
+The installation is a layer on the job's image, not a folder on PYTHONPATH. So pip sees the packages of the image,
+and installs new ones where the image's Python finds them, as at the start of a job on SageMaker.
 """
 
 from __future__ import annotations
@@ -24,34 +24,34 @@ from docker import APIClient
 
 from smsweep.backends.docker.containers import Bind, mount, remove
 from smsweep.backends.docker.engine import EngineFacts
-from smsweep.backends.docker.images import LABEL_BELOW, has_image, inspect_image
+from smsweep.backends.docker.images import LABEL_BASE, has_image, inspect_image
 from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
 from smsweep.errors import JobRejected
 from smsweep.runtime.job.requirements import FILE, describe_failure
 from smsweep.util.atomic_file import POLL_S, exclusive, is_held
 
 REPOSITORY = "smsweep-requirements"
-LABEL = "smsweep.requirements"  # of the layer and of the container that makes it: the key
-LABEL_SCRATCH = "smsweep.scratch"  # of that container: who makes it
-CODE = "/opt/ml/code"  # as at the start of a job
+LABEL = "smsweep.requirements"  # of an image and of the container that builds it: the key
+LABEL_SCRATCH = "smsweep.scratch"  # of that container: the folder of the process that builds the image
+CODE = "/opt/ml/code"  # the working directory, as in a job
 SETTINGS = "/opt/ml/settings.json"
-# As an argument, because settings in a container's environment would stay in the layer's.
+# The settings are in a file, because the environment of the container would become part of the image.
 INSTALL = f"""
 import json, os, shutil, sys
 os.environ.update(json.load(open({SETTINGS!r})))
-python = shutil.which("python") or sys.executable  # the one that the job's script will run on
+python = shutil.which("python") or sys.executable  # the one that the job's script uses
 os.execv(python, [python, "-m", "pip", "install", "-r", {FILE!r}])
 """
 OWN_SETTINGS = {
-    "PIP_BREAK_SYSTEM_PACKAGES": "1",  # nobody else's system: a layer of our own
+    "PIP_BREAK_SYSTEM_PACKAGES": "1",  # the container is only for this installation
     "PIP_ROOT_USER_ACTION": "ignore",
     "PIP_DISABLE_PIP_VERSION_CHECK": "1",
     "PIP_NO_INPUT": "1",
     "PIP_NO_CACHE_DIR": "1",
 }
-COMMIT_S = 3600  # for the engine to write what was installed
+COMMIT_S = 3600  # timeout for the engine to write the image
 ARCHIVES = (".whl", ".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz")
-MOUNT = "/opt/ml/host"  # below it, the host's files by their own paths
+MOUNT = "/opt/ml/host"  # the folder of the host's files, which keep their paths below it
 PLAIN = (
     "HTTP_PROXY",
     "HTTPS_PROXY",
@@ -61,7 +61,7 @@ PLAIN = (
     "REQUESTS_CA_BUNDLE",
     "CURL_CA_BUNDLE",
 )
-# Where things go on this machine means nothing in the container.
+# Settings that are not valid in the container, or that change where pip installs.
 NOT_PASSED = (
     "PIP_CACHE_DIR",
     "PIP_CONFIG_FILE",
@@ -77,22 +77,43 @@ NOT_PASSED = (
     "PIP_USER",
 )
 INDEX_KEYS = ("PIP_INDEX_URL", "PIP_EXTRA_INDEX_URL")
-# One path each, blanks and all; the other values are lists of words.
+# The value is one path, which can contain spaces. Other values are lists of words.
 PATH_KEYS = ("SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "PIP_CERT", "PIP_CLIENT_CERT")
 PROXY_KEYS = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "PIP_PROXY")
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PipSettings:
+    """The settings of the host that an installation in a container uses.
+
+    Attributes:
+        environ: Environment variables of pip, with paths as the container has them.
+        binds: Mounts of the files and folders that the variables name.
+        needs_host_network: A proxy or an index is on the loopback interface of this machine.
+    """
+
+    environ: Mapping[str, str]
+    binds: tuple[Bind, ...] = ()
+    needs_host_network: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Requirements:
-    """What to install and where from."""
+    """The requirements of a job's source.
+
+    Attributes:
+        source_tar: The archive of the source.
+        text: The content of its requirements.txt.
+        is_isolated: The job has no network, so the installation has none either.
+    """
 
     source_tar: Path
-    text: bytes  # of requirements.txt
-    is_isolated: bool  # the job is to have no network, so its installation has none either
+    text: bytes
+    is_isolated: bool
 
     def key(self, image_id: str) -> str:
-        """Return what a layer depends on, as a short name."""
+        """Return a hash of everything that the installation depends on."""
         lines = self.text.decode("utf-8", errors="replace").splitlines()
         is_local = any(_may_name_a_file(line) for line in lines)
         content = self.source_tar.read_bytes() if is_local else self.text
@@ -101,16 +122,27 @@ class Requirements:
 
 
 def _may_name_a_file(line: str) -> bool:
-    """Tell whether a line may lead to another file of the source: by an option, a path, or an archive's name."""
+    """Return True if a line may name a file of the source: in an option, a path or an archive's name."""
     text = re.split(r"(?:^|\s)#|;", line)[0].strip()
     if "://" in text and "file:" not in text:
         return False
-    name = text.partition("[")[0].strip()  # without the extras that are wanted
+    name = text.partition("[")[0].strip()  # without extras
     return text.startswith((".", "-")) or "/" in text or "file:" in text or name.endswith(ARCHIVES)
 
 
 def read_requirements(source_tar: Path, *, is_isolated: bool) -> Requirements | None:
-    """Return what the source asks for; None when it asks for nothing."""
+    """Read the requirements of a source.
+
+    Args:
+        source_tar: The archive of the source.
+        is_isolated: The job has no network.
+
+    Returns:
+        The requirements; None if there are none.
+
+    Raises:
+        JobRejected: If the archive cannot be read.
+    """
     if not source_tar.exists():
         return None
     try:
@@ -125,20 +157,33 @@ def read_requirements(source_tar: Path, *, is_isolated: bool) -> Requirements | 
 
 
 class RequirementsLayers:
-    """Makes layers, one at a time; a layer that failed is not tried again by this backend."""
+    """Builds images with requirements, one at a time per key. A key that failed is not tried again.
+
+    Args:
+        scratch: The folder for locks and temporary files.
+        settings: The settings of pip.
+        facts: The properties of the engine.
+    """
 
     def __init__(self, scratch: Path, settings: PipSettings, facts: EngineFacts) -> None:
         self._scratch = scratch
         self._settings = settings
         self._facts = facts
-        self._failed: dict[str, str] = {}  # layer -> why
+        self._failed: dict[str, str] = {}  # image -> failure reason
 
     def image_with(
         self, client: APIClient, image: str, requirements: Requirements, check: Callable[[], None]
     ) -> str:
-        """Return the name of the image with the requirements in it. Raises JobRejected with pip's last words.
+        """Return the name of an image with the requirements. Build it if necessary.
 
-        check: called now and then; what it raises ends the installation, for others to begin it again.
+        Args:
+            client: A client of the engine.
+            image: The job's image.
+            requirements: The requirements.
+            check: Called repeatedly. An exception that it raises ends the installation.
+
+        Raises:
+            JobRejected: If the installation fails. The message contains the end of pip's output.
         """
         details = inspect_image(client, image)
         key = requirements.key(details["Id"])
@@ -159,7 +204,7 @@ class RequirementsLayers:
                 shutil.rmtree(self._scratch / found["Labels"][LABEL], ignore_errors=True)
 
     def _installing(self, client: APIClient, *labels: str) -> list[dict[str, Any]]:
-        """Return the containers of our installations, by their labels: their names are the engine's choice."""
+        """Return the containers of the installations in `scratch`. The engine chooses their names."""
         filters = {"label": [f"{LABEL_SCRATCH}={self._scratch}", *labels]}
         return list(client.containers(all=True, filters=filters))
 
@@ -176,7 +221,7 @@ class RequirementsLayers:
     ) -> None:
         scratch = self._scratch / key
         shutil.rmtree(scratch, ignore_errors=True)
-        scratch.mkdir(mode=0o700)  # an index's URL may hold a password
+        scratch.mkdir(mode=0o700)  # the URL of an index may contain a password
         try:
             container = self._create(client, image["Id"], requirements, key)
             with requirements.source_tar.open("rb") as source:
@@ -186,12 +231,12 @@ class RequirementsLayers:
                 check()
                 time.sleep(POLL_S)
             if state["ExitCode"]:
-                said = describe_failure(state["ExitCode"], _output(client, container, scratch / "log"))
-                self._failed[f"{REPOSITORY}:{key}"] = said
-                raise JobRejected(said)
+                reason = describe_failure(state["ExitCode"], _output(client, container, scratch / "log"))
+                self._failed[f"{REPOSITORY}:{key}"] = reason
+                raise JobRejected(reason)
             _commit(client, container, key, _layer_config(image, key))
         finally:
-            # With what an agent has left that was killed meanwhile.
+            # Including those of an agent that was killed during this installation.
             for found in self._installing(client, f"{LABEL}={key}"):
                 remove(client, found["Id"])
             shutil.rmtree(scratch, ignore_errors=True)
@@ -201,7 +246,7 @@ class RequirementsLayers:
         settings.write_text(json.dumps({**self._settings.environ, **OWN_SETTINGS}), encoding="utf-8")
         binds = [Bind(source=settings, target=SETTINGS, is_read_only=True), *self._settings.binds]
         network = "none" if requirements.is_isolated else "host" if self._settings.needs_host_network else "bridge"
-        made = client.create_container(
+        created = client.create_container(
             image,
             entrypoint=["python3", "-c", INSTALL],
             user="0",
@@ -214,11 +259,11 @@ class RequirementsLayers:
                 userns_mode="host" if self._facts.remaps_users else None,
             ),
         )
-        return str(made["Id"])
+        return str(created["Id"])
 
 
 def _commit(client: APIClient, container: str, key: str, config: dict[str, Any]) -> None:
-    """Make a layer of a container. The engine says nothing until all is written: gigabytes, of a framework."""
+    """Create an image from a container. The engine answers after it has written everything, possibly gigabytes."""
     before, client.timeout = client.timeout, COMMIT_S
     try:
         client.commit(container, repository=REPOSITORY, tag=key, conf=config)
@@ -227,14 +272,14 @@ def _commit(client: APIClient, container: str, key: str, config: dict[str, Any])
 
 
 def _layer_config(image: Mapping[str, Any], key: str) -> dict[str, Any]:
-    """Return the image's own config, said in full: what is left out would be taken from the installation's."""
+    """Return the complete config of the job's image. Missing keys would come from the installation's container."""
     config = image["Config"]
     return {
         **config,
         "Entrypoint": config.get("Entrypoint") or [],
         "WorkingDir": config.get("WorkingDir") or "/",
-        # The scratch is the installation's: a job's container that had its label would be taken for one.
-        "Labels": {**(config.get("Labels") or {}), LABEL: key, LABEL_SCRATCH: "", LABEL_BELOW: image["Id"]},
+        # An empty LABEL_SCRATCH, or containers of jobs would count as installations.
+        "Labels": {**(config.get("Labels") or {}), LABEL: key, LABEL_SCRATCH: "", LABEL_BASE: image["Id"]},
     }
 
 
@@ -249,41 +294,42 @@ def _output(client: APIClient, container: str, log: Path) -> str:
     return log.read_bytes().decode("utf-8", errors="replace")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class PipSettings:
-    environ: Mapping[str, str]
-    binds: tuple[Bind, ...] = ()
-    needs_host_network: bool = False  # a proxy or an index is on this machine's own loopback
-
-
 def host_settings(environ: Mapping[str, str]) -> PipSettings:
-    """Return the caller's settings. A later source wins: pip's files in pip's order, then the environment."""
-    settings = {f"PIP_{key}": value for file in _config_files(environ) for key, value in _read(file)}
+    """Return the pip, proxy and CA settings of this machine.
+
+    pip's configuration files are read in pip's order. The environment variables override them.
+
+    Args:
+        environ: The user's environment variables.
+    """
+    settings = {f"PIP_{key}": value for file in _config_files(environ) for key, value in _read_config(file)}
     settings |= {key: value for key, value in environ.items() if key.startswith("PIP_")}
     settings = {key: value for key, value in settings.items() if key not in NOT_PASSED}
     settings |= {key: value for key, value in environ.items() if key.upper() in PLAIN}
     binds: dict[Path, Bind] = {}
     home = _home(environ)
-    shown = {key: _show(key, value, binds, home) for key, value in settings.items() if value}
-    hosts = {urlsplit(url).hostname for key, value in shown.items() for url in _urls(key, value)}
+    container_environ = {
+        key: _container_value(key, value, binds, home) for key, value in settings.items() if value
+    }
+    hosts = {urlsplit(url).hostname for key, value in container_environ.items() for url in _urls(key, value)}
     return PipSettings(
-        environ=shown, binds=tuple(binds.values()), needs_host_network=not hosts.isdisjoint(LOOPBACK)
+        environ=container_environ, binds=tuple(binds.values()), needs_host_network=not hosts.isdisjoint(LOOPBACK)
     )
 
 
 def _home(environ: Mapping[str, str]) -> Path:
-    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib's raises where there is no home
+    return Path(environ.get("HOME") or os.path.expanduser("~"))  # noqa: PTH111 - pathlib raises without a home
 
 
 def _urls(key: str, value: str) -> list[str]:
-    """Return the URLs that a setting names; a proxy's may come without its scheme."""
+    """Return the URLs in a setting. The URL of a proxy may have no scheme."""
     if key.upper() in PROXY_KEYS and "://" not in value:
         return [f"http://{value}"]
     return [word for word in value.split() if "://" in word]
 
 
 def _config_files(environ: Mapping[str, str]) -> list[Path]:
-    """Return the files pip would read, least important first."""
+    """Return the files that pip reads. Later files override earlier ones."""
     named = environ.get("PIP_CONFIG_FILE")
     if named == os.devnull:
         return []
@@ -299,36 +345,36 @@ def _config_files(environ: Mapping[str, str]) -> list[Path]:
     return files + ([Path(named)] if named else [])
 
 
-def _read(file: Path) -> Iterator[tuple[str, str]]:
-    """Yield the options of `pip install` as pip's environment variables name and separate them."""
+def _read_config(file: Path) -> Iterator[tuple[str, str]]:
+    """Yield the options of `pip install`, with the names and separators of pip's environment variables."""
     parser = configparser.RawConfigParser()
     try:
         parser.read(file, encoding="utf-8")
     except (OSError, configparser.Error):
-        return  # pip on this machine complains about it where it matters
+        return  # pip on this machine reports the error
     for section in ("global", "install"):
         if parser.has_section(section):
             for key, value in parser.items(section):
                 yield key.replace("-", "_").upper(), " ".join(value.split())
 
 
-def _show(key: str, value: str, binds: dict[Path, Bind], home: Path) -> str:
+def _container_value(key: str, value: str, binds: dict[Path, Bind], home: Path) -> str:
     words = [value] if key in PATH_KEYS else value.split()
-    return " ".join(_show_word(key, word, binds, home) for word in words)
+    return " ".join(_container_word(key, word, binds, home) for word in words)
 
 
-def _show_word(key: str, word: str, binds: dict[Path, Bind], home: Path) -> str:
-    """Return the word as the container is to see it: what names a local file or folder names its mount."""
+def _container_word(key: str, word: str, binds: dict[Path, Bind], home: Path) -> str:
+    """Return the word with a local path replaced by the path of its mount, which is added to `binds`."""
     is_url = word.startswith("file://")
-    text = str(home / word[2:]) if word.startswith("~/") else word  # pip's own way to write it
+    text = str(home / word[2:]) if word.startswith("~/") else word  # pip expands this
     path = Path(unquote(urlsplit(text).path) if is_url else text)
     if not path.is_absolute() or not path.exists():
         return word
-    # An index's pages name files beside it: `simple/` links to `../../packages/`.
+    # The pages of a local index link to files beside it, such as `../../packages/`, so mount its parent.
     source = path.parent if key in INDEX_KEYS and path.parent != Path("/") else path
-    binds[source] = Bind(source=source, target=_mounted(source), is_read_only=True)
-    return f"file://{_mounted(path)}" if is_url else _mounted(path)
+    binds[source] = Bind(source=source, target=_mount_path(source), is_read_only=True)
+    return f"file://{_mount_path(path)}" if is_url else _mount_path(path)
 
 
-def _mounted(path: Path) -> str:
+def _mount_path(path: Path) -> str:
     return str(PurePosixPath(MOUNT) / path.relative_to("/"))

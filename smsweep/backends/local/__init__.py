@@ -1,1 +1,1 @@
-"""What the process and Docker backends share: job folders, /opt/ml, storage."""
+"""Job folders, /opt/ml, input channels and storage, for the process and Docker backends."""

@@ -1,4 +1,7 @@
-"""Small files in a job's folder. The job's script can change them, and a damaged file fails only that job."""
+"""Read and write the files in a job's folder: small files, and pages of its log.
+
+The job's script can change these files. A damaged file fails only that job.
+"""
 
 from __future__ import annotations
 
@@ -17,21 +20,21 @@ from smsweep.runtime.script.records import MARK, MAX_RECORD_BYTES
 from smsweep.runtime.system import open_plain, write_whole
 
 MAX_BYTES = 1 << 16  # of a small file
-MAX_REQUEST_BYTES = 1 << 24  # its hyperparameters alone may have 250,000
-LAST_TIME_S = 2e11  # since 1970, in the year 8307: a duration may still be added
-LONGEST_S = 1e10  # no machine runs for three hundred years
+MAX_REQUEST_BYTES = 1 << 24  # the hyperparameters alone can have 250,000 bytes
+LAST_TIME_S = 2e11  # since 1970, in the year 8307; a later time plus a duration may not be a valid date
+LONGEST_S = 1e10  # limit of a plausible uptime: 300 years
 UPTIME = "uptime"  # the file's name
-WHAT = {
+PROBLEMS = {
     errno.EINVAL: "not a regular file",
     errno.EISDIR: "a folder",
     errno.ELOOP: "a symbolic link",
     errno.ENOTDIR: "not in a folder",
     errno.ENXIO: "a pipe or a socket",
-    errno.EACCES: "not open to smsweep",
-    errno.EPERM: "not open to smsweep",
+    errno.EACCES: "not accessible to smsweep",
+    errno.EPERM: "not accessible to smsweep",
 }
 PAGE_BYTES = 1 << 20  # of one page
-LINE_BYTES = 1 << 20  # a longer line is cut into several
+LINE_BYTES = 1 << 20  # a longer line is split
 
 
 class DamagedFile(Exception):
@@ -39,8 +42,8 @@ class DamagedFile(Exception):
 
     def __init__(self, path: Path, what: str) -> None:
         super().__init__(
-            f"its job folder is damaged: {path.name} is {what}; only smsweep may write to {path.parent}, "
-            "so let the script write elsewhere"
+            f"its job folder is damaged: {path.name} is {what}; only smsweep may write to {path.parent}; "
+            "change the script so that it writes to another folder"
         )
 
 
@@ -136,7 +139,7 @@ def modified_at(path: Path) -> datetime | None:
     finally:
         os.close(fd)
     if not 0 <= seconds < LAST_TIME_S:
-        raise DamagedFile(path, "of no date")
+        raise DamagedFile(path, "dated outside the valid range")
     return datetime.fromtimestamp(seconds, timezone.utc)
 
 
@@ -147,17 +150,24 @@ def _translated(path: Path) -> Iterator[None]:
     except FileNotFoundError:
         raise
     except OSError as err:
-        if err.errno in WHAT:
-            raise DamagedFile(path, WHAT[err.errno]) from err
+        if err.errno in PROBLEMS:
+            raise DamagedFile(path, PROBLEMS[err.errno]) from err
         raise BackendUnavailable(f"{path}: {err.strerror or err}") from err
 
 
 def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
-    """Return the whole lines after cursor (a byte offset; "" for 0), at most PAGE_BYTES of them.
+    """Return the next whole lines of a log, at most PAGE_BYTES.
 
-    is_complete: nothing more will be written, so a last line without an end counts as whole. A line longer
-    than LINE_BYTES is handed out in pieces, so that memory stays bounded. No file: an empty page. Raises
-    BrokenFile if it is not a regular file.
+    A line longer than LINE_BYTES is split, to limit memory. A missing file has an empty page.
+
+    Args:
+        file: The log.
+        cursor: The cursor of the previous page, which is a byte offset; "" for the first page.
+        is_complete: The log is complete, so a last line without a line end is returned as well.
+
+    Raises:
+        DamagedFile: If the log is not a regular file.
+        BackendUnavailable: If the file system cannot read it now.
     """
     offset = int(cursor or 0)
     try:
@@ -172,7 +182,7 @@ def read_page(file: Path, cursor: str, *, is_complete: bool) -> LogPage:
     if not (reached_end and is_complete):
         end = data.rfind(b"\n") + 1
         if not end and len(data) >= LINE_BYTES:
-            # Between two states of a progress bar, if it is one; else not within a record that may begin here.
+            # Split a progress bar between two states, and other lines before a record that may start near the end.
             record = data.rfind(MARK[:1].encode(), len(data) - MAX_RECORD_BYTES)
             end = data.rfind(b"\r") + 1 or max(record, 0) or len(data)
         data = data[:end]

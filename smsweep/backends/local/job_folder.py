@@ -89,7 +89,7 @@ class JobFolder:
         draft = JobFolder(self.path.with_name(f".{self.name}.{os.getpid()}"))
         try:
             shutil.rmtree(draft.path, ignore_errors=True)
-            # A process runs as the user, so nobody else may change its files.
+            # Other users must not change files of a process that runs as this user.
             draft.path.mkdir(parents=True, mode=0o700)
             fill(draft)
             (draft.path / "request.json").write_text(json.dumps(request), encoding="utf-8")
@@ -260,9 +260,9 @@ class JobFolder:
 
 
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """Find jobs that have a folder. See `spec.FindJobs`."""
+    """Find jobs that have a folder. See `base.FindJobs`."""
     del environ
-    return request_fields.find_jobs(prefix, jobs_dir, leave_out=("pid",))  # a process has one
+    return request_fields.find_jobs(prefix, jobs_dir, leave_out=("pid",))  # only the process backend writes it
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

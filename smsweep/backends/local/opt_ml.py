@@ -1,4 +1,4 @@
-"""The folder that a training container knows as /opt/ml: written before a job starts, read after it ends."""
+"""The /opt/ml folder of a job: write it before the job starts, and collect its results after the job has ended."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from smsweep.core.job import MAX_FAILURE_REASON, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobError, JobRejected
 from smsweep.runtime.system import open_plain
 
-MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at four bytes a character, and blanks before the first
+log = logging.getLogger(__name__)
+
+MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at most four bytes per character, and leading spaces
 FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # parents first
 CHECKPOINTS = "checkpoints"
-FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # what waiting does not mend
-GZIP_LEVEL = 1  # weights hardly shrink, and a trial waits for it
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # errors that a retry cannot fix
+GZIP_LEVEL = 1  # weights compress badly, and the trial waits for the compression
+
 Upload = Callable[[Path, str], None]  # (file or folder, URI)
 
 
@@ -33,10 +36,19 @@ def write_tree(
     host: str = "algo-1",
     checkpoints: Path | None = None,
 ) -> None:
-    """Create the folders of /opt/ml below root and the three files of input/config, in SageMaker's form.
+    """Create the folders of /opt/ml and the three files of input/config, in SageMaker's format.
 
-    checkpoints: the folder that `checkpoints` leads to; None to make it a folder of its own.
-    Source: AWS's description of how SageMaker provides training information.
+    Source: "How Amazon SageMaker Provides Training Information" in the SageMaker Developer Guide.
+
+    Args:
+        root: The folder that the job uses as /opt/ml.
+        request: The job's request.
+        hosts: All hosts of the job.
+        host: The host that uses the folder.
+        checkpoints: The target of the link `checkpoints`. None to create an empty folder instead.
+
+    Raises:
+        OSError: If a file cannot be written.
     """
     root.mkdir(parents=True, exist_ok=True)
     for folder in (*FOLDERS, *(() if checkpoints else (CHECKPOINTS,))):
@@ -54,15 +66,15 @@ def write_tree(
 
 
 def not_prepared(name: str, err: OSError) -> JobError:
-    """Return the error for a job whose files cannot be written; a full disk is waited out."""
+    """Return the error for a job whose files cannot be written. It is retryable, unless it is permanent."""
     what = f"cannot prepare job {name}: {err.filename or 'its folder'}: {err.strerror or err}"
     if err.errno in FORBIDDEN:
-        return JobError(f"{what}; make it a folder that you may write to, or set SMSWEEP_DIR to another")
+        return JobError(f"{what}; make it writable, or set SMSWEEP_DIR to another folder")
     return BackendUnavailable(what)
 
 
 def input_data_config(request: TrainingJobRequest) -> dict[str, dict[str, str]]:
-    """Return what inputdataconfig.json says of each channel."""
+    """Return the content of inputdataconfig.json: the settings of each channel."""
     channels = {}
     for channel in request.get("InputDataConfig", ()):
         entry = {
@@ -77,7 +89,13 @@ def input_data_config(request: TrainingJobRequest) -> dict[str, dict[str, str]]:
 
 
 def resource_config(request: TrainingJobRequest, hosts: Sequence[str], host: str) -> dict[str, Any]:
-    """Return what resourceconfig.json says to one host of a job. hosts: those that take part."""
+    """Return the content of resourceconfig.json.
+
+    Args:
+        request: The job's request.
+        hosts: The hosts that run.
+        host: The host that reads the file.
+    """
     groups = [group for group in instance_groups(request) if set(group.hosts) & set(hosts)]
     own = next(group for group in groups if host in group.hosts)
     return {
@@ -98,9 +116,10 @@ def resource_config(request: TrainingJobRequest, hosts: Sequence[str], host: str
 
 
 def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
-    """Return the local folder or file behind each channel.
+    """Return the local folder or file of each channel.
 
-    Raises JobRejected for a channel that is not file:// or whose path does not exist.
+    Raises:
+        JobRejected: If a channel is not a file:// URI, or its path does not exist.
     """
     channels = {}
     for channel in request.get("InputDataConfig", ()):
@@ -108,8 +127,10 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
         parts = urlsplit(uri)
         if parts.scheme != "file":
             what = uri or "a file system"
-            downloads = ", or a backend that downloads: docker" if uri else ""
-            raise JobRejected(f"channel {name}: {what} cannot be read here; give a file:// path{downloads}")
+            downloads = ", or --backend docker, which downloads it" if uri else ""
+            raise JobRejected(
+                f"channel {name}: {what} cannot be read on this machine; use a file:// path{downloads}"
+            )
         path = _path(parts)
         if not path.exists():
             raise JobRejected(f"channel {name}: {path} does not exist")
@@ -118,14 +139,14 @@ def local_channels(request: TrainingJobRequest) -> dict[str, Path]:
 
 
 def local_checkpoints(request: TrainingJobRequest) -> Path | None:
-    """Return the local folder of the job's checkpoints; None when it has none, or they are elsewhere."""
+    """Return the local folder of the job's checkpoints; None without checkpoints, or if they are in S3."""
     parts = urlsplit(str(request.get("CheckpointConfig", {}).get("S3Uri", "")))
     return _path(parts) if parts.scheme == "file" else None
 
 
 def failure_reason(root: Path) -> str:
-    """Return what the job wrote to output/failure, cut as SageMaker cuts it; "" when it wrote nothing."""
-    # Whatever the job has put there: a link is not followed out of its folder, and a pipe would never end.
+    """Return the start of output/failure, with SageMaker's limit; "" without that file."""
+    # The job may have created a link out of its folder, or a pipe, which would block.
     try:
         if (root / "output").is_symlink():
             return ""
@@ -137,11 +158,17 @@ def failure_reason(root: Path) -> str:
 
 
 def _path(uri: SplitResult) -> Path:
-    return Path(unquote(uri.path, errors="surrogateescape"))  # a folder's name need be no text
+    return Path(unquote(uri.path, errors="surrogateescape"))  # the name of a folder may not be valid UTF-8
 
 
 def open_to_all(folder: Path, *, folders: int, files: int) -> None:
-    """Add these bits to the modes of a folder and all below it, whatever the umask; 0 for none. Links stay."""
+    """Add mode bits to a folder and everything below it. Symbolic links are not followed.
+
+    Args:
+        folder: The folder.
+        folders: The bits for folders.
+        files: The bits for files; 0 to leave files unchanged.
+    """
     for parent, _, names in os.walk(folder):
         _allow(Path(parent), folders)
         for name in names if files else ():
@@ -149,23 +176,28 @@ def open_to_all(folder: Path, *, folders: int, files: int) -> None:
 
 
 def _allow(path: Path, bits: int) -> None:
-    with suppress(PermissionError):  # not ours: an earlier container's, whose user has it still
+    with suppress(PermissionError):  # it belongs to the user of an earlier container
         mode = path.lstat().st_mode
         if mode & bits != bits and not path.is_symlink():
             path.chmod(mode | bits)
 
 
-log = logging.getLogger(__name__)
-
-
 def keep_artifacts(
     request: TrainingJobRequest, trees: Sequence[Path], scratch: Path, upload: Upload
 ) -> dict[str, str]:
-    """Put the hosts' model and output/data below S3OutputPath; an empty folder leaves nothing, as on SageMaker.
+    """Upload the hosts' model and output/data below S3OutputPath. As on SageMaker, empty folders are skipped.
 
-    Returns where "model" and "output" are, those that are.
-    trees: each host's /opt/ml; where two have the same file, the first one's is kept. Raises OSError, among others
-    when the disk is full.
+    Args:
+        request: The job's request.
+        trees: The /opt/ml of each host. If several have the same file, the first is used.
+        scratch: A folder for temporary files.
+        upload: Copies a file or folder to a URI.
+
+    Returns:
+        The URIs of "model" and "output", without those that were skipped.
+
+    Raises:
+        OSError: If a file cannot be read or written, for example because the disk is full.
     """
     output = request.get("OutputDataConfig", {})
     base = str(output.get("S3OutputPath", "")).rstrip("/")
@@ -191,12 +223,12 @@ def keep_artifacts(
 
 
 def _is_own(tree: Path, part: str) -> bool:
-    """Tell whether a folder is where it was: a job's link in its place leads to this machine's files."""
+    """Return False if the job has replaced the folder with a link, which can lead to other files."""
     place = tree
     for name in part.split("/"):
         place /= name
         if place.is_symlink():
-            log.warning("%s is a link to %s, and is not kept", place, place.readlink())
+            log.warning("%s is a link to %s, so it is not uploaded", place, place.readlink())
             return False
     return True
 

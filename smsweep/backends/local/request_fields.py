@@ -1,4 +1,4 @@
-"""Which hosts a job has, and in which groups: of one kind each, as ResourceConfig says."""
+"""Fields of a job's request: hosts, instance groups, channels. Shared functions of the local backends."""
 
 from __future__ import annotations
 
@@ -13,18 +13,22 @@ from typing import Any
 from smsweep.backends.local.job_files import DamagedFile, read_request
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 
-ONLY_GROUP = "homogeneousCluster"  # SageMaker's name for the group of a job that names none
+log = logging.getLogger(__name__)
+
+ONLY_GROUP = "homogeneousCluster"  # SageMaker's name for the only group of a job without InstanceGroups
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InstanceGroup:
+    """Hosts of the same instance type."""
+
     name: str
     instance_type: str
-    hosts: tuple[str, ...]  # algo-1, algo-2, ...; numbered on from the group before
+    hosts: tuple[str, ...]  # algo-1, algo-2, ...; the numbers continue from the previous group
 
 
 def instance_groups(request: TrainingJobRequest) -> Sequence[InstanceGroup]:
-    """Return a job's groups in the request's order; one where it names none."""
+    """Return the job's instance groups in order. A job without InstanceGroups has one group."""
     resources = request.get("ResourceConfig", {})
     groups = []
     first = 1
@@ -42,31 +46,29 @@ def instance_groups(request: TrainingJobRequest) -> Sequence[InstanceGroup]:
 
 
 def host_names(request: TrainingJobRequest) -> Sequence[str]:
+    """Return the names of all hosts of the job: `algo-1`, `algo-2` and so on."""
     return [host for group in instance_groups(request) for host in group.hosts]
 
 
 def s3_source(channel: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return where in S3 the channel's files lie; empty for one that is a file system."""
+    """Return the channel's S3DataSource; empty for a file system."""
     source: Mapping[str, Any] = channel.get("DataSource", {}).get("S3DataSource", {})
     return source
 
 
 def input_mode(request: TrainingJobRequest, channel: Mapping[str, Any]) -> str:
-    """Return how the channel comes: its own InputMode, else the job's."""
+    """Return the channel's InputMode; by default, the job's TrainingInputMode."""
     default = request.get("AlgorithmSpecification", {}).get("TrainingInputMode", "File")
     return str(channel.get("InputMode", default))
-
-
-log = logging.getLogger(__name__)
 
 
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """Return the template unchanged, with the places of its files. See `spec.Prepare`."""
+    """Return the template unchanged, with the places of its files. See `base.Prepare`."""
     del environ
     for name in ("jobs", "checkpoints") if upload else ():
-        with suppress(OSError):  # the job that needs it says so
+        with suppress(OSError):  # a job that needs the folder reports the error
             (folder / name).mkdir(mode=0o700, exist_ok=True)
     return template, Site(
         assets_uri=assets.as_uri(),
@@ -76,9 +78,12 @@ def prepare(
 
 
 def find_jobs(prefix: str, jobs_dir: Path, leave_out: Collection[str]) -> Iterator[TrainingJobRequest]:
-    """Yield the requests of the jobs in a folder. leave_out: files that only another backend's jobs have.
+    """Yield the requests of the jobs below a folder. A damaged request is skipped with a warning.
 
-    A job whose request cannot be read is left out, with a warning.
+    Args:
+        prefix: The prefix of the jobs' names.
+        jobs_dir: The folder that contains the jobs' folders.
+        leave_out: Names of files that only jobs of other backends have.
     """
     for file in sorted(jobs_dir.glob("*/request.json")):
         job = file.parent
@@ -86,4 +91,4 @@ def find_jobs(prefix: str, jobs_dir: Path, leave_out: Collection[str]) -> Iterat
             try:
                 yield read_request(file)
             except DamagedFile as err:
-                log.warning("%s is left out: %s", job.name, err)
+                log.warning("%s is skipped: %s", job.name, err)

@@ -1,4 +1,4 @@
-"""S3, each set of objects downloaded once into a folder named by what is in it."""
+"""The storage of channels, checkpoints and results in S3, with a cache of downloaded channels."""
 
 from __future__ import annotations
 
@@ -24,19 +24,24 @@ from smsweep.errors import BackendUnavailable, JobRejected
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
-# A key below another object's, or one too long: waiting does not help.
-NO_PLACE = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
+# The key is below the key of another object, or too long. A retry cannot help.
+INVALID_PATH = (errno.EEXIST, errno.EISDIR, errno.ENOTDIR, errno.ENOTEMPTY, errno.ENAMETOOLONG)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _Object:
     key: str
     etag: str  # changes with the content
-    path: str  # below the channel's folder, with slashes
+    path: str  # relative to the channel's folder, with slashes
 
 
 class S3Place:
-    """Credentials, region and endpoint come from the caller's environment, or else from where boto3 finds them."""
+    """Objects in S3. Each set of objects of a channel is downloaded once.
+
+    Args:
+        environ: The user's environment variables, with credentials, region and endpoint. boto3 has the defaults.
+        cache: The folder for downloaded channels.
+    """
 
     def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
         self._cache = cache
@@ -52,7 +57,7 @@ class S3Place:
         retry_conflicts(self._client)
 
     def fetch(self, uri: str, data_type: str, check: Callable[[], None] = lambda: None) -> Path:
-        """A key that is the whole prefix shows as a file of that name in the folder, as on SageMaker."""
+        """See `Place.fetch`. If the prefix is a key, the folder has a file of that name, as on SageMaker."""
         bucket, prefix = split_uri(uri)
         with _translated(uri):
             if data_type == "ManifestFile":
@@ -61,7 +66,7 @@ class S3Place:
                 objects = self._list(bucket, prefix)
             else:
                 raise JobRejected(
-                    f"{uri}: S3DataType {data_type} is not read locally; use S3Prefix or ManifestFile"
+                    f"{uri}: S3DataType {data_type} is not supported on this machine; use S3Prefix or ManifestFile"
                 )
             if not objects:
                 raise JobRejected(f"{uri}: there are no objects")
@@ -82,7 +87,7 @@ class S3Place:
             if path.is_file():
                 self._client.upload_file(str(path), bucket, key)
                 return
-            # A link that a container made leads to whatever this machine has in that place.
+            # Links are skipped: their targets in the container are other files on this machine.
             for file in sorted(file for file in path.rglob("*") if file.is_file() and not file.is_symlink()):
                 self._client.upload_file(
                     str(file), bucket, f"{key.rstrip('/')}/{file.relative_to(path).as_posix()}"
@@ -95,7 +100,7 @@ class S3Place:
                 self._client.delete_object(Bucket=bucket, Key=f"{prefix.rstrip('/')}/{name}")
 
     def _list(self, bucket: str, prefix: str) -> list[_Object]:
-        """Return the objects whose keys begin with prefix, by key; what stands for a folder is left out."""
+        """Return the objects whose keys start with `prefix`, sorted by key, without placeholders of folders."""
         found = []
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
@@ -110,14 +115,14 @@ class S3Place:
             first, *names = json.loads(self._client.get_object(Bucket=bucket, Key=key)["Body"].read())
             listed, prefix = split_uri(first["prefix"])
             if not all(isinstance(name, str) for name in names):
-                raise TypeError("a name that is no text")
+                raise TypeError("a name is not a string")
         except (ValueError, TypeError, KeyError, AttributeError) as err:
             raise JobRejected(
                 f"s3://{bucket}/{key}: not a manifest; expected JSON such as "
                 '[{"prefix": "s3://bucket/some/"}, "a.csv", "b.csv"]'
             ) from err
         if listed != bucket:
-            raise JobRejected(f"s3://{bucket}/{key}: the manifest names another bucket, {listed}; keep to one")
+            raise JobRejected(f"s3://{bucket}/{key}: the manifest names another bucket, {listed}; use one bucket")
         found = []
         for name in names:
             head = self._client.head_object(Bucket=bucket, Key=prefix + name)
@@ -132,7 +137,7 @@ class S3Place:
             open_to_all(draft, folders=0o755, files=0o644)
             draft.rename(folder)
         except OSError:
-            if not folder.exists():  # else another job was first
+            if not folder.exists():  # otherwise another job has downloaded it first
                 raise
         finally:
             shutil.rmtree(draft, ignore_errors=True)
@@ -144,29 +149,29 @@ class S3Place:
             check()
             self._client.download_file(bucket, found.key, str(target), Callback=lambda _bytes: check())
         except OSError as err:
-            if err.errno in NO_PLACE:
+            if err.errno in INVALID_PATH:
                 raise JobRejected(
-                    f"S3 key {found.key!r}: cannot be a file here: {err.strerror}; rename it, or leave it out"
+                    f"S3 key {found.key!r}: cannot be a file on this machine: {err.strerror}; rename or remove it"
                 ) from err
             raise
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Return bucket and key."""
-    bucket, _, key = uri.partition("://")[2].partition("/")  # a key may hold a question mark: it is no URL's
+    """Return bucket and key of an s3:// URI."""
+    bucket, _, key = uri.partition("://")[2].partition("/")  # not `urlsplit`: a key can contain a question mark
     return bucket, key.lstrip("/")
 
 
 def _path_below(prefix: str, key: str) -> str:
-    """Return where a key shows in the channel: what follows the prefix, or its last folder."""
+    """Return the path of a key in the channel: the key without the folders of the prefix."""
     folder = prefix if prefix.endswith("/") or not key.startswith(prefix + "/") else prefix + "/"
     return _safe(key[folder.rfind("/") + 1 :], key)
 
 
 def _safe(path: str, key: str) -> str:
-    parts = PurePosixPath(path.lstrip("/")).parts  # two slashes in a row are one
+    parts = PurePosixPath(path.lstrip("/")).parts  # double slashes count as one
     if not parts or ".." in parts or "\0" in path:
-        raise JobRejected(f"S3 key {key!r}: leads out of the channel's folder; rename it")
+        raise JobRejected(f"S3 key {key!r}: is outside the channel's folder; rename it")
     return "/".join(parts)
 
 
@@ -182,10 +187,10 @@ def _translated(uri: str) -> Iterator[None]:
     except (ParamValidationError, UnicodeEncodeError) as err:
         name = err.object if isinstance(err, UnicodeEncodeError) else uri
         raise JobRejected(
-            f"{name!r} cannot be a name in S3; expected one such as s3://bucket/folder/file"
+            f"{name!r} is not a valid name in S3; expected a URI such as s3://bucket/folder/file"
         ) from err
     except (ClientError, BotoCoreError, Boto3Error) as err:
-        # An upload that S3 refuses is told as an error of boto3's own, around S3's answer.
+        # boto3 raises its own error for a failed upload, with S3's answer as the cause.
         answer = err if isinstance(err, ClientError) else err.__cause__ or err.__context__
         if not isinstance(answer, ClientError):
             raise BackendUnavailable(f"{uri}: {err}") from err

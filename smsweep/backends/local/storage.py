@@ -1,4 +1,4 @@
-"""Where channels come from and results go to, by the scheme of a URI."""
+"""The storage of channels, checkpoints and results. The scheme of a URI selects the class."""
 
 from __future__ import annotations
 
@@ -17,30 +17,38 @@ Check = Callable[[], None]
 
 
 class Place(Protocol):
-    """Made from (the caller's environment, a folder for what is worth keeping between jobs)."""
+    """A storage.
+
+    The constructor gets the user's environment variables and a cache folder that all jobs share.
+    """
 
     def fetch(self, uri: str, data_type: str, check: Check = lambda: None) -> Path:
-        """Return a file or folder of this machine that shows what is at uri; it is not to be changed.
+        """Return a local file or folder with the data at a URI. The caller must not change it.
 
-        data_type: SageMaker's S3DataType. check: called now and then; what it raises ends the wait.
-        Raises JobRejected when there is nothing.
+        Args:
+            uri: The URI.
+            data_type: The channel's S3DataType.
+            check: Called repeatedly. An exception that it raises ends the download.
+
+        Raises:
+            JobRejected: If there is no data.
         """
         ...
 
     def download(self, uri: str, folder: Path, check: Check = lambda: None) -> None:
-        """Copy what is below uri into folder. Nothing there: nothing happens. check: as above."""
+        """Copy the files below `uri` into a folder. If there are none, do nothing. `check`: see `fetch`."""
         ...
 
     def upload(self, path: Path, uri: str) -> None:
-        """Copy a file to uri, or a folder's contents below it."""
+        """Copy a file to `uri`, or the content of a folder below it."""
         ...
 
     def remove(self, uri: str, names: Collection[str]) -> None:
-        """Remove files below uri, by their paths; what is not there is no trouble."""
+        """Delete files below `uri`, by their relative paths. Missing files are ignored."""
         ...
 
 
-# boto3 takes a while to import, and most local jobs have only local channels.
+# Imported on first use, because boto3 is slow to import and most local jobs have only local channels.
 PLACES: LazyTable[Callable[[Mapping[str, str], Path], Place]] = LazyTable(
     {
         "file": "smsweep.backends.local.storage:FilePlace",
@@ -50,16 +58,27 @@ PLACES: LazyTable[Callable[[Mapping[str, str], Path], Place]] = LazyTable(
 
 
 def place_of(uri: str, environ: Mapping[str, str], cache: Path) -> Place:
-    """Raises JobRejected for a URI of an unknown scheme."""
+    """Return the storage of a URI.
+
+    Args:
+        uri: The URI.
+        environ: The user's environment variables.
+        cache: A folder that all jobs share.
+
+    Raises:
+        JobRejected: If the scheme is not supported.
+    """
     scheme = urlsplit(uri).scheme
     if scheme not in PLACES:
-        raise JobRejected(f"{uri or 'no URI'}: cannot be reached from here; give a file:// or s3:// URI")
+        raise JobRejected(f"{uri or 'no URI'}: the scheme is not supported; use a file:// or s3:// URI")
     return PLACES[scheme](environ, cache)
 
 
 class FilePlace:
+    """Files and folders of this machine."""
+
     def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
-        del environ, cache  # what is here already needs neither
+        del environ, cache  # not needed for local files
 
     def fetch(self, uri: str, data_type: str, check: Callable[[], None] = lambda: None) -> Path:
         path = local_path(uri)
@@ -76,7 +95,7 @@ class FilePlace:
         if path.is_dir():
             for item in sorted(path.rglob("*")):
                 place = target / item.relative_to(path)
-                if place.is_symlink():  # another host's: copytree would write to where it leads
+                if place.is_symlink():  # of another host; copytree would write to its target
                     place.unlink()
             shutil.copytree(path, target, dirs_exist_ok=True, symlinks=True, ignore=without_content)
             return
@@ -90,7 +109,7 @@ class FilePlace:
 
 
 def without_content(folder: str, names: list[str]) -> list[str]:
-    """Return which of a folder's entries are pipes, sockets or devices: nothing can be copied of those."""
+    """Return the entries of a folder that cannot be copied: pipes, sockets and devices. For `shutil.copytree`."""
     modes = {name: Path(folder, name).lstat().st_mode for name in names}
     return [
         name for name, mode in modes.items() if stat.S_IFMT(mode) not in (stat.S_IFREG, stat.S_IFDIR, stat.S_IFLNK)
@@ -98,4 +117,5 @@ def without_content(folder: str, names: list[str]) -> list[str]:
 
 
 def local_path(uri: str) -> Path:
+    """Return the path of a file:// URI."""
     return Path(unquote(urlsplit(uri).path))

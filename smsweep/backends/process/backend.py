@@ -221,7 +221,7 @@ class ProcessBackend:
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """Return the template with the places of its files. See `spec.Prepare`.
+    """Return the template with the places of its files. See `base.Prepare`.
 
     Raises:
         JobRejected: If a channel cannot be read on this machine.
@@ -229,15 +229,15 @@ def prepare(
     local_channels(template.request)
     if (n_hosts := len(host_names(template.request))) > 1:
         log.warning(
-            "the job asks for %d instances, and a process of this machine is one, algo-1; "
-            "--backend docker runs them all",
+            "the job asks for %d instances, but --backend process runs only the first, algo-1; "
+            "use --backend docker to run all",
             n_hosts,
         )
     return request_fields.prepare(template, assets, folder, environ, upload=upload)
 
 
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """Find jobs that have a folder. See `spec.FindJobs`."""
+    """Find jobs that have a folder. See `base.FindJobs`."""
     del environ
     return request_fields.find_jobs(prefix, jobs_dir, leave_out=("status.json", "ended.json"))
 

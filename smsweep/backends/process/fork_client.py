@@ -1,4 +1,4 @@
-"""The agent's side of the pipes to the fork server."""
+"""The client of the fork server, and the functions that signal jobs and read how they ended."""
 
 from __future__ import annotations
 

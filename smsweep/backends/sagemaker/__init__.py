@@ -1,1 +1,1 @@
-"""Training jobs on Amazon SageMaker."""
+"""The SageMaker backend: training jobs, their logs, status and rate limits."""

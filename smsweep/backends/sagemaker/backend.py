@@ -1,4 +1,4 @@
-"""Training jobs on SageMaker. Each call has a rate limit, and a lost answer is requested again.
+"""The SageMaker backend, its job events and warm pools. Calls have rate limits. Lost answers are requested again.
 
 No method waits for a rate limit. A later `describe` makes the call, so that a slow API does not delay the others
 or the renewal of leases.
@@ -216,12 +216,12 @@ def machine_kind(request: Mapping[str, Any]) -> str:
 
 def quota_exceeded(err: BotoCoreError | ClientError) -> QuotaExceeded:
     """Return the error with AWS's message, without its advice, and with the limit in the message."""
-    said = message_of(err).partition(" Please ")[0] if isinstance(err, ClientError) else str(err)
-    found = QUOTA.search(said)
+    message = message_of(err).partition(" Please ")[0] if isinstance(err, ClientError) else str(err)
+    found = QUOTA.search(message)
     limit = int(found[1]) if found and found[2] == "Instances" else None
     if found and int(found[3]) > int(found[1]):
-        said += " One job exceeds the limit: raise it (AWS Service Quotas), or use fewer instances in job.yaml."
-    return QuotaExceeded(f"waiting for quota: {said}", limit=limit)
+        message += " One job exceeds the limit: raise it (AWS Service Quotas), or use fewer instances in job.yaml."
+    return QuotaExceeded(f"waiting for quota: {message}", limit=limit)
 
 
 class Events:
@@ -257,7 +257,7 @@ def _names(message: Mapping[str, Any]) -> Iterator[str]:
 
 
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
-    """Find training jobs in the account and region. See `spec.FindJobs`. Raises JobError."""
+    """Find training jobs in the account and region. See `base.FindJobs`. Raises JobError."""
     del jobs_dir  # the jobs do not run on this machine
     with closing(Aws(environ)) as aws:
         rates = RateLimits(SageMakerOptions.from_environ(environ).rates, time.monotonic)

@@ -22,6 +22,9 @@ OVERLAP_MS = 10_000  # a shared scan starts that much before the newest line, be
 PAGES_A_POLL = 4  # of 10,000 events or 1 MB each
 PAGE_BYTES = 1 << 20  # of one result of read()
 
+Position = tuple[int, int]  # milliseconds since the epoch; n-th event of the stream with that time, from 1
+Cursor = Mapping[str, Position]  # stream without the job's name -> position
+
 
 @dataclass(slots=True)
 class _Scan:
@@ -218,18 +221,13 @@ def is_end(line: str) -> bool:
     return line.startswith(f'{MARK}{{"{END}"')
 
 
-Position = tuple[int, int]  # milliseconds since the epoch; n-th event of the stream with that time, from 1
-
-
-Cursor = Mapping[str, Position]  # stream without the job's name -> position
-
-
 def write_cursor(cursor: Cursor) -> str:
     """Return a cursor as text, such as `algo-1-1700000000@1700000012345.2`. Commas separate the streams."""
     return ",".join(f"{stream}@{at_ms}.{n}" for stream, (at_ms, n) in sorted(cursor.items()))
 
 
 def parse_cursor(text: str) -> dict[str, Position]:
+    """Read the text that `write_cursor` has returned."""
     cursor = {}
     for item in filter(None, text.split(",")):
         stream, _, position = item.rpartition("@")

@@ -1,4 +1,4 @@
-"""Token buckets limit the calls of each API. After AWS has throttled a call, the rate is lower."""
+"""Token buckets, which limit the calls of each API, and pauses after AWS has refused a job."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SLOWEST = 0.05  # of the initial rate
 FASTER = 1.05  # factor of the rate after each other call, up to the initial rate
 # Calls per second that AWS allows per account and region, as far as AWS documents them.
 LIMITS: Mapping[str, float] = {"CreateTrainingJob": 1.0, "ListTrainingJobs": 2.0, "FilterLogEvents": 5.0}
-FIRST_PAUSE_S = 15.0
+FIRST_PAUSE_S = 15.0  # after a refused job; each further pause is twice as long
 MAX_PAUSE_S = 300.0
 
 

@@ -1,4 +1,4 @@
-"""The status of a job, from SageMaker's documents."""
+"""The status, results and failure class of a job, read from the answers of SageMaker."""
 
 from __future__ import annotations
 

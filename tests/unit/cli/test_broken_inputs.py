@@ -161,12 +161,12 @@ IMAGES = {
     "a channel that is piped": (
         "inputs: {a: {s3_uri: 's3://b/a', input_mode: Pipe}}\n",
         {},
-        "Pipe is not to be had",
+        "Pipe is not available on this machine",
     ),
     "a channel on a file system": (
         "inputs: {a: {file_system_id: fs-12345678, file_system_type: EFS, directory_path: /a}}\n",
         {},
-        "channel a: a file system cannot be read here; give a file:// or s3:// URI",
+        "channel a: a file system cannot be read on this machine; use a file:// or s3:// URI",
     ),
     "a channel that is not there": ("inputs: {a: 'file://nowhere'}\n", {}, "nowhere does not exist"),
 }
@@ -373,7 +373,7 @@ def test_broken_home_matters_only_for_the_wandb_key(
 def test_agent_exits_if_the_job_folder_cannot_be_created(cli: Cli, folder: Path) -> None:
     (folder / ".smsweep").mkdir()
     (folder / ".smsweep" / "jobs").write_text("a file")
-    expect(cli, ["run", "sweep.yaml"], 1, "Not a directory; make it a folder that you may write to")
+    expect(cli, ["run", "sweep.yaml"], 1, "Not a directory; make it writable")
 
 
 def test_pipe_as_config_gets_an_error(cli: Cli, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which engine is meant: the Docker CLI's contexts, and the way to one over TCP."""
+"""The choice of the Docker Engine: the contexts of the Docker CLI, and an engine on TCP."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from smsweep.errors import UsageError
 
 
 def write_context(folder: Path, name: str, meta: object, certificates: tuple[str, ...] = ()) -> None:
-    """Write what `docker context create` does, which writes no config.json."""
+    """Write the files of `docker context create`, which does not write config.json."""
     key = hashlib.sha256(name.encode()).hexdigest()
     for part in ("meta", "tls"):
         (folder / "contexts" / part / key / "docker").mkdir(parents=True)
@@ -30,7 +30,7 @@ def docker(**endpoint: object) -> dict[str, object]:
     return {"Name": "any", "Metadata": {}, "Endpoints": {"docker": endpoint}}
 
 
-def test_a_context_is_found_where_the_cli_has_written_nothing_else(tmp_path: Path) -> None:
+def test_context_is_found_without_config_json(tmp_path: Path) -> None:
     write_context(tmp_path, "far", docker(Host="unix:///far.sock"))
     environ = {"DOCKER_CONFIG": str(tmp_path)}
     assert context_address(environ) == {}
@@ -41,7 +41,7 @@ def test_a_context_is_found_where_the_cli_has_written_nothing_else(tmp_path: Pat
 
 
 @pytest.mark.parametrize("skips", [False, True])
-def test_a_contexts_certificates_are_used(tmp_path: Path, *, skips: bool) -> None:
+def test_certificates_of_the_context_are_used(tmp_path: Path, *, skips: bool) -> None:
     files = ("ca.pem", "cert.pem", "key.pem")
     write_context(tmp_path, "far", docker(Host="tcp://far:2376", SkipTLSVerify=skips), files)
     tls = context_address({"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "far"})["tls"]
@@ -49,9 +49,11 @@ def test_a_contexts_certificates_are_used(tmp_path: Path, *, skips: bool) -> Non
     assert tls.verify is not skips
 
 
-def test_a_context_that_is_none_is_told_before_there_is_a_sweep(tmp_path: Path) -> None:
+def test_missing_context_is_rejected_before_the_sweep_exists(tmp_path: Path) -> None:
     environ = {"DOCKER_CONFIG": str(tmp_path), "DOCKER_CONTEXT": "far"}
-    with pytest.raises(UsageError, match="there is no context far; choose one with `docker context use`"):
+    with pytest.raises(
+        UsageError, match="Docker context far does not exist; choose one with `docker context use`"
+    ):
         check_settings(JobTemplate(), environ)
     check_settings(JobTemplate(), {**environ, "DOCKER_HOST": "unix:///var/run/docker.sock"})
     write_context(tmp_path, "far", {"Endpoints": []})
@@ -59,7 +61,7 @@ def test_a_context_that_is_none_is_told_before_there_is_a_sweep(tmp_path: Path) 
         context_address(environ)
 
 
-def test_no_proxy_stands_before_an_engine_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxy_is_not_used_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     class Greeting(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             self.send_response(200)

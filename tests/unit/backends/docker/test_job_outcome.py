@@ -1,4 +1,4 @@
-"""From how containers ended to how the job did."""
+"""The status of a job, derived from the ends of its containers."""
 
 from __future__ import annotations
 
@@ -31,38 +31,38 @@ def end(exit_code: int = 0, reason: str = "", *, host: str = "algo-1", is_out_of
         ([end(137, is_out_of_memory=True)], "", ("Failed", "Failed", 137, False)),
     ],
 )
-def test_a_job_ends_as_sagemaker_would_say(
+def test_job_status_matches_sagemaker(
     ends: list[HostEnd], stopped_by: str, expected: tuple[str, str, int, bool]
 ) -> None:
     verdict = judge(ends, stopped_by, 0)
     assert (verdict.status, verdict.secondary_status, verdict.exit_code, verdict.is_lost) == expected
 
 
-def test_an_exit_code_that_the_engine_gives_to_what_it_did_not_see_may_be_a_programs_own() -> None:
+def test_exit_code_255_is_the_scripts_own_when_the_container_was_watched() -> None:
     verdict = judge([end(255)], "", 0, was_watched=True)
     assert (verdict.is_lost, verdict.failure_reason) == (
         False,
-        "exit code 255, and nothing in /opt/ml/output/failure",
+        "exit code 255, without /opt/ml/output/failure",
     )
 
 
-def test_of_several_hosts_the_first_that_failed_is_named() -> None:
+def test_failure_reason_names_the_first_failed_host() -> None:
     ends = [end(0), end(5, "out of luck", host="algo-3"), end(137, host="algo-2")]
     verdict = judge(ends, "", 0)
     assert (verdict.exit_code, verdict.failure_reason) == (5, "algo-3: out of luck")
 
 
-def test_memory_that_ran_out_is_named_with_its_cap_and_the_cure() -> None:
+def test_out_of_memory_reason_has_the_limit_and_the_fix() -> None:
     verdict = judge([end(137, is_out_of_memory=True)], "", 512 << 20)
-    assert "its cap of 512 MiB; raise SMSWEEP_DOCKER_MEMORY" in verdict.failure_reason
+    assert "its limit of 512 MiB; raise SMSWEEP_DOCKER_MEMORY" in verdict.failure_reason
     assert verdict.failure_class == "oom"
 
 
-def test_a_script_that_survives_the_end_of_memory_has_not_failed_for_it() -> None:
+def test_script_that_survives_out_of_memory_completes() -> None:
     assert judge([end(0, is_out_of_memory=True)], "", 512 << 20).status == "Completed"
 
 
-def test_the_engines_own_words_are_the_reason_where_it_has_some() -> None:
+def test_failure_reason_is_the_engines_error_if_there_is_one() -> None:
     state = {"ExitCode": 128, "OOMKilled": False, "Error": "driver failed"}
     assert judge([host_end("algo-1", state, "")], "", 0).failure_reason == "driver failed (exit code 128)"
 
@@ -77,6 +77,6 @@ def test_the_engines_own_words_are_the_reason_where_it_has_some() -> None:
         ("", "None"),
     ],
 )
-def test_the_engines_times_are_read(text: str, expected: str) -> None:
+def test_engine_time_is_parsed(text: str, expected: str) -> None:
     found = engine_time(text)
     assert (found.isoformat() if found else "None") == expected

@@ -1,4 +1,4 @@
-"""A container's output, copied from the engine's frames into a file."""
+"""Copies of a container's output in a file."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 from smsweep.backends.docker.logs import PIECE_BYTES, LogCopy
 
 TIME = b"2026-01-02T03:04:05.%09dZ "
-Written = Sequence[tuple[int, bytes]]  # (stream, line without its end), in the order they came
+Written = Sequence[tuple[int, bytes]]  # (stream, line without its end), in the order of time
 
 
 def frames(written: Written, *, loses_line_ends: bool) -> bytes:
-    """Return what the engine says: long lines in pieces of one time, whose last may have lost its line end."""
+    """Return the engine's frames. Pieces of a line have the same time; the last may have lost its end."""
     found = bytearray()
     for number, (stream, line) in enumerate(written):
         pieces = [line[at : at + PIECE_BYTES] for at in range(0, len(line), PIECE_BYTES)] or [b""]
@@ -52,14 +52,14 @@ LINES = st.lists(
 
 
 @given(LINES, st.booleans(), st.data())
-def test_every_line_arrives_whole_however_it_is_cut_up_and_wherever_it_is_taken_up_again(
+def test_lines_are_complete_after_an_interrupted_copy(
     written: Written, loses_line_ends: bool, data: st.DataObject
 ) -> None:
     stream = frames(written, loses_line_ends=loses_line_ends)
     cut = data.draw(st.integers(0, len(stream)))
     with TemporaryDirectory() as folder:
         file = Path(folder) / "log"
-        first = LogCopy(file)  # dies after the cut
+        first = LogCopy(file)  # is interrupted after the cut
         first.feed(stream[:cut])
         first.close()
         middle = data.draw(st.integers(0, len(stream)))
@@ -69,14 +69,14 @@ def test_every_line_arrives_whole_however_it_is_cut_up_and_wherever_it_is_taken_
     )
 
 
-def test_a_long_line_is_not_torn_by_the_other_stream(tmp_path: Path) -> None:
+def test_long_line_is_not_split_by_the_other_stream(tmp_path: Path) -> None:
     long, short = b"o" * (PIECE_BYTES + 5), b"error"
     first, second = frames([(1, long)], loses_line_ends=True), frames([(2, short)], loses_line_ends=True)
-    at = PIECE_BYTES + len(TIME % 0) + 8  # behind the first piece
+    at = PIECE_BYTES + len(TIME % 0) + 8  # after the first piece
     assert copied([first[:at], second, first[at:]], tmp_path / "log") == short + b"\n" + long + b"\n"
 
 
-def test_a_line_without_end_does_not_fill_the_memory(tmp_path: Path) -> None:
+def test_line_without_end_is_written_in_parts(tmp_path: Path) -> None:
     endless = frames([(1, b"x" * (5 << 20))], loses_line_ends=True)
     copy = LogCopy(tmp_path / "log")
     copy.feed(endless[: 4 << 20])

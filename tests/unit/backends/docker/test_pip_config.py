@@ -1,4 +1,4 @@
-"""Which of the host's settings pip in a container is given."""
+"""The settings of the host that pip in a container uses."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 from smsweep.backends.docker.requirements_image import MOUNT, host_settings
 
 
-def test_proxies_and_pip_variables_pass_and_nothing_else(tmp_path: Path) -> None:
+def test_only_proxy_and_pip_variables_are_passed(tmp_path: Path) -> None:
     environ = {
         "https_proxy": "http://proxy:3128",
         "NO_PROXY": "localhost",
@@ -23,7 +23,7 @@ def test_proxies_and_pip_variables_pass_and_nothing_else(tmp_path: Path) -> None
     }
 
 
-def test_a_ca_bundle_is_shown_to_the_container_at_a_place_of_its_own(tmp_path: Path) -> None:
+def test_ca_bundle_is_mounted(tmp_path: Path) -> None:
     bundle = tmp_path / "ca.pem"
     bundle.touch()
     settings = host_settings({"SSL_CERT_FILE": str(bundle), "PIP_CONFIG_FILE": "/dev/null"})
@@ -32,12 +32,12 @@ def test_a_ca_bundle_is_shown_to_the_container_at_a_place_of_its_own(tmp_path: P
     assert (bind.source, bind.target, bind.is_read_only) == (bundle, f"{MOUNT}{bundle}", True)
 
 
-def test_a_file_that_is_not_there_stays_as_it_is() -> None:
+def test_missing_file_is_not_mounted() -> None:
     settings = host_settings({"SSL_CERT_FILE": "/no/such.pem", "PIP_CONFIG_FILE": "/dev/null"})
     assert (settings.environ, settings.binds) == ({"SSL_CERT_FILE": "/no/such.pem"}, ())
 
 
-def test_the_environment_wins_over_the_users_file_and_install_over_global(tmp_path: Path) -> None:
+def test_variables_override_the_config_file_and_install_overrides_global(tmp_path: Path) -> None:
     config = tmp_path / "pip" / "pip.conf"
     config.parent.mkdir()
     config.write_text(
@@ -53,19 +53,19 @@ def test_the_environment_wins_over_the_users_file_and_install_over_global(tmp_pa
     }
 
 
-def test_where_things_go_on_this_machine_is_not_passed(tmp_path: Path) -> None:
+def test_install_locations_are_not_passed(tmp_path: Path) -> None:
     environ = {"PIP_TARGET": "/x", "PIP_CACHE_DIR": "/y", "PIP_USER": "1", "PIP_CONFIG_FILE": "/dev/null"}
     assert host_settings(environ).environ == {}
 
 
-def test_an_index_on_the_loopback_needs_the_hosts_network() -> None:
-    here = {"PIP_INDEX_URL": "http://127.0.0.1:3141/simple", "PIP_CONFIG_FILE": "/dev/null"}
-    there = {"PIP_INDEX_URL": "http://index/simple", "PIP_CONFIG_FILE": "/dev/null"}
-    assert host_settings(here).needs_host_network
-    assert not host_settings(there).needs_host_network
+def test_index_on_loopback_needs_the_hosts_network() -> None:
+    loopback = {"PIP_INDEX_URL": "http://127.0.0.1:3141/simple", "PIP_CONFIG_FILE": "/dev/null"}
+    remote = {"PIP_INDEX_URL": "http://index/simple", "PIP_CONFIG_FILE": "/dev/null"}
+    assert host_settings(loopback).needs_host_network
+    assert not host_settings(remote).needs_host_network
 
 
-def test_a_bundle_may_have_blanks_in_its_path_and_a_place_may_be_below_the_home(tmp_path: Path) -> None:
+def test_paths_with_spaces_and_paths_below_home_are_mounted(tmp_path: Path) -> None:
     bundle, wheels = tmp_path / "my ca" / "ca.pem", tmp_path / "wheels"
     bundle.parent.mkdir()
     bundle.touch()
@@ -79,7 +79,7 @@ def test_a_bundle_may_have_blanks_in_its_path_and_a_place_may_be_below_the_home(
     assert {bind.source for bind in settings.binds} == {bundle, wheels}
 
 
-def test_a_proxy_on_this_machine_is_reached_from_its_own_network_with_a_scheme_or_without() -> None:
+def test_proxy_on_loopback_needs_the_hosts_network() -> None:
     off = {"PIP_CONFIG_FILE": "/dev/null", "HOME": "/nonexistent"}
     assert host_settings({**off, "HTTPS_PROXY": "http://127.0.0.1:3128"}).needs_host_network
     assert host_settings({**off, "https_proxy": "localhost:3128"}).needs_host_network

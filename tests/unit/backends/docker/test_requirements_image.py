@@ -1,4 +1,4 @@
-"""What a layer of requirements depends on."""
+"""The key of an image with requirements."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from smsweep.backends.docker.requirements_image import Requirements
 
-ELSEWHERE = "https://host.example"
+REMOTE = "https://host.example"
 
 
 def depends_on_the_source(tmp_path: Path, text: str) -> bool:
@@ -37,7 +37,7 @@ def depends_on_the_source(tmp_path: Path, text: str) -> bool:
         "../ml/code/pkg",
     ],
 )
-def test_what_names_a_file_of_the_source_is_installed_anew_for_another_source(tmp_path: Path, line: str) -> None:
+def test_key_depends_on_the_source_when_a_line_names_a_file(tmp_path: Path, line: str) -> None:
     assert depends_on_the_source(tmp_path, f"numpy\n{line}\n")
 
 
@@ -51,8 +51,8 @@ def test_what_names_a_file_of_the_source_is_installed_anew_for_another_source(tm
         "https://host.example/model-1.0.tar.gz",
         "model[extra]==1.0; sys_platform == 'linux'",
         "zope.interface",
-        f"--find-links {ELSEWHERE}/cpu",
+        f"--find-links {REMOTE}/cpu",
     ],
 )
-def test_what_comes_from_elsewhere_is_installed_once_for_all_sources(tmp_path: Path, line: str) -> None:
+def test_key_does_not_depend_on_the_source_otherwise(tmp_path: Path, line: str) -> None:
     assert not depends_on_the_source(tmp_path, f"numpy\n{line}\n")

@@ -1,4 +1,4 @@
-"""The folder of a job."""
+"""Folders of jobs."""
 
 from __future__ import annotations
 

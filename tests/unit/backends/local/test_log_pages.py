@@ -21,7 +21,7 @@ def read_all(log: Path) -> list[str]:
 
 
 @pytest.mark.parametrize("n_before", [-60, -30, -5, -1, 0, 1])
-def test_a_record_is_not_cut_where_a_line_without_an_end_is(tmp_path: Path, n_before: int) -> None:
+def test_record_after_a_long_line_is_not_split(tmp_path: Path, n_before: int) -> None:
     log = tmp_path / "log"
     (record,) = records(METRICS, {"loss": 0.5}, step=3, time=1.5)
     log.write_text("x" * (LINE_BYTES + n_before) + record + "\nmore\n")
@@ -30,7 +30,7 @@ def test_a_record_is_not_cut_where_a_line_without_an_end_is(tmp_path: Path, n_be
     assert "".join(pieces[:-1]) == "x" * (LINE_BYTES + n_before) + record
 
 
-def test_a_progress_bar_without_a_line_end_is_cut_between_its_states(tmp_path: Path) -> None:
+def test_progress_bar_without_a_line_end_is_split_between_states(tmp_path: Path) -> None:
     log = tmp_path / "log"
     states = [f"{number:>80}%" for number in range(3 * LINE_BYTES // 82)]
     log.write_text("\r".join(states))

@@ -1,4 +1,4 @@
-"""Folders of this machine in S3's place."""
+"""Local folders as storage."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from smsweep.backends.local.storage import FilePlace
 
 
-def test_a_pipe_that_a_script_left_behind_does_not_cost_its_results(tmp_path: Path) -> None:
+def test_results_are_copied_without_pipes(tmp_path: Path) -> None:
     model = tmp_path / "model"
     model.mkdir()
     (model / "weights").write_text("1")
@@ -18,7 +18,7 @@ def test_a_pipe_that_a_script_left_behind_does_not_cost_its_results(tmp_path: Pa
     assert sorted(path.name for path in (tmp_path / "kept").iterdir()) == ["latest", "weights"]
 
 
-def test_a_link_of_another_hosts_is_replaced_and_not_followed(tmp_path: Path) -> None:
+def test_link_of_another_host_is_replaced_and_not_followed(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
     (outside / "file").write_text("as it was")

@@ -1,4 +1,4 @@
-"""The fork server: killed at any moment, it has started each job once; its client gives up in bounded time."""
+"""The fork server starts each job once, also if it is killed. Its client gives up after a limited time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def fork_and_die() -> int:
     return pid
 
 
-def test_a_job_is_known_to_have_started_though_its_launcher_was_killed_in_the_fork(
+def test_start_is_recorded_when_the_fork_server_is_killed_during_the_fork(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     order = {"folder": str(tmp_path), "argv": [], "environ": {}}
@@ -54,7 +54,7 @@ def test_a_job_is_known_to_have_started_though_its_launcher_was_killed_in_the_fo
     assert (tmp_path / "output.log").read_text() == "once\n"
 
 
-def test_a_job_that_the_disk_has_no_room_for_is_not_started_and_says_so(tmp_path: Path) -> None:
+def test_full_disk_returns_an_error_and_starts_no_job(tmp_path: Path) -> None:
     order = {"folder": str(tmp_path), "argv": [], "environ": {}}
     ran = tmp_path / "ran"
 
@@ -63,7 +63,7 @@ def test_a_job_that_the_disk_has_no_room_for_is_not_started_and_says_so(tmp_path
         return 0
 
     _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))  # what is written to a file is refused, as on a full disk
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, most))  # each write to a file fails, as on a full disk
     answer = fork_server.start(order, entry)
     resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
     assert "File too large" in answer["error"]
@@ -74,7 +74,7 @@ def test_a_job_that_the_disk_has_no_room_for_is_not_started_and_says_so(tmp_path
     assert ran.exists()
 
 
-def test_a_launcher_whose_agent_was_killed_as_it_waited_for_an_answer_says_nothing(tmp_path: Path) -> None:
+def test_fork_server_exits_without_output_when_its_agent_was_killed(tmp_path: Path) -> None:
     archive = tmp_path / "runtime.zip"
     archive.write_bytes(runtime_zip())
     argv = [sys.executable, "-I", "-S", fork_server.__file__, str(archive)]
@@ -99,7 +99,7 @@ class Clock:
 
 
 def no_runtime(folder: Path) -> None:
-    """Leave out the runtime's zip."""
+    """Do not create runtime.zip."""
 
 
 def damaged_runtime(folder: Path) -> None:
@@ -153,7 +153,7 @@ def test_fork_client_waits_for_a_server_that_works_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("shortage", fork_client.SHORTAGES)
-def test_fork_client_waits_without_a_limit_for_a_machine_that_is_short_of_something(
+def test_fork_client_waits_without_a_limit_during_a_shortage(
     tmp_path: Path, shortage: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse(*_: object, **__: object) -> None:

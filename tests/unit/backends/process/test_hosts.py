@@ -1,4 +1,4 @@
-"""How many hosts a job has as a process of this machine."""
+"""Jobs with several hosts on the process backend."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ SEVERAL = {"InstanceGroups": [{"InstanceGroupName": name, "InstanceCount": 1} fo
 
 
 @pytest.mark.parametrize(
-    ("resources", "said"),
+    ("resources", "warning"),
     [
         ({}, ""),
         ({"InstanceCount": 1}, ""),
@@ -21,8 +21,8 @@ SEVERAL = {"InstanceGroups": [{"InstanceGroupName": name, "InstanceCount": 1} fo
         (SEVERAL, "asks for 2"),
     ],
 )
-def test_that_it_is_one_is_told_where_more_are_asked_for(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture, resources: dict[str, object], said: str
+def test_prepare_warns_about_several_hosts(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, resources: dict[str, object], warning: str
 ) -> None:
     prepare(JobTemplate(request={"ResourceConfig": resources}), tmp_path, tmp_path, {}, upload=True)
-    assert said in caplog.text if said else not caplog.text
+    assert warning in caplog.text if warning else not caplog.text

@@ -1,4 +1,4 @@
-"""Lines of several jobs' logs from shared calls: none is lost, whoever is behind."""
+"""Logs of several jobs from shared calls. No line is lost, even if a job is behind."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HOUR_MS = 3_600_000
 
 
 class CloudWatch:
-    """FilterLogEvents over these events, of (job, milliseconds, message)."""
+    """Answers FilterLogEvents from these events: (job, milliseconds, message)."""
 
     def __init__(self, *events: tuple[str, int, str]) -> None:
         self.events = sorted(events, key=lambda event: event[1])
@@ -34,7 +34,7 @@ def logs_of(cloud: CloudWatch) -> LogReader:
     return LogReader(cast(Aws, cloud), RateLimits({}, lambda: 0.0), 0.0, 0.0, lambda: 0.0)
 
 
-def test_a_job_that_is_caught_up_with_misses_nothing_though_others_are_ahead() -> None:
+def test_reader_returns_all_lines_of_a_job_that_is_behind_others() -> None:
     old = [("job-a", at_ms, f"a{at_ms}") for at_ms in range(7)]
     now = [("job-b", HOUR_MS, "b"), ("job-a", HOUR_MS, "a-now")]
     logs = logs_of(CloudWatch(*old, *now))
@@ -48,10 +48,10 @@ def test_a_job_that_is_caught_up_with_misses_nothing_though_others_are_ahead() -
     assert lines == [*(message for _, _, message in old), "a-now"]
 
 
-def test_an_empty_page_amid_the_log_is_not_its_end() -> None:
+def test_empty_page_within_a_log_is_not_its_end() -> None:
     cloud = CloudWatch(("job-a", 1, "first"))
     logs, call = logs_of(cloud), cloud.call
-    cloud.call = lambda *words, **given: (  # type: ignore[method-assign]  # as AWS may answer
+    cloud.call = lambda *words, **given: (  # type: ignore[method-assign]  # AWS can answer like this
         call(*words, **given) if given.get("nextToken") else {"events": [], "nextToken": "0"}
     )
     page = logs.read("job-a", "")

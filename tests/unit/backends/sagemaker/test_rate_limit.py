@@ -1,4 +1,4 @@
-"""Token buckets and backoffs, on a clock of the test's own."""
+"""Token buckets and backoffs, with a simulated clock."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Clock:
 
 
 def taken(bucket: TokenBucket, clock: Clock, seconds: int) -> int:
-    """Return how many calls get through when one is tried every 10 ms."""
+    """Return the number of allowed calls if a call is tried every 10 ms."""
     n = 0
     for _ in range(seconds * 100):
         clock.now += 0.01
@@ -26,12 +26,12 @@ def taken(bucket: TokenBucket, clock: Clock, seconds: int) -> int:
     return n
 
 
-def test_a_rate_is_kept_however_often_one_asks() -> None:
+def test_bucket_keeps_its_rate() -> None:
     clock = Clock()
     assert 59 <= taken(TokenBucket(1.0, clock), clock, 60) <= 61
 
 
-def test_a_complaint_halves_the_rate_and_answers_win_it_back() -> None:
+def test_rate_is_halved_by_throttling_and_recovers_with_answers() -> None:
     clock = Clock()
     bucket = TokenBucket(4.0, clock)
     bucket.slow_down()
@@ -41,7 +41,7 @@ def test_a_complaint_halves_the_rate_and_answers_win_it_back() -> None:
     assert bucket.rate == 4.0
 
 
-def test_a_rate_never_falls_to_nothing() -> None:
+def test_rate_has_a_minimum() -> None:
     clock = Clock()
     bucket = TokenBucket(1.0, clock)
     for _ in range(100):
@@ -49,7 +49,7 @@ def test_a_rate_never_falls_to_nothing() -> None:
     assert taken(bucket, clock, 60) >= 2
 
 
-def test_what_has_no_rate_is_free_and_what_has_says_why_it_waits() -> None:
+def test_demand_raises_throttled_only_for_limited_actions() -> None:
     rates = RateLimits({"CreateTrainingJob": 1.0}, Clock())
     rates.demand("ListTags")
     rates.demand("CreateTrainingJob")
@@ -57,7 +57,7 @@ def test_what_has_no_rate_is_free_and_what_has_says_why_it_waits() -> None:
         rates.demand("CreateTrainingJob")
 
 
-def test_a_quota_gate_opens_when_a_job_has_ended() -> None:
+def test_quota_backoff_ends_when_a_job_has_ended() -> None:
     backoffs = Backoffs(Clock())
     backoffs.start("ml.m5.large", QuotaExceeded("full"), n_live=3)
     with pytest.raises(QuotaExceeded, match="full"):
@@ -66,7 +66,7 @@ def test_a_quota_gate_opens_when_a_job_has_ended() -> None:
     backoffs.check("ml.g5.xlarge", 3)
 
 
-def test_a_quota_that_was_met_stays_known_until_more_fit() -> None:
+def test_reached_quota_stays_known_until_more_jobs_run() -> None:
     clock = Clock()
     backoffs = Backoffs(clock)
     backoffs.start("ml.m5.large", QuotaExceeded("full", limit=3), n_live=3)
@@ -76,12 +76,12 @@ def test_a_quota_that_was_met_stays_known_until_more_fit() -> None:
         backoffs.check("ml.m5.large", 3)
     assert caught.value.limit == 3
     clock.now += FIRST_PAUSE_S + 1
-    backoffs.check("ml.m5.large", 3)  # perhaps there are more by now
+    backoffs.check("ml.m5.large", 3)  # the quota may be higher now
     backoffs.end("ml.m5.large", 4)
     backoffs.check("ml.m5.large", 9)
 
 
-def test_a_capacity_gate_opens_with_time_and_each_time_later() -> None:
+def test_capacity_backoff_doubles_each_time() -> None:
     clock = Clock()
     backoffs = Backoffs(clock)
     for factor in (1, 2, 4):
@@ -101,6 +101,6 @@ def test_rates_are_set_by_short_names() -> None:
 
 
 @pytest.mark.parametrize("text", ["fly=1", "create=fast", "create=0", "create"])
-def test_a_rate_that_is_none_is_told_with_its_variable(text: str) -> None:
+def test_invalid_rate_is_rejected_with_its_variable(text: str) -> None:
     with pytest.raises(UsageError, match="SMSWEEP_SAGEMAKER_RATES"):
         SageMakerOptions.from_environ({"SMSWEEP_SAGEMAKER_RATES": text})
