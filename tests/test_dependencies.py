@@ -32,35 +32,35 @@ PART_OF = {
 Pins = dict[str, Requirement]
 
 
-def test_the_table_of_dependencies_is_found() -> None:
+def test_dependency_table_is_parsed() -> None:
     assert "pyyaml" in names(base())
     assert "pytest" in names(development())
 
 
 @pytest.mark.parametrize("line", re.findall(r"\ndependencies = \[\n(.*?)\n\]", PYPROJECT, re.S)[0].splitlines())
-def test_a_dependency_has_its_reason(line: str) -> None:
+def test_each_dependency_has_documented_reason(line: str) -> None:
     assert re.fullmatch(r'  "[^"]+",\s+# \S.{10,}', line)
 
 
-def test_what_is_declared_is_imported() -> None:
+def test_declared_dependencies_are_imported() -> None:
     assert set(names(base())) <= imported()
 
 
-def test_what_is_imported_is_declared() -> None:
+def test_imported_packages_are_declared() -> None:
     provided = {"ipython"}  # each Jupyter kernel has it, and smsweep uses it only in one
     assert imported() - provided <= set(names([*base(), *extras()]))
 
 
-def test_the_pins_are_all_that_the_base_install_needs_and_no_more() -> None:
+def test_pins_equal_base_install() -> None:
     assert closure(base()) == set(pins(BASE))
 
 
-def test_the_pins_for_development_are_all_that_it_needs_and_no_more() -> None:
+def test_development_pins_equal_development_install() -> None:
     roots = [*base(), *development(), *examples(), *build()]
     assert closure(roots) == set(pins(*FILES))
 
 
-def test_the_pins_are_of_versions_that_all_agree_on() -> None:
+def test_pinned_versions_satisfy_all_requirements() -> None:
     pinned = pins(*FILES)
     for requirement in [*base(), *development(), *examples(), *build()]:
         check(requirement, pinned)
@@ -69,21 +69,21 @@ def test_the_pins_are_of_versions_that_all_agree_on() -> None:
             check(requirement, pinned)
 
 
-def test_what_is_installed_here_is_what_is_pinned() -> None:
+def test_installed_versions_equal_pins() -> None:
     pinned = pins(*FILES)
     assert {name: f"=={metadata.version(name)}" for name in pinned} == {
         name: str(requirement.specifier) for name, requirement in pinned.items()
     }
 
 
-def test_the_base_install_is_small() -> None:
+def test_base_install_is_small() -> None:
     sizes = {name: size_of(name) for name in pins(BASE)}
     total = sum(sizes.values())
     biggest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     assert total <= MAX_BASE_BYTES, f"{total / 1e6:.0f} MB; the biggest: {', '.join(biggest)}"
 
 
-def test_the_size_that_the_docs_state_is_so() -> None:
+def test_documented_install_size_is_correct() -> None:
     said = re.search(r"base install of (\d+) MB", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
     assert said is not None
     total = sum(size_of(name) for name in pins(BASE))

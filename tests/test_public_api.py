@@ -62,25 +62,25 @@ METHODS = {
 }
 
 
-def test_the_public_names_are_these() -> None:
+def test_public_names_equal_list() -> None:
     assert list(smsweep.__all__) == sorted(SIGNATURES)
     assert dir(smsweep) == sorted([*SIGNATURES, "__version__"])
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_a_signature_is_as_written_down(name: str) -> None:
+def test_signature_equals_list(name: str) -> None:
     assert shown(getattr(smsweep, name)) == SIGNATURES[name]
 
 
 @pytest.mark.parametrize("place", METHODS)
-def test_an_object_has_these_methods(place: str) -> None:
+def test_object_methods_equal_list(place: str) -> None:
     module, _, name = place.partition(":")
     members = dir(getattr(importlib.import_module(module), name))
     assert {member for member in members if not member.startswith("_")} == set(METHODS[place].split())
 
 
 @pytest.mark.parametrize("name", [name for name, signature in SIGNATURES.items() if signature.startswith("(")])
-def test_a_public_name_has_a_docstring(name: str) -> None:
+def test_public_name_has_docstring(name: str) -> None:
     assert inspect.getdoc(getattr(smsweep, name))
 
 
@@ -101,7 +101,7 @@ def test_importing_smsweep_imports_nothing_of_it_and_nothing_heavy() -> None:
     assert {name.partition(".")[0] for name in said.stdout.split()} <= {"smsweep", "importlib", "warnings"}
 
 
-def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'sweeep'"):
         smsweep.sweeep  # noqa: B018
 
@@ -114,7 +114,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
         (smsweep.Api, "runs", "it has: diff, run, sweep, sweeps"),
     ],
 )
-def test_what_only_wandb_has_is_an_attribute_error_with_a_way_out(
+def test_wandb_only_name_raises_attribute_error_with_workaround(
     holder: Callable[[], object], name: str, advice: str
 ) -> None:
     with pytest.raises(AttributeError, match=f"has no.* '{name}'; {advice}"):

@@ -36,7 +36,7 @@ def all_pins() -> dict[str, pins.Pins]:
 
 
 @pytest.mark.parametrize("name", list(all_pins()))
-def test_every_pin_is_one_version_with_hashes_of_its_files(name: str) -> None:
+def test_every_pin_has_one_version_and_file_hashes(name: str) -> None:
     found = all_pins()[name]
     assert found
     assert [pin for pin in found if not PIN.fullmatch(pin)] == []
@@ -59,7 +59,7 @@ def test_environments_are_pinned_for_what_they_ask_for() -> None:
     assert pinned == {name: wanted(environment) for name, environment in PINNED_ENVIRONMENTS.items()}
 
 
-def test_one_package_has_the_same_hashes_everywhere() -> None:
+def test_package_has_same_hashes_in_all_files() -> None:
     seen: dict[str, set[tuple[str, ...]]] = {}
     for found in all_pins().values():
         for pin, hashes in found.items():
@@ -134,7 +134,7 @@ def test_python_installs_only_what_is_pinned(folder: str) -> None:
         "npm install left-pad",
     ],
 )
-def test_a_script_that_installs_anything_is_found(line: str) -> None:
+def test_script_that_installs_packages_is_detected(line: str) -> None:
     assert unpinned_commands(line) != []
 
 
@@ -151,16 +151,16 @@ def test_python_that_installs_anything_is_found(code: str) -> None:
     assert unpinned_calls(code) != []
 
 
-def test_every_licence_is_a_permissive_one() -> None:
+def test_every_licence_is_permissive() -> None:
     assert list(audit.wrong_licences(audit.licences())) == []
 
 
-def test_a_licence_that_is_not_is_told() -> None:
+def test_unknown_or_copyleft_licence_is_reported() -> None:
     (problem,) = audit.wrong_licences({"six": "MIT", "readline": "GPL-3.0-or-later"})
     assert problem.startswith("readline has the licence 'GPL-3.0-or-later'")
 
 
-def test_the_docs_list_the_licences() -> None:
+def test_docs_list_licences() -> None:
     page = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| ([a-z0-9-]+) \| ([^|]+) \| [\d.]+ \|$", page, re.M))
     assert listed == audit.licences()
@@ -184,7 +184,7 @@ def test_actions_are_pinned_by_commit(workflow: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
-def test_each_job_has_only_the_permissions_that_it_names(workflow: Path) -> None:
+def test_each_workflow_job_has_only_named_permissions(workflow: Path) -> None:
     content = yaml.safe_load(workflow.read_text(encoding="utf-8"))
     assert content["permissions"] == {}
     writing = {name: job["permissions"] for name, job in content["jobs"].items()}
@@ -220,7 +220,7 @@ def test_scanners_find_an_unsafe_call_and_an_action_without_a_commit(tmp_path: P
 @pytest.mark.oracle
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
-def test_the_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) -> None:
+def test_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) -> None:
     uv = str(oracle("tools").python.with_name("uv"))
     files = [word for file in (pins.BASE, pins.POSTGRES) for word in ("--requirement", str(file))]
     target = ["--python-version", python, "--python-platform", platform, "--target", str(tmp_path / "none")]
@@ -236,5 +236,5 @@ def test_the_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.oracle
-def test_an_index_has_the_files_of_the_pins() -> None:
+def test_package_index_has_pinned_files() -> None:
     assert list(audit.wrong_hashes()) == []

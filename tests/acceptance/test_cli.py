@@ -189,7 +189,7 @@ def test_all_failed_is_exit_code_3_with_the_reasons_grouped(folder: Folder) -> N
     assert "no luck [bold]today[/]" in folder.call("logs", f"{ended.stdout.strip()}/0").stdout
 
 
-def test_one_ctrl_c_lets_running_trials_finish(folder: Folder) -> None:
+def test_first_ctrl_c_lets_running_trials_finish(folder: Folder) -> None:
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
         process.send_signal(signal.SIGINT)

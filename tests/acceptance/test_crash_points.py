@@ -135,7 +135,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", CRASH_POINTS)
-def test_an_agent_killed_at_any_moment_is_continued(bench: Bench, name: str) -> None:
+def test_next_agent_continues_after_kill_at_each_crash_point(bench: Bench, name: str) -> None:
     assert bench.agent(CRASH_POINTS[name]) == -signal.SIGKILL, "the moment never came"
     assert bench.agent() == 0
     with Workspace().store() as store:

@@ -40,7 +40,7 @@ def state(desk: WorkingDir, sweep_id: str) -> str:
     return str(desk.json("show", sweep_id)["state"])
 
 
-def test_a_sweep_goes_on_after_its_command_returned(desk: WorkingDir) -> None:
+def test_detached_sweep_continues_after_command_returns(desk: WorkingDir) -> None:
     begun = desk.call("run", "sweep.yaml", "--detach", "--parallel", "2")
     sweep_id = begun.stdout.strip()
     assert "runs in the background" in begun.stderr
@@ -79,7 +79,7 @@ def test_no_agent_is_left_behind_for_a_sweep_that_is_finished(desk: WorkingDir) 
         assert "--resume" in desk.call("agent", sweep_id, *flags, code=2).stderr
 
 
-def test_an_agent_that_ends_at_once_says_why(desk: WorkingDir) -> None:
+def test_detached_agent_reports_error_when_it_exits_at_start(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     failed = desk.call("agent", sweep_id, "--detach", "--backend", "nowhere", code=1)
     assert "no backend 'nowhere'" in failed.stderr

@@ -32,7 +32,7 @@ def served(folder: Path) -> Iterator[Account]:
         process.communicate()
 
 
-def test_a_job_outlives_its_endpoint_and_is_seen_to_its_end(tmp_path: Path) -> None:
+def test_job_survives_killed_emulator_and_next_emulator_completes_it(tmp_path: Path) -> None:
     with served(tmp_path) as account:
         account.create("lives", SCRIPT)
         account.wait_for_line("lives", "before")

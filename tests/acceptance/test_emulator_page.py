@@ -25,7 +25,7 @@ def only(language: str) -> Block:
     return found
 
 
-def test_the_example_runs(tmp_path: Path) -> None:
+def test_docs_example_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", only("python").text],
         capture_output=True,
@@ -37,13 +37,13 @@ def test_the_example_runs(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["[]", "ListTrainingJobs"]
 
 
-def test_the_faults_document_is_read_and_complete() -> None:
+def test_faults_document_is_valid_and_complete() -> None:
     shown = json.loads(only("json").text)
     parse(shown)
     assert shown.keys() == Faults.model_fields.keys()
 
 
-def test_the_table_explains_every_fault() -> None:
+def test_fault_table_lists_every_fault() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert [name for name in Faults.model_fields if f"\n| `{name}` |" not in text] == []
 
@@ -113,7 +113,7 @@ rm $settings
         (["--faults", "- 1"], "No such file"),
     ],
 )
-def test_the_command_explains_what_it_cannot_do(tmp_path: Path, options: list[str], words: str) -> None:
+def test_command_reports_unsupported_arguments(tmp_path: Path, options: list[str], words: str) -> None:
     command = [*SMSWEEP, "emulator", "--port", "0", *options]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path)}
     done = subprocess.run(
@@ -123,7 +123,7 @@ def test_the_command_explains_what_it_cannot_do(tmp_path: Path, options: list[st
     assert words in done.stderr
 
 
-def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
+def test_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [

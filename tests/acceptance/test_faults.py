@@ -71,7 +71,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> None:
 # 7, 8: the store
 
 
-def test_an_agent_outlasts_a_store_that_stays_locked(waiting: WorkingDir) -> None:
+def test_agent_waits_for_locked_store(waiting: WorkingDir) -> None:
     environ = {"SMSWEEP_STORE": f"sqlite:///{waiting.folder}/store.db?timeout=0.01"}
     with waiting.start("run", "sweep.yaml", environ=environ) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -84,7 +84,7 @@ def test_an_agent_outlasts_a_store_that_stays_locked(waiting: WorkingDir) -> Non
     assert (agent.returncode, shown["trials"]) == (0, {"finished": 2})
 
 
-def test_a_full_disk_under_the_store_stops_no_job_and_loses_nothing(waiting: WorkingDir, small_disk: Path) -> None:
+def test_full_disk_of_store_stops_no_job_and_loses_no_data(waiting: WorkingDir, small_disk: Path) -> None:
     environ = {"SMSWEEP_STORE": f"sqlite:///{small_disk}/store.db"}
     with waiting.start("run", "sweep.yaml", environ=environ) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -108,7 +108,7 @@ def fill(file: Path) -> None:
                 continue
 
 
-def test_a_damaged_store_is_said_to_be_so_and_the_running_job_goes_on(waiting: WorkingDir) -> None:
+def test_damaged_store_is_reported_and_running_job_continues(waiting: WorkingDir) -> None:
     sweep_id = waiting.sweep()
     with waiting.start("agent", sweep_id) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -156,7 +156,7 @@ smsweep.log({"losss": 1})
 
 
 @pytest.mark.parametrize("jump_s", [-3600, 3600])
-def test_a_clock_that_jumps_costs_no_trial(tmp_path: Path, jump_s: float) -> None:
+def test_clock_jump_loses_no_trial(tmp_path: Path, jump_s: float) -> None:
     kit = Kit(tmp_path, grid(x=[1, 2, 3]))
     kit.on_sleep = lambda: kit.advance(jump_s if kit.slept == 3 else 0)
     backend = ScriptedBackend(lambda _: Plot(pages=[[], [logged(0, loss=1)], []]))
@@ -213,7 +213,7 @@ def read_terminal(terminal: int) -> bytes:
     ],
     ids=["twice", "alias bomb", "deep", "huge", "tab", "strange", "python object", "python name"],
 )  # fmt: skip
-def test_a_hostile_config_is_refused_before_anything_exists(tmp_path: Path, yaml: str, says: str) -> None:
+def test_hostile_config_is_refused_before_any_file_is_created(tmp_path: Path, yaml: str, says: str) -> None:
     desk = WorkingDir(tmp_path, {"train.py": "", "sweep.yaml": yaml})
     assert says in desk.call("run", "sweep.yaml", code=2).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.yaml", "train.py"]
@@ -260,7 +260,7 @@ def log_of(trial: dict[str, Any]) -> str:
 # 34: secrets
 
 
-def test_a_secret_in_the_source_stops_the_sweep_and_is_not_shown(tmp_path: Path) -> None:
+def test_secret_in_source_stops_sweep_and_is_not_printed(tmp_path: Path) -> None:
     desk = WorkingDir(tmp_path, {"train.py": f"WANDB_API_KEY = '{CANARY}'\n", "sweep.yaml": grid(None, x=1)})
     refused = desk.call("sweep", "sweep.yaml", code=2)
     assert "train.py:1: WANDB_API_KEY = ***: looks like a W&B API key" in refused.stderr
@@ -268,7 +268,7 @@ def test_a_secret_in_the_source_stops_the_sweep_and_is_not_shown(tmp_path: Path)
     assert desk.json("ls") == []
 
 
-def test_a_secret_of_the_environment_is_written_nowhere(tmp_path: Path) -> None:
+def test_environment_secret_is_not_written_to_any_file(tmp_path: Path) -> None:
     desk = WorkingDir(
         tmp_path, {"train.py": "import smsweep\nsmsweep.init()\nprint('done')", "sweep.yaml": grid(None, x=1)}
     )
@@ -291,7 +291,7 @@ raise ValueError("cannot log in with " + secret)
 """
 
 
-def test_what_a_script_says_of_a_secret_is_masked_wherever_it_is_shown_or_stored(tmp_path: Path) -> None:
+def test_secret_printed_by_script_is_masked_in_all_output_and_files(tmp_path: Path) -> None:
     job = {"secrets": {"PAYROLL": "env:MINE"}}
     desk = WorkingDir(tmp_path, {"train.py": TELLTALE, "sweep.yaml": grid(x=1), "job.yaml": job})
     desk.environ |= {"MINE": CANARY, "SORT_KEY": "loss_key"}
@@ -332,7 +332,7 @@ def watch_memory(process: subprocess.Popen[str]) -> int:
     return peak_kb
 
 
-def test_a_log_of_any_bytes_and_of_one_endless_line_is_read_in_bounded_memory(tmp_path: Path) -> None:
+def test_binary_log_with_endless_line_is_read_in_bounded_memory(tmp_path: Path) -> None:
     script = """
 import smsweep, sys
 smsweep.log({"loss": 3})

@@ -66,7 +66,7 @@ def losses(store: Store, sweep_id: str, number: int) -> list[object]:
 
 
 @pytest.mark.parametrize(("when", "call", "n"), STEPS)
-def test_an_agent_killed_at_any_step_is_continued(desk: WorkingDir, when: str, call: str, n: int) -> None:
+def test_next_agent_continues_after_kill_at_each_step(desk: WorkingDir, when: str, call: str, n: int) -> None:
     sweep_id = desk.sweep()
     desk.call("agent", sweep_id, command=dying(when, call, n), code=-signal.SIGKILL)
     desk.call("agent", sweep_id)
@@ -95,7 +95,7 @@ def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Pa
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: WorkingDir, when: str) -> None:
+def test_next_agent_completes_stop_of_killed_agent(desk: WorkingDir, when: str) -> None:
     (desk.folder / "wait").touch()
     sweep_id = desk.sweep()
     with desk.start("agent", sweep_id, command=dying(when, "backend.stop", 1)) as agent:
@@ -111,7 +111,7 @@ def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: WorkingDir, whe
     assert (ended["state"], ended["reason"], ended["attempt"]) == ("killed", "stopped by Ctrl-C", 0)
 
 
-def test_each_of_many_points_is_stored_once_though_agents_are_killed_among_them(tmp_path: Path) -> None:
+def test_every_point_is_stored_once_when_agents_are_killed(tmp_path: Path) -> None:
     script = "import smsweep\nfor step in range(40_000):\n    smsweep.log({'loss': step})"
     desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
     sweep_id = desk.sweep()

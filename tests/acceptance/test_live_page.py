@@ -106,7 +106,7 @@ def tick(page: Page, number: int) -> None:
     expect(box).to_be_checked()
 
 
-def test_a_sweep_is_followed_and_steered(
+def test_page_shows_and_controls_running_sweep(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
     sweep_id, let_go = running
@@ -134,7 +134,7 @@ def test_a_sweep_is_followed_and_steered(
         expect(page.get_by_text("1 pending")).to_be_visible()
 
 
-def test_a_sweep_is_cancelled_only_when_one_says_so_twice(
+def test_cancel_needs_confirmation(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
     sweep_id, _ = running
@@ -152,7 +152,7 @@ def test_a_sweep_is_cancelled_only_when_one_says_so_twice(
         expect(page.get_by_text("1 killed")).to_be_visible()
 
 
-def test_a_log_is_followed_as_it_grows(
+def test_page_follows_growing_log(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
     sweep_id, let_go = running
@@ -171,7 +171,7 @@ def test_a_log_is_followed_as_it_grows(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, served: Served, scheme: Scheme) -> None:
+def test_page_draws_every_plot_without_network_requests(browser: Browser, served: Served, scheme: Scheme) -> None:
     sweep_id = record(30)
     with seen(browser, served, f"/sweeps/{sweep_id}", scheme) as visited:
         page = visited.page
@@ -185,7 +185,7 @@ def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, served: 
                 expect(figure).to_have_attribute("data-is-drawn", "true")
 
 
-def test_a_sweep_of_two_metrics_shows_its_front(browser: Browser, served: Served) -> None:
+def test_sweep_with_two_metrics_shows_pareto_front(browser: Browser, served: Served) -> None:
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "accuracy", "goal": "maximize"}]
     config = {name: value for name, value in CONFIG.items() if name != "metric"}
     sweep_id = record(12, config={**config, "method": "custom", "metrics": metrics})
@@ -199,7 +199,7 @@ def test_a_sweep_of_two_metrics_shows_its_front(browser: Browser, served: Served
         expect(shown).to_have_count(len(numbers))
 
 
-def test_the_theme_stays_as_chosen(browser: Browser, served: Served) -> None:
+def test_page_keeps_selected_theme(browser: Browser, served: Served) -> None:
     record(1)
     with seen(browser, served) as visited:
         page = visited.page
@@ -324,7 +324,7 @@ def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Ser
         expect(page.get_by_role("log")).to_contain_text(re.compile(r"^(?!.*\x1b).*red", re.S))
 
 
-def test_a_name_that_every_object_has_is_a_name_like_others(browser: Browser, served: Served) -> None:
+def test_names_of_javascript_object_properties_are_ordinary_names(browser: Browser, served: Served) -> None:
     other = record(1)
     parameters = {"constructor": {"values": ["built"]}, "lr": {"min": 0.0, "max": 1.0}}
     metric = {"name": "toString", "goal": "minimize"}
@@ -343,7 +343,7 @@ def test_lists_and_mappings_among_params_are_shown_as_json(browser: Browser, ser
         expect(visited.page.get_by_role("row", name="sizes")).to_contain_text('[1,{"b":null}]')
 
 
-def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: Browser, served: Served) -> None:
+def test_page_reports_deleted_sweep(browser: Browser, served: Served) -> None:
     sweep_id = record(0)
     with visit(browser, served.url) as visited:
         page = visited.page
@@ -382,7 +382,7 @@ def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> N
         expect(page.get_by_text("0 of 1 sweep")).to_be_visible()
 
 
-def test_what_has_the_keyboard_keeps_it_when_there_is_news(browser: Browser, served: Served) -> None:
+def test_focused_element_keeps_focus_after_update(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
     *_, gone = (trial["number"] for trial in json_views.list_trials(sweep_id))
     with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
@@ -402,7 +402,7 @@ def test_what_has_the_keyboard_keeps_it_when_there_is_news(browser: Browser, ser
         expect(box).not_to_be_checked()
 
 
-def test_an_empty_folder_says_how_to_begin(browser: Browser, served: Served) -> None:
+def test_empty_folder_shows_first_steps(browser: Browser, served: Served) -> None:
     with seen(browser, served) as visited:
         expect(visited.page.get_by_text("smsweep run sweep.yaml --parallel 2")).to_be_visible()
         sweep_id = record(2)
@@ -412,7 +412,7 @@ def test_an_empty_folder_says_how_to_begin(browser: Browser, served: Served) -> 
         expect(listed).not_to_contain_text("[object")
 
 
-def test_a_page_without_the_token_lets_one_sign_in(browser: Browser, served: Served) -> None:
+def test_page_without_token_shows_sign_in_form(browser: Browser, served: Served) -> None:
     record(1)
     with visit(browser, served.url) as visited:
         page = visited.page
@@ -423,7 +423,7 @@ def test_a_page_without_the_token_lets_one_sign_in(browser: Browser, served: Ser
         assert visited.outside == []
 
 
-def test_an_outage_is_told_and_outlived(browser: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_reports_outage_and_recovers(browser: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_UI_TOKEN", "a token that stays the same")
     record(1)
     with serving() as first, visit(browser, first.url) as visited:
@@ -476,7 +476,7 @@ def test_five_thousand_trials_stay_quick_and_small(browser: Browser, served: Ser
         assert sizes[-1] < 20_000
 
 
-def test_the_command_says_where_it_is_and_ends_when_told(folder: Path) -> None:
+def test_command_prints_address_and_exits_at_signal(folder: Path) -> None:
     command = [sys.executable, "-m", "smsweep.cli.main", "ui", "--port", "0", "--json", "--no-open"]
     for number in (signal.SIGINT, signal.SIGTERM):
         shown = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
@@ -493,7 +493,7 @@ def test_the_command_says_where_it_is_and_ends_when_told(folder: Path) -> None:
         assert "Traceback" not in talk
 
 
-def test_an_address_that_cannot_be_had_is_said_so(served: Served) -> None:
+def test_unavailable_address_is_reported(served: Served) -> None:
     port = served.url.rpartition(":")[2]
     for options, words in (
         (["--port", port], "Address already in use; give another --port"),

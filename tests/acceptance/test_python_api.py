@@ -46,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-def test_a_sweep_runs_every_cell_and_records_it(folder: Path) -> None:
+def test_sweep_runs_and_records_every_cell(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID, project="demo")
     smsweep.agent(sweep_id, parallel=2)
     runs = smsweep.Api().sweep(f"me/demo/{sweep_id}").runs
@@ -57,7 +57,7 @@ def test_a_sweep_runs_every_cell_and_records_it(folder: Path) -> None:
     ]
 
 
-def test_the_usual_notebook_runs_with_the_word_replaced(folder: Path) -> None:
+def test_wandb_notebook_runs_with_import_replaced(folder: Path) -> None:
     def train(config: Mapping[str, Any] | None = None) -> None:
         with smsweep.init(config=config):
             for epoch in range(smsweep.config.epochs):
@@ -117,7 +117,7 @@ def test_no_keys_are_all_and_one_name_is_no_list(folder: Path) -> None:
             list(ask(keys="loss"))
 
 
-def test_a_sweep_tells_its_order_and_a_run_its_summary_in_wandbs_words(folder: Path) -> None:
+def test_sweep_order_and_run_summary_use_wandb_terms(folder: Path) -> None:
     sweep_id = smsweep.sweep({**GRID, "metric": {"name": "loss", "goal": "maximize"}})
     smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 1}), count=1)
     sweep = smsweep.Api().sweep(sweep_id)
@@ -137,7 +137,7 @@ def test_runs_of_an_earlier_sweep_are_named_by_their_ids(folder: Path) -> None:
         smsweep.sweep(GRID, prior_runs=[f"{first}-99"])
 
 
-def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
+def test_best_run_has_best_objective(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, parallel=2)
     best = smsweep.Api().sweep(sweep_id).best_run()
@@ -145,7 +145,7 @@ def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
     assert best.config["x"] == 0.5
 
 
-def test_the_best_run_by_another_metric_has_a_number_for_it(folder: Path) -> None:
+def test_best_run_by_other_metric_has_value_of_metric(folder: Path) -> None:
     def train() -> None:
         smsweep.log({"loss": 1, "other": float(smsweep.init().config["x"])})
 
@@ -168,14 +168,14 @@ def test_editing_the_script_changes_nothing_for_the_sweep(folder: Path) -> None:
     assert [run.state for run in smsweep.Api().sweep(sweep_id).runs] == ["finished"] * 3
 
 
-def test_a_finished_sweep_offers_no_cell_again(folder: Path) -> None:
+def test_finished_sweep_repeats_no_cell(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id)
     smsweep.agent(sweep_id)
     assert len(smsweep.Api().sweep(sweep_id).runs) == 3
 
 
-def test_a_function_runs_in_this_process(folder: Path) -> None:
+def test_function_runs_in_this_process(folder: Path) -> None:
     pids = set()
 
     def train() -> None:
@@ -191,7 +191,7 @@ def test_a_function_runs_in_this_process(folder: Path) -> None:
     assert [run.summary["loss"] for run in smsweep.Api().sweep(sweep_id).runs] == [1.9, 2.9]
 
 
-def test_a_function_may_end_its_trial_as_a_script_does(folder: Path) -> None:
+def test_function_can_finish_its_trial(folder: Path) -> None:
     def train() -> None:
         smsweep.log({"loss": 1})
         ends: dict[float, int | str] = {0.5: 7, 2.0: "no data", 1.0: 0}
@@ -222,7 +222,7 @@ def test_functions_of_several_slots_do_not_mix_their_trials(folder: Path) -> Non
     assert [run.summary["loss"] for run in runs] == [run.config["x"] * 10 for run in runs]
 
 
-def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
+def test_function_that_raises_fails_only_its_trial(folder: Path) -> None:
     def train() -> None:
         x = smsweep.init().config.x
         if x == 2.0:
@@ -239,7 +239,7 @@ def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
 
 
 @pytest.mark.timeout(30)
-def test_an_exception_without_words_is_the_reason_by_its_name(folder: Path) -> None:
+def test_exception_without_message_gives_its_name_as_reason(folder: Path) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             return str(self.missing)  # type: ignore[attr-defined]  # the point
@@ -254,7 +254,7 @@ def test_an_exception_without_words_is_the_reason_by_its_name(folder: Path) -> N
 
 
 @pytest.mark.timeout(30)
-def test_a_function_that_is_stopped_while_its_exception_is_told_has_ended(folder: Path) -> None:
+def test_function_stopped_while_exception_is_reported_ends(folder: Path) -> None:
     class Slow(Exception):
         def __str__(self) -> str:
             control.set_state(sweep_id, "cancel")
@@ -270,7 +270,7 @@ def test_a_function_that_is_stopped_while_its_exception_is_told_has_ended(folder
     assert [run.state for run in smsweep.Api().sweep(sweep_id).runs] == ["killed"]
 
 
-def test_a_single_prior_run_needs_no_list(folder: Path) -> None:
+def test_prior_runs_accepts_single_run(folder: Path) -> None:
     first = smsweep.sweep(GRID)
     smsweep.agent(first, count=1)
     (folder / "runs.csv").write_text("x,kind,loss\n0.5,a b,1\n")

@@ -107,7 +107,7 @@ def test_published_invitations_are_worked_off_and_the_agents_leave(desk: Working
     assert (account.count(), account.count(hidden=True), account.count(account.graveyard)) == (0, 0, 0)
 
 
-def test_a_machine_that_shares_no_folder_gets_the_source_from_s3(
+def test_machine_without_shared_folder_reads_source_from_s3(
     desk: WorkingDir, account: Account, tmp_path: Path
 ) -> None:
     account.s3.create_bucket(Bucket="bucket")
@@ -119,7 +119,7 @@ def test_a_machine_that_shares_no_folder_gets_the_source_from_s3(
     assert started(desk) == ["1", "2", "3", "4"]
 
 
-def test_a_message_is_hidden_while_its_sweep_runs_and_seen_again_when_the_machine_goes(
+def test_message_is_hidden_while_sweep_runs_and_visible_after_machine_exits(
     desk: WorkingDir, account: Account
 ) -> None:
     (desk.folder / "wait").touch()
@@ -134,7 +134,7 @@ def test_a_message_is_hidden_while_its_sweep_runs_and_seen_again_when_the_machin
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
 
 
-def test_an_agent_without_a_message_ends_at_sigterm(desk: WorkingDir, account: Account) -> None:
+def test_agent_without_message_exits_at_sigterm(desk: WorkingDir, account: Account) -> None:
     desk.sweep()
     with desk.start("agent", "--queue", account.queue, "--wait", "600", "-v") as agent:
         time.sleep(2)
@@ -156,17 +156,13 @@ def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(
 
 
 @pytest.mark.parametrize("option", ["--detach", "--source=s3://bucket/x", "--kept-at=s3://bucket/x"])
-def test_an_option_that_a_queue_leaves_no_room_for_is_refused(
-    desk: WorkingDir, account: Account, option: str
-) -> None:
+def test_option_that_conflicts_with_queue_is_refused(desk: WorkingDir, account: Account, option: str) -> None:
     refused = desk.call("agent", "--queue", account.queue, option, code=2)
     assert "--queue cannot be combined with" in refused.stderr
 
 
 @pytest.mark.parametrize("by_content", ["true", "false"])
-def test_a_fifo_queue_keeps_every_invitation_and_gives_them_out_at_once(
-    desk: WorkingDir, account: Account, by_content: str
-) -> None:
+def test_fifo_queue_delivers_every_invitation_at_once(desk: WorkingDir, account: Account, by_content: str) -> None:
     account.make_fifo(by_content)
     sweep_id = desk.sweep()
     for _ in range(2):  # the second within the time in which SQS leaves out what it has had
@@ -194,7 +190,7 @@ def here(desk: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
     return desk
 
 
-def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
+def test_message_for_unknown_sweep_is_retried_then_moved_to_dead_letter_queue(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_consumer, "RETRY_S", 0)

@@ -58,7 +58,7 @@ def check(desk: WorkingDir, sweep_id: str, before: list[dict[str, Any]]) -> None
     assert (shown["state"], shown["project"], len(after)) == ("finished", "digits", 4)
 
 
-def test_a_lost_store_is_rebuilt_and_nothing_runs_twice(
+def test_recover_rebuilds_lost_store_and_no_trial_runs_twice(
     desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
 ) -> None:
     sweep_id, before = lost
@@ -69,9 +69,7 @@ def test_a_lost_store_is_rebuilt_and_nothing_runs_twice(
     assert "this store has sweep" in desk.call("recover", sweep_id, "sweep.yaml", code=2).stderr
 
 
-def test_one_that_is_killed_again_and_again_goes_on(
-    desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
-) -> None:
+def test_recover_continues_after_repeated_kills(desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]) -> None:
     sweep_id, before = lost
     for when, call, n in (
         ("after", "store.create_sweep", 1),
@@ -85,7 +83,7 @@ def test_one_that_is_killed_again_and_again_goes_on(
     check(desk, sweep_id, before)
 
 
-def test_a_trial_whose_job_is_gone_leaves_its_params_free(
+def test_params_of_trial_without_job_are_available_again(
     desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
 ) -> None:
     sweep_id, before = lost
@@ -98,7 +96,7 @@ def test_a_trial_whose_job_is_gone_leaves_its_params_free(
     assert {trial["params"]["x"]: trial["number"] for trial in after} == {2: 1, 3: 2, 1: 3, 4: 4}
 
 
-def test_what_is_no_such_sweep_is_refused(desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]) -> None:
+def test_recover_refuses_invalid_sweep_folder(desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]) -> None:
     sweep_id, _ = lost
     (desk.folder / "other.yaml").write_text(
         "program: train.py\nmethod: random\nparameters: {lr: {max: 1.0, min: 0.1}}\n"

@@ -18,7 +18,7 @@ smsweep.log({"loss": {1: [1.0, 9.0], 2: [4.0, 2.0]}[a][repeat]})
 """
 
 
-def test_the_best_assignment_is_that_of_the_best_mean(cli: Cli, folder: Path) -> None:
+def test_best_assignment_has_best_mean(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(TRAIN)
     (folder / "sweep.yaml").write_text((folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[1, 2]"))
     (folder / "job.yaml").write_text("repeats: 2\n")

@@ -89,7 +89,7 @@ def test_crowd_of_agents_finishes_every_trial_of_a_sweep(
     crew.check(500)
 
 
-def test_a_holder_that_was_frozen_past_its_lease_leaves_its_trials_alone(
+def test_agent_frozen_past_its_lease_does_not_change_trials(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent, "LEASE_S", 1.0)

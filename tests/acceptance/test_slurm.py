@@ -66,7 +66,7 @@ def until(is_true: Callable[[], bool], slurm: Slurm, desk: WorkingDir) -> None:
         time.sleep(0.2)
 
 
-def test_an_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
+def test_job_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
     sweep_id, job = submit(desk, 3, 0, "--at-once", "2")
     until(lambda: not slurm.states(job), slurm, desk)
     trials = desk.trials(sweep_id)
@@ -92,7 +92,7 @@ def went_on(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
     assert len(history) == 37
 
 
-def test_the_time_limits_signal_saves_and_requeues(desk: WorkingDir, slurm: Slurm) -> None:
+def test_time_limit_signal_saves_checkpoint_and_requeues_job(desk: WorkingDir, slurm: Slurm) -> None:
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, 0, "-o", "time=30", "-o", "signal=B:TERM@40")
     until((desk.folder / "running").exists, slurm, desk)

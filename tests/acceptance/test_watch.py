@@ -104,7 +104,7 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
         terminal.call("kill-server")
 
 
-def test_a_terminal_that_is_resized_shows_one_view(tmux: Tmux) -> None:
+def test_resized_terminal_shows_one_view(tmux: Tmux) -> None:
     wait_for(tmux, "1  running")
     for columns in (60, 40, 100):
         tmux.call("resize-window", "-x", str(columns), "-y", "24")

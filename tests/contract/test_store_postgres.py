@@ -31,7 +31,7 @@ def close_all_connections(url: str) -> None:
     engine.dispose()
 
 
-def test_a_connection_that_the_server_closed_is_opened_again(postgres: Postgres) -> None:
+def test_connection_closed_by_server_is_reopened(postgres: Postgres) -> None:
     url = postgres.new_schema()
     slept: list[float] = []
     with closing(open_store(url, environ={}, parse=parse_stored, sleep=slept.append)) as store:
@@ -42,7 +42,7 @@ def test_a_connection_that_the_server_closed_is_opened_again(postgres: Postgres)
     assert len(slept) == 1
 
 
-def test_a_connection_lost_at_the_end_of_a_read_costs_nothing_and_at_that_of_a_write_is_told(
+def test_connection_lost_at_commit_is_retried_for_read_and_reported_for_write(
     postgres: Postgres,
 ) -> None:
     url = postgres.new_schema()
@@ -65,7 +65,7 @@ def test_a_connection_lost_at_the_end_of_a_read_costs_nothing_and_at_that_of_a_w
         assert len(lost) == 1
 
 
-def test_a_connection_lost_while_it_is_made_is_made_again(postgres: Postgres) -> None:
+def test_connection_lost_while_opening_is_retried(postgres: Postgres) -> None:
     url = postgres.new_schema()
     slept: list[float] = []
     engine = open_module.engine_of(sa.make_url(url))
@@ -87,13 +87,13 @@ def test_a_connection_lost_while_it_is_made_is_made_again(postgres: Postgres) ->
         ("&options=-cdefault_transaction_read_only%3Don", r"a copy that cannot be written .*primary"),
     ],
 )
-def test_what_a_server_lacks_is_named_with_its_cure(postgres: Postgres, options: str, said: str) -> None:
+def test_missing_server_feature_is_reported_with_fix(postgres: Postgres, options: str, said: str) -> None:
     url = postgres.new_schema().partition("&options")[0] + options
     with pytest.raises(StoreUnavailable, match=said):
         open_store(url, environ={}, parse=parse_stored)
 
 
-def test_a_session_is_left_as_it_was_for_a_pooler_may_give_it_to_another_agent(postgres: Postgres) -> None:
+def test_session_settings_are_restored_for_connection_poolers(postgres: Postgres) -> None:
     url = postgres.new_schema()
     with closing(open_store(url, environ={}, parse=parse_stored, read_only=True)) as opened:
         store = cast("SqlStore", opened)
@@ -109,7 +109,7 @@ def test_a_session_is_left_as_it_was_for_a_pooler_may_give_it_to_another_agent(p
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
-def test_a_database_of_another_encoding_keeps_what_it_can_and_names_what_it_cannot(
+def test_other_database_encoding_stores_supported_text_and_reports_the_rest(
     postgres: Postgres, encoding: str
 ) -> None:
     url = sa.make_url(postgres.new_schema())
@@ -129,9 +129,7 @@ def test_a_database_of_another_encoding_keeps_what_it_can_and_names_what_it_cann
 
 
 @pytest.mark.parametrize("ahead_s", [600, -600])
-def test_a_lease_goes_by_the_servers_clock(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, ahead_s: int
-) -> None:
+def test_lease_uses_server_clock(postgres: Postgres, monkeypatch: pytest.MonkeyPatch, ahead_s: int) -> None:
     url = postgres.new_schema()
     with closing(open_store(url, environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
@@ -172,7 +170,7 @@ def test_two_agents_whose_clocks_are_apart_never_have_the_same_trial(postgres: P
     kit.store.close()
 
 
-def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
+def test_process_frozen_in_transaction_loses_its_locks(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.new_schema()
@@ -188,6 +186,6 @@ def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
     frozen.dispose()
 
 
-def test_a_server_that_is_not_there_is_named_with_a_cure() -> None:
+def test_unreachable_server_is_reported_with_fix() -> None:
     with pytest.raises(StoreDown, match=r"127\.0\.0\.1:9/db: no server answers there .*; start the server"):
         open_store("postgresql://me@127.0.0.1:9/db", environ={}, parse=parse_stored)

@@ -61,7 +61,7 @@ def damage(url: str) -> list[str]:
         return [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
 
 
-def test_a_new_store_may_be_opened_by_several_processes_at_once(store_url: str) -> None:
+def test_several_processes_can_open_new_store_at_once(store_url: str) -> None:
     answers([start(store_url, "open", str(i)) for i in range(4)])
 
 
@@ -79,7 +79,7 @@ def test_agents_who_add_at_once_leave_no_gap_and_no_repeat(sweep: Store, store_u
     assert [names[n] for numbers in added for n in numbers] == ["ann"] * 60 + ["bob"] * 60 + ["carl"] * 60
 
 
-def test_a_reader_of_changes_misses_none_while_others_write(sweep: Store, store_url: str) -> None:
+def test_reader_of_changes_misses_no_change_while_others_write(sweep: Store, store_url: str) -> None:
     workers = [start(store_url, "add", name, 60) for name in ("ann", "bob")]
     seen, cursor = History(), 0
     while len(seen) < 120:
@@ -122,7 +122,7 @@ def test_kill_9_of_a_writer_loses_nothing_that_was_committed(
         assert damage(store_url) == []
 
 
-def test_one_store_serves_several_threads(sweep: Store) -> None:
+def test_store_works_in_several_threads(sweep: Store) -> None:
     sweep.add_trials(SWEEP, 0, [{} for _ in range(60)])
     claimed: list[int] = []
 
@@ -138,7 +138,7 @@ def test_one_store_serves_several_threads(sweep: Store) -> None:
     assert sorted(claimed) == list(range(60))
 
 
-def test_of_two_who_decide_at_once_one_reads_again(sweep: Store, open_another: Callable[[], Store]) -> None:
+def test_concurrent_decision_is_retried_with_new_data(sweep: Store, open_another: Callable[[], Store]) -> None:
     other = open_another()
     sweep.add_trials(SWEEP, 0, [{"by": "ann"}])
     with pytest.raises(StoreConflict):

@@ -34,7 +34,7 @@ def differences(connection: sa.Connection) -> list[object]:
     return found
 
 
-def test_the_version_in_code_is_the_last_migrations() -> None:
+def test_schema_version_is_that_of_last_migration() -> None:
     assert ScriptDirectory(str(SCRIPTS)).get_current_head() == f"{SCHEMA:04}"
 
 
@@ -44,14 +44,14 @@ def test_migrations_lead_to_the_tables_in_code(engine: sa.Engine) -> None:
         assert differences(connection) == []
 
 
-def test_a_new_store_is_at_the_newest_version(engine: sa.Engine, store_url: str) -> None:
+def test_new_store_has_newest_schema_version(engine: sa.Engine, store_url: str) -> None:
     open_and_close(store_url)
     with engine.connect() as connection:
         found = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
     assert found == f"{SCHEMA:04}"
 
 
-def test_a_store_of_a_newer_smsweep_is_refused(engine: sa.Engine, store_url: str) -> None:
+def test_store_of_newer_smsweep_is_refused(engine: sa.Engine, store_url: str) -> None:
     open_and_close(store_url)
     with engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0099'"))

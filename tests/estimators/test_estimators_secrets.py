@@ -39,14 +39,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["key", "password", "no reference"])
 @pytest.mark.parametrize("when", ["refused", "refused late"])
-def test_a_secret_in_the_environment_is_refused_and_not_repeated(
-    told: dict[str, Any], name: str, when: str
-) -> None:
+def test_secret_in_environment_is_refused_and_not_printed(told: dict[str, Any], name: str, when: str) -> None:
     assert next(iter(ENVIRONMENTS[name])).removeprefix("SMSWEEP_SECRET_") in told[name][when]
     assert not any(value in told[name][when] for value in ENVIRONMENTS[name].values())
 
 
-def test_where_a_secret_is_kept_is_told_as_job_yaml_tells_it(told: dict[str, Any]) -> None:
+def test_secret_references_use_job_yaml_syntax(told: dict[str, Any]) -> None:
     template = parse_job(told["reference"]["job"]).template
     assert template.secrets == {"WANDB_API_KEY": REFERENCE}
     assert template.request["Environment"] == {"MODE": "fast"}

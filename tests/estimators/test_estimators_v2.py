@@ -71,7 +71,7 @@ def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> N
 
 
 @pytest.mark.parametrize("name", [name for name in COMPILED if name not in (*NOWHERE, "local", "strings")])
-def test_the_template_is_what_fit_sends_but_for_what_a_trial_owns(answers: dict[str, Any], name: str) -> None:
+def test_template_equals_fit_request_except_trial_fields(answers: dict[str, Any], name: str) -> None:
     ours, theirs = answers[name]["template"]["request"], answers[name]["sent"]
     assert {key: value for key, value in ours.items() if key not in OWN} == {
         key: value for key, value in theirs.items() if key not in OWN
@@ -79,19 +79,19 @@ def test_the_template_is_what_fit_sends_but_for_what_a_trial_owns(answers: dict[
 
 
 @pytest.mark.parametrize("name", [name for name in COMPILED if name != "local"])
-def test_a_trials_request_is_one_that_the_api_takes(answers: dict[str, Any], name: str) -> None:
+def test_trial_request_is_valid_for_api(answers: dict[str, Any], name: str) -> None:
     assert violations(request_of(answers[name])) == []
 
 
 @pytest.mark.parametrize("name", ["PyTorch", "HuggingFace", "SKLearn", "XGBoost", "TensorFlow", "script alone"])
-def test_the_entry_point_becomes_the_program_and_its_folder_the_source(
+def test_entry_point_becomes_program_and_its_folder_becomes_source(
     answers: dict[str, Any], name: str, source_dir: Path
 ) -> None:
     template = answers[name]["template"]
     assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
 
 
-def test_an_image_of_ones_own_needs_no_source(answers: dict[str, Any]) -> None:
+def test_custom_image_needs_no_source(answers: dict[str, Any]) -> None:
     template = answers["Estimator"]["template"]
     assert (template["source_dir"], template["program"]) == ("", "")
 
@@ -101,7 +101,7 @@ def test_mpi_on_one_host_becomes_the_command(answers: dict[str, Any]) -> None:
     assert command[:2] == ["mpirun", "--allow-run-as-root"]
 
 
-def test_a_launch_by_torchrun_becomes_the_command(answers: dict[str, Any]) -> None:
+def test_torchrun_launch_becomes_command(answers: dict[str, Any]) -> None:
     assert answers["torchrun"]["template"]["command"] == [
         "torchrun",
         "--nnodes=2",
@@ -155,13 +155,13 @@ def test_tensorflows_model_dir_is_a_param_where_there_is_one(
 
 
 @pytest.mark.parametrize("name", ["PyTorch after a fit", "TensorFlow after a fit"])
-def test_what_a_fit_left_behind_reaches_no_trial(answers: dict[str, Any], name: str) -> None:
+def test_state_of_earlier_fit_is_not_in_trial_request(answers: dict[str, Any], name: str) -> None:
     carried = request_of(answers[name])["HyperParameters"]
     assert carried.keys() == {"smsweep", "epochs", "lr", "momentum"}
     assert json.loads(carried["smsweep"])["params"] == {"epochs": 3, "lr": 0.1, "momentum": 0.9}
 
 
-def test_what_the_toolkit_would_keep_from_the_script_is_no_param(answers: dict[str, Any]) -> None:
+def test_hyperparameters_removed_by_toolkit_are_not_params(answers: dict[str, Any]) -> None:
     carried = request_of(answers["words to the toolkit"])["HyperParameters"]
     assert json.loads(carried["smsweep"])["params"] == {"lr": 0.1, "momentum": 0.9}
 
@@ -183,21 +183,21 @@ def test_without_an_output_path_the_backend_chooses_one(answers: dict[str, Any])
         assert request_of(answers[name])["OutputDataConfig"] == {"S3OutputPath": "s3://smsweep-test/jobs"}
 
 
-def test_each_trial_has_checkpoints_of_its_own_below_the_estimators(answers: dict[str, Any]) -> None:
+def test_each_trial_has_separate_checkpoint_prefix(answers: dict[str, Any]) -> None:
     checkpoints = request_of(answers["everything"])["CheckpointConfig"]
     assert checkpoints["S3Uri"] == "s3://results/checkpoints/abcd1234/3"
 
 
-def test_a_local_estimator_names_no_machine_and_reads_folders(answers: dict[str, Any]) -> None:
+def test_local_estimator_has_no_instance_type_and_reads_folders(answers: dict[str, Any]) -> None:
     request = answers["local"]["template"]["request"]
     assert "ResourceConfig" not in request
     assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "file:///data"
 
 
-def test_a_role_that_the_sdk_cannot_look_up_is_told(answers: dict[str, Any]) -> None:
+def test_role_that_sdk_cannot_resolve_is_reported(answers: dict[str, Any]) -> None:
     assert "use an ARN as the role" in answers["role by name"]["error"]
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
+def test_unsupported_setting_is_refused_by_key(answers: dict[str, Any], name: str) -> None:
     assert REFUSED[name] in answers[name]["error"]

@@ -66,11 +66,11 @@ def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> N
 
 
 @pytest.mark.parametrize("name", [name for name in COMPILED if name != "named inputs"])
-def test_a_trials_request_is_one_that_the_api_takes(answers: dict[str, Any], name: str) -> None:
+def test_trial_request_is_valid_for_api(answers: dict[str, Any], name: str) -> None:
     assert violations(request_of(answers[name])) == []
 
 
-def test_the_template_says_all_that_the_trainer_says(answers: dict[str, Any]) -> None:
+def test_template_has_all_settings_of_trainer(answers: dict[str, Any]) -> None:
     assert answers["everything"]["template"]["request"] == {
         "AlgorithmSpecification": {
             "TrainingImage": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1",
@@ -114,16 +114,14 @@ def test_the_template_says_all_that_the_trainer_says(answers: dict[str, Any]) ->
     }
 
 
-def test_the_entry_script_becomes_the_program_and_smsweep_starts_it(
-    answers: dict[str, Any], source_dir: Path
-) -> None:
+def test_entry_script_becomes_program_started_by_smsweep(answers: dict[str, Any], source_dir: Path) -> None:
     template = answers["script"]["template"]
     assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
     algorithm = request_of(answers["script"])["AlgorithmSpecification"]
     assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
 
 
-def test_a_launch_by_torchrun_becomes_the_command(answers: dict[str, Any]) -> None:
+def test_torchrun_launch_becomes_command(answers: dict[str, Any]) -> None:
     command = answers["torchrun"]["template"]["command"]
     assert command == ["torchrun", "--standalone", "--nproc_per_node=8", "${program}", "${args}"]
 
@@ -159,7 +157,7 @@ def test_checkpoints_without_a_place_get_one_from_the_backend(answers: dict[str,
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
+def test_unsupported_setting_is_refused_by_key(answers: dict[str, Any], name: str) -> None:
     assert REFUSED[name] in answers[name]["error"]
 
 

@@ -25,7 +25,7 @@ smsweep.log({"loss": args.x * args.epochs})
 
 
 @pytest.mark.parametrize(("sdk", "way"), [(2, "run"), (3, "agent")])
-def test_each_trial_is_one_training_job_of_the_estimator(
+def test_each_trial_is_one_training_job_of_estimator(
     tmp_path: Path, sdk: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"

@@ -36,7 +36,7 @@ with open(os.environ["SM_MODEL_DIR"] + "/weights", "w") as file:
 
 
 @pytest.mark.parametrize("sdk", [2, 3])
-def test_a_users_program_trains_shows_its_log_and_gets_its_model(
+def test_unmodified_program_trains_prints_log_and_downloads_model(
     sdk: int, docker_engine: DockerClient, tmp_path: Path
 ) -> None:
     scratch, work = tmp_path / "image", tmp_path / "work"

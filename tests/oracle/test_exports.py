@@ -68,7 +68,7 @@ def flat(trial: Data) -> Data:
     }
 
 
-def test_the_sweep_has_what_the_other_tests_are_about(made: Made) -> None:
+def test_export_sweep_has_all_tested_cases(made: Made) -> None:
     assert {trial["state"] for trial in made.trials} == {"finished", "failed"}
 
 
@@ -110,7 +110,7 @@ def test_csv_has_the_numbers_of_the_json_and_no_formulas(made: Made) -> None:
     assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
 
 
-def test_a_study_has_the_trials_with_states_values_and_curves(made: Made) -> None:
+def test_study_has_trials_with_states_values_and_curves(made: Made) -> None:
     study = made.read["studies"][0]
     states = {"finished": "COMPLETE", "failed": "FAIL"}
     assert [trial["state"] for trial in study["trials"]] == [states[trial["state"]] for trial in made.trials]
@@ -124,7 +124,7 @@ def test_a_study_has_the_trials_with_states_values_and_curves(made: Made) -> Non
     assert study["attributes"]["id"] == made.one
 
 
-def test_a_study_has_the_closest_distributions(made: Made) -> None:
+def test_study_has_closest_distributions(made: Made) -> None:
     trials = made.read["studies"][0]["trials"]
     found = trials[0]["distributions"]
     assert found["lr"] == "FloatDistribution(high=1.0, log=True, low=0.0001, step=None)"
@@ -140,7 +140,7 @@ def test_a_study_has_the_closest_distributions(made: Made) -> None:
         assert [trial["params"][name] for name in numbers] == pytest.approx([flat(ours)[name] for name in numbers])
 
 
-def test_a_study_of_two_metrics_has_two_directions(made: Made) -> None:
+def test_study_of_two_metrics_has_two_directions(made: Made) -> None:
     study = made.read["studies"][1]
     assert (study["directions"], study["metrics"]) == (["MINIMIZE", "MAXIMIZE"], ["loss", "acc"])
     assert all(len(trial["values"]) == 2 for trial in study["trials"] if trial["state"] == "COMPLETE")
@@ -182,14 +182,14 @@ def test_tensorboard_has_scalars_and_params(made: Made) -> None:
         (["--format", "tensorboard", "--to", "runs"], "exists"),
     ],
 )
-def test_what_is_there_is_replaced_only_if_asked(made: Made, words: list[str], said: str) -> None:
+def test_existing_study_is_replaced_only_with_flag(made: Made, words: list[str], said: str) -> None:
     refused = made.cli("export", made.one, *words)
     assert (refused.returncode, said in refused.stderr) == (2, True)
     assert "--force" in refused.stderr
     assert made.cli("export", made.one, *words, "--force").returncode == 0
 
 
-def test_a_file_of_something_else_is_left_alone(made: Made) -> None:
+def test_unrelated_file_is_not_overwritten(made: Made) -> None:
     before = (made.folder / "mlflow.db").read_bytes()
     for place in ("mlflow.db", "trials.csv", str(made.folder / ".smsweep" / "store.db")):
         refused = made.cli("export", made.one, "--format", "optuna", "--to", place, "--force")

@@ -73,7 +73,7 @@ def test_run_shows_its_progress_too(told: dict[str, list[Output]]) -> None:
 
 
 @pytest.mark.parametrize("name", ["progress", "sweep", "sweeps", "runs", "run"])
-def test_what_others_wrote_stays_text(told: dict[str, list[Output]], name: str) -> None:
+def test_untrusted_text_is_escaped(told: dict[str, list[Output]], name: str) -> None:
     shown = html(told[name])
     assert "<script" not in shown
     assert "<img" not in shown
@@ -81,17 +81,17 @@ def test_what_others_wrote_stays_text(told: dict[str, list[Output]], name: str) 
 
 
 @pytest.mark.parametrize("name", ["sweep", "sweeps", "runs", "run"])
-def test_nothing_comes_from_elsewhere(told: dict[str, list[Output]], name: str) -> None:
+def test_html_loads_no_external_resource(told: dict[str, list[Output]], name: str) -> None:
     shown = html(told[name])
     assert not any(word in shown for word in ("http:", "https:", "url(", "@import", "<link", "<style"))
 
 
-def test_a_sweep_shows_its_best_trials_first(told: dict[str, list[Output]]) -> None:
+def test_sweep_html_shows_best_trials_first(told: dict[str, list[Output]]) -> None:
     shown = html(told["sweep"])
     assert shown.index(">0*<") < shown.index(">1<") < shown.index(">2<")
 
 
-def test_a_run_has_its_curve_and_why_it_failed(told: dict[str, list[Output]]) -> None:
+def test_run_html_shows_curve_and_failure_reason(told: dict[str, list[Output]]) -> None:
     shown = html(told["run"])
     assert "<polyline" in shown
     assert "ValueError" in shown
@@ -102,20 +102,20 @@ def test_plots_say_what_there_is(told: dict[str, list[Output]]) -> None:
     assert "parallel_coordinates" in output["data"]["text/plain"]
 
 
-def test_a_figure_is_plotlys(told: dict[str, list[Output]]) -> None:
+def test_figure_is_plotly_figure(told: dict[str, list[Output]]) -> None:
     (output,) = [output for output in told["figure"] if "application/vnd.plotly.v1+json" in output["data"]]
     figure = output["data"]["application/vnd.plotly.v1+json"]
     assert "best so far" in [trace.get("name") for trace in figure["data"]]
 
 
-def test_a_report_is_a_frame_that_reaches_nothing(told: dict[str, list[Output]]) -> None:
+def test_report_is_sandboxed_frame(told: dict[str, list[Output]]) -> None:
     shown = html(told["report"])
     assert shown.startswith('<iframe sandbox="allow-scripts"')
     assert "default-src" in shown
     assert "<script" not in shown  # all of it is inside the attribute
 
 
-def test_the_cells_of_the_page_run(tmp_path: Path) -> None:
+def test_cells_of_docs_page_run(tmp_path: Path) -> None:
     cells = [block.text for block in blocks(ROOT / "docs/notebooks.md") if block.title == "notebook"]
     first, second = execute(cells, tmp_path)
     assert "is finished: 20 of 20 trials ended" in first[0]["data"]["text/plain"]

@@ -55,7 +55,7 @@ def answered() -> list[tuple[Case, list[Any]]]:
 
 
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
-def test_the_value_at_u_is_that_of_wandb(kind: str, answered: list[tuple[Case, list[Any]]]) -> None:
+def test_value_at_quantile_equals_wandb(kind: str, answered: list[tuple[Case, list[Any]]]) -> None:
     compared = [
         (case["parameter"], u, distribution_of(case["parameter"]).ppf(u), theirs)
         for case, answers in answered
@@ -151,7 +151,7 @@ def test_defects_of_wandb_are_not_copied() -> None:
         assert identity(distribution_of(item).ppf(u)) == identity(ours), why
 
 
-def test_a_beta_without_shape_is_refused_where_wandb_draws_nan() -> None:
+def test_beta_without_shape_is_refused_although_wandb_draws_nan() -> None:
     item = {"distribution": "beta", "a": 0, "b": 1}
     [[answer]] = ask("ppf", [{"parameter": item, "us": [0.5]}])
     assert math.isnan(answer)

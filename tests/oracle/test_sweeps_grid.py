@@ -142,9 +142,7 @@ def test_remaining_cells_and_their_order_are_those_of_wandb(
     assert not differences
 
 
-def test_the_generated_grids_cover_what_matters(
-    cases: list[dict[str, Any]], answers: list[list[dict[str, Any]]]
-) -> None:
+def test_generated_grids_cover_all_kinds(cases: list[dict[str, Any]], answers: list[list[dict[str, Any]]]) -> None:
     sizes = [space_of(case["parameters"]).grid_size or 0 for case in cases]
     partly_seen = [size for size, rest in zip(sizes, answers, strict=True) if 0 < len(rest) < size]
     assert len(partly_seen) > 200
@@ -176,7 +174,7 @@ INTENDED: tuple[tuple[Parameter, list[Any], list[Any], str], ...] = (
 
 
 @pytest.mark.parametrize(("item", "theirs", "ours", "why"), INTENDED)
-def test_a_defect_of_wandb_is_not_copied(item: Parameter, theirs: list[Any], ours: list[Any], why: str) -> None:
+def test_wandb_defect_is_not_copied(item: Parameter, theirs: list[Any], ours: list[Any], why: str) -> None:
     [answer] = ask("grid", [{"parameters": {"p": item}, "runs": [], "n": 10}])
     assert exactly([params["p"] for params in answer]) == exactly(theirs), why
     leaf = distribution_of(item)

@@ -86,7 +86,7 @@ def test_its_run_is_the_trials(answers: dict[str, Any]) -> None:
     assert answers["folders"] == [f"{sweep}-0", f"{sweep}-1"]  # where `smsweep wandb sync` finds them
 
 
-def test_a_function_that_reports_by_itself_keeps_its_wandb_runs(answers: dict[str, Any]) -> None:
+def test_function_that_reports_to_smsweep_keeps_its_wandb_runs(answers: dict[str, Any]) -> None:
     assert answers["itself"]["seen"] == [[None, 9]]
     assert [summary for _, summary, _ in answers["itself"]["runs"]] == [{"ours": 1}]
 

@@ -49,7 +49,7 @@ def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     return made
 
 
-def test_a_sweeps_runs_are_uploaded_once(
+def test_runs_of_sweep_are_uploaded_once(
     sweep_id: str, server: FakeWandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in server.environ.items():
@@ -75,7 +75,7 @@ def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
     assert set(server.runs) == {f"{sweep_id}-0"}
 
 
-def test_a_sweep_without_such_runs_is_an_error(sweep_id: str, tmp_path: Path) -> None:
+def test_sweep_without_offline_runs_is_error(sweep_id: str, tmp_path: Path) -> None:
     for file in tmp_path.glob(".smsweep/jobs/*/ml/output/data/wandb"):
         file.rename(file.with_name("elsewhere"))
     with pytest.raises(NotFound, match="no run of W&B's lies here"):

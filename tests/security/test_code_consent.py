@@ -444,7 +444,7 @@ def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_de
 
 
 @pytest.mark.oracle
-def test_one_value_allows_a_program_and_a_command(optuna_desk: WorkingDir) -> None:
+def test_allow_value_covers_program_and_command(optuna_desk: WorkingDir) -> None:
     write(optuna_desk, job={"notify": {"command": ["touch", "PWNED by command"]}})
     said = call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", code=2)
     value = re.findall(r"set SMSWEEP_ALLOW_CODE=(\S+)", said)

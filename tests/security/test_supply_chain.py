@@ -320,7 +320,7 @@ def pip_environment(url: str, home: Path) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_pinned_file_is_installed(
+def test_pinned_file_is_installed(
     command: str, place: Place, attempt: Callable[[str, Attack], subprocess.CompletedProcess[str]]
 ) -> None:
     done = attempt(command, HONEST)
@@ -348,7 +348,7 @@ def test_other_files_are_refused(
 
 @pytest.mark.parametrize("command", KINDS)
 @pytest.mark.parametrize("attack", PASSED_OVER)
-def test_the_pinned_file_is_found_among_others(
+def test_pinned_file_is_selected_among_other_files(
     command: str, attack: str, place: Place, attempt: Callable[[str, Attack], subprocess.CompletedProcess[str]]
 ) -> None:
     done = attempt(command, PASSED_OVER[attack])

@@ -103,7 +103,7 @@ def damaged(draw: st.DrawFn, documents: list[dict[str, Any]]) -> dict[str, Any]:
 @pytest.mark.slow
 @given(damaged(SWEEPS), st.randoms(use_true_random=False))
 @settings(max_examples=400, deadline=None)
-def test_a_damaged_sweep_is_refused_or_searched(document: dict[str, Any], chance: random.Random) -> None:
+def test_damaged_sweep_is_refused_or_searched(document: dict[str, Any], chance: random.Random) -> None:
     try:
         parsed = parse_sweep(document)
         assert parse_sweep(parsed.text).config == parsed.config
@@ -125,7 +125,7 @@ def trial(number: int, params: Mapping[str, Any], chance: random.Random) -> dict
 @pytest.mark.slow
 @given(damaged([JOB]))
 @settings(max_examples=300, deadline=None)
-def test_a_damaged_job_is_refused_or_read(document: dict[str, Any]) -> None:
+def test_damaged_job_is_refused_or_parsed(document: dict[str, Any]) -> None:
     try:
         parsed = parse_job(document)
         assert parse_job(parsed.text).template == parsed.template
@@ -155,7 +155,7 @@ def test_any_line_is_read_and_a_record_in_it_is_found(noise: list[str], name: st
 
 @given(st.binary(max_size=200), st.integers(0, 1000), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_a_damaged_archive_writes_only_into_its_folder(damage: bytes, at: int, is_packed: bool) -> None:
+def test_damaged_archive_writes_only_into_its_folder(damage: bytes, at: int, is_packed: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         (top / "source.tar.gz").write_bytes(archive(damage, at, is_packed=is_packed))

@@ -68,5 +68,5 @@ def test_expired_credentials_are_told_though_a_head_does_not_say_so(aws: Aws, tm
         upload_once(aws, tmp_path, "bucket", "prefix")
 
 
-def test_a_bucket_of_which_s3_says_nothing_is_left_to_the_upload(aws: Aws) -> None:
+def test_bucket_without_readable_status_is_checked_by_upload(aws: Aws) -> None:
     check_bucket(aws, "bucket", "prefix")

@@ -198,13 +198,13 @@ def test_first_failures_stop_the_agent_with_their_grouped_reason(tmp_path: Path)
 @pytest.mark.parametrize(
     "config", [{**ENDLESS, "run_cap": 3}, {**GRID, "parameters": {"a": {"values": [1, 2, 3]}}}]
 )
-def test_a_sweep_whose_last_trial_makes_the_agent_give_up_is_finished(tmp_path: Path, config: Any) -> None:
+def test_sweep_finishes_when_last_trial_reaches_failure_limit(tmp_path: Path, config: Any) -> None:
     kit = Kit(tmp_path, config)
     assert kit.agent(ScriptedBackend(fails)).run().trouble
     assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
 
 
-def test_a_sweep_whose_last_trial_is_the_last_by_count_is_finished(tmp_path: Path) -> None:
+def test_sweep_finishes_when_last_trial_reaches_agent_count(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     kit.agent(ScriptedBackend(reports_a), count=5).run()
     assert kit.store.get_sweep("abcd1234").state is SweepState.RUNNING
@@ -591,7 +591,7 @@ def test_job_is_stopped_in_the_tick_that_reads_the_cause(tmp_path: Path) -> None
     assert kit.states() == ["stopping"]
 
 
-def test_the_same_seed_draws_the_same_trials_with_any_number_of_agents(tmp_path: Path) -> None:
+def test_same_seed_draws_same_trials_with_any_number_of_agents(tmp_path: Path) -> None:
     drawn = []
     for name, agents in (("one", 1), ("three", 3)):
         folder = tmp_path / name

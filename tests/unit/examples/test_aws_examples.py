@@ -53,7 +53,7 @@ def strangers(shape: Shape, value: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_is_one_that_aws_knows(name: str) -> None:
+def test_request_is_valid_for_aws_model(name: str) -> None:
     service, operation = REQUESTS[name]
     shape = botocore.session.get_session().get_service_model(service).operation_model(operation).input_shape
     assert shape is not None
@@ -69,14 +69,14 @@ def test_each_json_file_is_checked() -> None:
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
-def test_a_containers_command_is_one_that_smsweep_knows(name: str, command: Any) -> None:
+def test_container_command_is_valid_smsweep_command(name: str, command: Any) -> None:
     verb, *arguments = command(read(name))
     known = load_command(verb)
     options = {option for parameter in known.params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("-")} <= options
 
 
-def test_the_task_role_allows_the_calls_that_are_made_and_no_more() -> None:
+def test_task_role_allows_only_required_calls() -> None:
     actions: set[str] = set()
     for statement in read("ecs/task-role.json")["Statement"]:
         assert "*" not in str(statement["Resource"]).removesuffix("/*")

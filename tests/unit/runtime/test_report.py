@@ -203,7 +203,7 @@ def test_nested_dicts_are_flattened(channel: Channel) -> None:
     assert channel.rows == [(0, {"val.loss": 1, "val.by.cat": 2, "3": 4})]
 
 
-def test_a_large_dict_becomes_several_records_of_one_step(channel: Channel) -> None:
+def test_large_dict_becomes_several_records_of_one_step(channel: Channel) -> None:
     data = {f"metric/{i:04}": float(i) for i in range(1000)}
     smsweep.log(data)
     assert len(channel.lines) > 5
@@ -235,7 +235,7 @@ def test_logged_value_replaces_summary_set_by_the_script(channel: Channel) -> No
     assert [record["summary"] for record in channel.records if "summary" in record] == [{"loss": 9}, {"loss": 5}]
 
 
-def test_the_summary_shows_the_last_logged_values(channel: Channel) -> None:
+def test_summary_has_last_logged_values(channel: Channel) -> None:
     smsweep.log({"loss": 2})
     smsweep.log({"loss": 1})
     assert smsweep.summary["loss"] == 1

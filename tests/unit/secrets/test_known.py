@@ -37,7 +37,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({}, {"request": {"HyperParameters": {"other": KEY}}}),
     ],
 )
-def test_it_stops_the_launch(config: dict[str, Any], job: dict[str, Any]) -> None:
+def test_known_secret_stops_launch(config: dict[str, Any], job: dict[str, Any]) -> None:
     with pytest.raises(SourceError, match="a secret that this machine knows") as caught:
         sweep({**SWEEP, **config}, job=job)
     assert KEY not in str(caught.value)
@@ -55,5 +55,5 @@ def test_in_an_agents_own_job_file_it_stops_the_agent() -> None:
         agent(sweep_id, job={"environment": {"PLAIN": KEY}})
 
 
-def test_a_word_that_only_its_name_calls_secret_may_be_anywhere() -> None:
+def test_common_word_with_secret_name_is_not_a_secret() -> None:
     assert known_secrets({"SORT_KEY": "validation_loss_of_all", "HOME": "/nowhere"}) == ()

@@ -147,7 +147,7 @@ def test_store_without_a_table_raises_store_damaged(tmp_path: Path) -> None:
             store.list_sweeps()
 
 
-def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+def test_empty_file_becomes_store(tmp_path: Path) -> None:
     open_at(file_with(tmp_path / "x", b""))
 
 
