@@ -92,7 +92,7 @@ def test_package_does_not_import_foreign_packages_of_others(package: str) -> Non
     assert not {(file, name) for file, name in found if name.split(".")[0] in banned}
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+def test_modules_have_no_import_cycle() -> None:
     graph: dict[str, set[str]] = {}
     names = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in modules()}
     for name, file in names.items():
@@ -112,7 +112,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         visit(name, ())
 
 
-def test_importing_smsweep_imports_nothing_else() -> None:
+def test_importing_smsweep_imports_no_other_package() -> None:
     names = {name.split(".")[0] for name in imports(PACKAGE / "__init__.py")}
     assert names <= {"__future__", "importlib", "sys", "typing", "smsweep"}
 
@@ -123,7 +123,7 @@ def test_architecture_page_names_every_package() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_package_says_what_it_is_for(package: str) -> None:
+def test_package_has_docstring(package: str) -> None:
     init = PACKAGE / package / "__init__.py"
     text = (init if init.exists() else PACKAGE / f"{package}.py").read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))

@@ -84,7 +84,7 @@ def test_public_name_has_docstring(name: str) -> None:
     assert inspect.getdoc(getattr(smsweep, name))
 
 
-def test_config_is_the_runs_though_a_package_has_that_name() -> None:
+def test_config_attribute_is_run_config_not_package() -> None:
     importlib.import_module("smsweep.config_files.sweep_yaml")
     with smsweep.init(config={"lr": 0.1}):
         assert smsweep.config["lr"] == 0.1
@@ -95,7 +95,7 @@ def test_types_are_shipped() -> None:
     assert (resources.files("smsweep") / "py.typed").is_file()
 
 
-def test_importing_smsweep_imports_nothing_of_it_and_nothing_heavy() -> None:
+def test_importing_smsweep_imports_no_submodule_and_no_heavy_package() -> None:
     program = "import sys; before = set(sys.modules); import smsweep; print(*sorted(set(sys.modules) - before))"
     said = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
     assert {name.partition(".")[0] for name in said.stdout.split()} <= {"smsweep", "importlib", "warnings"}

@@ -44,17 +44,17 @@ def test_every_pin_has_one_version_and_file_hashes(name: str) -> None:
 
 
 @pytest.mark.parametrize("file", pins.FILES, ids=lambda file: file.name)
-def test_pip_refuses_unknown_files_wherever_a_file_is_installed(file: Path) -> None:
+def test_every_pip_install_requires_hashes(file: Path) -> None:
     options = re.findall(r"^--.*$", file.read_text(encoding="utf-8"), re.M)
     assert tuple(options) == pins.OPTIONS
 
 
 @pytest.mark.parametrize("file", [*pins.FILES, pins.ENVIRONMENTS], ids=lambda file: file.name)
-def test_no_pin_names_an_index(file: Path) -> None:
+def test_pins_name_no_package_index(file: Path) -> None:
     assert not re.search(r"https?:|file:|index-url|find-links", file.read_text(encoding="utf-8"))
 
 
-def test_environments_are_pinned_for_what_they_ask_for() -> None:
+def test_environment_pins_match_their_requirements() -> None:
     pinned = {name: found["for"] for name, found in pins.read_environments()["environments"].items()}
     assert pinned == {name: wanted(environment) for name, environment in PINNED_ENVIRONMENTS.items()}
 
@@ -108,13 +108,13 @@ OTHERS = {  # calls that are no installation of Python packages by the project
 
 
 @pytest.mark.parametrize("script", [file for glob in SCRIPTS for file in sorted(ROOT.glob(glob))], ids=str)
-def test_scripts_install_only_what_is_pinned(script: Path) -> None:
+def test_scripts_install_only_pinned_packages(script: Path) -> None:
     if script.suffix != ".md":
         assert unpinned_commands(script.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("folder", ["smsweep", "tests", "benchmarks", "examples"])
-def test_python_installs_only_what_is_pinned(folder: str) -> None:
+def test_python_code_installs_only_pinned_packages(folder: str) -> None:
     names = [file.relative_to(ROOT).as_posix() for file in sorted((ROOT / folder).rglob("*.py"))]
     found = {name: unpinned_calls((ROOT / name).read_text(encoding="utf-8")) for name in names}
     assert {name: calls for name, calls in found.items() if calls and name not in OTHERS} == {}
@@ -147,7 +147,7 @@ def test_script_that_installs_packages_is_detected(line: str) -> None:
         "run((python, '-m', 'pip', 'download', '--no-deps', 'six'))",
     ],
 )
-def test_python_that_installs_anything_is_found(code: str) -> None:
+def test_python_code_that_installs_packages_is_detected(code: str) -> None:
     assert unpinned_calls(code) != []
 
 
@@ -198,12 +198,12 @@ def test_each_workflow_job_has_only_named_permissions(workflow: Path) -> None:
 
 
 @pytest.mark.oracle
-def test_scanners_find_nothing() -> None:
+def test_scanners_report_no_finding() -> None:
     assert list(audit.findings()) == []
 
 
 @pytest.mark.oracle
-def test_scanners_find_an_unsafe_call_and_an_action_without_a_commit(tmp_path: Path) -> None:
+def test_scanners_report_unsafe_call_and_unpinned_action(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for name, text in {
         "smsweep/unsafe.py": "import subprocess\nsubprocess.run(input(), shell=True)\n",

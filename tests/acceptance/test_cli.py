@@ -155,7 +155,7 @@ def test_parallel_trials_overlap(folder: Folder) -> None:
     assert datetime.fromisoformat(second["started_at"]) < datetime.fromisoformat(first["ended_at"])
 
 
-def test_only_a_removed_cell_runs_again(folder: Folder) -> None:
+def test_only_removed_cell_runs_again(folder: Folder) -> None:
     sweep_id = folder.call("run", "sweep.yaml").stdout.strip()
     before = {trial["number"]: trial for trial in folder.trials(sweep_id)}
     folder.call("rm", f"{sweep_id}/1")
@@ -167,7 +167,7 @@ def test_only_a_removed_cell_runs_again(folder: Folder) -> None:
     assert after[3]["params"] == before[1]["params"]
 
 
-def test_failed_trials_run_again_and_finished_ones_do_not(folder: Folder) -> None:
+def test_failed_trials_run_again_and_finished_trials_do_not(folder: Folder) -> None:
     folder.mark("bad-2")
     sweep_id = folder.call("run", "sweep.yaml").stdout.strip()
     assert folder.states(sweep_id) == ["finished", "failed", "finished"]
@@ -180,7 +180,7 @@ def test_failed_trials_run_again_and_finished_ones_do_not(folder: Folder) -> Non
     assert folder.attempts(sweep_id) == [0, 1, 0]
 
 
-def test_all_failed_is_exit_code_3_with_the_reasons_grouped(folder: Folder) -> None:
+def test_sweep_with_only_failed_trials_exits_with_3_and_groups_reasons(folder: Folder) -> None:
     folder.mark("bad-1", "bad-2", "bad-4")
     ended = folder.call("run", "sweep.yaml", code=3)
     assert "  3 x " in ended.stderr
@@ -224,7 +224,7 @@ def test_trial_that_ignores_sigterm_is_killed_after_term_timeout(folder: Folder)
     assert folder.states(out.strip()) == ["killed"]
 
 
-def test_three_ctrl_c_kill_a_trial_that_ignores_sigterm(folder: Folder) -> None:
+def test_third_ctrl_c_kills_trial_that_ignores_sigterm(folder: Folder) -> None:
     folder.configure(deaf="yes")
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
@@ -236,7 +236,7 @@ def test_three_ctrl_c_kill_a_trial_that_ignores_sigterm(folder: Folder) -> None:
     assert folder.states(out.strip()) == ["killed"]
 
 
-def test_sigterm_puts_running_trials_back_into_the_queue(folder: Folder) -> None:
+def test_sigterm_returns_running_trials_to_queue(folder: Folder) -> None:
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
         process.terminate()
@@ -261,7 +261,7 @@ def test_next_agent_continues_after_kill_9(folder: Folder) -> None:
     assert folder.attempts(sweep_id) == [0, 0, 0]
 
 
-def test_two_agents_share_a_sweep_without_repeats(folder: Folder) -> None:
+def test_two_agents_share_sweep_without_repeats(folder: Folder) -> None:
     sweep_id = folder.sweep()
     with folder.start("agent", sweep_id) as one, folder.start("agent", sweep_id) as other:
         for process in (one, other):
@@ -294,7 +294,7 @@ def test_logs_can_be_followed_to_their_end(folder: Folder) -> None:
         assert logs.returncode == 0
 
 
-def test_json_of_run_is_one_document_on_stdout(folder: Folder) -> None:
+def test_run_json_prints_one_document(folder: Folder) -> None:
     shown = json.loads(folder.call("run", "sweep.yaml", "--json").stdout)
     assert shown["trials"] == {"finished": 3}
     assert shown["ended"] == {"finished": 3}

@@ -81,7 +81,7 @@ def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) ->
     assert said["secret_access_key"] not in talk
 
 
-def test_printed_lines_configure_a_shell(tmp_path: Path) -> None:
+def test_printed_lines_configure_shell(tmp_path: Path) -> None:
     """The script of the page, with a free port; the shell has an AWS account of its own."""
     (block,) = [block for block in blocks(PAGE) if "mktemp" in block.text]
     (tmp_path / ".aws").mkdir()

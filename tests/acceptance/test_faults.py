@@ -126,7 +126,7 @@ def test_damaged_store_is_reported_and_running_job_continues(waiting: WorkingDir
 # 18, 19: metrics
 
 
-def test_odd_metrics_fail_at_most_their_own_trial(tmp_path: Path) -> None:
+def test_unusual_metrics_fail_at_most_their_trial(tmp_path: Path) -> None:
     script = """
 import smsweep
 run = smsweep.init()
@@ -168,7 +168,7 @@ def test_clock_jump_loses_no_trial(tmp_path: Path, jump_s: float) -> None:
 # 28: Ctrl-C
 
 
-def test_ctrl_c_on_a_terminal_reaches_the_agent_and_no_script(waiting: WorkingDir) -> None:
+def test_ctrl_c_on_terminal_reaches_agent_and_no_script(waiting: WorkingDir) -> None:
     sweep_id = waiting.sweep()
     pid, terminal = pty.fork()
     if pid == 0:
@@ -222,7 +222,7 @@ def test_hostile_config_is_refused_before_any_file_is_created(tmp_path: Path, ya
 # 32: no shell
 
 
-def test_params_reach_the_script_as_they_are_whatever_a_shell_would_do(tmp_path: Path) -> None:
+def test_params_with_shell_syntax_reach_script_unchanged(tmp_path: Path) -> None:
     hostile = [
         "; touch pwned", "$(touch pwned)", "`touch pwned`", "| touch pwned", "&& touch pwned", "> pwned",
         "${PATH} $HOME %PATH%", "it's \"quoted\"", "two\nlines", "*", "~", "--flag", "", " ",
@@ -239,7 +239,7 @@ def test_params_reach_the_script_as_they_are_whatever_a_shell_would_do(tmp_path:
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_params_too_long_for_any_program_fail_their_trial_with_a_cure(tmp_path: Path) -> None:
+def test_params_too_long_for_command_line_fail_trial_with_fix(tmp_path: Path) -> None:
     script = "import smsweep\nsmsweep.log({'loss': len(smsweep.init().config.text)})"
     desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
     long, short = desk.trials(desk.run())

@@ -78,7 +78,7 @@ def test_next_agent_continues_after_kill_at_each_step(desk: WorkingDir, when: st
         assert store.get_sweep(sweep_id).state == "finished"
 
 
-def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Path) -> None:
+def test_agent_killed_before_first_write_draws_same_trials_again(tmp_path: Path) -> None:
     config = {
         "program": "train.py",
         "method": "random",

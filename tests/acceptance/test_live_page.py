@@ -209,7 +209,7 @@ def test_page_keeps_selected_theme(browser: Browser, served: Served) -> None:
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_trials_are_ticked_compared_and_made_a_new_sweep_of(
+def test_selected_trials_are_compared_and_narrowed_to_new_sweep(
     browser: Browser, served: Served, folder: Path
 ) -> None:
     (folder / "train.py").write_text("import smsweep\n")
@@ -250,7 +250,7 @@ def test_trials_are_ticked_compared_and_made_a_new_sweep_of(
     assert new.config.method == "bayes"
 
 
-def test_trials_are_removed_and_the_table_follows(browser: Browser, served: Served) -> None:
+def test_removed_trials_disappear_from_table(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
     with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
         page = visited.page
@@ -261,7 +261,7 @@ def test_trials_are_removed_and_the_table_follows(browser: Browser, served: Serv
         assert 4 not in [trial["number"] for trial in json_views.list_trials(sweep_id)]
 
 
-def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, served: Served) -> None:
+def test_brushing_axis_filters_table(browser: Browser, served: Served) -> None:
     sweep_id = record(30)
     with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
         page = visited.page
@@ -279,7 +279,7 @@ def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, serve
         assert frame.evaluate("() => { try { return document.cookie; } catch { return 'none'; } }") == "none"
 
 
-def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Served) -> None:
+def test_untrusted_names_and_texts_are_escaped(browser: Browser, served: Served) -> None:
     config = {
         "name": HOSTILE,
         "method": "random",
@@ -357,7 +357,7 @@ def test_page_reports_deleted_sweep(browser: Browser, served: Served) -> None:
         assert all("Failed to load resource" in error for error in visited.errors)
 
 
-def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> None:
+def test_page_is_usable_with_keyboard(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
     with seen(browser, served) as visited:
         page = visited.page
@@ -436,7 +436,7 @@ def test_page_reports_outage_and_recovers(browser: Browser, folder: Path, monkey
         expect(page.locator(".live")).to_have_text("live")
 
 
-def test_why_a_trial_ended_is_told_after_an_outage(browser: Browser, served: Served) -> None:
+def test_page_shows_end_reason_of_trial_after_outage(browser: Browser, served: Served) -> None:
     sweep_id = record(1)
     outage = [503]
     with visit(browser, served.url) as visited:

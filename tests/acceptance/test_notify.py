@@ -134,7 +134,7 @@ def test_webhook_receives_first_failure_and_end_of_sweep(folder: Path, receiver:
     assert receiver.headers[0]["Content-Type"] == "application/json"
 
 
-def test_its_text_is_no_mention_and_holds_no_secret(folder: Path, receiver: Receiver) -> None:
+def test_notification_text_has_no_mention_and_no_secret(folder: Path, receiver: Receiver) -> None:
     ended = cli("run", "sweep.yaml", "--notify", "env:HOOK", "--quiet", HOOK=receiver.url, MY_TOKEN="s3cr3t-w0rd")
     assert "<!channel>" not in receiver.got[0]["text"]
     assert "&lt;!channel&gt; 3 is too much" in receiver.got[0]["text"]

@@ -72,7 +72,7 @@ def test_wandb_notebook_runs_with_import_replaced(folder: Path) -> None:
     assert [len(run.history(pandas=False)) for run in smsweep.Api().sweep(sweep_id).runs] == [2, 2]
 
 
-def test_history_comes_back_row_for_row(folder: Path) -> None:
+def test_history_has_every_logged_row(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, count=1)
     (run,) = smsweep.Api().sweep(sweep_id).runs
@@ -107,7 +107,7 @@ def test_rows_are_asked_for_as_from_wandbs_api(folder: Path) -> None:
     )
 
 
-def test_no_keys_are_all_and_one_name_is_no_list(folder: Path) -> None:
+def test_history_without_keys_has_all_keys_and_accepts_no_plain_string(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 1}), count=1)
     (run,) = smsweep.Api().sweep(sweep_id).runs
@@ -125,7 +125,7 @@ def test_sweep_order_and_run_summary_use_wandb_terms(folder: Path) -> None:
     assert (sweep.runs[0].summary_metrics, sweep.runs[0].url) == ({"loss": 1}, None)
 
 
-def test_runs_of_an_earlier_sweep_are_named_by_their_ids(folder: Path) -> None:
+def test_prior_runs_accepts_ids_of_earlier_runs(folder: Path) -> None:
     first = smsweep.sweep(GRID)
     smsweep.agent(first, count=2)
     done = smsweep.Api().sweep(first).runs
@@ -155,12 +155,12 @@ def test_best_run_by_other_metric_has_value_of_metric(folder: Path) -> None:
     assert [run and run.summary["other"] for run in map(best_run, ("+other", "other", "+none"))] == [1, 2, None]
 
 
-def test_expected_run_count_is_the_size_of_the_grid(folder: Path) -> None:
+def test_expected_run_count_is_grid_size(folder: Path) -> None:
     config = {**GRID, "parameters": {"x": {"values": [1, 2, 3]}, "y": {"values": [1, 2, 3]}}}
     assert smsweep.Api().sweep(smsweep.sweep(config)).expected_run_count == 9
 
 
-def test_editing_the_script_changes_nothing_for_the_sweep(folder: Path) -> None:
+def test_edited_script_does_not_change_sweep(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, count=1)
     (folder / "train.py").write_text("raise SystemExit(1)\n")
@@ -280,7 +280,7 @@ def test_prior_runs_accepts_single_run(folder: Path) -> None:
         assert [run.config["x"] for run in smsweep.Api().sweep(second).runs] == [2.0, 1.0]
 
 
-def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
+def test_invalid_arguments_are_reported(folder: Path) -> None:
     async def awaited() -> None:
         smsweep.log({"loss": 1})
 
@@ -303,7 +303,7 @@ def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
             smsweep.agent(**{"sweep_id": sweep_id, "function": print, **given})  # type: ignore[arg-type]  # likewise
 
 
-def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:
+def test_suggest_returns_same_params_at_once_and_one_by_one() -> None:
     config: dict[str, Any] = {"method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}}
     at_once = smsweep.suggest(config, [], n=12, seed=3)
     one_by_one: list[Mapping[str, Any]] = []
@@ -314,7 +314,7 @@ def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:
     assert at_once == one_by_one
 
 
-def test_judge_stops_the_worse_of_two(folder: Path) -> None:
+def test_judge_stops_worse_of_two_trials(folder: Path) -> None:
     config = {**GRID, "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
     trials = [
         {"number": 0, "params": {"x": 0.5}, "state": "finished", "history": [{"loss": 1.0}]},

@@ -95,7 +95,7 @@ def started(desk: WorkingDir) -> list[str]:
     return sorted(file.read_text().split()) if file.exists() else []
 
 
-def test_published_invitations_are_worked_off_and_the_agents_leave(desk: WorkingDir, account: Account) -> None:
+def test_agents_process_published_invitations_and_exit(desk: WorkingDir, account: Account) -> None:
     sweep_id = desk.sweep()
     assert desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "12").stdout.strip() == sweep_id
     agents = [desk.start("agent", "--queue", account.queue, "--wait", "1") for _ in range(2)]
@@ -142,7 +142,7 @@ def test_agent_without_message_exits_at_sigterm(desk: WorkingDir, account: Accou
         assert agent.wait(30) in (143, -signal.SIGTERM)
 
 
-def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(
+def test_invalid_message_moves_to_dead_letter_queue_and_others_are_processed(
     desk: WorkingDir, account: Account
 ) -> None:
     sweep_id = desk.sweep()
@@ -208,7 +208,7 @@ def test_message_for_unknown_sweep_is_retried_then_moved_to_dead_letter_queue(
     assert account.count(account.graveyard) == 1
 
 
-def test_visibility_is_extended_while_an_agent_works(
+def test_message_visibility_is_extended_while_agent_works(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_consumer, "HIDDEN_S", 1)

@@ -51,7 +51,7 @@ def test_sagemaker_tutorial_works_as_shown(tmp_path: Path) -> None:
     walk([*FILES, *SAGEMAKER], tmp_path)
 
 
-def test_picture_is_drawn_from_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_picture_shows_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SMSWEEP_DIR", raising=False)
     draw = runpy.run_path(str(ROOT / "docs" / "draw_picture.py"))["run"]

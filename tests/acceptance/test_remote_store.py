@@ -27,7 +27,7 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-def test_agents_go_on_after_the_database_crashed_and_came_back(postgres: Postgres, tmp_path: Path) -> None:
+def test_agents_continue_after_database_crash(postgres: Postgres, tmp_path: Path) -> None:
     crew = Crew(postgres.new_schema(), tmp_path, N_TRIALS, lasts_s=0.2)
     agents = [crew.start() for _ in range(3)]
     wait_until_all_work(crew)
@@ -42,7 +42,7 @@ def test_agents_go_on_after_the_database_crashed_and_came_back(postgres: Postgre
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_agents_go_on_after_the_network_was_cut(postgres: Postgres, tmp_path: Path, seed: int) -> None:
+def test_agents_continue_after_network_outage(postgres: Postgres, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     command = [sys.executable, "-m", "tests.support.http_proxy", str(postgres.folder / ".s.PGSQL.5432")]
     # A process of its own: this one is forked, and has to stay without threads.
@@ -102,7 +102,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_agents_wait_on_a_full_disk_and_go_on_once_there_is_space(small_disk: Path, tmp_path: Path) -> None:
+def test_agents_wait_while_disk_is_full_and_continue(small_disk: Path, tmp_path: Path) -> None:
     crew = Crew(f"sqlite:///{small_disk / 'store.db'}", tmp_path, N_TRIALS, lasts_s=0.1)
     agent = crew.start()
     wait_until_agent_works(crew)

@@ -44,9 +44,7 @@ def test_page_draws_every_plot_without_network_requests(browser: Browser, folder
         assert (seen.outside, seen.errors) == ([], [])
 
 
-def test_on_paper_every_figure_is_there_dark_on_light_and_as_wide_as_the_sheet(
-    browser: Browser, folder: Path
-) -> None:
+def test_printed_report_has_every_plot_in_light_theme_and_page_width(browser: Browser, folder: Path) -> None:
     url = write(folder, 30)
     with visit(browser, url, "dark") as seen:
         page = seen.page
@@ -79,7 +77,7 @@ def test_table_can_be_filtered_and_sorted(browser: Browser, folder: Path) -> Non
         assert len(objectives) == 30
 
 
-def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, folder: Path) -> None:
+def test_brushing_axis_filters_table(browser: Browser, folder: Path) -> None:
     url = write(folder, 30)
     with visit(browser, url) as seen:
         page = seen.page

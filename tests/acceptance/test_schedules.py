@@ -52,7 +52,7 @@ def disturb(crew: Crew, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_random_kills_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
+def test_random_kills_lose_and_repeat_no_trial(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     for n in range(SCHEDULES):
         folder = tmp_path / str(n)
@@ -63,14 +63,16 @@ def test_random_kills_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_random_kills_on_postgresql_lose_and_repeat_nothing(postgres: Postgres, tmp_path: Path, seed: int) -> None:
+def test_random_kills_on_postgresql_lose_and_repeat_no_trial(
+    postgres: Postgres, tmp_path: Path, seed: int
+) -> None:
     rng = random.Random(seed)
     crew = Crew(postgres.new_schema(), tmp_path, N_TRIALS, parallel=rng.randint(1, 3))
     disturb(crew, rng)
     crew.check(N_TRIALS)
 
 
-def test_many_agents_share_a_sweep_on_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+def test_many_agents_share_sweep_on_postgresql(postgres: Postgres, tmp_path: Path) -> None:
     """The same with 64 agents and 10,000 trials: benchmarks/many_agents.py."""
     crew = Crew(postgres.new_schema(), tmp_path, 200, lasts_s=0.0, parallel=4)
     crew.finish(16)
@@ -79,7 +81,7 @@ def test_many_agents_share_a_sweep_on_postgresql(postgres: Postgres, tmp_path: P
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_crowd_of_agents_finishes_every_trial_of_a_sweep(
+def test_32_agents_finish_every_trial_of_sweep(
     postgres: Postgres, tmp_path: Path, database: str, round_: int
 ) -> None:
     """32 agents on trials without length: nearly every insert and claim meets another agent's."""

@@ -43,7 +43,7 @@ def test_section_examples_run_as_shown(shown: list[Block], tmp_path: Path) -> No
         walk(shown, tmp_path)
 
 
-def test_best_gives_the_front_by_last_values(cli: Cli, folder: Path) -> None:
+def test_best_returns_pareto_front_by_last_values(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(TRAIN)
     (folder / "sweep.yaml").write_text(SWEEP)
     sweep_id = cli("run", "sweep.yaml", "--quiet").out.strip()

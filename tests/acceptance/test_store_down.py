@@ -73,7 +73,7 @@ def test_agent_waiting_for_server_exits_at_signal(
     assert "Traceback" not in rest
 
 
-def test_other_commands_say_at_once_that_the_server_is_down(desk: WorkingDir, postgres: Postgres) -> None:
+def test_other_commands_report_unreachable_server_without_waiting(desk: WorkingDir, postgres: Postgres) -> None:
     sweep_id = desk.sweep()
     postgres.stop()
     try:

@@ -39,7 +39,7 @@ def desk(folder: Path, **environ: str) -> WorkingDir:
     return made
 
 
-def test_another_machine_watches_through_a_database_that_restarts(tmp_path: Path) -> None:
+def test_watch_on_other_machine_survives_database_restart(tmp_path: Path) -> None:
     with run_postgres() as postgres:
         shared = {"SMSWEEP_STORE": postgres.new_schema()}
         ours, theirs = desk(tmp_path / "ours", **shared), desk(tmp_path / "theirs", **shared)

@@ -48,7 +48,7 @@ def reach(store: Store, state: TrialState, sweep_id: str = SWEEP) -> Trial:
     return trial if state is RUNNING else store.move(sweep_id, 0, [RUNNING], state, agent_id="ann")
 
 
-def test_added_trials_are_pending_and_come_back_equal(sweep: Store, clock: FakeClock) -> None:
+def test_added_trials_are_pending_and_read_as_written(sweep: Store, clock: FakeClock) -> None:
     params = {"lr": 1e-300, "n": 2**70, "optimizer": {"name": "sgd", "nesterov": True}, "x": [1, None, "ä"]}
     (trial,) = sweep.add_trials(SWEEP, 0, [params])
     assert (trial.state, trial.params, trial.created_at) == (PENDING, params, clock.now)
@@ -56,7 +56,7 @@ def test_added_trials_are_pending_and_come_back_equal(sweep: Store, clock: FakeC
     assert sweep.list_trials(SWEEP) == [trial]
 
 
-def test_adding_none_adds_none(sweep: Store) -> None:
+def test_adding_empty_list_adds_no_trial(sweep: Store) -> None:
     assert sweep.add_trials(SWEEP, 0, []) == []
     assert sweep.list_trials(SWEEP) == []
 
@@ -103,7 +103,7 @@ def test_pending_trials_are_claimed_oldest_first_then_none(sweep: Store) -> None
 
 
 @pytest.mark.parametrize("state", [s for s in SweepState if s is not SweepState.RUNNING])
-def test_pending_trials_wait_while_the_sweep_does_not_run(sweep: Store, state: SweepState) -> None:
+def test_pending_trials_are_not_claimed_while_sweep_is_not_running(sweep: Store, state: SweepState) -> None:
     add(sweep)
     sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], state)
     assert claim_nothing(sweep)
@@ -163,7 +163,7 @@ def test_renewed_leases_do_not_expire(sweep: Store, clock: FakeClock) -> None:
     assert claim_nothing(sweep, "carl")
 
 
-def test_renew_tells_what_was_lost_to_another(sweep: Store, clock: FakeClock) -> None:
+def test_renew_omits_trials_of_other_agents(sweep: Store, clock: FakeClock) -> None:
     reach(sweep, RUNNING)
     clock.advance(61)
     claim(sweep, "bob")
@@ -192,7 +192,7 @@ def test_holders_are_the_agents_of_active_trials(sweep: Store) -> None:
 
 
 @pytest.mark.parametrize("origin", TrialState)
-def test_exactly_the_legal_moves_are_made(store: Store, origin: TrialState) -> None:
+def test_only_legal_transitions_succeed(store: Store, origin: TrialState) -> None:
     assert {to for to in TrialState if moves(store, origin, to)} == MOVES[origin]
 
 
@@ -277,7 +277,7 @@ def test_agent_without_lease_changes_no_state(sweep: Store, clock: FakeClock) ->
     assert sweep.get_trial(SWEEP, 0) == taken
 
 
-def test_counts_are_by_state_and_without_the_removed(sweep: Store) -> None:
+def test_counts_are_per_state_without_removed_trials(sweep: Store) -> None:
     add(sweep, 4)
     claim(sweep)
     sweep.remove_trial(SWEEP, 3)
@@ -319,7 +319,7 @@ def test_removed_trial_is_not_proposed_again(sweep: Store) -> None:
         sweep.move(SWEEP, 0, [CRASHED], PENDING)
 
 
-def test_text_that_no_database_keeps_is_replaced(sweep: Store) -> None:
+def test_unsupported_text_is_replaced(sweep: Store) -> None:
     reach(sweep, RUNNING)
     assert sweep.move(SWEEP, 0, [RUNNING], CRASHED, reason="a\0b\ud800c\nd").reason == "a\ufffdb?c\nd"
 
@@ -327,7 +327,7 @@ def test_text_that_no_database_keeps_is_replaced(sweep: Store) -> None:
 # Changes
 
 
-def test_changes_since_a_revision_tell_everything_that_changed(sweep: Store, clock: FakeClock) -> None:
+def test_changes_since_revision_include_every_change(sweep: Store, clock: FakeClock) -> None:
     """Random work; a reader who only ever asks for changes knows at each time what a full reader knows."""
     rng = random.Random(7)
     seen, cursor, revisions = History(), 0, []
@@ -371,7 +371,7 @@ def test_sweep_revision_includes_its_trials(sweep: Store) -> None:
     assert [t.revision for t in trials] == sorted({t.revision for t in trials})
 
 
-def test_renewing_a_lease_is_no_change(sweep: Store) -> None:
+def test_lease_renewal_is_not_a_change(sweep: Store) -> None:
     trial = reach(sweep, RUNNING)
     sweep.renew("ann", 600)
     assert sweep.list_trials(SWEEP, since=trial.revision) == []

@@ -98,7 +98,7 @@ def test_extreme_value_is_read_exactly_as_written(trial: Store, value: Scalar) -
     assert [exactly(p.value) for p in trial.read_points(SWEEP, 0)] == [exactly(value)]
 
 
-def test_points_come_back_whole_and_in_the_order_reported(trial: Store) -> None:
+def test_points_are_read_complete_and_in_order(trial: Store) -> None:
     there = timezone(timedelta(hours=9))
     points = [
         point(1, 2, "b"),
@@ -114,7 +114,7 @@ def test_points_come_back_whole_and_in_the_order_reported(trial: Store) -> None:
     assert trial.read_points(SWEEP, 0, names=[]) == []
 
 
-def test_points_that_were_read_before_are_left_out(trial: Store) -> None:
+def test_points_read_before_are_omitted(trial: Store) -> None:
     points = [point(value, name=name) for value, name in ((1, "a"), (2, "b"), (3, "a"), (4, "b"))]
     append(trial, points)
     assert trial.read_points(SWEEP, 0, after=3) == points[3:]
@@ -144,7 +144,7 @@ def test_trial_summarizes_its_points(trial: Store) -> None:
     assert trial.get_trial(SWEEP, 0) == after
 
 
-def test_points_and_log_position_are_kept_together(trial: Store) -> None:
+def test_points_and_log_position_are_stored_together(trial: Store) -> None:
     first = trial.append_points(SWEEP, 0, at_steps(0), "line 1", expect_cursor="")
     assert (first.cursor, first.n_points) == ("line 1", 1)
     with pytest.raises(StoreConflict, match="line 1"):
@@ -153,7 +153,7 @@ def test_points_and_log_position_are_kept_together(trial: Store) -> None:
     assert steps(trial) == [0]
 
 
-def test_neither_points_nor_position_are_kept_when_one_point_cannot_be(trial: Store) -> None:
+def test_points_and_position_are_not_stored_when_one_point_is_invalid(trial: Store) -> None:
     before = trial.get_trial(SWEEP, 0)
     naive = MetricPoint(name="loss", value=1.0, time=NOW.replace(tzinfo=None))
     with pytest.raises(TypeError):
@@ -208,12 +208,12 @@ def test_summary_uses_last_point_of_each_step(trial: Store) -> None:
     assert append(trial, [point(1.0)]).metrics["loss"].min == 1.0
 
 
-def test_points_without_a_step_are_a_row_each(trial: Store) -> None:
+def test_points_without_step_are_separate_rows(trial: Store) -> None:
     append(trial, at_steps(None, None, None))
     assert curve(trial) == (0.0, 1.0, 2.0)
 
 
-def test_curves_are_each_trials_own(trial: Store) -> None:
+def test_curve_has_points_of_its_trial_only(trial: Store) -> None:
     trial.add_trials(SWEEP, 1, [{}, {}])
     trial.append_points(SWEEP, 2, [point(7.0)], "x", expect_cursor="")
     append(trial, [point(8.0)])
@@ -224,7 +224,7 @@ def test_curves_are_each_trials_own(trial: Store) -> None:
     }
 
 
-def test_changed_trials_come_with_their_whole_curve(trial: Store) -> None:
+def test_changed_trials_have_complete_curves(trial: Store) -> None:
     before = append(trial, at_steps(0, 1))
     append(trial, [point(7.0, 2)])
     (changed,) = trial.list_trials(SWEEP, since=before.revision, curve_of="loss")
@@ -273,14 +273,14 @@ def test_attempt_without_steps_replaces_points(trial: Store) -> None:
     assert curve(trial) == (5.0,)
 
 
-def test_points_without_a_step_go_with_the_step_they_followed(trial: Store) -> None:
+def test_points_without_step_belong_to_preceding_step(trial: Store) -> None:
     append(trial, at_steps(0, None, 1, None))
     retry(trial)
     append(trial, at_steps(1))
     assert steps(trial) == [0, None, 1]
 
 
-def test_only_the_first_points_of_an_attempt_replace_others(trial: Store) -> None:
+def test_only_first_points_of_attempt_replace_earlier_points(trial: Store) -> None:
     append(trial, at_steps(0, 1, 2))
     retry(trial)
     append(trial, at_steps(2))
@@ -313,7 +313,7 @@ def test_points_replaced_twice_stay_in_order(trial: Store) -> None:
     assert steps(trial) == [0, 1, 2, 3]
 
 
-def test_another_reader_sees_points_at_once(
+def test_other_reader_sees_points_without_delay(
     trial: Store, open_another: Callable[[], Store], clock: FakeClock
 ) -> None:
     append(trial, at_steps(0, 1))

@@ -157,7 +157,7 @@ def a_clock_that_is(ahead_s: int) -> type[datetime]:
     return Skewed
 
 
-def test_two_agents_whose_clocks_are_apart_never_have_the_same_trial(postgres: Postgres, tmp_path: Path) -> None:
+def test_agents_with_different_clocks_never_hold_same_trial(postgres: Postgres, tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1}, url=postgres.new_schema())
     backend = ScriptedBackend(lambda trial: Plot(ends=False))
     right, fast = kit.agent(backend, agent_id="right"), kit.agent(backend, agent_id="fast")

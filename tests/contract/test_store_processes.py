@@ -65,14 +65,14 @@ def test_several_processes_can_open_new_store_at_once(store_url: str) -> None:
     answers([start(store_url, "open", str(i)) for i in range(4)])
 
 
-def test_agents_who_claim_at_once_share_the_trials_without_repeat_or_loss(sweep: Store, store_url: str) -> None:
+def test_concurrent_claims_share_trials_without_repeat_or_loss(sweep: Store, store_url: str) -> None:
     sweep.add_trials(SWEEP, 0, [{"x": i} for i in range(200)])
     claimed = answers([start(store_url, "claim", name) for name in ("ann", "bob", "carl")])
     assert sorted(chain(*claimed)) == list(range(200))
     assert sweep.count_trials(SWEEP) == {TrialState.FINISHED: 200}
 
 
-def test_agents_who_add_at_once_leave_no_gap_and_no_repeat(sweep: Store, store_url: str) -> None:
+def test_concurrent_adds_leave_no_gap_and_no_repeat(sweep: Store, store_url: str) -> None:
     added = answers([start(store_url, "add", name, 60) for name in ("ann", "bob", "carl")])
     assert sorted(chain(*added)) == list(range(180))
     names = {t.number: t.params["by"] for t in sweep.list_trials(SWEEP)}
@@ -100,7 +100,7 @@ def test_readers_of_one_log_count_each_point_once(sweep: Store, store_url: str) 
     assert sweep.get_trial(SWEEP, 0).n_points == 600
 
 
-def test_kill_9_of_a_writer_loses_nothing_that_was_committed(
+def test_kill_9_of_writer_loses_no_committed_data(
     sweep: Store, store_url: str, open_another: Callable[[], Store]
 ) -> None:
     sweep.add_trials(SWEEP, 0, [{}])

@@ -38,7 +38,7 @@ def test_schema_version_is_that_of_last_migration() -> None:
     assert ScriptDirectory(str(SCRIPTS)).get_current_head() == f"{SCHEMA:04}"
 
 
-def test_migrations_lead_to_the_tables_in_code(engine: sa.Engine) -> None:
+def test_migrations_create_tables_in_code(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         upgrade(connection, SCRIPTS)
         assert differences(connection) == []
@@ -59,7 +59,7 @@ def test_store_of_newer_smsweep_is_refused(engine: sa.Engine, store_url: str) ->
         open_and_close(store_url)
 
 
-def test_another_programs_tables_are_left_alone(engine: sa.Engine, store_url: str) -> None:
+def test_tables_of_other_programs_are_not_changed(engine: sa.Engine, store_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE trials (trial_id INTEGER)"))
     with pytest.raises(StoreUnavailable, match="tables of another program"):

@@ -34,7 +34,7 @@ def test_sweep_is_read_as_created(store: Store, open_another: Callable[[], Store
     assert created == replace(sweep, created_at=created.created_at, revision=created.revision)
 
 
-def test_labels_that_are_no_text_are_kept_as_well_as_may_be(store: Store) -> None:
+def test_labels_with_invalid_text_are_stored_with_replacements(store: Store) -> None:
     store.create_sweep(replace(a_sweep(), name="caf\udce9", project="\ud800", entity="a\0b"))
     kept = store.get_sweep(SWEEP)
     assert (kept.name, kept.project, kept.entity) == ("caf?", "?", "a\N{REPLACEMENT CHARACTER}b")
@@ -73,7 +73,7 @@ def test_sweep_in_other_state_raises_conflict(sweep: Store) -> None:
         sweep.set_sweep_state(SWEEP, [SweepState.PAUSED], SweepState.STOPPED)
 
 
-def test_sweep_state_changes_only_at_the_expected_revision(sweep: Store) -> None:
+def test_sweep_state_changes_only_at_expected_revision(sweep: Store) -> None:
     revision = sweep.get_sweep(SWEEP).revision
     sweep.add_trials(SWEEP, 0, [{"x": 1}])
     with pytest.raises(StoreConflict, match=f"changed after revision {revision}"):
@@ -148,7 +148,7 @@ def test_note_is_added_once(sweep: Store) -> None:
     assert sweep.get_note(SWEEP, "told") == 1
 
 
-def test_there_is_no_note_before_one_is_put(sweep: Store) -> None:
+def test_missing_note_is_none(sweep: Store) -> None:
     assert sweep.get_note(SWEEP, "seen") is None
 
 

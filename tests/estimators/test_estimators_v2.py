@@ -56,17 +56,17 @@ def answers(source_dir: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
-def test_compiling_leaves_the_estimator_as_it_was(answers: dict[str, Any], name: str) -> None:
+def test_compiling_does_not_change_estimator(answers: dict[str, Any], name: str) -> None:
     assert not answers[name]["changed"]
 
 
 @pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
-def test_compiling_asks_nothing_of_aws(answers: dict[str, Any], name: str) -> None:
+def test_compiling_sends_no_request(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["calls"] == []
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> None:
+def test_compiling_twice_gives_same_template(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["again"]
 
 
@@ -96,7 +96,7 @@ def test_custom_image_needs_no_source(answers: dict[str, Any]) -> None:
     assert (template["source_dir"], template["program"]) == ("", "")
 
 
-def test_mpi_on_one_host_becomes_the_command(answers: dict[str, Any]) -> None:
+def test_mpi_on_one_host_becomes_command(answers: dict[str, Any]) -> None:
     command = answers["mpi on one host"]["template"]["command"]
     assert command[:2] == ["mpirun", "--allow-run-as-root"]
 
@@ -120,7 +120,7 @@ def test_smsweep_starts_the_job(answers: dict[str, Any]) -> None:
     assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
 
 
-def test_hyperparameters_reach_the_script_as_params_and_a_trials_own_come_first(answers: dict[str, Any]) -> None:
+def test_trial_params_override_hyperparameters(answers: dict[str, Any]) -> None:
     carried = request_of(answers["everything"])["HyperParameters"]
     assert json.loads(carried["smsweep"])["params"] == {
         "epochs": 3,
@@ -133,7 +133,7 @@ def test_hyperparameters_reach_the_script_as_params_and_a_trials_own_come_first(
     assert carried["lr"] == "0.1"
 
 
-def test_text_of_a_plain_estimator_is_read_as_the_toolkit_reads_it(answers: dict[str, Any]) -> None:
+def test_hyperparameter_text_is_parsed_like_toolkit(answers: dict[str, Any]) -> None:
     params = json.loads(request_of(answers["strings"])["HyperParameters"]["smsweep"])["params"]
     assert params == {"name": "a b", "n": 7, "flag": True, "lr": 0.1, "momentum": 0.9}
 
@@ -147,9 +147,7 @@ def test_text_of_a_plain_estimator_is_read_as_the_toolkit_reads_it(answers: dict
         ("model_dir of mpi", "/opt/ml/model"),
     ],
 )
-def test_tensorflows_model_dir_is_a_param_where_there_is_one(
-    answers: dict[str, Any], name: str, model_dir: str | None
-) -> None:
+def test_tensorflow_model_dir_is_param_when_set(answers: dict[str, Any], name: str, model_dir: str | None) -> None:
     params = json.loads(request_of(answers[name])["HyperParameters"]["smsweep"])["params"]
     assert params == {"lr": 0.1, "momentum": 0.9, **({"model_dir": model_dir} if model_dir else {})}
 
@@ -166,18 +164,18 @@ def test_hyperparameters_removed_by_toolkit_are_not_params(answers: dict[str, An
     assert json.loads(carried["smsweep"])["params"] == {"lr": 0.1, "momentum": 0.9}
 
 
-def test_hooks_that_nobody_asked_for_are_dropped(answers: dict[str, Any]) -> None:
+def test_default_debug_hooks_are_dropped(answers: dict[str, Any]) -> None:
     for name in CLASSES:
         assert not answers[name]["template"]["request"].keys() & {"DebugHookConfig", "ProfilerConfig"}
 
 
-def test_hooks_that_were_asked_for_stay(answers: dict[str, Any]) -> None:
+def test_configured_debug_hooks_are_kept(answers: dict[str, Any]) -> None:
     ours, theirs = answers["everything"]["template"]["request"], answers["everything"]["sent"]
     for name in ("DebugHookConfig", "ProfilerConfig"):
         assert ours[name] == theirs[name]
 
 
-def test_without_an_output_path_the_backend_chooses_one(answers: dict[str, Any]) -> None:
+def test_backend_chooses_missing_output_path(answers: dict[str, Any]) -> None:
     for name in NOWHERE:
         assert "OutputDataConfig" not in answers[name]["template"]["request"]
         assert request_of(answers[name])["OutputDataConfig"] == {"S3OutputPath": "s3://smsweep-test/jobs"}

@@ -29,18 +29,18 @@ SAME = ("RoleArn", "ResourceConfig", "StoppingCondition", "EnableManagedSpotTrai
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_its_scripts_compile(script: Path, tmp_path: Path) -> None:
+def test_example_scripts_compile(script: Path, tmp_path: Path) -> None:
     py_compile.compile(str(script), cfile=str(tmp_path / "compiled"), doraise=True)
 
 
-def test_its_sweep_is_one_that_runs() -> None:
+def test_example_sweep_is_valid() -> None:
     parsed = read_sweep(EXAMPLE / "sweep.yaml")
     assert (parsed.warnings, parsed.config.program, parsed.config.run_cap) == ((), "train.py", 12)
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("sdk", [2, 3])
-def test_job_yaml_estimator_and_model_trainer_say_the_same(sdk: int) -> None:
+def test_job_yaml_estimator_and_model_trainer_agree(sdk: int) -> None:
     told = ask(sdk)["template"]
     job = read_job(EXAMPLE / "job.yaml").template
     assert {name: told["request"][name] for name in SAME} == {name: job.request[name] for name in SAME}
@@ -49,14 +49,14 @@ def test_job_yaml_estimator_and_model_trainer_say_the_same(sdk: int) -> None:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("sdk", [2, 3])
-def test_its_image_is_the_one_that_job_yaml_names(sdk: int) -> None:
+def test_example_image_equals_image_of_job_yaml(sdk: int) -> None:
     image = ask(sdk)["template"]["request"]["AlgorithmSpecification"]["TrainingImage"]
     assert image == "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-gpu-py311"
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("backend", ["process", "sagemaker"])
-def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+def test_example_trials_reach_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     example = shutil.copytree(EXAMPLE, tmp_path / "example")
     (example / "source" / "requirements.txt").unlink()
     monkeypatch.chdir(example)

@@ -26,7 +26,7 @@ def test_framework_image_equals_sdk_image() -> None:
 
 
 @pytest.mark.parametrize("machine", ["ml.trn1.2xlarge", "ml.inf2.xlarge", "ml.c7g.xlarge", "ml.m6gd.large"])
-def test_no_image_is_taken_for_a_machine_of_another_kind(machine: str) -> None:
+def test_image_for_other_kind_of_machine_is_refused(machine: str) -> None:
     words = {"framework": "pytorch", "framework_version": "2.3.0", "py_version": "py311"}
     with pytest.raises(JobRejected, match=r"set image_uri in job\.yaml to an image for that type"):
         image_uri(words, "eu-west-1", [machine])

@@ -74,7 +74,7 @@ def reported(done: Done) -> list[tuple[str, str]]:
     return [(head.removeprefix("@smsweep {"), rest.partition(", ")[2]) for head, rest in lines if rest]
 
 
-def test_config_names_metrics_and_summary_are_the_trials(wandb_job: Job) -> None:
+def test_run_config_names_metrics_and_summary_equal_trial(wandb_job: Job) -> None:
     done = run(wandb_job, SCRIPT)
     assert done.code == 0, done.out
     assert reported(done)[:3] == [
@@ -106,7 +106,7 @@ def test_logged_values_survive_kill(wandb_job: Job) -> None:
     ]
 
 
-def test_runs_that_a_script_starts_beside_its_own_are_not_the_trials(wandb_job: Job) -> None:
+def test_additional_runs_of_script_do_not_belong_to_trial(wandb_job: Job) -> None:
     done = run(wandb_job, FOLDS)
     assert (done.code, reported(done)) == (0, [('"step": 0', '"metrics": {"accuracy": 0.5}}')]), done.out
 

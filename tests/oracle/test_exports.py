@@ -72,7 +72,7 @@ def test_export_sweep_has_all_tested_cases(made: Made) -> None:
     assert {trial["state"] for trial in made.trials} == {"finished", "failed"}
 
 
-def test_parquet_has_the_columns_of_the_csv_with_types(made: Made) -> None:
+def test_parquet_has_columns_of_csv_with_types(made: Made) -> None:
     with (made.folder / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     types = made.read["parquet"]["types"]
@@ -88,7 +88,7 @@ def test_parquet_has_the_columns_of_the_csv_with_types(made: Made) -> None:
     }  # fmt: skip
 
 
-def test_parquet_has_the_values_of_the_json(made: Made) -> None:
+def test_parquet_has_values_of_json(made: Made) -> None:
     for row, trial in zip(made.read["parquet"]["rows"], made.trials, strict=True):
         assert (row["number"], row["objective"], row["params.lr"]) == (
             trial["number"], trial["objective"], trial["params"]["lr"],
@@ -100,7 +100,7 @@ def test_parquet_has_the_values_of_the_json(made: Made) -> None:
     assert made.read["parquet"]["about"]["id"] == made.one
 
 
-def test_csv_has_the_numbers_of_the_json_and_no_formulas(made: Made) -> None:
+def test_csv_has_numbers_of_json_and_no_formulas(made: Made) -> None:
     with (made.folder / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [float(row["params.lr"]) for row in rows] == [trial["params"]["lr"] for trial in made.trials]
@@ -146,7 +146,7 @@ def test_study_of_two_metrics_has_two_directions(made: Made) -> None:
     assert all(len(trial["values"]) == 2 for trial in study["trials"] if trial["state"] == "COMPLETE")
 
 
-def test_mlflow_has_an_experiment_with_a_run_each(made: Made) -> None:
+def test_mlflow_has_experiment_with_run_per_trial(made: Made) -> None:
     found = made.read["mlflow"]
     assert (found["name"], found["tags"]["smsweep.export"]) == (f"kinds-{made.one}", "complete")
     runs = {run["name"].rpartition("-")[2]: run for run in found["runs"]}
@@ -197,7 +197,7 @@ def test_unrelated_file_is_not_overwritten(made: Made) -> None:
     assert (made.folder / "mlflow.db").read_bytes() == before
 
 
-def test_optunas_dashboard_shows_the_study(made: Made) -> None:
+def test_optuna_dashboard_shows_study(made: Made) -> None:
     program = made.python.with_name("optuna-dashboard")
     with served([str(program), "sqlite:///study.db", "--host", "127.0.0.1", "--port"], made.folder) as url:
         (found,) = [
@@ -214,7 +214,7 @@ def test_optunas_dashboard_shows_the_study(made: Made) -> None:
     assert "lr" in {param["name"] for param in shown["union_search_space"]}
 
 
-def test_tensorboard_shows_the_params_beside_the_metric(made: Made) -> None:
+def test_tensorboard_shows_params_and_metric(made: Made) -> None:
     program = made.python.with_name("tensorboard")
     logs = made.folder / "runs" / f"kinds-{made.one}"
     command = [str(program), "--logdir", str(logs), "--host", "127.0.0.1", "--load_fast=false", "--port"]

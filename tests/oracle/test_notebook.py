@@ -59,14 +59,14 @@ def html(outputs: list[Output]) -> str:
     return str(output["data"]["text/html"])
 
 
-def test_progress_is_one_display_that_ends_with_the_sweep(told: dict[str, list[Output]]) -> None:
+def test_progress_is_single_display_until_sweep_ends(told: dict[str, list[Output]]) -> None:
     (output,) = [output for output in told["progress"] if output["output_type"] == "display_data"]
     assert "is finished: 3 of 3 trials ended" in output["data"]["text/plain"]
     for part in ("finished", "3 of 3", "minimize loss", "failures"):
         assert part in output["data"]["text/html"]
 
 
-def test_run_shows_its_progress_too(told: dict[str, list[Output]]) -> None:
+def test_run_shows_progress(told: dict[str, list[Output]]) -> None:
     shown, result = told["run again"]
     assert "1 of 3 trials ended" in shown["data"]["text/plain"]
     assert result["output_type"] == "execute_result"
@@ -97,7 +97,7 @@ def test_run_html_shows_curve_and_failure_reason(told: dict[str, list[Output]]) 
     assert "ValueError" in shown
 
 
-def test_plots_say_what_there_is(told: dict[str, list[Output]]) -> None:
+def test_plots_lists_available_plots(told: dict[str, list[Output]]) -> None:
     (output,) = told["plots"]
     assert "parallel_coordinates" in output["data"]["text/plain"]
 

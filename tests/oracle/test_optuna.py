@@ -118,22 +118,22 @@ def test_proposals_are_in_space(answers: dict[str, dict[str, Any]]) -> None:
                 assert 0 <= leaf.cdf(value) <= 1, (name, path, value)
 
 
-def test_many_at_once_are_the_same_as_one_by_one(answers: dict[str, dict[str, Any]]) -> None:
+def test_proposals_at_once_equal_proposals_one_by_one(answers: dict[str, dict[str, Any]]) -> None:
     assert all(answer["at_once"] == answer["one_by_one"] for answer in answers.values())
 
 
-def test_all_chance_follows_from_the_seed(answers: dict[str, dict[str, Any]]) -> None:
+def test_proposals_depend_only_on_seed(answers: dict[str, dict[str, Any]]) -> None:
     assert answers["tpe"] == answers["again"]
     assert answers["tpe"] != answers["other seed"]
     assert answers["tpe"] != answers["random"]
 
 
-def test_no_assignment_of_a_finite_space_comes_twice(answers: dict[str, dict[str, Any]]) -> None:
+def test_finite_space_is_searched_without_repeats(answers: dict[str, dict[str, Any]]) -> None:
     asked = answers["small"]["at_once"]
     assert len(asked) == len({json.dumps(params) for params in asked}) == 12
 
 
-def test_tpe_learns_where_it_is_good() -> None:
+def test_tpe_proposes_more_params_in_good_region() -> None:
     parameters = {"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}
     known = [
         trial(number, {"x": number / 40, "y": number * 7 % 40 / 40}, loss=abs(number / 40 - 0.8))

@@ -39,7 +39,7 @@ def job(tmp_path: Path) -> Job:
     return job
 
 
-def test_scalars_of_a_summary_writer_are_reported_with_their_own_steps(job: Job) -> None:
+def test_summary_writer_scalars_are_reported_with_their_steps(job: Job) -> None:
     done = run(job, TENSORBOARD)
     assert done.code == 0, done.out
     assert reported(done) == [

@@ -86,7 +86,7 @@ def test_cumulative_probabilities_are_those_of_wandb() -> None:
     assert not differences
 
 
-def test_draws_of_nested_params_are_those_of_wandb_from_the_same_seed() -> None:
+def test_nested_draws_equal_wandb_with_same_seed() -> None:
     rng = random.Random(3)
 
     def any_parameter(rng: random.Random) -> Parameter:

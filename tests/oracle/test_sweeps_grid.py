@@ -151,7 +151,7 @@ def test_generated_grids_cover_all_kinds(cases: list[dict[str, Any]], answers: l
     assert max(sizes) > 50
 
 
-def test_asking_cell_by_cell_gives_the_cells_of_one_ask(cases: list[dict[str, Any]]) -> None:
+def test_cells_one_by_one_equal_cells_at_once(cases: list[dict[str, Any]]) -> None:
     for case in cases[:50]:
         space = space_of(case["parameters"])
         history = history_of(copy.deepcopy(case["runs"]))

@@ -92,7 +92,7 @@ def for_wandb(case: dict[str, Any]) -> dict[str, Any]:
     return {"config": case["config"], "runs": runs}
 
 
-def test_judge_names_the_trials_that_wandb_stops() -> None:
+def test_judge_stops_same_trials_as_wandb() -> None:
     rng = random.Random(8)
     cases = [made_case(rng) for _ in range(N_SWEEPS)]
     answers = ask("stop", [for_wandb(case) for case in cases])

@@ -74,7 +74,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return dict(said)
 
 
-def test_its_run_is_the_trials(answers: dict[str, Any]) -> None:
+def test_run_of_function_belongs_to_trial(answers: dict[str, Any]) -> None:
     sweep = answers["one"]["sweep"]
     assert answers["one"]["seen"] == [
         [f"{sweep}-{number}", sweep, lr, {"name": "adam", "momentum": 0.5}] for number, lr in enumerate([0.1, 0.2])
@@ -91,7 +91,7 @@ def test_function_that_reports_to_smsweep_keeps_its_wandb_runs(answers: dict[str
     assert [summary for _, summary, _ in answers["itself"]["runs"]] == [{"ours": 1}]
 
 
-def test_beside_other_trials_it_is_refused(answers: dict[str, Any]) -> None:
+def test_function_with_wandb_init_is_refused_in_parallel(answers: dict[str, Any]) -> None:
     states = {(state, reason.partition(" is ")[0]) for state, _, reason in answers["parallel"]["runs"]}
     assert states == {("failed", "RuntimeError: wandb.init() in a function")}
 

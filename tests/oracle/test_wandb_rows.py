@@ -60,7 +60,7 @@ def number(value: Any) -> Any:
     return "NaN" if math.isnan(value) else float(value)
 
 
-def test_rows_are_those_that_wandb_records(wandb_job: Job) -> None:
+def test_reported_rows_equal_wandb_rows(wandb_job: Job) -> None:
     done = run(wandb_job, SCRIPT)
     recorded = said(done, "ROWS")
     assert [len(rows) > 100 for rows in recorded] == [True, True]

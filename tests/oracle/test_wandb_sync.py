@@ -63,7 +63,7 @@ def test_runs_of_sweep_are_uploaded_once(
     assert sync.sync(sweep_id) == []
 
 
-def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
+def test_runs_started_in_same_second_are_all_uploaded(
     sweep_id: str, server: FakeWandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (first,) = tmp_path.glob(f".smsweep/jobs/*/ml/output/data/wandb/offline-run-*-{sweep_id}-0")

@@ -135,7 +135,7 @@ def test_damaged_job_is_refused_or_parsed(document: dict[str, Any]) -> None:
 
 @given(st.text(alphabet=st.sampled_from("a1 :-[]{}&*!|>'\"#%@,?\n\t~<.e"), max_size=60))
 @settings(max_examples=500, deadline=None)
-def test_any_text_is_yaml_or_a_mistake_in_it(text: str) -> None:
+def test_any_text_is_parsed_as_yaml_or_refused(text: str) -> None:
     try:
         read_yaml(text, "sweep.yaml")
     except SmsweepError as err:
@@ -146,7 +146,7 @@ def test_any_text_is_yaml_or_a_mistake_in_it(text: str) -> None:
     st.lists(st.text(max_size=30), min_size=1, max_size=5), st.text(max_size=10).map(lambda name: name or "loss")
 )
 @settings(max_examples=300, deadline=None)
-def test_any_line_is_read_and_a_record_in_it_is_found(noise: list[str], name: str) -> None:
+def test_record_is_found_in_any_line(noise: list[str], name: str) -> None:
     reader = MetricParser([("printed", "loss=([0-9.e+-]+)")])
     reader.read(noise, NOW)
     line = noise[0].replace("\n", "") + "".join(records(METRICS, {name: 0.5}, time=0.0))

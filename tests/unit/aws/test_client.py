@@ -28,7 +28,7 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_a_region_there_is_none() -> None:
+def test_region_is_none_when_not_configured() -> None:
     assert Aws({}).region == ""
 
 
@@ -37,7 +37,7 @@ def test_missing_profile_is_named() -> None:
         _ = Aws({"AWS_PROFILE": "nope"}).region
 
 
-def test_no_credentials_are_told_with_the_cure() -> None:
+def test_missing_credentials_are_reported_with_fix() -> None:
     with pytest.raises(BadCredentials, match="Unable to locate credentials; refresh them"):
         Aws({"AWS_REGION": "eu-west-1"}).translated("sagemaker", "list_training_jobs")
 

@@ -136,7 +136,7 @@ def test_cursor_of_several_streams_round_trips() -> None:
     assert parse_cursor("") == {}
 
 
-def test_log_pages_are_in_the_partitions_own_console() -> None:
+def test_log_url_uses_console_of_partition() -> None:
     arn = "arn:aws-cn:sagemaker:cn-north-1:123456789012:training-job/x"
     assert log_url(arn, "x").startswith(
         "https://cn-north-1.console.amazonaws.cn/cloudwatch/home?region=cn-north-1"

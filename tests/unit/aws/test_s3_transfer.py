@@ -62,7 +62,7 @@ def aws(expired: str) -> Iterator[Aws]:
     opened.close()
 
 
-def test_expired_credentials_are_told_though_a_head_does_not_say_so(aws: Aws, tmp_path: Path) -> None:
+def test_expired_credentials_are_reported_although_head_response_has_no_code(aws: Aws, tmp_path: Path) -> None:
     (tmp_path / "runtime.zip").write_bytes(b"zip")
     with pytest.raises(BadCredentials, match="The provided token has expired; refresh them"):
         upload_once(aws, tmp_path, "bucket", "prefix")

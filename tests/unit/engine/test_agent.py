@@ -78,7 +78,7 @@ def test_each_reported_point_is_stored_once(tmp_path: Path) -> None:
     assert [(point.step, point.value) for point in points] == [(0, 4), (1, 3)]
 
 
-def test_two_agents_share_a_sweep_without_repeats(tmp_path: Path) -> None:
+def test_two_agents_share_sweep_without_repeats(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(reports_a)
     first, second = kit.agent(backend, agent_id="a"), kit.agent(backend, agent_id="b")

@@ -43,13 +43,13 @@ def test_known_secret_stops_launch(config: dict[str, Any], job: dict[str, Any]) 
     assert KEY not in str(caught.value)
 
 
-def test_in_a_comment_of_the_source_it_stops_the_launch(place: Path) -> None:
+def test_known_secret_in_source_comment_stops_launch(place: Path) -> None:
     (place / "notes.md").write_text(f"# mine is {KEY}\n")
     with pytest.raises(SourceError, match=r"notes\.md:1"):
         sweep(SWEEP)
 
 
-def test_in_an_agents_own_job_file_it_stops_the_agent() -> None:
+def test_known_secret_in_job_file_of_agent_stops_agent() -> None:
     sweep_id = sweep(SWEEP)
     with pytest.raises(SourceError, match="a secret that this machine knows"):
         agent(sweep_id, job={"environment": {"PLAIN": KEY}})

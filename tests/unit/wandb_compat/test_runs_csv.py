@@ -65,7 +65,7 @@ def test_byte_order_mark_and_crlf_are_accepted(tmp_path: Path) -> None:
     assert read(tmp_path, "\ufeff" + EXPORTED.replace("\n", "\r\n")) == read(tmp_path, EXPORTED)
 
 
-def test_our_own_export_is_read(tmp_path: Path) -> None:
+def test_smsweep_export_is_parsed(tmp_path: Path) -> None:
     columns = "number,state,objective,params.lr,params.optimizer.momentum,metrics.val.loss"
     text = f"{columns}\n0,finished,0.5,0.01,0.9,0.5\n"
     assert read(tmp_path, text).runs == (run("finished", 0.5, lr=0.01, momentum=0.9),)
@@ -91,7 +91,7 @@ def test_mappings_in_cells_are_read(tmp_path: Path) -> None:
         '{"val": {"loss": 0.5}, "acc": NaN, "low": -Infinity, "ok": true, "note": null}',
     ],
 )
-def test_mappings_that_python_or_json_wrote_may_hold_what_is_no_number(tmp_path: Path, summary: str) -> None:
+def test_python_and_json_mappings_accept_nan(tmp_path: Path, summary: str) -> None:
     quoted = summary.replace('"', '""')
     (run,) = read(tmp_path, f'summary,lr\n"{quoted}",0.01\n').runs
     assert run["values"]["val.loss"] == 0.5
