@@ -1,9 +1,9 @@
-"""What early stopping is worth: regret once the epochs of 52 whole trainings are spent, 8 trials at a time.
+"""Quality of early stopping: regret after the epochs of 52 complete trainings, with 8 concurrent trials.
 
-Each engine is a search and a rule, `bayes+forecast` say; `+none` stops nobody. Trials run on a simulated clock and
-report epoch by epoch. Regret is of the best trial that ended, whole or stopped, by its true value where it ended:
-0 is the best of a large random sample, 1 the median. Peers run in environments of their own. Results are kept as
-lines of JSON, and what is there already is not run again.
+An engine is a search and a rule, for example `bayes+forecast`; `+none` stops no trial. Trials run on a
+simulated clock and report after each epoch. Regret is computed from the true value of the best ended trial,
+complete or stopped: 0 is the best of a large random sample, 1 is the median. Peers run in separate
+environments. Results are stored as lines of JSON, and stored results are not computed again.
 
     OMP_NUM_THREADS=1 python -m benchmarks.curve_quality [--engines bayes+none,bayes+forecast] [--seeds 10]
 """
@@ -131,7 +131,7 @@ def measured(task: CurveTask, engine: str, seed: int) -> dict[str, Any]:
 
 
 def simulate(task: CurveTask, engine: Engine, seed: int) -> dict[str, Any]:
-    """Return the least regret of a trial that ended within the budget, and how many ended and were stopped."""
+    """Return the lowest regret of a trial that ended in time, and the counts of ended and stopped trials."""
     running: list[tuple[float, int, int, Params]] = []  # when each has its next epoch done, and which one
     now, started, spent, best, n_ended, n_stopped = 0.0, 0, 0, float("inf"), 0, 0
     curves: dict[int, list[float]] = {}

@@ -1,8 +1,8 @@
-"""Sweeps with learning curves that make early stopping hard, each in its own way; values in microseconds.
+"""Sweeps whose learning curves make early stopping hard. A value takes microseconds to compute.
 
-`late`: the slower the learning rate the lower the end, as long as it gets there. `crossing`: large and
-regularised models start behind and end ahead, and schedules pay at the end only. `noisy`: the noise from epoch to
-epoch is larger than most differences. `mlp_digits`, of search_tasks.py, is a table of real trainings.
+`late`: a lower learning rate gives a lower final value, if the training is long enough. `crossing`: large
+and regularised models start worse and end better, and schedules help only at the end. `noisy`: the noise
+between epochs is larger than most differences. `mlp_digits` (search_tasks.py) is a table of real trainings.
 """
 
 from __future__ import annotations

@@ -1,12 +1,14 @@
-"""What a trial in a container costs beside the container itself.
+"""Overhead of a trial in a container, compared with the container alone.
 
     python -m benchmarks.docker_overhead [--rounds 10] [--trials 50] [--sagemaker PYTHON]
 
-Peers, turn about in one run: the docker SDK's bare create and start of the same script in the same image, and,
-where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode: an
-estimator for each trial, as a loop over params has it, and one for all; in the same image, in which our runtime
-reads what the SDK leaves for the script, and in one with AWS's toolkit for that, as AWS's images have it. Times
-come from the script, which prints the clock as its first and its last act. Then short trials, two at a time.
+The peers alternate in one run. The first peer is the Docker SDK, which creates and starts a container with
+the same script and image. The second peer is the local mode of the SageMaker SDK 2.x. It runs if an
+interpreter with that SDK is specified and Docker Compose is installed: with an estimator per trial, as in a
+loop over params, and with one estimator for all trials. Local mode runs in the same image, where our
+runtime reads the input of the script, and in an image with AWS's training toolkit, like the images of AWS.
+The script prints the clock at its start and at its end, and the times come from this output. A second part
+runs short trials, two at a time.
 """
 
 from __future__ import annotations
@@ -106,7 +108,7 @@ class Bench:
         self.backend = DockerBackend(folder / "jobs", dict(os.environ), time.time)
 
     def compare_one(self, rounds: int, sagemaker: str) -> None:
-        """One trial at a time, the peers turn about; the first of each warms up and does not count."""
+        """Run one trial at a time, with alternating peers. The first trial of each peer is a warm-up."""
         peers: dict[str, Callable[[], Span]] = {"docker SDK, bare": self.bare, "smsweep": self.smsweep}
         spans: dict[str, list[Span]] = {who: [] for who in peers}
         for number in range(rounds + 1):

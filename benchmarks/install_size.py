@@ -1,7 +1,7 @@
-"""What `pip install smsweep` brings: packages, their licences, megabytes.
+"""Size of `pip install smsweep`: packages, licences, megabytes.
 
-Installs the pinned packages into a fresh virtual environment. Compiled bytecode, pip and smsweep itself are left
-out of the sum.
+Installs the pinned packages into a new virtual environment. The sum excludes compiled bytecode, pip and
+smsweep itself.
 
     python benchmarks/install_size.py
 """

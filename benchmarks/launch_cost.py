@@ -1,13 +1,14 @@
-"""What it costs to launch a trial as a training job: smsweep beside the SageMaker SDK's own ways, in one run.
+"""Cost of launching a trial as a training job, with smsweep and with the SageMaker SDKs, in one run.
 
-A server on loopback (moto) answers all three, and counts their requests and the bytes of their bodies. It adds 50
-ms to each request; then, in a second round, to each round trip, as a network does: two more for a new connection
-(TCP, and TLS 1.3, which AWS speaks), one more for a body that waits to be asked for (`Expect: 100-continue`). The
-source has 42 files, 1 MB. smsweep launches from a sweep's template, the SDKs by `PyTorch(...).fit(wait=False)` (2)
-and `ModelTrainer(...).train(wait=False)` (3): an object for each trial, as a loop over params has it, then one
-object and session for all, which is their cheapest way. As they come, telemetry included; only v3's check of the
-role is off, which moto cannot answer, and smsweep's limit of launches a second, since the SDKs have none. Then a
-whole sweep runs through the local emulator, and its requests are counted.
+A server on loopback (moto) answers all clients, and counts their requests and the bytes of the bodies. In
+the first round, the server adds 50 ms to each request. In the second round, it adds 50 ms to each round
+trip, as a network does: two more for a new connection (TCP and TLS 1.3), and one more for a body after
+`Expect: 100-continue`. The source has 42 files, 1 MB. smsweep launches from the template of a sweep. The
+SDKs use `PyTorch(...).fit(wait=False)` (2) and `ModelTrainer(...).train(wait=False)` (3): first with a new
+object per trial, as in a loop over params, then with one object and session for all trials, which is the
+fastest way. The SDKs have their default settings, including telemetry. Two checks are off: the role check
+of v3, which moto does not support, and the launch rate limit of smsweep, because the SDKs have no limit. At
+the end, a complete sweep runs through the local emulator, and its requests are counted.
 
     python -m benchmarks.launch_cost [--launches 20] [--sweep 100]
 """
@@ -58,7 +59,7 @@ NAMES = {
 
 
 class Network:
-    """An ASGI application before moto that lets each request wait, and counts from /benchmark/begin to /end."""
+    """ASGI application in front of moto that delays each request, and counts from /benchmark/begin to /end."""
 
     def __init__(self, *, by_round_trip: bool) -> None:
         self._moto = WSGIMiddleware(DomainDispatcherApplication(create_backend_app))
@@ -148,7 +149,7 @@ def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
 
 
 def write_source(source: Path) -> None:
-    """Write a script and files that no compression makes smaller, the same at each run."""
+    """Write a script and incompressible files. The content is the same in each run."""
     source.mkdir()
     (source / "train.py").write_text("print('hello')\n")
     chance = random.Random(0)
@@ -178,7 +179,7 @@ def served(network: Network) -> Iterator[tuple[str, Network]]:
 
 
 def whole_sweep(folder: Path, n: int) -> None:
-    """Run a sweep of do-nothing jobs, ten at a time, with the default settings but for the rate of launches."""
+    """Run a sweep of empty jobs, ten at a time, with the default settings except for the launch rate."""
     (folder / "train.py").write_text("print('loss 1')\n")
     os.chdir(folder)
     config = {"program": "train.py", "method": "grid", "parameters": {"x": {"min": 1, "max": n}}}

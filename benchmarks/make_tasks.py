@@ -1,7 +1,7 @@
-"""Make tables of real trainings for `search_tasks`, and the reference values of all tasks that lack them.
+"""Create the tables of real trainings for `search_tasks`, and missing reference values of all tasks.
 
-A table is a forest of randomised trees fitted to some hundred trainings with random params. Learning curves are
-kept as a mean and a few components. Needs scikit-learn; takes minutes.
+A table is a forest of randomised trees, fitted to some hundred trainings with random params. Learning
+curves are stored as a mean and a few components. Needs scikit-learn, and takes minutes.
 
     python -m benchmarks.make_tasks svm_digits hartmann6
 """
@@ -66,7 +66,7 @@ def table(name: str) -> None:
 
 
 def flattened(forest: Any) -> dict[str, Any]:
-    """Return all trees as one table of nodes; a leaf is its own successor."""
+    """Return all trees as one table of nodes. The successor of a leaf is the leaf."""
     columns: dict[str, list[Any]] = {"feature": [], "thr": [], "left": [], "right": [], "value": []}
     roots, offset = [], 0
     for estimator in forest.estimators_:

@@ -1,10 +1,10 @@
-"""How many trials a minute one PostgreSQL store takes from many agents at once.
+"""Throughput of one PostgreSQL store with many concurrent agents, in trials per minute.
 
     python -m benchmarks.many_agents [--agents 64] [--trials 10000] [--parallel 4]
 
-Each agent is a process of its own; jobs are files that end at once, so that what is measured is agents and store.
-The server is one of the tests' own, on this machine, which the agents share with it. At the end every trial must
-have run exactly once.
+Each agent is a process. The jobs are files that end immediately, so that only agents and store are
+measured. The server is that of the tests, on the same machine as the agents. The benchmark checks that
+every trial ran exactly once.
 """
 
 from __future__ import annotations

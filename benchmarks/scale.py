@@ -1,10 +1,10 @@
-"""A sweep of 100,000 trials with 1,000 outstanding jobs, on a simulated clock under SageMaker's API limits.
+"""A sweep of 100,000 trials with 1,000 concurrent jobs, on a simulated clock with SageMaker's API limits.
 
     python -m benchmarks.scale [--trials 1000 10000 100000] [--slots 1000] [--mean 1800] [--look 5] [--again 0.05]
 
-Agent, controller, store (SQLite) and SageMaker backend are the real ones; only AWS's client and the clock are
-simulated. Prints, for each size: how much of the slots was used, API calls a trial, CPU a trial, memory, and the
-size of the store.
+Agent, controller, store (SQLite) and SageMaker backend are real. Only AWS's client and the clock are
+simulated. Prints for each size: utilisation of the slots, API calls per trial, CPU time per trial, memory,
+and size of the store.
 """
 
 from __future__ import annotations

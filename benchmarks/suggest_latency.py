@@ -1,8 +1,8 @@
-"""What it costs to ask for a trial: CPU milliseconds after so many finished trials of nine parameters.
+"""Time of one proposal: CPU milliseconds after a number of finished trials with nine parameters.
 
-`cold` asks `smsweep.suggest` with a history that it never saw, `again` asks it for one trial more, and once more,
-all of the history being read anew each time. `agent` is a running one, that keeps what it has read. Medians, all
-threads added up.
+`cold` calls `smsweep.suggest` with a new history. `again` calls it for one more trial twice, and each call
+reads the complete history. `agent` is a running agent, which keeps the history that it has read. Prints
+medians of the sum over all threads.
 
     python -m benchmarks.suggest_latency [--counts 10,50,100,500,1000]
 """
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def plain_door(task: Task, n_trials: int, seed: int) -> tuple[float, float]:
-    """Return milliseconds of the first suggestion, and the median of those after it."""
+    """Return milliseconds of the first suggestion, and the median of the later ones."""
     config = {**task.config.document, "method": "bayes"}
     trials: list[dict[str, Any]] = [
         {"params": params, "history": [{task.metric.name: value}]} for params, value in known(task, n_trials, seed)

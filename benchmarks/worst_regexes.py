@@ -1,7 +1,8 @@
-"""CPU milliseconds that the worst metric definitions need for the worst line, beside Python's `re`.
+"""CPU milliseconds of the slowest metric definitions on the slowest line, compared with Python's `re`.
 
-smsweep gets lines of 64 KiB, which is what it reads of one. `re` gets shorter ones where those keep it busy, and
-as many seconds as `--limit` says; then its process is killed. Fails if a line takes smsweep more than 50 ms.
+smsweep gets lines of 64 KiB, the most that it reads of a line. `re` gets shorter lines where they are slow
+enough, and at most `--limit` seconds; its process is then killed. The benchmark fails if smsweep needs more
+than 50 ms for a line.
 
     python -m benchmarks.worst_regexes [--limit 5]
 """
@@ -75,7 +76,7 @@ def main() -> None:
 
 
 def by_smsweep(pattern: str, line: str) -> float:
-    """Return the milliseconds of the worst variant of a line: with and without what the pattern asks for."""
+    """Return the milliseconds of the slowest variant of a line, with or without the pattern's required text."""
     reader = MetricParser([("metric", pattern)])
     reader.read(["1é"], NOW)  # compiles both of its programs
     literal = LineRegex(pattern).literal  # without which the line is not even searched

@@ -1,4 +1,4 @@
-"""What gets installed: only what is needed, each pinned, each for a reason, and not too much of it."""
+"""Dependencies are necessary, pinned, documented and small."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def base() -> list[Requirement]:
 
 
 def development() -> list[Requirement]:
-    """Return what tests need: the tools, the driver of the other database, and the emulator."""
+    """Return the requirements of the tests: tools, the driver of the other database, and the emulator."""
     groups = (r"\ndev = \[\n(.*?)\n\]", r"\nemulator = \[\n(.*?)\n\]\n", r"\nui = \[\n(.*?)\n\]\n")
     lists = (*groups, r"\npostgres = \[(.*?)\] #", r"\nreport = \[(.*?)\] #")
     return [requirement for pattern in lists for requirement in read_array(pattern)]
@@ -125,7 +125,7 @@ def read_lines(file: Path) -> list[Requirement]:
 
 
 def pins(*files: Path) -> Pins:
-    """Return the requirements of pinned files by name, those for other Pythons and systems left out."""
+    """Return the requirements of pinned files by name, for this Python and system only."""
     found = [Requirement(pin) for file in files for pin in read(file)]
     return {
         canonicalize_name(requirement.name): requirement
@@ -139,7 +139,7 @@ def names(requirements: Iterable[Requirement]) -> list[str]:
 
 
 def requires(name: str, extras: Iterable[str] = ("",)) -> Iterator[Requirement]:
-    """Yield what an installed package asks for on this Python and system."""
+    """Yield the requirements of an installed package on this Python and system."""
     for text in metadata.requires(name) or ():
         requirement = Requirement(text)
         if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
@@ -147,7 +147,7 @@ def requires(name: str, extras: Iterable[str] = ("",)) -> Iterator[Requirement]:
 
 
 def closure(roots: Iterable[Requirement]) -> set[str]:
-    """Return the names of all packages that the roots lead to, themselves included."""
+    """Return the names of the roots and of all packages that they require."""
     found: set[tuple[str, str]] = set()  # name, extra
     ahead = [(requirement, extra) for requirement in roots for extra in ("", *requirement.extras)]
     while ahead:
@@ -167,13 +167,13 @@ def check(requirement: Requirement, pinned: Pins) -> None:
 
 
 def size_of(name: str) -> int:
-    """Return the bytes of an installed package, compiled bytecode apart."""
+    """Return the size of an installed package in bytes, without compiled bytecode."""
     files = [Path(str(file.locate())) for file in metadata.files(name) or ()]
     return sum(file.stat().st_size for file in files if file.suffix != ".pyc" and file.is_file())
 
 
 def imported() -> set[str]:
-    """Return the distributions that smsweep imports at run time, each as the one that is declared for it."""
+    """Return the distributions that smsweep imports at run time, by the name that declares them."""
     providers = metadata.packages_distributions()
     found = set()
     for file in (ROOT / "smsweep").rglob("*.py"):
@@ -186,7 +186,7 @@ def imported() -> set[str]:
 
 
 def run_time_imports(node: ast.AST) -> Iterator[str]:
-    """Yield the absolute names that code imports, but for what only the type checker sees."""
+    """Yield the absolute names that code imports, except for type checking."""
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
         return
     if isinstance(node, ast.Import):

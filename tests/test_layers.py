@@ -1,4 +1,4 @@
-"""The layers of docs/architecture.md: which package may import which."""
+"""Layers of docs/architecture.md: the imports that each package is allowed."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def package_of(file: Path) -> str:
 
 @functools.cache
 def imports(file: Path) -> Sequence[str]:
-    """Return the dotted names a file imports, those for types only included."""
+    """Return the dotted names that a file imports, including imports for types only."""
     found: list[str] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -59,7 +59,7 @@ def imports(file: Path) -> Sequence[str]:
 
 
 def own_imports(file: Path) -> Iterator[str]:
-    """Yield what a file imports of smsweep, as names below it: `store.base.Store`."""
+    """Yield the smsweep names that a file imports, without the prefix: `store.base.Store`."""
     for name in imports(file):
         if name.startswith("smsweep.") and name != "smsweep.__version__":
             yield name.removeprefix("smsweep.")

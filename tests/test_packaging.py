@@ -1,4 +1,4 @@
-"""What is published: the same bytes from the same commit, an SBOM, and a wheel that runs a sweep on its own."""
+"""Published files: reproducible builds, an SBOM, and a wheel that runs a sweep without the checkout."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Hook(BuildHookInterface):
 
 
 def commit(folder: Path) -> Path:
-    """Make a folder a repository with one commit of what is in it."""
+    """Turn a folder into a repository with one commit of its content."""
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "all"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
@@ -63,13 +63,13 @@ def copy_source(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with this working tree, as it is, as its last commit."""
+    """A repository whose last commit is the current working tree."""
     return commit(copy_source(tmp_path_factory.mktemp("source")))
 
 
 @pytest.fixture(scope="module")
 def published(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what `make dist` makes of it."""
+    """A folder with the output of `make dist`."""
     out = tmp_path_factory.mktemp("published") / "dist"
     dist.make(out, "v0.1.0", source)
     return out

@@ -1,4 +1,4 @@
-"""The names that others build on, written down: a change here is a decision."""
+"""Public names and signatures of smsweep. A change in this list changes the public API."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ def test_wandb_only_name_raises_attribute_error_with_workaround(
 
 
 def shown(value: object) -> str:
-    """Return a signature without its types; defaults that have no short name as `...`."""
+    """Return a signature without types. Long defaults are shown as `...`."""
     if value is smsweep.SmsweepError:
         return "an exception"
     if not callable(value):

@@ -28,7 +28,7 @@ PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-d
 
 
 def all_pins() -> dict[str, pins.Pins]:
-    """Return the pins of each requirement file and of each environment, by its name."""
+    """Return the pins by the name of their requirement file or environment."""
     return {
         **{file.name: pins.read(file) for file in pins.FILES},
         **{name: pins.read_environment(name) for name in PINNED_ENVIRONMENTS},
@@ -68,14 +68,14 @@ def test_package_has_same_hashes_in_all_files() -> None:
 
 
 def unpinned_commands(text: str) -> list[str]:
-    """Return the commands of a shell script, Makefile, Dockerfile or workflow that install what no hash pins."""
+    """Return the commands of a script, Makefile, Dockerfile or workflow that install packages without a hash."""
     commands = re.split(r"&&|\|\||;|\n", text.replace("\\\n", " "))
     installs = [command for command in commands if INSTALLS.search(command)]
     return [command for command in installs if not PINNED.search(command)]
 
 
 def unpinned_calls(text: str) -> list[str]:
-    """Return the lists of arguments in Python source that have pip install what no hash pins."""
+    """Return the pip argument lists in Python source that install packages without a hash."""
     found = []
     for node in ast.walk(ast.parse(text)):
         parts = (

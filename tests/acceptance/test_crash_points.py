@@ -1,4 +1,4 @@
-"""kill -9 at every named moment, on every backend: the next agent goes on, and nothing is lost or done twice."""
+"""kill -9 at every crash point, on every backend: the next agent continues, no trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ IN_THE_CLOUD = {
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Variables of an endpoint in a process of its own: this one is forked, and has to stay without threads."""
+    """Variables of an emulator in a separate process. This process is forked, and must not have threads."""
     command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "emulator", "--port", "0", "--json"]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path_factory.mktemp("emulator"))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
@@ -78,7 +78,7 @@ class Bench:
             detach.send_away(self.sweep_id, {}, with_agent=False)
 
     def agent(self, point: CrashPoint | None = None) -> int | None:
-        """Run an agent to its end, or to the point, and return its exit code."""
+        """Run an agent until it ends or is killed at the point, and return its exit code."""
         process = get_context("fork").Process(target=self._work, args=(point,))
         process.start()
         process.join(100)
@@ -87,7 +87,7 @@ class Bench:
         return code
 
     def job_names(self) -> set[str]:
-        """Return the jobs of the sweep that were ever started."""
+        """Return the names of all jobs of the sweep that were started."""
         if self._backend == "sagemaker":
             listed = client("sagemaker").list_training_jobs(NameContains=self.sweep_id, MaxResults=100)
             return {job["TrainingJobName"] for job in listed["TrainingJobSummaries"]}

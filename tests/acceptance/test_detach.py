@@ -1,4 +1,4 @@
-"""An agent that is left behind: the same commands look after it."""
+"""Detached agents on this machine, and the commands that control them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a trial took is right, whoever set the clock meanwhile and whenever its end was noticed."""
+"""Durations of trials are correct after clock changes, and when an end is read late."""
 
 from __future__ import annotations
 

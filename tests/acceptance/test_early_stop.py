@@ -1,4 +1,4 @@
-"""Trials that are ended early, as real processes: they hear of it soon, and their last words count."""
+"""Early stopping of trials as real processes: the stop is fast, and points of the grace period are stored."""
 
 from __future__ import annotations
 

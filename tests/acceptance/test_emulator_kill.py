@@ -1,4 +1,4 @@
-"""kill -9 of the endpoint: its jobs go on, and the next endpoint of the folder sees them to their end."""
+"""kill -9 of the emulator: its jobs continue, and the next emulator of the folder completes them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What docs/emulator.md shows is so, and `smsweep emulator` keeps its word."""
+"""The examples of docs/emulator.md work as shown, and `smsweep emulator` reports errors."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) ->
 
 
 def test_printed_lines_configure_shell(tmp_path: Path) -> None:
-    """The script of the page, with a free port; the shell has an AWS account of its own."""
+    """Runs the script of the page with a free port. The shell has settings of another AWS account."""
     (block,) = [block for block in blocks(PAGE) if "mktemp" in block.text]
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "config").write_text("[profile production]\nregion = eu-west-1\n")

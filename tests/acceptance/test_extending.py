@@ -1,4 +1,4 @@
-"""docs/extending.md can be followed: its distribution, in an environment of its own, does what the page shows."""
+"""The distribution of docs/extending.md works in a separate environment as shown."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ PIP_CONFIG = "[install]\nno-deps = true\nno-index = true\nno-build-isolation = f
 
 
 def make_environment(folder: Path) -> Path:
-    """Return the bin folder of a virtual environment that has smsweep and its dependencies from this one."""
+    """Return the bin folder of a virtual environment with smsweep and its dependencies from this environment."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     bin_folder, python = folder / "bin", folder / "bin" / "python"
     (site,) = folder.glob("lib/python*/site-packages")

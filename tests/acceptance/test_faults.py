@@ -1,4 +1,4 @@
-"""Faults of docs/faults.md, met by the whole program: real store, real processes, real files."""
+"""Faults of docs/faults.md with the complete program: real store, real processes, real files."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ while os.path.exists(f"{run.config.here}/wait"):
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> WorkingDir:
-    """A sweep of two trials that run as long as a file `wait` is there."""
+    """A sweep of two trials that run until the file `wait` is removed."""
     (tmp_path / "wait").touch()
     return WorkingDir(tmp_path, {"train.py": WAITING, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few MB, which only root can make."""
+    """A file system of a few MB. Only root can create it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
@@ -320,9 +320,9 @@ def test_secret_printed_by_script_is_masked_in_all_output_and_files(tmp_path: Pa
 
 
 def watch_memory(process: subprocess.Popen[str]) -> int:
-    """Wait for the process and return the most memory it was seen with, in kB.
+    """Wait for the process, and return the highest memory that was sampled, in kB.
 
-    Not ru_maxrss: Linux lets that begin with the size of the process that forked it, here all of pytest.
+    ru_maxrss is not usable: on Linux, it starts with the size of the parent process, which is pytest.
     """
     peak_kb = 0
     while process.poll() is None:

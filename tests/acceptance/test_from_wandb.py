@@ -1,4 +1,4 @@
-"""docs/from-wandb.md: what it shows is so, and nothing that a W&B user has is missing from it."""
+"""The examples of docs/from-wandb.md work as shown, and the page covers every key of a W&B sweep."""
 
 from __future__ import annotations
 

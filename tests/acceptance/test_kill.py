@@ -1,4 +1,4 @@
-"""kill -9 of an agent, at any step: the next agent goes on, nothing is lost and nothing happens twice."""
+"""kill -9 of an agent at any step: the next agent continues, and no trial is lost or repeated."""
 
 from __future__ import annotations
 

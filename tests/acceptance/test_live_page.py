@@ -1,4 +1,4 @@
-"""The live page in a real browser without a network, over sweeps that really run."""
+"""The live page in a real browser without a network, with running sweeps."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def served(folder: Path) -> Iterator[Served]:
 
 @contextmanager
 def seen(browser: Browser, served: Served, path: str = "/", scheme: Scheme = "light") -> Iterator[Visit]:
-    """Sign in by the address that was printed and go to a page; at the end nothing may have gone wrong."""
+    """Sign in with the printed URL, and open a page. Fails if the page has errors at the end."""
     with visit(browser, served.url, scheme) as visited:
         visited.page.goto(served.entry)
         expect(visited.page).to_have_url(f"{served.url}/")
@@ -84,7 +84,7 @@ def seen(browser: Browser, served: Served, path: str = "/", scheme: Scheme = "li
 
 @pytest.fixture
 def running(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A sweep whose second trial runs until it is let go, and what lets it go."""
+    """A sweep whose second trial waits, and the function that releases it."""
     gate = folder / "gate"
     (folder / "train.py").write_text(TRAIN.replace("GATE", repr(str(gate))))
     (folder / "sweep.yaml").write_text(SWEEP)

@@ -35,7 +35,7 @@ GRID = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a training script, and an empty store elsewhere."""
+    """A working directory with a training script, and an empty store in another folder."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "train.py").write_text(SCRIPT)

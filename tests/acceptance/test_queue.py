@@ -1,4 +1,4 @@
-"""Agents that a queue calls: real processes, and SQS as moto plays it."""
+"""Agents that read invitations from a queue: real processes, and SQS emulated by moto."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ smsweep.log({"loss": run.config.x})
 
 
 class Account:
-    """SQS and S3 of an account on this machine."""
+    """Emulated SQS and S3 on this machine."""
 
     def __init__(self, opened: Emulator) -> None:
         self.environ = {**opened.environ, "AWS_EC2_METADATA_DISABLED": "true"}
@@ -44,7 +44,7 @@ class Account:
         self._make_queues({}, "")
 
     def make_fifo(self, by_content: str) -> None:
-        """Have FIFO queues instead. by_content: "true" for such as leave out messages of equal content."""
+        """Replace the queues by FIFO queues. by_content: "true" for content-based deduplication."""
         self._make_queues({"FifoQueue": "true", "ContentBasedDeduplication": by_content}, ".fifo")
 
     def _make_queues(self, kind: dict[str, str], ending: str) -> None:
@@ -183,7 +183,7 @@ def test_fifo_queue_delivers_every_invitation_at_once(desk: WorkingDir, account:
 
 @pytest.fixture
 def here(desk: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
-    """The desk as this process's own."""
+    """The working directory as the current directory of this process."""
     monkeypatch.chdir(desk.folder)
     for name, value in desk.environ.items():
         monkeypatch.setenv(name, value)

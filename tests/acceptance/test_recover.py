@@ -1,4 +1,4 @@
-"""A store that was lost: its sweeps are rebuilt from the folders of their jobs."""
+"""Recovery of a lost store: sweeps are rebuilt from the folders of their jobs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if x == 2 and not os.path.exists(os.path.join(here, "may")):
 
 @pytest.fixture
 def desk(tmp_path: Path) -> WorkingDir:
-    """A folder whose sweep has run three of its four trials, the second of them again."""
+    """A working directory with a sweep that has run three of its four trials, the second trial twice."""
     return WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(tmp_path))})
 
 
 @pytest.fixture
 def lost(desk: WorkingDir) -> tuple[str, list[dict[str, Any]]]:
-    """Return the id of a sweep whose store is gone, and what was known of its trials."""
+    """Return the id of a sweep whose store was removed, and its former trials."""
     sweep_id = desk.sweep("--project", "digits")
     desk.call("agent", sweep_id, "--count", "3")
     (desk.folder / "may").touch()

@@ -1,4 +1,4 @@
-"""A store that goes away under its agents: they wait, and nothing is lost or done twice."""
+"""A database that becomes unreachable while agents run: they wait, and no trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def test_agents_continue_after_network_outage(postgres: Postgres, tmp_path: Path
 
 
 def wait_until_all_work(crew: Crew) -> None:
-    """Wait until each of three agents has had a trial, or the others have had all as one was slow to start."""
+    """Wait until each of three agents has run a trial, or no trial is left for an agent that started slowly."""
     deadline = time.monotonic() + 30
     seen: set[str] = set()
     with crew.store() as store:
@@ -92,7 +92,7 @@ def wait_until_agent_works(crew: Crew) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of eight megabytes."""
+    """A file system of eight megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]

@@ -1,4 +1,4 @@
-"""`repeats` of a job.yaml, from the script that is told which one it is to the best mean."""
+"""`repeats` in job.yaml, from the repeat number in the script to the best mean."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Agents killed, frozen and started again at random moments: every trial runs once, every point counts once."""
+"""Agents that are killed, frozen and restarted at random times: trials run once, points are stored once."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def kill(process: Process) -> None:
 
 
 def disturb(crew: Crew, rng: random.Random) -> None:
-    """Have three agents work, and kill one after the other, each replaced by another."""
+    """Run three agents, and repeatedly kill one and start a new one."""
     crew_now = [crew.start() for _ in range(3)]
     for _ in range(rng.randint(1, 6)):
         time.sleep(rng.random() * 0.1)
@@ -73,7 +73,7 @@ def test_random_kills_on_postgresql_lose_and_repeat_no_trial(
 
 
 def test_many_agents_share_sweep_on_postgresql(postgres: Postgres, tmp_path: Path) -> None:
-    """The same with 64 agents and 10,000 trials: benchmarks/many_agents.py."""
+    """benchmarks/many_agents.py does the same with 64 agents and 10,000 trials."""
     crew = Crew(postgres.new_schema(), tmp_path, 200, lasts_s=0.0, parallel=4)
     crew.finish(16)
     crew.check(200)
@@ -84,7 +84,7 @@ def test_many_agents_share_sweep_on_postgresql(postgres: Postgres, tmp_path: Pat
 def test_32_agents_finish_every_trial_of_sweep(
     postgres: Postgres, tmp_path: Path, database: str, round_: int
 ) -> None:
-    """32 agents on trials without length: nearly every insert and claim meets another agent's."""
+    """The trials end immediately, so that nearly every insert and claim conflicts with another agent."""
     url = postgres.new_schema() if database == "postgresql" else f"sqlite:///{tmp_path / 'store.db'}"
     crew = Crew(url, tmp_path, 500, lasts_s=0.0)
     crew.finish(32)
@@ -111,7 +111,7 @@ def test_agent_frozen_past_its_lease_does_not_change_trials(
 
 
 def freeze_at_rest(process: Process, store: Store) -> None:
-    """Stop a process between two transactions: in one it would hold a lock, which is its server's to end."""
+    """Stop a process between two transactions. Inside one, it holds a lock that only the server can release."""
     assert process.pid is not None
     while True:
         os.kill(process.pid, signal.SIGSTOP)

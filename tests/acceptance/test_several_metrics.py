@@ -1,4 +1,4 @@
-"""Every section of docs/several-metrics.md does what it says."""
+"""The examples of docs/several-metrics.md work as shown."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ def desk(tmp_path: Path, slurm: Slurm) -> WorkingDir:
 
 
 def submit(desk: WorkingDir, n: int, exit_code: int = 0, *flags: str) -> tuple[str, str]:
-    """Create a sweep of n trials, hand it to the cluster, and return the ids of sweep and job."""
+    """Create a sweep of n trials, submit it to the cluster, and return the ids of the sweep and the job."""
     config = grid(x=list(range(n)), here=str(desk.folder), exit_code=exit_code)
     (desk.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
     sweep_id = desk.sweep()
@@ -74,7 +74,7 @@ def test_job_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
 
 
 def went_on(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
-    """Check that an interrupted task comes back and that its trial goes on from its checkpoint."""
+    """Check that an interrupted task is requeued, and that its trial continues from its checkpoint."""
     until(lambda: slurm.states(job) == ["PENDING"], slurm, desk)
     (interrupted,) = desk.trials(sweep_id)
     assert (interrupted["state"], interrupted["attempt"]) == ("pending", 1)
@@ -103,7 +103,7 @@ def test_time_limit_signal_saves_checkpoint_and_requeues_job(desk: WorkingDir, s
 
 @pytest.mark.parametrize("exit_code", [0, 1])
 def test_preemption_saves_and_requeues(desk: WorkingDir, slurm: Slurm, exit_code: int) -> None:
-    """SLURM tells the script itself, too; however it ends then, that is not the end of its trial."""
+    """SLURM also signals the script. The exit of the script is then not the end of its trial."""
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, exit_code, "-o", "cpus-per-task=3", "-o", "time=30")
     until((desk.folder / "running").exists, slurm, desk)

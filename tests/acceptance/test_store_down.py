@@ -1,4 +1,4 @@
-"""An agent that starts while its database is down waits for it, as a running one does; at a mistake it ends."""
+"""An agent that starts while its database is down waits like a running agent. A wrong URL ends the agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})"
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A server of these tests' own, which they stop."""
+    """A PostgreSQL server for this module only, because the tests stop it."""
     with run_postgres() as server:
         yield server
 

@@ -1,4 +1,4 @@
-"""`smsweep watch` away from the agent: another folder, a store that restarts, a terminal that is resized."""
+"""`smsweep watch` from another folder, with a store that restarts, and on a terminal that is resized."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_watch_on_other_machine_survives_database_restart(tmp_path: Path) -> Non
 
 
 def read_until_trial(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the events up to the first one of a trial."""
+    """Return the events up to and including the first event of a trial."""
     events = []
     for line in lines:
         events.append(json.loads(line))
@@ -73,7 +73,7 @@ def read_until_trial(lines: Iterable[str]) -> list[dict[str, Any]]:
 
 
 class Tmux:
-    """A terminal of tmux's, with a server of its own: it wraps lines again when it becomes narrower."""
+    """A terminal of tmux with a separate server. tmux wraps lines again when the terminal becomes narrower."""
 
     def __init__(self, desk: WorkingDir, command: str, columns: int, rows: int) -> None:
         self._name = f"smsweep-{os.getpid()}"
@@ -118,7 +118,7 @@ def test_resized_terminal_shows_one_view(tmux: Tmux) -> None:
 
 
 def wait_for_one_view(tmux: Tmux) -> None:
-    """A capture may fall between two drawings; a line that a drawing left behind never goes away."""
+    """Wait until a capture shows one view. A half-drawn view is temporary; an old line that remains is not."""
     end = time.monotonic() + 5
     while sum("minimize" in line or "grid" in line for line in tmux.screen()) != 1:
         assert time.monotonic() < end, "\n".join(tmux.screen())

@@ -67,7 +67,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def post(
     account: Account, action: str, body: bytes, service: str = "sagemaker", **headers: str
 ) -> tuple[int, str]:
-    """Send a body with a valid signature. headers: laid over the signed ones."""
+    """Send a body with a valid signature. headers: replace signed headers."""
     target = "Logs_20140328" if service == "logs" else "SageMaker"
     given = {"X-Amz-Target": f"{target}.{action}", "Content-Type": "application/x-amz-json-1.1"}
     return account.send("POST", "/", {**account.signed(service, "POST", "/", given, body), **headers}, body)

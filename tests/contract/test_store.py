@@ -1,4 +1,4 @@
-"""What every store promises of trials: claims, leases, moves, and what a reader of changes is told."""
+"""Contract of all stores for trials: claims, leases, state transitions, and changes since a revision."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def claim_nothing(store: Store, agent_id: str = "bob") -> bool:
 
 
 def reach(store: Store, state: TrialState, sweep_id: str = SWEEP) -> Trial:
-    """Bring trial 0 of a sweep without trials into a state."""
+    """Create trial 0 in a sweep without trials, and move the trial to a state."""
     trial = add(store, sweep_id=sweep_id)[0]
     if state is PENDING:
         return trial
@@ -328,7 +328,7 @@ def test_unsupported_text_is_replaced(sweep: Store) -> None:
 
 
 def test_changes_since_revision_include_every_change(sweep: Store, clock: FakeClock) -> None:
-    """Random work; a reader who only ever asks for changes knows at each time what a full reader knows."""
+    """After each random operation, a reader of changes has the same data as a reader of the complete sweep."""
     rng = random.Random(7)
     seen, cursor, revisions = History(), 0, []
     for _ in range(120):

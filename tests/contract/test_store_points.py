@@ -1,4 +1,4 @@
-"""What every store promises of points: exact values, one account of them, and what a new attempt replaces."""
+"""Contract of all stores for points: exact values, summaries, and replacement by a new attempt."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def at_steps(*steps: int | None, name: str = "loss") -> list[MetricPoint]:
 
 
 def append(store: Store, points: Sequence[MetricPoint], summary: Mapping[str, Scalar] | None = None) -> Trial:
-    """Append at the position where the log was read up to."""
+    """Append points at the current log position."""
     cursor = store.get_trial(SWEEP, 0).cursor
     return store.append_points(SWEEP, 0, points, cursor + ".", expect_cursor=cursor, summary=summary)
 
@@ -60,7 +60,7 @@ def curve(store: Store, metric: str = "loss") -> tuple[float, ...]:
 
 
 def exactly(value: Scalar) -> tuple[type, str]:
-    """Tell values apart that compare equal: 1, 1.0 and True; 0.0 and -0.0; and NaN, which equals nothing."""
+    """Return a form in which 1, 1.0 and True differ, 0.0 and -0.0 differ, and NaN equals NaN."""
     return type(value), repr(value)
 
 

@@ -1,4 +1,4 @@
-"""What only a server can do to a store: close its connections, and stay away."""
+"""Stores on a database server: closed connections, server outages and server settings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What every store promises when several processes work on it at once, or one is killed at work."""
+"""Contract of all stores for several processes: concurrent changes, and kills during a change."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def start(url: str, work: str, name: str, n: int = 0) -> Worker:
 
 
 def answers(workers: list[Worker]) -> list[list[int]]:
-    """Wait until all have ended well, and return the numbers that each printed."""
+    """Wait until all processes have exited with code 0, and return the numbers that each process printed."""
     outs = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * len(workers)
     return [[int(line) for line in out.split()] for out in outs]
 
 
 def kill_at_work(worker: Worker, lines: int) -> list[int]:
-    """Kill -9 a worker once it has printed so many lines; return all it had printed."""
+    """Kill a worker with SIGKILL after it has printed n lines, and return all its lines."""
     assert worker.stdout is not None
     printed = [worker.stdout.readline() for _ in range(lines)]
     worker.send_signal(signal.SIGKILL)
@@ -54,7 +54,7 @@ def kill_at_work(worker: Worker, lines: int) -> list[int]:
 
 
 def damage(url: str) -> list[str]:
-    """Return what SQLite itself finds wrong in its file; other databases look after themselves."""
+    """Return the problems that SQLite's integrity check finds. Other databases are not checked."""
     if not url.startswith("sqlite"):
         return []
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
@@ -92,7 +92,7 @@ def test_reader_of_changes_misses_no_change_while_others_write(sweep: Store, sto
 
 
 def test_readers_of_one_log_count_each_point_once(sweep: Store, store_url: str) -> None:
-    """Two agents who both believe to hold a trial: one of them stops at a conflict, nothing is counted twice."""
+    """Two agents both assume that they hold a trial: one stops at a conflict, each point is stored once."""
     sweep.add_trials(SWEEP, 0, [{}])
     workers = [start(store_url, "report", name, 300) for name in ("ann", "bob")]
     outs = [worker.communicate(timeout=120)[0].split() for worker in workers]

@@ -1,4 +1,4 @@
-"""A store that is opened only to be read, on every database."""
+"""Read-only stores on every database."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The schema on every database: made in one go or by the migrations, it is the same."""
+"""Schema on every database: direct creation and migrations give the same tables."""
 
 from __future__ import annotations
 

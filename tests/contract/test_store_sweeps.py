@@ -1,4 +1,4 @@
-"""What every store promises of sweeps and their notes, and of ids that do not exist."""
+"""Contract of all stores for sweeps and notes, and for unknown ids."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Creates sweeps of estimators with secrets in their environment. Runs in the environment of SDK 2.x.
+"""Create sweeps of estimators with secrets in their environment. Runs in the environment of SDK 2.x.
 
-stdin: {"home": ..., "source_dir": ..., "environments": {name: {...}}}. stdout: for each the job that is kept, or
-the error, of `sweep(estimator=)`, and of `agent(estimator=)` on a sweep without one.
+stdin: {"home": ..., "source_dir": ..., "environments": {name: {...}}}. stdout: for each environment the
+stored job, or the error, of `sweep(estimator=)`, and of `agent(estimator=)` on a sweep without an
+estimator.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Compiles estimators of SDK 2.x, and catches what the SDK itself would send for them. Runs in its environment.
+"""Compile estimators of SDK 2.x, and capture the requests of the SDK itself. Runs in the SDK's environment.
 
-stdin: {"cases": {name: {"class", "settings", "inputs"}}}. stdout: for each case the
-template, or the error, what `fit` would send, whether the object changed, and which connections were tried.
+stdin: {"cases": {name: {"class", "settings", "inputs"}}}. stdout: for each case the template or the error,
+the request of `fit`, whether the object changed, and the attempted connections.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def compile_case(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def sent(case: dict[str, Any]) -> dict[str, Any]:
-    """Return the request that the SDK's own `fit` makes with a source in S3. Sends nothing."""
+    """Return the request of the SDK's own `fit` with a source in S3. Sends no request."""
     more = {"source_dir": "s3://smsweep-test/source.tar.gz", "entry_point": "train.py"}
     has_source = "entry_point" in case["settings"]
     output = {

@@ -87,7 +87,7 @@ def case(kind: str, settings: dict[str, Any], *, inputs: Any = DATA, **more: Any
 
 
 def everything() -> dict[str, Any]:
-    """Return a value for each setting that is in the request."""
+    """Return a value for each setting that affects the request."""
     return {
         "hyperparameters": {"epochs": 3, "lr": 0.5, "name": "it's; $(x)", "layers": [64, 32], "amp": True},
         "environment": {"NCCL_DEBUG": "INFO"},

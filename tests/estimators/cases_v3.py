@@ -50,7 +50,7 @@ def case(settings: dict[str, Any], *, inputs: Any = DATA) -> dict[str, Any]:
 
 
 def everything(source: dict[str, Any]) -> dict[str, Any]:
-    """Return a value for each setting that is in the request."""
+    """Return a value for each setting that affects the request."""
     return {
         "source_code": {**source, "requirements": "requirements.txt"},
         "hyperparameters": {

@@ -1,6 +1,6 @@
-"""Runs a user's program as it is, but with no way off this machine. argv: the program.
+"""Run a user's program unchanged, without connections to other machines. argv: the program.
 
-The last line on stderr tells which hosts it tried to reach, as JSON.
+The last line on stderr has the hosts that the program tried to reach, as JSON.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
-"""Runs a whole sweep from an SDK object against a SageMaker endpoint of this machine, in the SDK's environment.
+"""Run a complete sweep of an SDK object against a local SageMaker endpoint, in the SDK's environment.
 
-stdin: {"sdk": 2 or 3, "environ": {"AWS_ENDPOINT_URL": ..., ...}, "bucket": ..., "source_dir": ..., "home": ...,
-"way": "run" or "agent"}.
-stdout: what each trial was given and logged, and which connections were tried.
+stdin: {"sdk": 2 or 3, "environ": {"AWS_ENDPOINT_URL": ..., ...}, "bucket": ..., "source_dir": ..., "home":
+..., "way": "run" or "agent"}. stdout: the params and metrics of each trial, and the attempted connections.
 """
 
 from __future__ import annotations

@@ -85,7 +85,7 @@ def test_example_trials_reach_accuracy(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def a_small_data_set() -> bytes:
-    """Return an archive in the form of CIFAR-10's: noisy copies of ten images."""
+    """Return an archive in the format of CIFAR-10, with noisy copies of ten images."""
     chance = np.random.default_rng(0)
     labels = [number % 10 for number in range(200)]
     images = chance.integers(0, 256, (10, 3072))[labels]

@@ -1,4 +1,4 @@
-"""Runs in the SageMaker SDK's environment: image_uris.retrieve for each question on stdin."""
+"""Call image_uris.retrieve of the SageMaker SDK for each question on stdin. Runs in the SDK's environment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Executes a notebook in a real kernel: {"cells": [source], "environ": {...}} -> each cell's outputs."""
+"""Execute a notebook in a real kernel: {"cells": [source], "environ": {...}} -> outputs of each cell."""
 
 from __future__ import annotations
 

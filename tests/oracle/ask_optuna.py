@@ -1,7 +1,7 @@
-"""Searches with Optuna's samplers. Runs in an environment that has Optuna and smsweep.
+"""Propose trials with Optuna's samplers. Runs in an environment with Optuna and smsweep.
 
-stdin: {"cases": [{"config", "trials", "n", "seed"}]}; stdout: for each what `smsweep.suggest` answers, at once
-and one by one, each as pending before the next.
+stdin: {"cases": [{"config", "trials", "n", "seed"}]}; stdout: for each case the answers of
+`smsweep.suggest`, at once and one by one, with each answer pending for the next.
 """
 
 from __future__ import annotations

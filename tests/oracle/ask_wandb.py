@@ -1,4 +1,4 @@
-"""Runs in the `wandb` environment: what W&B's own agent starts for a run, and the param file it leaves.
+"""Return the command that W&B's own agent starts for a run, and its param file. Runs in the `wandb` environment.
 
 stdin: a list of {"command", "program", "params", "environ"}; stdout: a list of {"argv", "param_file"}.
 """
@@ -18,7 +18,7 @@ started: list[list[str]] = []
 
 
 class Recorder:
-    """Stands where W&B starts a process."""
+    """Replaces the function of W&B that starts a process."""
 
     def __init__(self, command: list[str], **_: object) -> None:
         started.append(command)

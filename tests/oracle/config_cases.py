@@ -1,4 +1,4 @@
-"""Sweep configs at random: whole ones, and ones with something wrong in them."""
+"""Random sweep configs: valid configs, and configs with one error."""
 
 from __future__ import annotations
 
@@ -131,7 +131,7 @@ def config(rng: random.Random) -> Config:
 
 
 def mutate(whole: Config, rng: random.Random) -> Config:
-    """Return a copy with one thing changed somewhere."""
+    """Return a copy with one random change."""
     changed = copy.deepcopy(whole)
     place: Any = changed
     while rng.random() < 0.6:

@@ -1,4 +1,4 @@
-"""The argv and the param file of a trial are those of W&B's own agent."""
+"""The argv and the param file of a trial equal those of W&B's own agent."""
 
 from __future__ import annotations
 

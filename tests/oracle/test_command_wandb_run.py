@@ -1,4 +1,4 @@
-"""A script written for W&B, run as a trial with W&B itself and no server, in old and new versions."""
+"""A script for W&B runs as a trial with wandb and without a server, in old and new versions of wandb."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def run(job: Job, script: str) -> Done:
 
 
 def reported(done: Done) -> list[tuple[str, str]]:
-    """Return what was reported as ('"step": 0', '"metrics": ...'), without times."""
+    """Return the reported records as ('"step": 0', '"metrics": ...'), without times."""
     lines = [line.partition(', "time": ')[::2] for line in done.out.splitlines() if line.startswith("@smsweep {")]
     return [(head.removeprefix("@smsweep {"), rest.partition(", ")[2]) for head, rest in lines if rest]
 

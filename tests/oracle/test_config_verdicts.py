@@ -1,4 +1,4 @@
-"""We accept and refuse what W&B's own schema does, but for the differences that the documentation lists."""
+"""smsweep accepts and refuses the same configs as W&B's schema, except for the documented differences."""
 
 from __future__ import annotations
 

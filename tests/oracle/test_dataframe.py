@@ -1,4 +1,4 @@
-"""`Api().sweep(..).to_dataframe()`, with pandas, which is nobody's dependency."""
+"""`Api().sweep(..).to_dataframe()` with pandas, which smsweep does not depend on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Exports, read back by the programs that they are for."""
+"""Exports, read by the programs that they are for."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def flat(trial: Data) -> Data:
-    """Return a trial's params by flat names."""
+    """Return the params of a trial with flat names."""
     opt = trial["params"]["opt"]
     return {
         **{name: value for name, value in trial["params"].items() if name != "opt"},
@@ -235,7 +235,7 @@ def test_tensorboard_shows_params_and_metric(made: Made) -> None:
 
 @contextmanager
 def served(command: list[str], folder: Path) -> Iterator[str]:
-    """Run a server, whose command ends with the option for its port, until it answers."""
+    """Start a server, and wait until it responds. The command ends with the option for its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]

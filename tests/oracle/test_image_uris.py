@@ -1,4 +1,4 @@
-"""The images of framework words are those that the SageMaker SDK takes, in every region."""
+"""Images of frameworks equal those of the SageMaker SDK, in every region."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""smsweep in a Jupyter kernel: progress below the cell, and what sweeps, runs, figures and reports look like."""
+"""smsweep in a Jupyter kernel: progress, and the display of sweeps, runs, figures and reports."""
 
 from __future__ import annotations
 

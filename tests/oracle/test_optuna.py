@@ -1,4 +1,4 @@
-"""`scheduler: {engine: optuna}`: Optuna's samplers behind smsweep's own interface."""
+"""`scheduler: {engine: optuna}`: Optuna's samplers with smsweep's interface."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def trial(number: int, params: dict[str, Any], state: str = "finished", **values
 
 
 def history() -> list[dict[str, Any]]:
-    """Trials of which the ones with a small lr are good, and all kinds of ends."""
+    """Return trials with all final states, in which a small lr is good."""
     states = ["finished"] * 12 + ["failed", "crashed", "killed", "stopped", "running", "pending"]
     return [
         trial(

@@ -1,4 +1,4 @@
-"""Scripts that log to TensorBoard or MLflow, run as trials with those libraries themselves."""
+"""Scripts that log to TensorBoard or MLflow run as trials with the real libraries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Our distributions give what W&B's give at the same place."""
+"""Our distributions give the same values as W&B's at the same quantile."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def is_close(ours: float, theirs: float) -> bool:
 
 
 def agree(item: Parameter, u: float, ours: Any, theirs: Any) -> bool:
-    """Tell whether two values at u are the same, type included, as far as rounding lets one say."""
+    """Return True if two values at u are equal up to rounding, and of the same type."""
     distribution = distribution_of(item)
     if type(ours) is not type(theirs):
         return False

@@ -1,4 +1,4 @@
-"""Our grid has W&B's cells in W&B's order, and leaves out what W&B leaves out."""
+"""Our grid has the cells of W&B in the same order, and skips the same cells."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ STATES: tuple[tuple[TrialState, str], ...] = (
 
 
 def changed(rng: random.Random, value: Any) -> Any:
-    """Return the value as a script or a database may hand it back: equal or not to W&B, who knows."""
+    """Return the value as a script or a database can return it. W&B may or may not treat it as equal."""
     choices: list[Any] = [value, str(value), [value], None]
     if isinstance(value, (int, float)) and value == value and abs(value) != float("inf"):
         choices += [float(value), int(value), bool(value), value + 1]
@@ -47,7 +47,7 @@ def changed(rng: random.Random, value: Any) -> Any:
 
 
 def past(rng: random.Random, space: SearchSpace) -> list[Any]:
-    """Return the params of earlier runs: cells of the grid, some of them altered."""
+    """Return the params of earlier runs: cells of the grid, some of them changed."""
     runs = []
     size = space.grid_size or 0
     for _ in range(rng.choice([0, 1, 3, size // 2, size, 2 * size])):
@@ -72,7 +72,7 @@ def alter(rng: random.Random, params: dict[str, Any]) -> None:
 
 
 def made_case(rng: random.Random) -> dict[str, Any]:
-    """Return a grid of a size that W&B can list, and runs that it has seen."""
+    """Return a grid that W&B can list, and earlier runs."""
     while True:
         parameters = nested(rng, grid_parameter)
         space = space_of(parameters)
@@ -83,7 +83,7 @@ def made_case(rng: random.Random) -> dict[str, Any]:
 
 
 def is_readable(space: SearchSpace, params: Mapping[str, Any]) -> bool:
-    """Tell whether W&B can read a run: it stumbles over a scalar where params are nested."""
+    """Return True if W&B can read a run. W&B raises an error for a scalar in place of nested params."""
     for path, _ in space.leaves:
         level: Any = params
         for name in path[:-1]:
@@ -101,7 +101,7 @@ def history_of(runs: list[dict[str, Any]]) -> History:
 
 
 def exactly(value: Any) -> str:
-    """Tell 1 from 1.0 and from True, and NaN from nothing; ignore the order of keys."""
+    """Return a form in which 1, 1.0 and True differ, NaN equals NaN, and the order of keys has no effect."""
     return json.dumps(value, sort_keys=True)
 
 

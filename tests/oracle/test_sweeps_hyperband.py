@@ -1,4 +1,4 @@
-"""Our hyperband stops the trials that W&B's stops."""
+"""Our hyperband stops the same trials as W&B's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`smsweep.judge` stops the trials that W&B's `stop_runs` stops, given the same config and the same rows."""
+"""`smsweep.judge` stops the same trials as W&B's `stop_runs` for the same config and rows."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def made_rule(rng: random.Random) -> dict[str, Any]:
 
 
 def nested(name: str, value: Any) -> Row:
-    """Return the row that a script logs which nests its metrics."""
+    """Return the row as logged by a script that nests its metrics."""
     head, _, rest = name.partition(".")
     return {head: nested(rest, value) if rest else value}
 
 
 def flat(row: Row) -> Row:
-    """Return the row as W&B's server keeps it."""
+    """Return the row as stored by W&B's server."""
     kept: Row = {}
     for name, value in row.items():
         inner = {f"{name}.{key}": item for key, item in flat(value).items()} if isinstance(value, dict) else None

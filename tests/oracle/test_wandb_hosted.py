@@ -1,4 +1,4 @@
-"""Sweeps on W&B's server, run by its own agent in jobs of ours, against a stand-in of that server."""
+"""Sweeps on W&B's server, which W&B's own agent runs in our jobs. The server is emulated."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def server() -> Iterator[FakeWandb]:
 def place(
     request: pytest.FixtureRequest, server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The sweep's path; its program lies in the working directory, and `python` has the parameter's wandb."""
+    """The path of the sweep. The program is in the working directory, and `python` has the parametrized wandb."""
     for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
         monkeypatch.delenv(name)
     (tmp_path / "train.py").write_text(SCRIPT)

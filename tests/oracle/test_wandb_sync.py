@@ -1,4 +1,4 @@
-"""Runs that W&B kept offline are uploaded by its own client, here to a stand-in of its server."""
+"""W&B's own client uploads offline runs. The server is emulated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def server() -> Iterator[FakeWandb]:
 
 @pytest.fixture(params=["wandb", "wandb-0.16"])
 def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A sweep of two trials that have ended, run without a key; `wandb` is that version's."""
+    """A sweep of two ended trials that ran without a key. `wandb` is the parametrized version."""
     for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
         monkeypatch.delenv(name)
     path = f"{oracle(request.param).python.parent}{os.pathsep}{os.environ['PATH']}"

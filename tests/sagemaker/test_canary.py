@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 class Finder:
-    """Looks for the secrets."""
+    """Searches output for the secrets."""
 
     def __init__(
         self, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -118,7 +118,7 @@ def test_secrets_are_in_no_output(
 
 
 def look_at(finder: Finder, sweep_id: str) -> None:
-    """Ask for all that is shown of a sweep: by commands, files, pages."""
+    """Request all output about a sweep: commands, files and pages."""
     failed = next(t["number"] for t in json.loads(finder.look("trials", sweep_id, "--json")) if t["params"]["x"])
     assert "cannot log in with ***" in finder.look("show", f"{sweep_id}/{failed}", "--json")
     assert "my key is ***" in finder.look("logs", f"{sweep_id}/{failed}", "--raw")

@@ -39,7 +39,7 @@ while os.path.exists(run.config["wait"]):
 
 
 class Laptop:
-    """A folder with detached sweeps, and the commands of its user."""
+    """A folder with detached sweeps, and the commands that the user runs in it."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
@@ -84,7 +84,7 @@ class Laptop:
         assert self.show(sweep_id)["state"] == "finished"
 
     def pids(self, sweep_id: str, word: str) -> list[int]:
-        """Return the processes of the sweep's agent whose command line has the word."""
+        """Return the ids of the sweep's agent processes whose command line contains the word."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:

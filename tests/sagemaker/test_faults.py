@@ -57,7 +57,7 @@ def test_job_end_is_kept_when_the_next_poll_fails(account: Account, tmp_path: Pa
 
 
 def is_read_out(backend: Backend, name: str) -> bool:
-    """Read an ended job's log; False where it has no end within ten seconds."""
+    """Read the log of an ended job. Return False if the log does not end within ten seconds."""
     cursor, deadline = "", time.monotonic() + 10
     while time.monotonic() < deadline:
         page = backend.read_logs(name, cursor)

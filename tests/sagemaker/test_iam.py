@@ -23,7 +23,7 @@ def actions(policy: dict[str, Any]) -> set[str]:
 
 
 def called(account: Account) -> set[str]:
-    """Return what the launcher was seen to call, in IAM's words."""
+    """Return the recorded calls of the launcher as IAM actions."""
     found = set()
     for entry in account.emulator.ledger.read():
         method, _, path = entry["action"].partition(" ")

@@ -35,7 +35,7 @@ def parse(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
 
 @pytest.fixture
 def s3_store(account: Account, tmp_path: Path) -> Iterator[S3Store]:
-    """One with a store of one sweep."""
+    """A store in S3 with one sweep."""
     file = tmp_path / "first.db"
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))

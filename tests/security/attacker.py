@@ -59,9 +59,10 @@ def site() -> Iterator[Site]:
 
 @contextmanager
 def rebound_browser() -> Iterator[Browser]:
-    """Start a browser for which each name is this machine, as after DNS rebinding.
+    """Start a browser that resolves every name to this machine, as after DNS rebinding.
 
-    New versions of Chromium do not let a public page call loopback at all; other browsers, and older ones, do.
+    New versions of Chromium block requests of a public page to loopback. Other browsers and older
+    versions do not.
     """
     with chromium(
         "--host-resolver-rules=MAP * 127.0.0.1", "--disable-features=LocalNetworkAccessChecks"

@@ -48,7 +48,7 @@ OTHER_SPACE = SPACE.replace("PWNED", "PWNED again")
 
 
 class Listener:
-    """A webhook of the attacker's: what it was sent."""
+    """A webhook of the attacker, with the received requests."""
 
     def __init__(self) -> None:
         self.got: list[Mapping[str, str]] = []
@@ -100,7 +100,7 @@ def digest(text: str) -> str:
 
 
 def write(desk: WorkingDir, **files: str | Mapping[str, Any]) -> None:
-    """Write sweep.yaml, job.yaml and space.py. A mapping is JSON, which is YAML, too."""
+    """Write sweep.yaml, job.yaml and space.py. A mapping is written as JSON, which is also YAML."""
     for name, content in files.items():
         suffix = "py" if name == "space" else "yaml"
         text = content if isinstance(content, str) else json.dumps(content)
@@ -279,7 +279,7 @@ def test_value_that_the_error_names_allows_the_hooks(desk: WorkingDir, listener:
 
 
 def test_consent_to_one_hook_does_not_allow_another(desk: WorkingDir, listener: Listener) -> None:
-    """Not to the same header for another host, and not to the same command with another argument."""
+    """Consent does not cover the same header for another host, or the same command with another argument."""
     header = {"url": "https://hooks.example.com/x", "headers": {"X": "env:HOOK_TOKEN"}}
     allowed = [*hook_codes([parse_hook(header)]), *hook_codes([parse_hook({"command": ["touch", "x"]})])]
     desk.environ["SMSWEEP_ALLOW_CODE"] = ",".join(code.digest for code in allowed)
@@ -346,7 +346,7 @@ def test_page_reports_that_a_hook_needs_consent(tmp_path: Path, monkeypatch: pyt
 
 @pytest.fixture
 def optuna_desk(desk: WorkingDir) -> WorkingDir:
-    """smsweep with Optuna, in a folder with a search that is a program."""
+    """A working directory with smsweep, Optuna and a search program."""
     write(desk, sweep=program(), space=SPACE)
     return desk
 
@@ -359,7 +359,7 @@ def call(desk: WorkingDir, *words: str, code: int = 0, allowed: str = "") -> str
 
 
 def made(desk: WorkingDir) -> str:
-    """Create a sweep with consent, forget that its program ran, and return its id."""
+    """Create a sweep with consent, delete the evidence that its program ran, and return the sweep's id."""
     sweep_id = call(desk, "sweep", "sweep.yaml", allowed=digest(SPACE))
     (desk.folder / "PWNED").unlink()
     return sweep_id
@@ -456,7 +456,7 @@ def test_allow_value_covers_program_and_command(optuna_desk: WorkingDir) -> None
 
 @pytest.mark.oracle
 def test_hash_matches_sha256sum(optuna_desk: WorkingDir) -> None:
-    """Also with the line ends of Windows, which Python would replace."""
+    """Includes Windows line ends, which Python's text mode would replace."""
     content = SPACE.replace("\n", "\r\n").encode()
     (optuna_desk.folder / "space.py").write_bytes(content)
     value = f"sha256:{hashlib.sha256(content).hexdigest()}"

@@ -97,7 +97,7 @@ def state(account: Account) -> object:
 
 
 def objects(s3: Any, bucket: str) -> list[dict[str, Any]]:
-    """Return the objects of a bucket, without sources: a test uploads one for a request that it then sends."""
+    """Return the objects of a bucket, without sources, because one test uploads a source."""
     listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
     return [item for item in listed if not item["Key"].startswith("source/")]
 
@@ -310,7 +310,7 @@ def test_presigned_url_expires(account: Account, version: str) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 def test_presigned_upload_cannot_be_turned_into_a_copy(account: Account) -> None:
-    """The key "mine" may be written; reading another object through it may not."""
+    """The URL allows writing the key "mine". It must not allow reading another object."""
     s3 = account.client("s3", config=Config(signature_version="s3v4"))
     url = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "mine"})
     copied = {"x-amz-copy-source": f"/{BUCKET}/a%20b/secret.txt"}
@@ -339,7 +339,7 @@ def test_presigned_url_rejects_another_spelling_of_its_path(account: Account, ve
 
 @pytest.mark.usefixtures("unchanged")
 def test_form_upload_is_refused(account: Account) -> None:
-    """S3's forms are signed in the body, for which browsers need no Origin on AWS."""
+    """S3 forms have their signature in the body. On AWS, they need no Origin header."""
     form = account.s3.generate_presigned_post(BUCKET, "form")
     parts = "".join(
         f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'

@@ -41,7 +41,7 @@ def agent_of(sweep_id: str) -> DetachedAgentDocument:
 
 
 def until(is_so: Callable[[], object], agent: subprocess.Popen[str] | None = None) -> None:
-    """Wait for a condition. If it does not become true, fail with what the agent has printed."""
+    """Wait for a condition. If the condition stays false, fail with the output of the agent."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         if time.monotonic() > deadline:
@@ -52,7 +52,7 @@ def until(is_so: Callable[[], object], agent: subprocess.Popen[str] | None = Non
 
 
 class Remote:
-    """A sweep whose store is in S3, and an agent in a process of its own."""
+    """A sweep with a store in S3, and an agent in a separate process."""
 
     def __init__(self, account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
         self.account = account
@@ -176,7 +176,7 @@ def test_agent_with_a_large_store_saves_changes_rarely_but_jobs_at_once(remote: 
     path = f"{remote.path}/store.db.gz"
 
     def ticks(n: int) -> int:
-        """Return how often the store is saved in so many seconds, each of which has news."""
+        """Return the number of saves in n seconds, when each second has changes."""
         nonlocal now
         before = remote.s3.count("PUT", path)
         for _ in range(n):

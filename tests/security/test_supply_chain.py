@@ -134,7 +134,7 @@ def evil_source(place: Place) -> bytes:
 
 
 def serving(content: Callable[[Place], bytes], name: str = WHEEL, fragment: str = "") -> Attack:
-    """Return an attack that serves one file under a name. fragment: {own} and {pinned} are digests."""
+    """Return an attack that serves a file under a name. fragment: can contain {own} and {pinned} digests."""
 
     def attack(place: Place, folder: Path) -> Sequence[str]:
         data = content(place)
@@ -146,7 +146,7 @@ def serving(content: Callable[[Place], bytes], name: str = WHEEL, fragment: str 
 
 
 def with_metadata_apart(place: Place, folder: Path) -> Sequence[str]:
-    """Give the metadata of the wheel as a file of its own (PEP 658), which asks for one more package."""
+    """Serve the metadata of the wheel as a separate file (PEP 658), which requires an additional package."""
     evil = evil_wheel(place)
     metadata = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: 1.0\nRequires-Dist: smsweep-evil\n".encode()
     (folder / WHEEL).write_bytes(evil)
@@ -196,7 +196,7 @@ PASSED_OVER: Mapping[str, Attack] = {
 
 
 def makefile_lines(place: Place) -> list[list[str]]:
-    """Return the commands of pip that `make` would run for a new environment."""
+    """Return the pip commands that `make` runs for a new environment."""
     stamp = str(place.venv / ".dev")
     done = subprocess.run(
         ["make", "--dry-run", f"VENV={place.venv}", stamp],
@@ -209,7 +209,7 @@ def makefile_lines(place: Place) -> list[list[str]]:
 
 
 def dockerfile_lines(place: Place) -> list[list[str]]:
-    """Return the commands of pip in container/agent.Dockerfile, with the place's environment and files."""
+    """Return the pip commands in container/agent.Dockerfile, with the environment and files of this test."""
     text = (place.copy / "container" / "agent.Dockerfile").read_text().replace("\\\n", " ")
     found = []
     for command in re.findall(r"bin/pip (.*?)(?: &&|$)", text, re.M):
@@ -255,7 +255,7 @@ def dockerfile_line(number: int) -> Command:
 
 
 def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Run the entrypoint of a detached agent's job, with the requirements that it travels with."""
+    """Run the entrypoint of a detached agent's job with its included requirements."""
     script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
     told = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
     assert told.returncode == 0, told.stdout
@@ -266,13 +266,13 @@ def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> sub
 
 
 def download(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Run what `make audit` does; its downloads are in a folder that is gone afterwards."""
+    """Run the download of `make audit`. The files are stored in a temporary folder."""
     script = "import sys; from tests import audit; sys.exit('\\n'.join(audit.wrong_hashes()) or 0)"
     return run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
 
 
 def environment(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Make an environment of tools/environments.py."""
+    """Create an environment of tools/environments.py."""
     shutil.rmtree(place.copy / ".venvs", ignore_errors=True)
     script = "from tools.environments import oracle; print(oracle('sweeps').python)"
     done = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
@@ -297,7 +297,7 @@ INTO_THE_VENV = set(COMMANDS) - {"make audit", "tools.environments"}
 
 @pytest.fixture
 def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.CompletedProcess[str]]:
-    """Return a function that runs a command while the index does something to the package."""
+    """Return a function that runs a command while the index serves an attack."""
 
     def attempt(command: str, attack: Attack) -> subprocess.CompletedProcess[str]:
         index = tmp_path / "index"
@@ -313,7 +313,7 @@ def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.
 
 
 def pip_environment(url: str, home: Path) -> dict[str, str]:
-    """Return an environment in which pip knows this index and no other."""
+    """Return an environment in which pip uses only this index."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "SMSWEEP_"))}
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "CI": ""}
     return {**kept, **settings, "HOME": str(home), "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
@@ -358,7 +358,7 @@ def test_pinned_file_is_selected_among_other_files(
 
 
 def test_build_of_this_folder_uses_no_index(place: Place, tmp_path: Path) -> None:
-    """An index may offer a build backend, but the pinned one must be there already."""
+    """The index offers a build backend, but the build must use the installed, pinned one."""
     index = tmp_path / "index"
     (index / "hatchling").mkdir(parents=True)
     (index / "hatchling" / "index.html").write_text("<html></html>")
@@ -373,7 +373,7 @@ def test_build_of_this_folder_uses_no_index(place: Place, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("swapped", ["", "smsweep", PROJECT])
 def test_user_data_installs_only_the_release_and_its_pins(swapped: str, place: Place, tmp_path: Path) -> None:
-    """examples/ec2/user-data.sh knows the hash of the release's wheel, which knows those of the other files."""
+    """The hash of the release's wheel is in examples/ec2/user-data.sh; those of other files are in the wheel."""
     text = (ROOT / "examples" / "ec2" / "user-data.sh").read_text(encoding="utf-8")
     (version,) = re.findall(r"smsweep==([\d.]+) ", text)
     (lines,) = re.findall(r"^python3 -m venv .*?postgres.txt\"$", text, re.M | re.S)

@@ -122,7 +122,7 @@ HARMLESS = ("honest", "uptime is garbage", "uptime is endless", "drafts are take
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
-    """One agent, which has met a script for each attack, with honest ones before and after them."""
+    """An agent that ran one script per attack, with normal scripts before and after them."""
     folder = tmp_path_factory.mktemp("attacked")
     kinds = ["honest", *FAILS, *HARMLESS[1:]]
     job = {"max_run": 15, "retries": {"crashed": 0}}  # by which jobs are stopped whose `pid` lies
@@ -214,7 +214,7 @@ REGEXES = {
 
 @pytest.fixture(scope="module")
 def flooded(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
-    """One agent, which has read a megabyte of each kind of hostile lines."""
+    """An agent that has read a megabyte of each kind of hostile lines."""
     folder = tmp_path_factory.mktemp("flooded")
     job = {"metric_definitions": [{"Name": name, "Regex": regex} for name, regex in REGEXES.items()]}
     desk = WorkingDir(folder, {"train.py": LINES, "sweep.yaml": grid(kind=KINDS), "job.yaml": job})

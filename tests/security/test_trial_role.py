@@ -57,7 +57,7 @@ JOBS: Mapping[str, dict[str, Any]] = {
 
 @dataclass
 class Cloud:
-    """An account with a bucket, to which two sweeps were detached."""
+    """An account with a bucket and two detached sweeps."""
 
     s3: FaultyS3
     bucket: str
@@ -71,7 +71,7 @@ class Cloud:
         return {"role": ROLE, "image_uri": "image", "agent": {"role": AGENT_ROLE}, **own}
 
     def detach(self, name: str) -> str:
-        """Send a sweep's store and sources to S3 and return its id."""
+        """Upload a sweep's store and sources to S3, and return the sweep's id."""
         sweep_id = create.sweep(CONFIG, job=self.job(name))
         uri = detach.send_away(sweep_id, {}, with_agent=False).uri
         with closing(Aws(self.s3.environ())) as aws:
@@ -81,12 +81,12 @@ class Cloud:
         return sweep_id
 
     def agents(self) -> dict[str, str]:
-        """Return the keys of what agents work with, and the etags."""
+        """Return the keys and etags of all objects that agents use."""
         listed = self.s3.client().list_objects_v2(Bucket=self.bucket, Prefix="smsweep/agents/")
         return {item["Key"]: item["ETag"] for item in listed["Contents"]}
 
     def role(self, policy: Mapping[str, Any]) -> Any:
-        """Return an S3 client with a role of this policy."""
+        """Return an S3 client that uses a role with this policy."""
         environ = self.s3.new_role(policy)
         return self.s3.client(
             aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
@@ -111,7 +111,7 @@ def cloud(s3_server: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Iter
 
 
 def attempts(client: Any, bucket: str, key: str) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what a hostile script tries with one object."""
+    """Yield the operations that a hostile script tries with one object."""
     where = {"Bucket": bucket, "Key": key}
     yield "read", lambda: client.get_object(**where)["Body"].read()
     yield "look", lambda: client.head_object(**where)

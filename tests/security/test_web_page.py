@@ -31,7 +31,7 @@ SECRET = "value-that-only-the-user-sees"
 
 
 class Target:
-    """A page with one running sweep, whose trials hold a value that no attacker may see."""
+    """A page with one running sweep. The trials contain a value that must not leak."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -51,7 +51,7 @@ class Target:
         return answer.headers["set-cookie"].partition(";")[0], answer.headers["location"].partition("#key=")[2]
 
     def check(self, answer: Answer, *statuses: int) -> None:
-        """Check that an attacker has learned and changed nothing."""
+        """Check that an attacker has read and changed no data."""
         assert answer.status in statuses, (answer.status, answer.text[:200])
         assert self.sweep_id not in answer.text
         assert self.client.served.token not in answer.text + str(answer.headers)
@@ -85,7 +85,7 @@ def stranger(target: Target) -> Client:
 
 
 def without_token(served_token: str, port: int) -> dict[str, dict[str, str]]:
-    """Return headers of requests that do not know the token; the value is at most in the wrong place."""
+    """Return headers without the token, or with the token in a wrong place."""
     t = served_token
     return {
         "nothing": {},
@@ -135,7 +135,7 @@ def test_token_in_the_url_is_accepted_on_the_first_page_only(target: Target, str
 
 
 def test_cookie_without_the_page_key_gives_no_data(target: Target, stranger: Client) -> None:
-    """The cookie is all that another server on this machine receives."""
+    """Another server on this machine receives only the cookie."""
     cookie, key = target.entered()
     for wrong in (
         {},
@@ -273,7 +273,7 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_form_of_another_page_changes_nothing(target: Target, kind: str) -> None:
-    """A page can send these without asking the server first."""
+    """Browsers send these requests without a preflight request."""
     for path in target.changes:
         target.check(target.client.ask("POST", path, "labels=a", Content_Type=kind), 415)
 
@@ -517,7 +517,7 @@ def test_page_on_another_origin_reads_and_changes_nothing(target: Target, signed
 
 
 def assert_carried_out(victim: Site, request: str) -> None:
-    """Check that the attack works against a server that does not defend itself."""
+    """Check that the attack works against a server without protection."""
     assert victim.paths.count(request) >= 3
 
 
@@ -558,7 +558,7 @@ def test_page_after_dns_rebinding_reads_and_changes_nothing(target: Target, sign
 
 
 def test_fixed_token_does_not_extend_a_stolen_cookie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With SMSWEEP_UI_TOKEN cookie and key outlive the server; the cookie alone is as useless as before."""
+    """With SMSWEEP_UI_TOKEN, cookie and key stay valid after a restart. The cookie alone still gives no access."""
     monkeypatch.setenv(TOKEN_VAR, "a token that stays the same")
     with serving() as first:
         port = urlsplit(first.url).port or 0

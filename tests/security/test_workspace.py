@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 
 @pytest.fixture
 def desk() -> Iterator[WorkingDir]:
-    """A folder that every user can enter, as pytest's own is not. The runner's umask does not matter."""
+    """A folder that every user can enter, unlike pytest's folders. The umask of the runner has no effect."""
     folder = Path(tempfile.mkdtemp(prefix="smsweep-users-"))
     folder.chmod(0o755)
     desk = WorkingDir(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
@@ -46,7 +46,7 @@ def desk() -> Iterator[WorkingDir]:
 
 
 def stranger(*argv: str, cwd: Path) -> None:
-    """Run a program of the system as the second user."""
+    """Run a system program as the second user."""
     environ = {"PATH": os.environ["PATH"]}
     subprocess.run(argv, user=STRANGER, group=STRANGER, extra_groups=[], cwd=cwd, env=environ, check=True, umask=0)
 
@@ -60,7 +60,7 @@ def runtime_of(folder: Path) -> Path:
 
 
 def payload(desk: WorkingDir) -> bytes:
-    """Return a runtime that shows that it ran: the launcher imports it in the agent's own account."""
+    """Return a runtime that records that it ran. The launcher imports the runtime in the agent's account."""
     made = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(runtime_zip())) as source, zipfile.ZipFile(made, "w") as target:
         for name in source.namelist():
@@ -135,7 +135,7 @@ def sticky_folder_that_all_can_write(desk: WorkingDir) -> str:
 
 
 def folder_that_was_open_once(name: str) -> Callable[[WorkingDir], str]:
-    """An entry of the second user's, from before the folder was closed. It may have any name and depth."""
+    """An entry that the second user created before the folder was protected. Name and depth can vary."""
 
     def plant(desk: WorkingDir) -> str:
         path = home(desk) / name
@@ -327,7 +327,7 @@ def test_folder_in_a_shared_sticky_folder_is_used(desk: WorkingDir) -> None:
 
 
 def test_folder_in_a_project_of_a_group_is_used(desk: WorkingDir) -> None:
-    """Systems with a private group for each user have umask 002, so that every project is like this."""
+    """Systems with a private group per user have umask 002, so that every project is group-writable."""
     desk.folder.chmod(0o2775)
     desk.run()
 
@@ -390,7 +390,7 @@ def test_runtime_with_other_content_is_replaced(desk: WorkingDir) -> None:
 
 
 def test_test_payload_runs_when_it_is_not_refused(desk: WorkingDir) -> None:
-    """Otherwise the tests here would show nothing."""
+    """Without this test, the other tests could pass with a payload that never runs."""
     file = desk.folder / "payload.zip"
     file.write_bytes(payload(desk))
     argv = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); "]

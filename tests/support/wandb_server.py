@@ -64,7 +64,7 @@ class FakeWandb:
         return {"data": {}}
 
     def stream(self, run_id: str, files: Mapping[str, Any], exit_code: int | None) -> None:
-        """Take what a client appends to the files of a run."""
+        """Store the lines that a client appends to the files of a run."""
         with self.lock:
             run = self.runs.setdefault(run_id, FakeRun())
             for row in files.get("wandb-history.jsonl", {}).get("content", ()):
@@ -103,7 +103,7 @@ def _create_agent(server: FakeWandb, variables: dict[str, Any]) -> Answer:
 
 
 def _heartbeat(server: FakeWandb, variables: dict[str, Any]) -> Answer:
-    """Give an idle agent the next cell, an agent of a finished sweep its leave."""
+    """Return the next cell for an idle agent, or the exit command if the sweep has finished."""
     at_work = json.loads(variables["runState"] or "{}")
     commands: list[Answer] = [{"type": "stop", "run_id": run_id} for run_id in at_work if run_id in server.stops]
     if not at_work:
@@ -157,7 +157,7 @@ def _upload_urls(server: FakeWandb, variables: dict[str, Any]) -> Answer:
 
 
 def _runs(server: FakeWandb, variables: dict[str, Any]) -> Answer:
-    """In pages of two, whatever was asked for."""
+    """Return pages of two runs, for any requested page size."""
     found = [item for item in server.runs.items() if item[1].sweep == json.loads(variables["filters"])["sweep"]]
     start = int(variables["cursor"] or 0)
     edges = [

@@ -1,4 +1,4 @@
-"""Input that nobody meant: it is read, or refused by one of our own errors, and nothing else happens."""
+"""Damaged input is either parsed or refused with an error of smsweep, without other effects."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def damaged(draw: st.DrawFn, documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """A valid document with something else in one or two of its places."""
+    """Return a valid document with one or two values replaced."""
     document: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(documents)))
     for _ in range(draw(st.integers(1, 2))):
         *way, last = draw(st.sampled_from(places(document) or [("program",)]))
@@ -167,7 +167,7 @@ def test_damaged_archive_writes_only_into_its_folder(damage: bytes, at: int, is_
 
 
 def archive(damage: bytes, at: int, *, is_packed: bool) -> bytes:
-    """Return a tarball overwritten at some place: before it was compressed, or after."""
+    """Return a tarball with overwritten bytes, before or after its compression."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         info = tarfile.TarInfo("train.py")

@@ -1,4 +1,4 @@
-"""The way to AWS where a machine is not set up for it: each thing that is missing is named, with its cure."""
+"""AWS client on a machine with incomplete settings: each error names the missing setting and the fix."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_wrong_clock_is_reported_once(
 
 @contextmanager
 def answering(status: int, kind: str, body: bytes, **headers: str) -> Iterator[Aws]:
-    """Stand between us and AWS, and answer every call."""
+    """Replace AWS, and answer every call."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:

@@ -1,4 +1,4 @@
-"""What AWS says, and what it means."""
+"""Translation of AWS errors and job failures."""
 
 from __future__ import annotations
 

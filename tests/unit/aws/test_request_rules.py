@@ -1,4 +1,4 @@
-"""What a request's fields demand of one another, which the API's model does not say."""
+"""Rules between fields of a request, which the model of the API does not contain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Uploads where S3 does not say why not."""
+"""Uploads when the response of S3 has no reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expi
 
 
 class _Expired(BaseHTTPRequestHandler):
-    """Answers as S3 does to credentials that have expired: to a HEAD, without a word."""
+    """Responds to a HEAD request like S3 with expired credentials: without an error code."""
 
     def do_HEAD(self) -> None:
         self._refuse(b"")

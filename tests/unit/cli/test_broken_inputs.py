@@ -1,7 +1,7 @@
-"""Broken files, scripts, images, credentials and stores: each gets one clear message, exit code and no traceback.
+"""Broken files, scripts, images, credentials and stores: one clear message, an exit code and no traceback.
 
-The message says what to do. Wrong words on the command line are in test_mistakes.py, images that an engine refuses
-in docker/test_broken_images.py.
+The message has a fix. Wrong arguments on the command line are in test_mistakes.py, and images that an
+engine refuses in docker/test_broken_images.py.
 """
 
 from __future__ import annotations
@@ -287,7 +287,7 @@ def test_unreachable_aws_gets_an_error(cli: Cli, folder: Path, monkeypatch: pyte
 
 
 def sagemaker(folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], config: str) -> None:
-    """Set a machine up for AWS, with nothing but what is given."""
+    """Configure AWS with only the specified settings."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     (folder / "config").write_text(config)

@@ -25,7 +25,7 @@ def named(pairs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def other(cli: Cli, ran: str, folder: Path) -> str:
-    """The id of a sweep with another config, another job.yaml and another source than `ran`."""
+    """The id of a sweep whose config, job.yaml and source differ from `ran`."""
     (folder / "sweep.yaml").write_text(
         SWEEP.replace("[1, 2, 4]", "[5, null]").replace("method: grid", "method: random\nrun_cap: 1")
     )

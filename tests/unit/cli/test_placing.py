@@ -17,7 +17,7 @@ WHERE = (
 
 
 def project(folder: Path, **lines: str) -> None:
-    """Lay out conf/sweep.yaml with those lines, and two programs: src/train.py and conf/train.py."""
+    """Create conf/sweep.yaml with these lines, and two programs: src/train.py and conf/train.py."""
     for name in ("src", "conf"):
         (folder / name).mkdir()
         (folder / name / "train.py").write_text(f"{WHERE}{name:>4}")

@@ -1,4 +1,4 @@
-"""From a distributed launch, of an estimator or of job.yaml, to the command that starts the script."""
+"""Start command of a script for the distributed launch of an estimator or of job.yaml."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ def test_job_yaml_with_impossible_distribution_raises(distribution: dict[str, An
 
 
 def _started(sweep: dict[str, Any], job: dict[str, Any]) -> list[str]:
-    """Return the command that a trial's request carries."""
+    """Return the command in a trial's request."""
     request = training_job(
         parse_job(job).template,
         Sweep(id="abcd1234", config=parse_sweep(sweep).config),

@@ -1,4 +1,4 @@
-"""Metric definitions: they find what Python's `re` finds, in linear time."""
+"""Metric definitions match like Python's `re`, in linear time."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def groups_of(pattern: str, line: str) -> list[str]:
 
 
 def groups_by_python(pattern: str, line: str) -> list[str] | None:
-    """None where a match is empty: Python then looks for one that is not, at the same place."""
+    """Return the groups that Python finds. None if a match is empty: Python then retries at the same place."""
     matches = list(re.finditer(pattern, line))
     return None if any(not match[0] for match in matches) else [match[1] for match in matches if match[1]]
 

@@ -1,4 +1,4 @@
-"""What a job's end means for its trial."""
+"""Final state of a trial for each end of its job."""
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def test_all_patterns_of_the_model_compile(action: str) -> None:
 
 
 def patterns(shape: Shape, seen: frozenset[str]) -> set[str]:
-    """Return the patterns of a shape and all below it."""
+    """Return the patterns of a shape and of all shapes that it contains."""
     if shape.name in seen:
         return set()
     below: list[Shape] = []

@@ -405,7 +405,7 @@ def test_repeated_shutdown_request_ends_running_trials(tmp_path: Path, presses: 
 
 
 class Unreachable(ScriptedBackend):
-    """Cannot be asked any more once it runs a job."""
+    """Backend that raises on every question after it runs a job."""
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         if self.submitted:
@@ -430,7 +430,7 @@ def test_agent_that_must_exit_does_not_wait_for_unreachable_backend(tmp_path: Pa
 
 
 class Sulking(ScriptedBackend):
-    """Answers no question while it sulks."""
+    """Backend that raises on every question while `sulks` is set."""
 
     sulks = False
 

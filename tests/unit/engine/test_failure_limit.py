@@ -1,4 +1,4 @@
-"""When an agent gives up on a sweep whose trials fail."""
+"""Failures after which an agent stops working on a sweep."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a trial's params to a request that the API takes."""
+"""Request of a trial's job: valid for the API for any params."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Points out of log lines, whatever else is in them."""
+"""Points in log lines, with other text around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An assignment is tried once, however many agents ask, unless repetition is asked for."""
+"""An assignment is tried once, with any number of agents, unless the job sets `repeats`."""
 
 from __future__ import annotations
 

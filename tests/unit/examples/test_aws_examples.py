@@ -1,4 +1,4 @@
-"""The files for AWS under examples/ are requests that AWS's own models accept."""
+"""Files for AWS in examples/ are valid requests for the models of AWS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def strangers(shape: Shape, value: Any) -> Iterator[str]:
-    """Yield values that are none of those that AWS knows, which botocore itself lets pass."""
+    """Yield values that are not in AWS's enums. botocore does not check enums."""
     if isinstance(shape, StructureShape):
         for name, part in value.items():
             yield from strangers(shape.members[name], part)

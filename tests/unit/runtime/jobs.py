@@ -1,4 +1,4 @@
-"""A training job's file tree in a temporary folder, with its entrypoint as a real process."""
+"""File tree of a training job in a temporary folder, and its entrypoint as a real process."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Done:
 
 
 class Job:
-    """One job. files: name -> text of the source; params and further arguments: of the trial."""
+    """One job. files: name -> text of the source; params and other arguments: those of the trial."""
 
     def __init__(self, root: Path) -> None:
         self.ml = root / "ml"

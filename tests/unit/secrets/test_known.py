@@ -1,4 +1,4 @@
-"""Secrets of this machine's environment, in places where nothing but their value tells them."""
+"""Known secrets of the environment, in files where only their value identifies them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What wandb takes for a key of its own."""
+"""Format of a W&B API key."""
 
 from __future__ import annotations
 

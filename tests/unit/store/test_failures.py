@@ -1,4 +1,4 @@
-"""What a driver says of a database that does not answer: does waiting help, or must the user change something?"""
+"""Errors of database drivers: temporary errors, and errors that the user must fix."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder whose files cannot be locked gets no SQLite store; one on a network drive gets a warning."""
+"""SQLite stores in folders without file locks are refused; on network drives there is a warning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Somebody else's store, or a backup on a disk that cannot be written: it can be read, and nothing more."""
+"""Stores of other users, and backups on read-only disks, can be read but not changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_at(folder: Path) -> Store:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A store with one sweep, its name one that a URL would have to quote."""
+    """A store with one sweep, in a folder whose name needs quoting in a URL."""
     folder = tmp_path / "50% of #1?"
     with closing(open_at(folder)) as store:
         store.create_sweep(a_sweep())
