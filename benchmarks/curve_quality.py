@@ -28,8 +28,8 @@ from smsweep.stopping.registry import RULES, make_rule
 from tools.environments import oracle
 
 WORKERS = 8
-WHOLE = 52  # trainings whose epochs may be spent
-MOST = 400  # trials, should a rule stop nearly all of them at once
+WHOLE = 52  # number of trainings whose epochs fit into the budget
+MOST = 400  # maximum number of trials, if a rule stops nearly all of them immediately
 OURS = ("bayes+none", "bayes+forecast", "bayes+hyperband", "bayes+asha", "random+none", "random+forecast")
 PEERS = {  # engine -> environment of tools/environments.py, script, method
     "W&B random+hyperband": ("sweeps", "wandb_hyperband.py", "random"),
@@ -132,7 +132,7 @@ def measured(task: CurveTask, engine: str, seed: int) -> dict[str, Any]:
 
 def simulate(task: CurveTask, engine: Engine, seed: int) -> dict[str, Any]:
     """Return the lowest regret of a trial that ended in time, and the counts of ended and stopped trials."""
-    running: list[tuple[float, int, int, Params]] = []  # when each has its next epoch done, and which one
+    running: list[tuple[float, int, int, Params]] = []  # first the time when the next epoch ends
     now, started, spent, best, n_ended, n_stopped = 0.0, 0, 0, float("inf"), 0, 0
     curves: dict[int, list[float]] = {}
     while True:

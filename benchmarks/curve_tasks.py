@@ -23,12 +23,12 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Params
 
 Array = NDArray[np.float64]
-REFERENCE = 20_000  # random trials that tell the best and the median
+REFERENCE = 20_000  # random trials that define the best and the median
 
 
 class CurveTask(Protocol):
     config: SweepConfig
-    length: int  # epochs of a whole training
+    length: int  # epochs of a complete training
 
     def true_curve(self, params: Params) -> list[float]: ...
     def observed(self, params: Params, seed: int) -> list[float]: ...
@@ -62,7 +62,7 @@ class Law:
     """A synthetic task."""
 
     goal: str
-    min_iter: int  # of its early_terminate
+    min_iter: int  # min_iter of early_terminate
     parameters: Mapping[str, Any]
     length: int
     noise: float

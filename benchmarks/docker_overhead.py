@@ -39,7 +39,7 @@ from tests.support.training_toolkit import ensure_toolkit_image
 
 IMAGE = "smsweep-benchmark"
 TOOLKIT_IMAGE = "smsweep-benchmark-toolkit"
-COMPILED = "FROM {}\nRUN python3 -m compileall -qq /opt/toolkit || true\n"  # as an installation leaves it
+COMPILED = "FROM {}\nRUN python3 -m compileall -qq /opt/toolkit || true\n"  # like an installation
 PARALLEL = 2
 SCRIPT = "import time\nprint('first', time.time(), flush=True)\nprint('last', time.time(), flush=True)\n"
 LOCAL_MODE = """
@@ -62,7 +62,7 @@ for number in range(int(sys.argv[5])):
     (one_for_all or make(number)).fit()
     print("returned", time.time(), flush=True)
 """
-NO_AWS = {  # that SDK wants a region and keys, and reports each fit to AWS: it may not
+NO_AWS = {  # the SDK needs a region and keys; its telemetry to AWS is off
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_SECRET_ACCESS_KEY": "none",
@@ -71,7 +71,7 @@ NO_AWS = {  # that SDK wants a region and keys, and reports each fit to AWS: it 
 }
 SAID = re.compile(r"\b(called|first|last|returned) ([0-9]+\.[0-9]+)")
 
-Span = tuple[float, float]  # seconds from the call to the script's first line, and from its last to the end
+Span = tuple[float, float]  # seconds from the call to the script's first line, and from its last line to the end
 
 
 def main() -> None:
@@ -172,7 +172,7 @@ class Bench:
         command = [python, str(script), image, str(self._assets), results, estimator, str(rounds)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **NO_AWS})
         for left in self._client.containers.list(all=True, filters={"ancestor": image, "name": "-algo-1-"}):
-            left.remove()  # the SDK does not
+            left.remove()  # the SDK does not remove it
         if done.returncode:
             sys.exit(f"the SageMaker SDK's local mode failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         found: dict[str, float] = {}

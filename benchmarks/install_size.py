@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 PINS = Path(__file__).parents[1] / "smsweep" / "requirements" / "base.txt"
-# Run by the fresh interpreter: every distribution with its licence and the bytes of its files.
+# Runs in the new environment: prints each distribution with its licence and the size of its files.
 LIST = """
 import json
 from importlib.metadata import distributions

@@ -149,7 +149,7 @@ def main() -> None:
     sealed.seal()
     os.environ["AWS_ENDPOINT_URL"] = URL
     all_to_url()
-    if WAY == "v2-config":  # any setting, as an organisation may make it for its users
+    if WAY == "v2-config":  # any setting, for example one that an organisation sets for its users
         config = Path(SOURCE_DIR).with_name("config.yaml")
         config.write_text("SchemaVersion: '1.0'\nSageMaker: {TrainingJob: {EnableNetworkIsolation: false}}\n")
         os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(config)

@@ -45,14 +45,14 @@ from tools.environments import ROOT, oracle
 
 CLIENT = Path(__file__).with_name("launch_clients.py")
 N_FILES, SOURCE_BYTES = 42, 1_000_000
-ADDED_S = 0.05  # to each request
+ADDED_S = 0.05  # added to each request
 BUCKET = "launch-cost"
 UNLIMITED = "create=1e6,list=1e6,describe=1e6,stop=1e6,logs=1e6"
 NAMES = {
     "smsweep": "smsweep",
     "v2": "SDK v2 fit()",
     "v2-one": "v2, one for all",
-    "v2-config": "v2, config file",  # one for all; the SDK checks the file's schema at each setting it looks up
+    "v2-config": "v2, config file",  # with one object; the SDK validates the file at each setting that it reads
     "v3": "SDK v3 train()",
     "v3-one": "v3, one for all",
 }

@@ -6,7 +6,7 @@ import json
 import os
 from pathlib import Path
 
-VARIABLE = "SMSWEEP_BENCH_RATIOS"  # a file; not set, nothing is left
+VARIABLE = "SMSWEEP_BENCH_RATIOS"  # path of a file; if unset, nothing is stored
 
 
 def leave(what: str, peer: str, ours: float, theirs: float) -> None:

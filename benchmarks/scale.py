@@ -70,7 +70,7 @@ def measure(n_trials: int, slots: int, mean_s: float, look_s: float, folder: Pat
     sweep_through(n_trials, slots, look_s, clock, account, folder)
     cpu_s = time.process_time() - begin_s
     simulated_s = clock.now_s
-    # The best that the limit on CreateTrainingJob allows: all slots busy, once they could be filled one a second.
+    # Upper bound with the limit on CreateTrainingJob: all slots busy, after one job per second filled them.
     used = account.busy_s / (slots * simulated_s)
     refused = sum(count for (_, outcome), count in account.calls.items() if outcome != "answered")
     print(f"{n_trials} trials, {slots} slots, scripts of {mean_s:.0f} s: {simulated_s / 3600:.1f} simulated hours")

@@ -16,7 +16,7 @@ Values = Mapping[str, Any]  # of parameters by name
 class Function:
     value: Callable[[Values], float]
     noise: float  # deviation of one observation
-    best: float | None = None  # where it is known; else that of a large random sample counts
+    best: float | None = None  # if known; None: the best of a large random sample
 
 
 def branin(params: Values) -> float:

@@ -57,7 +57,7 @@ class Ours:
     def tell(self, number: int, curve: list[float]) -> None:
         trial = self._history.get(number)
         assert trial is not None
-        # only how it ended: peers, too, are told the last value
+        # only the final state: peers also receive only the last value
         stats = {self._metric: MetricStats().add(curve[-1])}
         done = Trial(number=number, params=trial.params, state=TrialState.FINISHED, metrics=stats)
         self._history.update([done])
@@ -137,7 +137,7 @@ def process_of(engine: str) -> AbstractContextManager[subprocess.Popen[str] | No
 
 def simulate(task: Task, engine: Engine, n_workers: int, seed: int) -> list[float]:
     """Return the regret of the trial with the best reported value, after each ended trial."""
-    running: list[tuple[float, int, Params]] = []  # when each ends
+    running: list[tuple[float, int, Params]] = []  # first the end time
     now, started, best, regrets = 0.0, 0, float("inf"), list[float]()
     while running or started < TRIALS:
         while len(running) < n_workers and started < TRIALS:

@@ -27,9 +27,9 @@ Values = Mapping[str, Any]
 
 HOME = Path(__file__).parent / "tasks"
 NAMES = ("mlp_digits", "sgd_cancer", "rf_diabetes", "branin", "ackley5")
-# more of the same kinds, so that settings are not chosen by those five alone
+# further tasks, so that settings are not chosen with these five only
 TUNED_ON = ("svm_digits", "knn_wine", "logreg_digits", "hartmann6", "rosenbrock4", "levy5", "branches")
-UNSEEN = ("gbdt_friedman", "mlp_friedman")  # no setting was chosen by these
+UNSEEN = ("gbdt_friedman", "mlp_friedman")  # not used to choose settings
 
 
 class Task:
@@ -80,7 +80,7 @@ class Task:
 
 
 Curve = Callable[[Values], list[float]]
-Duration = Callable[[Values, np.random.Generator], float]  # seconds an epoch
+Duration = Callable[[Values, np.random.Generator], float]  # seconds per epoch
 
 
 def function(task: Task) -> tuple[Curve, Duration, float]:

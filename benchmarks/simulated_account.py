@@ -61,15 +61,15 @@ class SimulatedAccount:
     rng: random.Random
     region: str = "eu-west-1"
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    busy_s: float = 0.0  # of all slots, from creation to end
-    _jobs: list[SimulatedJob] = field(default_factory=list)  # in order of creation
+    busy_s: float = 0.0  # used slot seconds, from creation to end of each job
+    _jobs: list[SimulatedJob] = field(default_factory=list)  # in creation order
     _by_name: dict[str, SimulatedJob] = field(default_factory=dict)
     _ends: list[float] = field(default_factory=list)  # of live jobs, ascending
     _events: list[tuple[int, str, str]] = field(
         default_factory=list
-    )  # (ms, stream, line), ascending, some to come
+    )  # (ms, stream, line), ascending, including future lines
     _of_job: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict)
-    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)  # by API: allowance, when counted
+    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)  # by API: (calls, time)
 
     def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         action = "".join(part.capitalize() for part in operation.split("_"))

@@ -36,7 +36,7 @@ SWEEPS = {
     "random, finite": "{method: random, parameters: {a: {min: 1, max: 1000000000}}}",
     "random, continuous": "{method: random, parameters: {lr: {min: 0.0, max: 1.0}}}",
 }
-BATCH = 10_000  # trials added in one go to fill the sweep
+BATCH = 10_000  # trials per insert that fills the sweep
 
 R = TypeVar("R")
 
@@ -83,7 +83,7 @@ def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
     memory_mb = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()
     watch.time("first read", a_controller(store, sweep).refresh)
-    controller.propose(1)  # the strategy folds in the whole history once
+    controller.propose(1)  # the strategy reads the complete history once
     for _ in range(repeat):
         watch.time("propose", controller.propose, 1)
         one_trial(store, watch)

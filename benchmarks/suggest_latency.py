@@ -23,7 +23,7 @@ from smsweep.search.bayes.search import BayesSearch
 
 TASK = "sgd_cancer"
 HISTORIES = 7
-ASKED = 8  # trials asked for in a row, each left pending
+ASKED = 8  # consecutive proposals, each pending for the next
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--counts", default="10,50,100,500,1000")
     counts = [int(n) for n in parser.parse_args().counts.split(",")]
     task = Task(TASK)
-    plain_door(task, 20, seed=HISTORIES)  # what is imported and compiled on first use
+    plain_door(task, 20, seed=HISTORIES)  # first-use imports and compilation
     print("| trials | cold | again | agent |\n|---|---|---|---|")
     for count in counts:
         asked = [plain_door(task, count, seed) for seed in range(HISTORIES)]
@@ -64,7 +64,7 @@ def agent(task: Task, n_trials: int) -> float:
         (params,) = strategy.suggest(history, 1)
         history.update([Trial(number=history.next_number, params=params, state=TrialState.RUNNING)])
 
-    for _ in range(2):  # both views of the objectives are fitted here
+    for _ in range(2):  # both models of the objectives are fitted here
         ask()
     return statistics.median(milliseconds(ask) for _ in range(ASKED))
 

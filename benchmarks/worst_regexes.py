@@ -21,10 +21,10 @@ from smsweep.core.line_regex import MAX_BYTES, LineRegex
 from smsweep.engine.metric_parser import MetricParser
 
 MOST_MS = 50.0
-ROUNDS = 3  # of each line; the fastest counts
+ROUNDS = 3  # runs per line; the fastest counts
 NOW = datetime.now(timezone.utc)
 
-# (pattern, what its worst line repeats, how long the line is for re); the first four are from a review of smsweep.
+# (pattern, repeated part of its slowest line, length of the line for re)
 WORST = (
     (r"[\w ]*loss=([0-9.]+)", "a ", MAX_BYTES),
     (r"\s*loss: ([0-9.]+)", " ", MAX_BYTES),
@@ -60,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--limit", type=float, default=5.0, help="seconds for re")
     limit_s = parser.parse_args().limit
-    logging.disable(logging.WARNING)  # of what is cut short
+    logging.disable(logging.WARNING)  # no warnings about limited lines
     ours, theirs = [], []
     print("| metric definition | line of | smsweep, ms | re, ms | re's line |\n|---|---|---|---|---|")
     for pattern, piece, length in WORST:
@@ -78,8 +78,8 @@ def main() -> None:
 def by_smsweep(pattern: str, line: str) -> float:
     """Return the milliseconds of the slowest variant of a line, with or without the pattern's required text."""
     reader = MetricParser([("metric", pattern)])
-    reader.read(["1é"], NOW)  # compiles both of its programs
-    literal = LineRegex(pattern).literal  # without which the line is not even searched
+    reader.read(["1é"], NOW)  # compiles both programs
+    literal = LineRegex(pattern).literal  # a line without this text is not searched
     variants = (line, literal + line[len(literal) :], line[: -len(literal) - 1] + literal + "!")
     return max(min(milliseconds(reader, variant) for _ in range(ROUNDS)) for variant in variants)
 

@@ -19,7 +19,7 @@ from tools.pins import BASE, FILES, read
 ROOT = Path(__file__).parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 MAX_BASE_BYTES = 150_000_000
-# Packages that we import although only another one of ours asks for them: they are part of its interface.
+# Packages that smsweep imports, but that only its dependencies declare: part of their interface.
 PART_OF = {
     "botocore": "boto3",
     "mlflow": "mlflow-skinny",
@@ -47,7 +47,7 @@ def test_declared_dependencies_are_imported() -> None:
 
 
 def test_imported_packages_are_declared() -> None:
-    provided = {"ipython"}  # each Jupyter kernel has it, and smsweep uses it only in one
+    provided = {"ipython"}  # every Jupyter kernel has it, and smsweep uses it only in a kernel
     assert imported() - provided <= set(names([*base(), *extras()]))
 
 
@@ -180,7 +180,7 @@ def imported() -> set[str]:
         for name in run_time_imports(ast.parse(file.read_text(encoding="utf-8"))):
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names and top != "smsweep":
-                (provider,) = set(providers.get(top, [top]))  # an extra need not be installed
+                (provider,) = set(providers.get(top, [top]))  # extras are optional
                 found.add(PART_OF.get(top, canonicalize_name(provider)))
     return found
 

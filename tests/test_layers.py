@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "smsweep"
 
-# Each package imports only from packages of earlier rows, besides itself.
+# Each package imports only itself and packages of earlier rows.
 LAYERS: Sequence[set[str]] = (
     {"errors", "runtime", "_version"},
     {"util"},

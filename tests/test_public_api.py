@@ -39,7 +39,7 @@ SIGNATURES = {
     "sweep": "(sweep, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
     " estimator=None, inputs=None, seed=None, reuse=False)",
 }
-# Of the objects that public functions hand out: what W&B's have, and ours.
+# Objects that public functions return: W&B's attributes, and ours.
 METHODS = {
     "smsweep.api.api:Api": "diff run sweep sweeps",
     "smsweep.api.api:ApiSweep": (

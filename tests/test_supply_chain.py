@@ -23,7 +23,7 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 PINNED_ENVIRONMENTS = {**ENVIRONMENTS, **IN_CONTAINERS}
-# As uv names them; what docs/installation.md says smsweep runs on.
+# Platform names of uv; docs/installation.md lists the platforms of smsweep.
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-apple-darwin")
 
 
@@ -98,7 +98,7 @@ INSTALLS = re.compile(
 )
 PINNED = re.compile(r"--require-hashes|--no-index")
 SCRIPTS = ("Makefile", ".ci/run", "container/*", "examples/*/*.sh", ".github/workflows/*.yml")
-OTHERS = {  # calls that are no installation of Python packages by the project
+OTHERS = {  # calls that do not install Python packages for the project
     "tools/apt.py": "Debian's packages, which are signed",
     "smsweep/runtime/job/requirements.py": "a user's requirements, as the user states them",
     "smsweep/backends/docker/requirements_image.py": "sections of pip's configuration",

@@ -18,7 +18,7 @@ import pytest
 SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
 TIMEOUT_S = 60
 
-# Fails while a file `bad-<a>` exists; waits as long as `wait-<a>` does; both lie beside the sweep's file.
+# Fails while a file `bad-<a>` exists, and waits while `wait-<a>` exists, both beside the sweep's file.
 TRAIN = """
 import argparse, os, signal, sys, time
 import smsweep
@@ -310,7 +310,7 @@ def test_closed_stdout_is_not_an_error(folder: Folder) -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
-    assert process.returncode == -signal.SIGPIPE  # as git ends
+    assert process.returncode == -signal.SIGPIPE  # like git
 
 
 def test_agent_continues_after_stderr_is_closed(folder: Folder) -> None:

@@ -51,7 +51,7 @@ JOB: dict[str, Any] = {"stop_if": ["loss > 25 after 3"], "retries": {"user": 1},
 IN_THE_CLOUD = {
     "AWS_EC2_METADATA_DISABLED": "true",
     **FAST,
-    "SMSWEEP_SAGEMAKER_LOG_LAG_S": "0.3",  # of an endpoint on this machine
+    "SMSWEEP_SAGEMAKER_LOG_LAG_S": "0.3",  # endpoint on this machine
 }
 
 
@@ -117,9 +117,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
         job["image_uri"] = IMAGE
-    # away: its store is in S3, and a killed agent's copy of it is lost
+    # detached: the store is in S3, and the local copy of a killed agent is lost
     if request.param in ("sagemaker", "away"):
-        monkeypatch.setattr(remote_sweeps, "SILENT", timedelta(0))  # whoever was killed counts as gone at once
+        monkeypatch.setattr(remote_sweeps, "SILENT", timedelta(0))  # leases of a killed agent expire immediately
         for name, value in {**IN_THE_CLOUD, **request.getfixturevalue("endpoint")}.items():
             monkeypatch.setenv(name, value)
         bucket = f"test-{secrets.token_hex(6)}"

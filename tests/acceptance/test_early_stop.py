@@ -10,9 +10,9 @@ import pytest
 import smsweep
 from smsweep.api.api import ApiRun
 
-PATIENCE_S = 3.0  # a tick is at most a quarter of a second, but this machine may be busy
+PATIENCE_S = 3.0  # a tick takes at most 0.25 s, but this machine can be busy
 
-# Trains well with --a 1, badly with 2, to NaN with 3. Told to end, it takes half a second for a last report.
+# Trains well with --a 1, badly with 2, to NaN with 3. After SIGTERM, it needs 0.5 s for a last report.
 SCRIPT = """
 import argparse, itertools, signal, sys, time
 import smsweep

@@ -12,7 +12,7 @@ from tests.support.markdown import ROOT, Block, blocks
 from tests.support.walkthrough import walk
 
 PAGE = ROOT / "docs" / "extending.md"
-# Use the installed build backend, which is pinned, and no network. pip turns build isolation off with "false".
+# Use the installed, pinned build backend without network. "false" turns build isolation off.
 PIP_CONFIG = "[install]\nno-deps = true\nno-index = true\nno-build-isolation = false\n"
 
 

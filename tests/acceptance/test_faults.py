@@ -21,7 +21,7 @@ from tests.support.agent_kit import Kit, logged
 from tests.support.desk import SMSWEEP, TIMEOUT_S, WorkingDir, grid
 from tests.support.scripted_backend import Plot, ScriptedBackend
 
-CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # what a W&B key looks like
+CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # format of a W&B key
 WAITING = """
 import os, signal, smsweep, time
 run = smsweep.init()
@@ -190,7 +190,7 @@ def test_ctrl_c_on_terminal_reaches_agent_and_no_script(waiting: WorkingDir) -> 
 def read_terminal(terminal: int) -> bytes:
     try:
         return os.read(terminal, 1024)
-    except OSError:  # the other side is closed
+    except OSError:  # the terminal is closed
         return b""
 
 

@@ -16,7 +16,7 @@ from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from tests.support.desk import WorkingDir, grid
 
-# Leaves a line in `started` for each time it is run, then logs three points.
+# Appends a line to `started` at each start, then logs three points.
 TRAIN = """
 import os, time, smsweep
 run = smsweep.init()
@@ -115,7 +115,7 @@ def test_every_point_is_stored_once_when_agents_are_killed(tmp_path: Path) -> No
     script = "import smsweep\nfor step in range(40_000):\n    smsweep.log({'loss': step})"
     desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
     sweep_id = desk.sweep()
-    for when in ("before", "after", "before", "after"):  # each takes in at most a MiB of the log, of three
+    for when in ("before", "after", "before", "after"):  # each agent reads at most 1 MiB of the 3 MiB log
         desk.call("agent", sweep_id, command=dying(when, "store.append_points", 1), code=-signal.SIGKILL)
     desk.call("agent", sweep_id)
     with opened(desk) as store:

@@ -100,7 +100,7 @@ def running(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def tick(page: Page, number: int) -> None:
-    # By key: a slow machine's browser that has just scrolled sends clicks to the frame that was there before.
+    # With the keyboard, because a slow browser sends clicks to the frame before the scroll.
     box = page.get_by_label(f"pick trial {number}", exact=True)
     box.press(" ")
     expect(box).to_be_checked()
@@ -317,9 +317,11 @@ def test_untrusted_names_and_texts_are_escaped(browser: Browser, served: Served)
                 expect(figure).to_have_attribute("data-is-drawn", "true")
             assert page.locator("main img, main b, main script").count() == 0
             assert page.title() != "1"
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing juts out
+            assert page.evaluate(
+                "document.documentElement.scrollWidth <= window.innerWidth"
+            )  # no horizontal overflow
         page.goto(f"{served.url}/sweeps/{sweep_id}/trials/0")
-        expect(page.get_by_label("metric", exact=True)).to_have_value(HOSTILE)  # the sweep's own is shown first
+        expect(page.get_by_label("metric", exact=True)).to_have_value(HOSTILE)  # the sweep's metric first
         expect(page.get_by_role("log")).to_contain_text(HOSTILE)
         expect(page.get_by_role("log")).to_contain_text(re.compile(r"^(?!.*\x1b).*red", re.S))
 
@@ -408,7 +410,7 @@ def test_empty_folder_shows_first_steps(browser: Browser, served: Served) -> Non
         sweep_id = record(2)
         listed = visited.page.locator(f'li[data-id="{sweep_id}"]')
         expect(listed).to_be_visible()
-        expect(listed).to_contain_text("optimizer.name")  # nested params, as everywhere
+        expect(listed).to_contain_text("optimizer.name")  # nested params, as in other views
         expect(listed).not_to_contain_text("[object")
 
 
@@ -465,7 +467,7 @@ def test_five_thousand_trials_stay_quick_and_small(browser: Browser, served: Ser
         page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn]')
         page.get_by_role("tab", name="Overview").click()
         page.wait_for_selector('[data-figure="curves"][data-is-drawn]')
-        with Workspace().store() as store:  # one more point is told alone
+        with Workspace().store() as store:  # a single new point is sent alone
             trial = store.get_trial(sweep_id, 7)
             point = MetricPoint(name="loss", value=0.5, step=99, time=trial.created_at)  # type: ignore[arg-type]
             store.append_points(sweep_id, 7, [point], "more", expect_cursor=trial.cursor)

@@ -45,7 +45,7 @@ class Receiver:
     url: str = ""
     got: list[Data] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)  # to give first, 0 for none at all; then 200
+    answers: list[int] = field(default_factory=list)  # first responses: status, or 0 for none; then 200
     delay_s: float = 0.0
 
     def events(self) -> list[str]:
@@ -180,7 +180,7 @@ def test_each_event_arrives_once_with_several_agents(folder: Path, receiver: Rec
 
 def test_next_agent_sends_events_of_killed_agent(folder: Path, receiver: Receiver) -> None:
     words = job(folder, "notify: env:HOOK\n")
-    sweep_id = cli("run", "sweep.yaml", *words, "-q").stdout.strip()  # without the variable: nobody is told
+    sweep_id = cli("run", "sweep.yaml", *words, "-q").stdout.strip()  # without the variable: none is sent
     assert receiver.got == []
     note = smsweep.Api().sweep(sweep_id)
     assert note.state == "finished"
@@ -191,7 +191,7 @@ def test_next_agent_sends_events_of_killed_agent(folder: Path, receiver: Receive
 def test_resumed_sweep_sends_second_end_event(folder: Path, receiver: Receiver) -> None:
     sweep_id = cli("run", "sweep.yaml", "--notify", receiver.url, "-q").stdout.strip()
     cli("sweep", "--resume", sweep_id)
-    cli("agent", sweep_id, "--notify", receiver.url)  # nothing is left to run
+    cli("agent", sweep_id, "--notify", receiver.url)  # no trial is left
     assert receiver.events().count("sweep_end") == 1
     cli("retry", sweep_id, "--failed")
     cli("sweep", "--resume", sweep_id)

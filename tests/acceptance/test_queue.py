@@ -21,7 +21,7 @@ from smsweep.services.agents.queue import work_off
 from tests.support.account import client_of
 from tests.support.desk import WorkingDir, grid
 
-# Says that it runs, then waits for the file that lets it go on.
+# Creates a file, then waits for the file that releases it.
 TRAIN = """
 import os, time, smsweep
 run = smsweep.init()
@@ -165,7 +165,7 @@ def test_option_that_conflicts_with_queue_is_refused(desk: WorkingDir, account: 
 def test_fifo_queue_delivers_every_invitation_at_once(desk: WorkingDir, account: Account, by_content: str) -> None:
     account.make_fifo(by_content)
     sweep_id = desk.sweep()
-    for _ in range(2):  # the second within the time in which SQS leaves out what it has had
+    for _ in range(2):  # the second message is within the deduplication interval of SQS
         desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "11")
     assert account.count() == 22
     groups = set()
@@ -173,7 +173,7 @@ def test_fifo_queue_delivers_every_invitation_at_once(desk: WorkingDir, account:
         QueueUrl=account.queue, AttributeNames=["MessageGroupId"], MaxNumberOfMessages=10
     ).get("Messages"):
         groups |= {message["Attributes"]["MessageGroupId"] for message in found}
-    assert len(groups) == 22  # SQS gives out one of a group at a time
+    assert len(groups) == 22  # SQS delivers one message per group at a time
     account.sqs.send_message(
         QueueUrl=account.queue, MessageBody="nonsense", MessageGroupId="a", MessageDeduplicationId="b"
     )

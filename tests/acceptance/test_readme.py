@@ -22,7 +22,7 @@ EXAMPLE = [block for block in README if block.section == "Example"]
 LAPTOP = blocks(ROOT / "docs/start-laptop.md")
 DOCKER = blocks(ROOT / "docs/start-docker.md")
 SAGEMAKER = blocks(ROOT / "docs/start-sagemaker.md")
-FILES = [block for block in LAPTOP if block.title in ("train.py", "sweep.yaml")]  # of the later tutorials
+FILES = [block for block in LAPTOP if block.title in ("train.py", "sweep.yaml")]  # of the tutorials after it
 
 
 def test_readme_example_works_as_shown(tmp_path: Path) -> None:

@@ -74,7 +74,7 @@ def test_recover_continues_after_repeated_kills(desk: WorkingDir, lost: tuple[st
     for when, call, n in (
         ("after", "store.create_sweep", 1),
         ("after", "store.add_trials", 1),
-        ("after", "store.claim", 3),  # the first only asks whether there are abandoned ones
+        ("after", "store.claim", 3),  # the first call only checks for abandoned trials
         ("after", "store.move", 1),
         ("before", "store.release", 1),
     ):

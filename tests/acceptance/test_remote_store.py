@@ -45,7 +45,7 @@ def test_agents_continue_after_database_crash(postgres: Postgres, tmp_path: Path
 def test_agents_continue_after_network_outage(postgres: Postgres, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     command = [sys.executable, "-m", "tests.support.http_proxy", str(postgres.folder / ".s.PGSQL.5432")]
-    # A process of its own: this one is forked, and has to stay without threads.
+    # A separate process, because this process is forked and must not have threads.
     with subprocess.Popen(command, text=True, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as proxy:
         assert proxy.stdin is not None
         assert proxy.stdout is not None

@@ -12,7 +12,7 @@ from smsweep.services import report
 from tests.support.recorded_requests import record
 from tools.browser import Scheme, chromium, see_all_figures, visit
 
-MAX_BYTES = 15_000_000  # of 5,000 trials; 5 of them are the library
+MAX_BYTES = 15_000_000  # for 5,000 trials; the plot library has 5 of them
 
 
 @pytest.fixture(scope="module")

@@ -18,8 +18,8 @@ from tests.support.agent_processes import SWEEP, Crew, Process
 from tests.support.postgres import Postgres, run_postgres
 
 N_TRIALS = 8
-SCHEDULES = 10  # a test: a hundred in all on SQLite
-ROUNDS = int(os.environ.get("SMSWEEP_TEST_ROUNDS", "1"))  # of the crowd, on each database
+SCHEDULES = 10  # per test: a hundred in total on SQLite
+ROUNDS = int(os.environ.get("SMSWEEP_TEST_ROUNDS", "1"))  # trials of the 32 agents, on each database
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +30,7 @@ def postgres() -> Iterator[Postgres]:
 
 def kill(process: Process) -> None:
     process.kill()
-    process.join()  # or it would count as alive
+    process.join()  # otherwise it counts as alive
 
 
 def disturb(crew: Crew, rng: random.Random) -> None:
@@ -101,7 +101,7 @@ def test_agent_frozen_past_its_lease_does_not_change_trials(
         wait_until(lambda: len(store.holders(SWEEP)) == 1)
         freeze_at_rest(frozen, store)
         (holder,) = store.holders(SWEEP)
-        time.sleep(1.2)  # its leases run out
+        time.sleep(1.2)  # its leases expire
         crew.finish()
         assert holder not in store.holders(SWEEP)
     thaw(frozen)

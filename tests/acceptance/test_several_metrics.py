@@ -49,7 +49,7 @@ def test_best_returns_pareto_front_by_last_values(cli: Cli, folder: Path) -> Non
     sweep_id = cli("run", "sweep.yaml", "--quiet").out.strip()
     front = json.loads(cli("best", sweep_id, "--json").out)
     by_a = {trial["params"]["a"]: trial["outcome"] for trial in front}
-    # 4 reported no second gain, so the first one is its last
+    # trial 4 reported no second gain, so the first gain is its last
     assert by_a == {1: {"cost": 1, "gain": 2}, 3: {"cost": 3, "gain": 3}, 4: {"cost": 4, "gain": 9}}
     assert "gain=9" in cli("best", sweep_id).out
     header, *lines = (line.split() for line in cli("trials", sweep_id, "--sort", "a").out.splitlines())

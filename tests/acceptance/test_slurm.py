@@ -13,7 +13,7 @@ from tools.slurm import Slurm, run_slurm
 
 pytestmark = pytest.mark.slow
 
-# Counts up to 40 and keeps what it has reached in its checkpoint; told to end, it saves that first.
+# Counts to 40 and stores the count in its checkpoint; at SIGTERM, it saves the checkpoint first.
 TRAIN = """
 import os, pathlib, signal, sys, time, smsweep
 run = smsweep.init()
@@ -96,7 +96,7 @@ def test_time_limit_signal_saves_checkpoint_and_requeues_job(desk: WorkingDir, s
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, 0, "-o", "time=30", "-o", "signal=B:TERM@40")
     until((desk.folder / "running").exists, slurm, desk)
-    # Now only: SLURM may send the signal a minute early, and on a slow machine the trial would not have begun.
+    # Not earlier: SLURM can send the signal a minute early, before the trial starts on a slow machine.
     slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
     went_on(desk, slurm, sweep_id, job)
 

@@ -108,11 +108,11 @@ def test_resized_terminal_shows_one_view(tmux: Tmux) -> None:
     wait_for(tmux, "1  running")
     for columns in (60, 40, 100):
         tmux.call("resize-window", "-x", str(columns), "-y", "24")
-        time.sleep(1.0)  # several frames: what they leave behind stays
+        time.sleep(1.0)  # several frames: old lines would remain visible
         wait_for_one_view(tmux)
     wait_for(tmux, "is finished: 3 finished, 1 failed")
     screen = tmux.screen()
-    words = " ".join(" ".join(screen).split())  # the failure was told at 60 columns, or on two lines at 40
+    words = " ".join(" ".join(screen).split())  # the failure was printed at 60 columns, or on two lines at 40
     assert words.count("/2 failed ValueError: three is too much") == 1, "\n".join(screen)
     assert not any("━" in line for line in screen), "\n".join(screen)
 

@@ -229,7 +229,7 @@ def test_ended_trial_has_no_lease(sweep: Store, clock: FakeClock) -> None:
 def test_end_time_is_when_trial_ended_not_when_agent_read_it(sweep: Store, clock: FakeClock) -> None:
     before = reach(sweep, RUNNING)
     assert before.started_at is not None
-    clock.advance(-86_400)  # and the clock was set back
+    clock.advance(-86_400)  # the clock was set back
     ended = sweep.move(SWEEP, 0, [RUNNING], TrialState.FINISHED, lasted_s=7.5)
     assert ended.ended_at == before.started_at + timedelta(seconds=7.5)
     assert sweep.get_trial(SWEEP, 0) == ended

@@ -182,7 +182,7 @@ def test_ended_trial_accepts_last_points(trial: Store) -> None:
     assert append(trial, at_steps(1)).n_points == 1
 
 
-# The curve
+# Curves
 
 
 def test_curve_has_finite_values_of_one_metric(trial: Store) -> None:
@@ -231,7 +231,7 @@ def test_changed_trials_have_complete_curves(trial: Store) -> None:
     assert changed.curve == (0.0, 1.0, 7.0)
 
 
-# A new attempt
+# New attempts
 
 
 def test_attempt_from_checkpoint_keeps_earlier_points(trial: Store) -> None:

@@ -60,7 +60,7 @@ def test_connection_lost_at_commit_is_retried_for_read_and_reported_for_write(
         assert store.transactions.read(work_and_lose) == 1
         assert len(lost) == 2
         lost.clear()
-        with pytest.raises(StoreUnavailable):  # it may have been committed
+        with pytest.raises(StoreUnavailable):  # the commit may have succeeded
             store.transactions.write(work_and_lose)
         assert len(lost) == 1
 
@@ -116,7 +116,7 @@ def test_other_database_encoding_stores_supported_text_and_reports_the_rest(
     server = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
         made = f"CREATE DATABASE {encoding.lower()} ENCODING '{encoding}' TEMPLATE template0"
-        connection.execute(sa.text(made))  # of the cluster's locale, which is C
+        connection.execute(sa.text(made))  # the locale of the cluster is C
     server.dispose()
     there = url.set(database=encoding.lower()).difference_update_query(["options"])
     with closing(open_store(there.render_as_string(), environ={}, parse=parse_stored)) as store:
@@ -180,7 +180,7 @@ def test_process_frozen_in_transaction_loses_its_locks(
         store.create_sweep(a_sweep())
         with pytest.raises(sa.exc.DBAPIError), frozen.begin() as connection:
             connection.execute(sa.text("SELECT * FROM sweeps FOR UPDATE"))
-            store.put_note("abcd1234", "key", 1)  # waits until the server has lost its patience
+            store.put_note("abcd1234", "key", 1)  # waits until the server ends the idle transaction
             connection.execute(sa.text("SELECT 1"))
         assert store.get_note("abcd1234", "key") == 1
     frozen.dispose()

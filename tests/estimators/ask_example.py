@@ -23,5 +23,7 @@ if asked["sdk"] == 2:
 else:
     from sagemaker.train.configs import OutputDataConfig
 
-    made = names["trainer"](output_data_config=OutputDataConfig(s3_output_path="s3://results"))  # else it asks AWS
+    made = names["trainer"](
+        output_data_config=OutputDataConfig(s3_output_path="s3://results")
+    )  # otherwise AWS is called
 sealed.answer({"template": dataclasses.asdict(template(made)), "calls": sealed.calls})

@@ -3,7 +3,7 @@
 Runs in that SDK's environment. IMAGE and BUCKET select the image and the bucket.
 """
 
-import logging  # SDK 3.x shows a job's log by it
+import logging  # SDK 3.x uses it to show the log of a job
 import os
 
 from sagemaker.core.helper.session_helper import Session

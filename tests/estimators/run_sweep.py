@@ -77,7 +77,7 @@ def main() -> None:
     if asked["way"] == "run":
         ids: list[str] = []
         smsweep.run(CONFIG, estimator=made, parallel=2, on_created=ids.append)
-    else:  # as with W&B: a sweep first, of which it knows no program
+    else:  # as with W&B: the sweep is created first, without a program
         ids = [smsweep.sweep(CONFIG)]
         smsweep.agent(ids[0], estimator=made, parallel=2)
     runs = smsweep.Api().sweep(ids[0]).runs

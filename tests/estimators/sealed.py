@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-DEAD_END = "http://127.0.0.1:9"  # the discard port: nobody listens
+DEAD_END = "http://127.0.0.1:9"  # the discard port, where no server listens
 
-calls: list[str] = []  # every connection that was tried
+calls: list[str] = []  # all attempted connections
 _answers = os.fdopen(os.dup(1), "w")
 
 

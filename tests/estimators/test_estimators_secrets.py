@@ -13,7 +13,7 @@ from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 
-KEY = secrets.token_hex(20)  # of the form of W&B's
+KEY = secrets.token_hex(20)  # format of a W&B key
 REFERENCE = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:smsweep/wandb-AbCdEf"
 ENVIRONMENTS = {
     "key": {"WANDB_API_KEY": KEY},

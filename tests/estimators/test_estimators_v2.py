@@ -39,7 +39,7 @@ REFUSED = {
     "hook without place": "output_path: missing",
 }
 NOWHERE = ("nothing", "TensorFlow without place")  # no output path
-OWN = ("TrainingJobName", "HyperParameters", "ProfilerConfig", "DebugHookConfig")  # ours, or unasked for
+OWN = ("TrainingJobName", "HyperParameters", "ProfilerConfig", "DebugHookConfig")  # ours, or SDK defaults
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ from smsweep.aws.image_uris import image_uri
 from smsweep.errors import JobRejected
 from tools.environments import oracle
 
-OLD = ("0.20.0", "1", "0.90-1", "0.90-2", "1.0-1")  # of scikit-learn and XGBoost: their images had other names
+OLD = ("0.20.0", "1", "0.90-1", "0.90-2", "1.0-1")  # scikit-learn and XGBoost: older images have other names
 
 
 @pytest.mark.oracle

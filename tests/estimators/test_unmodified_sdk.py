@@ -20,7 +20,7 @@ from tools.environments import oracle
 pytestmark = [pytest.mark.oracle, pytest.mark.docker]
 
 HERE = Path(__file__).parent
-TELEMETRY = "sm-pysdk-t-us-east-1.s3.us-east-1.amazonaws.com"  # they report each call of theirs to it
+TELEMETRY = "sm-pysdk-t-us-east-1.s3.us-east-1.amazonaws.com"  # the SDKs send telemetry to this host
 TRAIN = """
 import argparse, os
 parser = argparse.ArgumentParser()
@@ -43,7 +43,7 @@ def test_unmodified_program_trains_prints_log_and_downloads_model(
     scratch.mkdir()
     (work / "source").mkdir(parents=True)
     (work / "source" / "train.py").write_text(TRAIN)
-    # SDK 2.x leaves the start of the script to AWS's toolkit in the image, 3.x brings what it needs.
+    # With SDK 2.x, AWS's toolkit in the image starts the script. SDK 3.x sends its own launcher.
     image = ensure_toolkit_image(docker_engine, scratch) if sdk == 2 else IMAGE
     with open_account(tmp_path / "endpoint", os.environ, backend="docker") as account:
         account.s3.put_object(Bucket=BUCKET, Key="data/a.csv", Body=b"1,2")

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-answers, sys.stdout = sys.stdout, sys.stderr  # the SDK talks on stdout while it loads
+answers, sys.stdout = sys.stdout, sys.stderr  # the SDK prints to stdout during its import
 
 from sagemaker import image_uris  # noqa: E402
 

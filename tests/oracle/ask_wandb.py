@@ -28,7 +28,7 @@ wandb_agent.AgentProcess = Recorder
 
 
 def answer(case: dict[str, Any]) -> dict[str, Any]:
-    agent = wandb_agent.Agent.__new__(wandb_agent.Agent)  # its constructor wants a server
+    agent = wandb_agent.Agent.__new__(wandb_agent.Agent)  # the constructor needs a server
     agent._sweep_command = list(case["command"])
     agent._function = None
     agent._in_jupyter = agent._forward_signals = False

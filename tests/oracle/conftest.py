@@ -7,7 +7,7 @@ import pytest
 from tests.unit.runtime.jobs import Job
 from tools.environments import oracle
 
-WANDB_VERSIONS = ("wandb-0.16", "wandb-0.19", "wandb-0.23", "wandb")  # the last is 0.31
+WANDB_VERSIONS = ("wandb-0.16", "wandb-0.19", "wandb-0.23", "wandb")  # 0.31 is the newest
 
 
 @pytest.fixture(params=WANDB_VERSIONS)

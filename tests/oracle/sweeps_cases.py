@@ -11,7 +11,7 @@ from smsweep.space.distributions import DISTRIBUTIONS, Distribution
 from smsweep.space.space import SearchSpace
 from tools.environments import oracle
 
-Parameter = dict[str, Any]  # one parameter as W&B's YAML says it
+Parameter = dict[str, Any]  # one parameter in W&B's YAML format
 
 SCALARS: tuple[Any, ...] = (
     0,

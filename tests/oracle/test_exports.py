@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 
 Data = dict[str, Any]
-# What becomes of names of metrics that MLflow does not take: see ODD in exports_sweep.py.
+# Replacements for metric names that MLflow refuses: see ODD in exports_sweep.py.
 ODD_NAMES = {"_", "__/up", "_.x", "root", "a/b", "a/_/b", "a_b", "l" * 250}
 
 
@@ -32,10 +32,10 @@ ODD_NAMES = {"_", "__/up", "_.x", "root", "a/b", "a/_/b", "a_b", "l" * 250}
 class Made:
     folder: Path
     python: Path
-    one: str  # id of the sweep of one metric
-    two: str  # of the one with two
-    trials: list[Data]  # the JSON export of the first
-    read: Data  # what ask_exports.py found
+    one: str  # id of the sweep with one metric
+    two: str  # id of the sweep with two metrics
+    trials: list[Data]  # JSON export of the first sweep
+    read: Data  # output of ask_exports.py
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.python), "-m", "smsweep.cli.main", *words]
@@ -95,7 +95,7 @@ def test_parquet_has_values_of_json(made: Made) -> None:
         )  # fmt: skip
         assert datetime.fromisoformat(row["ended_at"]) == datetime.fromisoformat(trial["ended_at"])
         assert row["metrics.broken"] == trial["metrics"]["broken"] == "NaN"
-        assert row["params.act"] == trial["params"]["act"]  # a formula is none here
+        assert row["params.act"] == trial["params"]["act"]  # the text is not a formula
         assert json.loads(row["params.shape"]) == trial["params"]["shape"]
     assert made.read["parquet"]["about"]["id"] == made.one
 
@@ -166,7 +166,7 @@ def test_tensorboard_has_scalars_and_params(made: Made) -> None:
     for trial in made.trials:
         found = made.read["events"][str(trial["number"])]
         assert [step for step, _ in found["loss"]] == [0, 1, 2, 3, 4]
-        assert found["loss"][-1][1] == pytest.approx(trial["metrics"]["loss"])  # it keeps 32 bits
+        assert found["loss"][-1][1] == pytest.approx(trial["metrics"]["loss"])  # TensorBoard stores 32 bits
         assert found["params"]["lr"] == trial["params"]["lr"]
         assert found["params"]["flag"] is trial["params"]["flag"]
         assert found["params"]["act"] == str(trial["params"]["act"])
@@ -222,7 +222,7 @@ def test_tensorboard_shows_params_and_metric(made: Made) -> None:
         statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
         wanted = {"experimentName": "x", "allowedStatuses": statuses, "startIndex": 0, "sliceSize": 100}
         path = f"{url}/data/plugin/hparams/session_groups"
-        wait_for(lambda: len(found_groups(path, wanted)) == len(made.trials), 60)  # it reads in the background
+        wait_for(lambda: len(found_groups(path, wanted)) == len(made.trials), 60)  # the reader is asynchronous
         groups = found_groups(path, wanted)
         experiment = get(f"{url}/data/plugin/hparams/experiment", {"experimentName": "x", "hparamsLimit": 0})
     assert {info["name"] for info in experiment["hparamInfos"]} == set(flat(made.trials[0]))
@@ -254,7 +254,7 @@ def served(command: list[str], folder: Path) -> Iterator[str]:
 def found_groups(url: str, wanted: Data) -> list[Data]:
     try:
         return list(get(url, wanted).get("sessionGroups", []))
-    except urllib.error.HTTPError:  # nothing is read yet
+    except urllib.error.HTTPError:  # not read yet
         return []
 
 

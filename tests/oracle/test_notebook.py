@@ -112,7 +112,7 @@ def test_report_is_sandboxed_frame(told: dict[str, list[Output]]) -> None:
     shown = html(told["report"])
     assert shown.startswith('<iframe sandbox="allow-scripts"')
     assert "default-src" in shown
-    assert "<script" not in shown  # all of it is inside the attribute
+    assert "<script" not in shown  # all content is inside the attribute
 
 
 def test_cells_of_docs_page_run(tmp_path: Path) -> None:

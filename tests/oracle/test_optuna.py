@@ -25,7 +25,7 @@ SPACE: dict[str, Any] = {
     "epochs": {"value": 3},
 }
 SMALL: dict[str, Any] = {"a": {"values": [1, 2, 3]}, "b": {"values": [True, False]}, "c": {"min": 0, "max": 1}}
-# What there is to ask for depends on what was answered.
+# Later questions depend on earlier answers.
 PROGRAM = """
 import optuna
 

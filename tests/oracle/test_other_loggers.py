@@ -35,7 +35,7 @@ with mlflow.start_run():
 def job(tmp_path: Path) -> Job:
     job = Job(tmp_path)
     job.environ["PATH"] = f"{oracle('loggers').python.parent}:{job.environ['PATH']}"
-    job.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # its newest versions would rather have a database
+    job.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # its newest versions recommend a database
     return job
 
 

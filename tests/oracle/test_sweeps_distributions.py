@@ -18,8 +18,8 @@ from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, nested, p
 
 pytestmark = pytest.mark.oracle
 
-N_CONFIGS = 30  # per distribution
-TOLERANCE = 1e-9  # relative; exp, log and the normal's inverse are other people's code there
+N_CONFIGS = 30  # cases per distribution
+TOLERANCE = 1e-9  # relative; W&B uses other implementations of exp, log and the normal quantile
 
 
 def is_close(ours: float, theirs: float) -> bool:

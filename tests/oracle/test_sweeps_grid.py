@@ -21,7 +21,7 @@ pytestmark = pytest.mark.oracle
 N_GRIDS = 1_000
 MAX_CELLS = 200
 
-# W&B's word for each of our states, and the states only W&B has
+# W&B's name for each of our states, and states that only W&B has
 STATES: tuple[tuple[TrialState, str], ...] = (
     (TrialState.PENDING, "pending"),
     (TrialState.RUNNING, "running"),
@@ -132,7 +132,7 @@ def test_remaining_cells_and_their_order_are_those_of_wandb(
     for case, theirs in zip(cases, answers, strict=True):
         space = space_of(case["parameters"])
         ours = GridSearch(space).suggest(history_of(case["runs"]), case["n"])
-        # with equal values listed, W&B takes the last of them: see INTENDED
+        # if equal values are listed, W&B uses the last: see INTENDED
         if has_equal_values(case["parameters"]):
             same = [space.grid_index(cell) for cell in ours] == [space.grid_index(cell) for cell in theirs]
         else:

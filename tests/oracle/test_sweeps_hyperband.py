@@ -18,7 +18,7 @@ pytestmark = pytest.mark.oracle
 N_SWEEPS = 1_500
 JUNK: tuple[Any, ...] = (float("nan"), float("inf"), "0.1", None, True)
 
-# W&B knows no state like our stopping: a run told to stop is one it would tell again
+# W&B has no state like our STOPPING: it would stop such a run again
 STATES: tuple[tuple[TrialState, str], ...] = (
     (TrialState.PENDING, "pending"),
     (TrialState.RUNNING, "running"),

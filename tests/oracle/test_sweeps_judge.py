@@ -53,7 +53,7 @@ def made_rows(rng: random.Random, name: str) -> list[Row]:
         if rng.random() < 0.2:
             rows.append(rng.choice([{}, {"other": 1.0}, nested(name, rng.choice(JUNK)), {"loss_": step}]))
         value = level + slope * step + rng.gauss(0, 0.2)
-        rounded = rng.choice([value, round(value, 1), round(value)])  # makes ties, and ints
+        rounded = rng.choice([value, round(value, 1), round(value)])  # rounding makes ties, and ints
         rows.append({"epoch": step, **rng.choice([nested(name, rounded), {name: rounded}])})
     return rows
 
@@ -64,7 +64,7 @@ def made_trial(rng: random.Random, name: str) -> dict[str, Any]:
     if shape > 0.05:
         trial["history"] = made_rows(rng, name)
     if shape < 0.3:
-        trial["summary"] = {name: rng.gauss(0, 3)}  # sometimes all that there is of the metric
+        trial["summary"] = {name: rng.gauss(0, 3)}  # sometimes the only value of the metric
     return trial
 
 

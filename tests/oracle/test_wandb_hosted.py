@@ -153,7 +153,7 @@ def test_command_runs_wandb_sweep(place: str, server: FakeWandb, tmp_path: Path)
         "-m",
         "smsweep.cli.main",
         "agent",
-        f"https://wandb.ai/{place.replace('/hosted01', '/sweeps/hosted01')}?nw=nwuserme",  # as people copy it
+        f"https://wandb.ai/{place.replace('/hosted01', '/sweeps/hosted01')}?nw=nwuserme",  # as users copy it
         "--controller",
         "wandb",
         "--job",

@@ -70,7 +70,7 @@ def log_rows(run: Any, rng: random.Random) -> None:
     for index in range(N_CALLS):
         row = {rng.choice(NAMES): value(rng) for _ in range(rng.randint(0, 3))}
         if "epoch" in row:
-            row["epoch"] = index // 10  # its values go into other rows; a number, as nobody has it otherwise
+            row["epoch"] = index // 10  # its values go into other rows; a number that no other row has
         row["count"] = index
         if rng.random() < 0.2:
             row["nested"] = nested(rng)
@@ -143,11 +143,11 @@ def main() -> None:
             print("CONFIG", json.dumps(dict(run.config)), flush=True)
         log_rows(run, random.Random(seed))
         log_in_threads(run)
-        run.log({})  # W&B sums up whole rows
+        run.log({})  # W&B summarizes complete rows
         summaries.append({kind: run.summary["count"][kind] for kind in SUMMED_UP})
         run.finish()
         print("FINISHED", flush=True)
-        time.sleep(1.1)  # the names of the runs' folders differ by the second
+        time.sleep(1.1)  # the folder names of runs have a resolution of one second
     paths = sorted(Path(os.environ["WANDB_DIR"], "wandb").glob("offline-run-*/run-*.wandb"))
     print("ROWS", json.dumps([recorded(path) for path in paths]), flush=True)
     print("SUMMARY", json.dumps(summaries), flush=True)

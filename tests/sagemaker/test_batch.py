@@ -41,7 +41,7 @@ def listed(account: Account, queue: str) -> list[dict[str, Any]]:
 
 
 def test_sweep_runs_through_a_job_queue(account: Account, queue: str) -> None:
-    account.emulator.faults.set({"quota": 1})  # the queue waits for room, smsweep does not hear of it
+    account.emulator.faults.set({"quota": 1})  # the queue waits for capacity, and smsweep gets no error
     outcome = run(account.sweep(4), job=account.job, backend="batch", parallel=4)
     assert outcome.ended == {"finished": 4}
     trials = account.trials()

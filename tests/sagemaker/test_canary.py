@@ -16,7 +16,7 @@ from smsweep.web.server import serving
 from tests.sagemaker.conftest import Account
 from tests.unit.web.conftest import Client
 
-# Says its key everywhere that a script can say something; one trial fails over it.
+# Prints its key in every output of a script; one trial fails with it.
 TELLS = """
 import os, sys, smsweep
 run = smsweep.init()
@@ -102,13 +102,13 @@ def test_secrets_are_in_no_output(
     (account.folder / "job.yaml").write_text(json.dumps({**account.job, "secrets": {"WANDB_API_KEY": arn}}))
 
     finder.run("--job", "local.yaml", "--backend", "docker")
-    monkeypatch.delenv("WANDB_API_KEY")  # from here on only Secrets Manager has it
+    monkeypatch.delenv("WANDB_API_KEY")  # from here on, only Secrets Manager has it
     monkeypatch.delenv("SMSWEEP_NOTIFY")  # no server listens at this URL, which delays the command
     finder.run("--job", "job.yaml", "--backend", "sagemaker")
     for sweep in json.loads(finder.look("ls", "--json")):
         look_at(finder, sweep["id"])
 
-    dotenv.unlink()  # the person's own, and the only file that may hold one
+    dotenv.unlink()  # the user's file, and the only one that may contain a secret
     finder.check_files(tmp_path)
     for key, body in account.objects().items():
         finder.check(key, body)

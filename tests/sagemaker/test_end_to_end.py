@@ -44,7 +44,7 @@ def test_thirty_trials_survive_all_faults_at_once(account: Account) -> None:
     job = {**account.job, "use_spot_instances": True, "max_wait": 900}
     sweep_id = create.sweep(account.sweep(N_TRIALS), job=job)
     account.emulator.faults.set(FAULTS)
-    for n_created in (5, 15):  # how far each launcher comes
+    for n_created in (5, 15):  # number of jobs after which each launcher is killed
         run_until(sweep_id, account, n_created)
     assert launcher(sweep_id).wait(timeout=280) == 0
 

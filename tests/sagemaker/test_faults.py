@@ -48,7 +48,7 @@ def test_job_end_is_kept_when_the_next_poll_fails(account: Account, tmp_path: Pa
             jobs.finish(name, watched)
         account.emulator.faults.set({"fail_call": [{"action": "DescribeTrainingJob", "job": two, "times": 3}]})
         with pytest.raises(BackendUnavailable, match="DescribeTrainingJob"):
-            jobs.backend.describe([one, two])  # the end of one, and then no answer
+            jobs.backend.describe([one, two])  # read the end of one job, then fail
         for name in (one, two):
             jobs.finish(name)
             assert is_read_out(jobs.backend, name)
@@ -72,7 +72,7 @@ def test_throttling_fails_no_trial(account: Account) -> None:
     account.emulator.faults.set(
         {
             "throttle": {
-                "CreateTrainingJob": 0.5,  # slower than any machine submits three jobs
+                "CreateTrainingJob": 0.5,  # longer than the submission of three jobs takes
                 "ListTrainingJobs": 2,
                 "DescribeTrainingJob": 2,
                 "FilterLogEvents": 2,
@@ -87,7 +87,7 @@ def test_quota_keeps_trials_pending(account: Account) -> None:
     account.emulator.faults.set({"quota": 1})
     assert account.run(3, parallel=3).ended == FINISHED_3
     assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
-    assert account.calls(outcome="refused")["CreateTrainingJob"] == 1  # it is known from then on
+    assert account.calls(outcome="refused")["CreateTrainingJob"] == 1  # smsweep learns the quota from the error
 
 
 def test_show_reports_trials_that_wait_for_quota(account: Account, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,7 @@ from smsweep.errors import ConfigError
 from smsweep.services.views import json_views
 from tests.sagemaker.conftest import Account
 
-PRICED = {"price_per_hour": 3.6, "max_run": 100}  # at worst 10 cents a trial
+PRICED = {"price_per_hour": 3.6, "max_run": 100}  # at most 10 cents per trial
 
 
 def test_cost_follows_from_billable_seconds(account: Account) -> None:
@@ -61,7 +61,7 @@ def test_price_list_is_requested_when_the_job_enables_it(
 ) -> None:
     account.run(1, job={"price_per_hour": "aws", "max_run": 3600, "budget": {"usd": 1.5}})
     (trial,) = account.trials()
-    assert trial.usage["usd"] == pytest.approx(trial.usage["billable_s"] / 3600, abs=1e-6)  # a dollar an hour
+    assert trial.usage["usd"] == pytest.approx(trial.usage["billable_s"] / 3600, abs=1e-6)  # one dollar per hour
     data = json_views.show(trial.sweep_id)
     assert data["usage"]["price"] is not None
     assert data["usage"]["price"]["by_type"] == {"ml.m5.large": 1.0}

@@ -85,7 +85,7 @@ def test_writer_continues_when_a_response_is_lost(
         true_call = s3_store._aws.call
 
         def call_twice(service: str, operation: str, **arguments: object) -> object:
-            if operation == "put_object":  # as botocore does after an answer that never came
+            if operation == "put_object":  # like botocore after a lost response
                 true_call(service, operation, **{**arguments, "Body": arguments["Body"].read()})  # type: ignore[attr-defined]  # a file
                 arguments["Body"].seek(0)  # type: ignore[attr-defined]  # likewise
             return true_call(service, operation, **arguments)

@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from tools.browser import chromium
 
-READABLE = "readable"  # what an unprotected server answers
+READABLE = "readable"  # response of an unprotected server
 PAGE = "<title>attack</title>"
 
 

@@ -1,6 +1,6 @@
 """Boundary from configuration to machine: code that a hostile sweep.yaml, job.yaml or store can run."""
 
-# One file: the hostile inputs of one boundary
+# One file, because all tests concern one boundary.
 
 from __future__ import annotations
 

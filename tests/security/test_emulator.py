@@ -49,7 +49,7 @@ OWNER = {  # in the environment of the emulator's owner; no job may read it
 }
 NO_RETRIES = Config(retries={"total_max_attempts": 1})
 OTHER_KEY = "AKIA" + "X" * 16  # in the form of AWS
-# Key ids that were accepted once, or that are the same everywhere.
+# Key ids that were valid earlier, or that are public defaults.
 OTHER_KEYS = (
     "any",
     "test",
@@ -102,7 +102,7 @@ def objects(s3: Any, bucket: str) -> list[dict[str, Any]]:
     return [item for item in listed if not item["Key"].startswith("source/")]
 
 
-# Wrong keys, by boto3: the client gets AWS's own error.
+# Wrong keys with boto3: the client gets AWS's own error.
 
 
 def other_client(account: Account, service: str, key: str = OTHER_KEY, secret: str = "secret") -> Any:
@@ -451,9 +451,9 @@ def test_fixed_session_tokens_are_not_issued(account: Account) -> None:
     assert error_of(sts.get_federation_token, Name="name")[0] == "NotImplemented"
 
 
-# What the owner's jobs see, and what others see of the owner.
+# Data that the owner's jobs see, and that other users see of the owner.
 
-RUNTIME = {"PWD", "SHLVL", "_", "PYTHONUNBUFFERED"}  # a job has these by itself; they may be the same here
+RUNTIME = {"PWD", "SHLVL", "_", "PYTHONUNBUFFERED"}  # each job sets these; they can be the same here
 SHOW = """
 import json, os, urllib.request
 import boto3
@@ -491,7 +491,7 @@ def test_data_folder_is_closed_to_other_users(account: Account, tmp_path: Path) 
     for made in (tmp_path / "new", tmp_path / "deep" / "new"):
         with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
             assert stat.S_IMODE(made.stat().st_mode) == 0o700
-    made.chmod(0o755)  # as earlier versions left it
+    made.chmod(0o755)  # like earlier versions
     with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
         assert stat.S_IMODE(made.stat().st_mode) == 0o700
 
@@ -526,7 +526,7 @@ def test_keys_are_in_no_file_and_on_no_command_line(account: Account) -> None:
 
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
-# Runs with boto3 and no key. A second user may not read this Python's files, so all of it is loaded before.
+# Runs boto3 without a key. The second user cannot read this Python's files, so all modules load before.
 OTHER_USER = """
 import json, os, pathlib, sys, urllib.error, urllib.request
 import boto3
@@ -748,7 +748,7 @@ def test_page_on_another_origin_has_no_access(account: Account, browser: Browser
         unprotected = page.evaluate(ATTACK, victim.url)
         learned = page.evaluate(ATTACK, account.emulator.url)
     page.context.close()
-    assert "opaque" in unprotected.values()  # where nothing stops it, a request is carried out
+    assert "opaque" in unprotected.values()  # a server without protection carries out the request
     assert {"GET /moto-api/recorder/start-recording", "POST /", "GET /bucket/a%20b/secret.txt"} <= set(
         victim.paths
     )
@@ -795,7 +795,7 @@ def test_page_has_no_access_after_dns_rebinding(account: Account, browser: Brows
             page = rebound_page(browser, url)
             learned[url] = page.evaluate(REBOUND)
             page.context.close()
-    assert set(learned[victim.url].values()) == {f"200 {READABLE}"}  # where nothing stops it, it reads all
+    assert set(learned[victim.url].values()) == {f"200 {READABLE}"}  # a server without protection returns all data
     assert "PUT /page-bucket" in victim.paths
     answers = learned[account.emulator.url]
     assert {answer.partition(" ")[0] for answer in answers.values()} == {"403"}, answers

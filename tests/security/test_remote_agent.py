@@ -186,7 +186,7 @@ def test_agent_with_a_large_store_saves_changes_rarely_but_jobs_at_once(remote: 
         return remote.s3.count("PUT", path) - before
 
     assert ticks(60) == 30
-    writer.store.put_note(SWEEP, "large", os.urandom(750_000).hex())  # 10 s: it cannot be packed well
+    writer.store.put_note(SWEEP, "large", os.urandom(750_000).hex())  # 10 s: it is not compressible
     writer.save()
     assert 0.9e6 > writer.n_bytes > 0.7e6
     assert 6 <= ticks(60) <= 8

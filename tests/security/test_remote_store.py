@@ -38,7 +38,7 @@ def test_writer_continues_when_the_response_to_a_save_is_lost(remote: RemoteStor
     store = f"{remote.path}/store.db.gz"
     writer.store.put_note(SWEEP, "n", 1)
     remote.s3.lose_answer("PUT", store)
-    remote.s3.lose_request("PUT", store, times=2)  # botocore's own second and third attempt
+    remote.s3.lose_request("PUT", store, times=2)  # botocore's second and third attempt
     with pytest.raises(StoreUnavailable):
         writer.save()
     writer.store.put_note(SWEEP, "n", 2)
@@ -49,7 +49,7 @@ def test_writer_continues_when_the_response_to_a_save_is_lost(remote: RemoteStor
 def test_writer_continues_when_a_save_arrives_late(remote: RemoteStore) -> None:
     writer = remote.writer("one")
     store = f"{remote.path}/store.db.gz"
-    for n in (1, 2):  # two saves in flight, of which only the first can count
+    for n in (1, 2):  # two concurrent saves, of which only the first can succeed
         writer.store.put_note(SWEEP, "n", n)
         remote.s3.lose_request("PUT", store, times=3, late_s=0.1 * n)
         with pytest.raises(StoreUnavailable):

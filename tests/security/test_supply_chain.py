@@ -40,7 +40,7 @@ class Place:
     copy: Path
     venv: Path
     honest: bytes  # the wheel that is pinned
-    mark: Path  # exists once code of a hostile file ran
+    mark: Path  # exists after code of a hostile file ran
 
     @property
     def python(self) -> str:
@@ -93,7 +93,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-# What an index may do to a package. Each writes files below the folder, and returns the links of its page.
+# Attacks of an index. Each writes files below the folder, and returns the links of its page.
 
 Attack = Callable[[Place, Path], Sequence[str]]
 
@@ -185,14 +185,14 @@ ATTACKS: Mapping[str, Attack] = {
     "a higher build number": serving(evil_wheel, name=f"{NAME}-1.0-999-py3-none-any.whl"),
 }
 HONEST = serving(lambda place: place.honest, fragment="#sha256={own}")
-# Here the pinned file is on the index as well: it is installed, and no other.
+# The index also has the pinned file: pip installs it, and no other file.
 PASSED_OVER: Mapping[str, Attack] = {
     name: beside(ATTACKS[name], HONEST)
     for name in ("a newer version", "a local version", "a higher build number", "a source archive")
 }
 
 
-# The commands that install something.
+# Commands that install packages.
 
 
 def makefile_lines(place: Place) -> list[list[str]]:
@@ -291,7 +291,7 @@ COMMANDS: Mapping[str, Command] = {
     "make audit": download,
     "tools.environments": environment,
 }
-KINDS = ("make .base", "remote agent")  # pip resolves nothing for one, and resolves for the other
+KINDS = ("make .base", "remote agent")  # pip does not resolve dependencies for one command, but does for the other
 INTO_THE_VENV = set(COMMANDS) - {"make audit", "tools.environments"}
 
 

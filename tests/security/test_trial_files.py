@@ -125,7 +125,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
     """An agent that ran one script per attack, with normal scripts before and after them."""
     folder = tmp_path_factory.mktemp("attacked")
     kinds = ["honest", *FAILS, *HARMLESS[1:]]
-    job = {"max_run": 15, "retries": {"crashed": 0}}  # by which jobs are stopped whose `pid` lies
+    job = {"max_run": 15, "retries": {"crashed": 0}}  # max_run stops jobs with a false `pid` file
     with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
         config = grid(kind=kinds, here=str(folder), bystander=bystander.pid)
         desk = WorkingDir(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
@@ -166,7 +166,7 @@ def test_pid_of_another_process_is_never_signalled(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signalled: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))  # for everybody's sake
+    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))  # no real signal is sent
     (tmp_path / "pid").write_text(text)
     with contextlib.suppress(DamagedFile):
         signal_job(JobFolder(tmp_path), signal.SIGTERM)
@@ -285,7 +285,7 @@ def test_container_with_damaged_job_folder_fails_alone(
     containers: Jobs, name: str, make: Callable[[Path], object]
 ) -> None:
     broken, whole = start_two(containers, 3)
-    containers.backend.close()  # as an agent that goes
+    containers.backend.close()  # like an agent that exits
     instead(containers.folder / "jobs" / broken / name, make)
     next_agent = containers.another()
     assert containers.finish(whole, next_agent).status.status == "Completed"

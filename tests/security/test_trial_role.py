@@ -32,7 +32,7 @@ from tests.support.s3_server import ACCOUNT, FaultyS3
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/trainer"
 AGENT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/agent"
 CONFIG = {"program": "train.py", "method": "grid", "parameters": {"x": {"values": [1, 2]}}}
-# What a job.yaml may say so that a role of the trials covers a whole bucket.
+# A job.yaml whose trial role covers a complete bucket.
 JOBS: Mapping[str, dict[str, Any]] = {
     "output below a prefix": {"output_path": "s3://BUCKET/out"},
     "output anywhere in the bucket": {"output_path": "s3://BUCKET"},

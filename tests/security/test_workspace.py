@@ -1,6 +1,6 @@
 """Boundary between users: files that another user puts into the workspace, or in place of it."""
 
-# One file: the hostile inputs of one boundary
+# One file, because all tests concern one boundary.
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def is_safe(desk: WorkingDir) -> bool:
     return not (desk.folder / "PWNED").exists()
 
 
-# Hostile folders. Each function lets the second user act where that user could, and returns what the error names.
+# Hostile folders. Each function acts as the second user, and returns the path in the error.
 
 
 def opened_for_strangers(desk: WorkingDir) -> None:
@@ -157,7 +157,7 @@ def hard_link_to_a_runtime_of_a_stranger(desk: WorkingDir) -> str:
     (desk.folder / "copy.zip").write_bytes(content)
     stranger("cp", "copy.zip", "theirs.zip", cwd=desk.folder)
     (home(desk) / "runtime" / name).unlink()
-    os.link(desk.folder / "theirs.zip", home(desk) / "runtime" / name)  # as earlier versions did
+    os.link(desk.folder / "theirs.zip", home(desk) / "runtime" / name)  # like earlier versions
     return f"{name}: this belongs to user nobody"
 
 
@@ -378,7 +378,7 @@ def test_created_files_are_not_writable_by_others(desk: WorkingDir, umask: int, 
     assert len(desk.trials(sweep_id)) == 2
 
 
-# Content: a name says nothing about it.
+# The content, because the name does not prove it.
 
 
 def test_runtime_with_other_content_is_replaced(desk: WorkingDir) -> None:

@@ -181,7 +181,7 @@ def _viewer(server: FakeWandb, variables: dict[str, Any]) -> Answer:
     return {"viewer": viewer}
 
 
-REPLIES = {  # a field of the query -> what answers it; the first that is there
+REPLIES = {  # field of the query -> handler; the first match answers
     "createAgent": _create_agent,
     "agentHeartbeat": _heartbeat,
     "upsertBucket": _upsert_bucket,

@@ -184,7 +184,7 @@ def test_broken_image_gets_an_error(
 
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hidden"}
-# Variables, ~/.aws/config, exit code, what is said. Some are about the way to AWS rather than the keys.
+# Variables, ~/.aws/config, exit code, message. Some cases concern the connection instead of the keys.
 CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
     "there are none": ({}, "", 1, "AWS credentials: there are none; refresh them (aws sso login"),
     "half a key": ({"AWS_ACCESS_KEY_ID": "AKIA"}, "", 1, "AWS_SECRET_ACCESS_KEY is not"),
@@ -400,5 +400,5 @@ def expect(cli: Cli, args: list[str], code: int, said: str) -> None:
     ended = cli(*args)
     assert ended.code == code, ended.err
     assert said in ended.err
-    assert "\nTraceback" not in f"\n{ended.err}"  # of ours; a script's own is indented
+    assert "\nTraceback" not in f"\n{ended.err}"  # a traceback of smsweep; a script's traceback is indented
     assert "This is a bug" not in ended.err

@@ -65,7 +65,7 @@ def test_param_with_the_name_of_a_metric_survives_the_round_trip(cli: Cli, folde
     (folder / "train.py").write_text(
         "import smsweep\n"
         "smsweep.init()\n"
-        "smsweep.log({'loss': 1.0, 'lr': 0.0, 'Name': 7.0})\n"  # as a schedule of the learning rate ends
+        "smsweep.log({'loss': 1.0, 'lr': 0.0, 'Name': 7.0})\n"  # like the end of a learning rate schedule
     )
     (folder / "sweep.yaml").write_text(
         "program: train.py\nmethod: grid\nmetric: {name: loss}\n"

@@ -128,7 +128,7 @@ def test_debug_variable_prints_the_traceback(cli: Cli, monkeypatch: pytest.Monke
 
 
 def test_debug_flag_prints_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SMSWEEP_DEBUG", "")  # so that it is put back afterwards
+    monkeypatch.setenv("SMSWEEP_DEBUG", "")  # so that the variable is restored afterwards
     assert "Traceback" in cli("--debug", "run", "nope.yaml").err
 
 

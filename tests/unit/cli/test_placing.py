@@ -42,7 +42,7 @@ def test_program_in_the_working_directory_runs_from_the_snapshot(
     planned = json.loads(cli("plan", "conf/sweep.yaml", "--json").out)
     assert planned["trials"][0]["argv"][:3] == ["/usr/bin/env", "python", argument]
     sweep_id = cli("sweep", "conf/sweep.yaml").out.strip()
-    (folder / "src/train.py").unlink()  # changes nothing any more
+    (folder / "src/train.py").unlink()  # a later change has no effect
     assert cli("agent", sweep_id).code == 0
     assert "here:  src" in cli("logs", f"{sweep_id}/0").out
 

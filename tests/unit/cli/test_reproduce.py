@@ -14,7 +14,7 @@ from tests.unit.cli.conftest import SWEEP, Cli
 
 pytestmark = pytest.mark.slow
 
-# Reports the same, or else what a file beside the sweep says: a script whose results depend on its surroundings.
+# Reports the same value, or the value in a file beside the sweep, like a script that depends on its environment.
 DRIFTING = """
 import argparse, os, smsweep
 parser = argparse.ArgumentParser()

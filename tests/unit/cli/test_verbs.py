@@ -20,7 +20,7 @@ def test_sweep_prints_only_the_id_on_stdout(cli: Cli) -> None:
     assert ended.code == 0
     assert len(ended.out.strip()) == 8
     assert ended.err.splitlines() == [
-        f"Creating sweep with ID: {ended.out.strip()}",  # as W&B has it
+        f"Creating sweep with ID: {ended.out.strip()}",  # the same form as in W&B
         f"run trials with: smsweep agent {ended.out.strip()}",
     ]
 
@@ -311,7 +311,7 @@ def test_rm_removes_nothing_that_an_agent_claims_at_the_same_time(
     with Workspace().store() as store:
         store.add_trials(sweep_id, 1, [{"a": 2}])
 
-        def flock(descriptor: int, operation: int) -> None:  # as rm asks whether the jobs still run
+        def flock(descriptor: int, operation: int) -> None:  # while rm checks whether the jobs still run
             store.claim(sweep_id, "agent", "elsewhere", 60)
 
         earlier = folder / f".smsweep/jobs/smsweep-{sweep_id}-1-0"
@@ -337,7 +337,7 @@ def test_rm_can_be_repeated_after_an_interruption(cli: Cli, ran: str, folder: Pa
 
 def test_agent_of_an_ended_sweep_names_the_next_command(cli: Cli, ran: str) -> None:
     finished = cli("agent", ran)
-    assert (finished.code, "--resume" in finished.err) == (0, False)  # it would find nothing to do
+    assert (finished.code, "--resume" in finished.err) == (0, False)  # otherwise the agent has no work
     assert f"smsweep retry {ran}/N" in finished.err
     other = cli("sweep", "sweep.yaml").out.strip()
     cli("sweep", "--cancel", other)

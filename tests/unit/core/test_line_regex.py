@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smsweep.core.line_regex import MAX_BYTES, LineRegex, LineSearch
 from smsweep.core.regex_syntax import RegexError, nested_quantifier, required_text
 
-OF_DOCS = (  # AWS's, Hugging Face's and XGBoost's documentation, and the RL estimators of the SDK
+OF_DOCS = (  # from the documentation of AWS, Hugging Face and XGBoost, and the RL estimators of the SDK
     r"loss: ([0-9\.]+)",
     r".*\[[0-9]+\].*#011train-rmse:([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?).*",
     r"'train_runtime': ([0-9]+(.|e\-)[0-9]+),?",
@@ -83,7 +83,7 @@ def groups_by_python(pattern: str, line: str) -> list[str] | None:
 def test_pattern_matches_like_python(pattern: str, line: str) -> None:
     try:
         expected = groups_by_python(pattern, line)
-    except re.error:  # `**` and the like
+    except re.error:  # for example `**`
         return
     if expected is not None:
         assert groups_of(pattern, line) == expected
@@ -165,7 +165,7 @@ def test_pattern_with_backtracking_is_refused_with_reason(pattern: str, why: str
 
 @pytest.mark.parametrize("pattern", [r"(a*+)b", r"(a++)b", r"(?>a)(b)"])
 def test_possessive_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(RegexError):  # Python before 3.11 has another reason
+    with pytest.raises(RegexError):  # Python before 3.11 reports another reason
         LineRegex(pattern)
 
 

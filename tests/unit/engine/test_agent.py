@@ -288,7 +288,7 @@ def test_leases_are_renewed_while_logs_take_long_to_read(tmp_path: Path) -> None
             return super().read_logs(name, cursor)
 
     agent = kit.agent(Slow(never_ends), parallel=4)
-    for _ in range(3):  # reading all four takes longer than a lease
+    for _ in range(3):  # reading all four logs takes longer than a lease
         agent.tick()
         assert kit.store.claim(kit.sweep.id, "other", "scripted@here", 60, abandoned_only=True) is None
     assert [trial.agent_id for trial in kit.trials()] == ["a"] * 4
@@ -535,7 +535,7 @@ def test_agent_exits_when_store_is_damaged(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(never_ends))
     agent.tick()
-    kit.store.close()  # its next use connects anew
+    kit.store.close()  # its next call opens a new connection
     (tmp_path / "store.db").write_bytes(b"\xff" * 8192)
     with pytest.raises(StoreDamaged):
         agent.run()

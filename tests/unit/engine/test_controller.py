@@ -223,7 +223,7 @@ def test_hosted_sweep_tells_paused_reserved_and_exhausted_apart(tmp_path: Path) 
     server.change(state="RUNNING")
     assert controller.propose(9) is Proposal.ADDED
     assert len(kit.trials()) == 4
-    assert controller.propose(1) is Proposal.RESERVED  # the four may still fail to get a run
+    assert controller.propose(1) is Proposal.RESERVED  # the four claimed trials can still fail to get a run
     assert not controller.conclude()
     server.change(n_runs=4)
     assert controller.propose(1) is Proposal.EXHAUSTED

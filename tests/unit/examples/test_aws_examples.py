@@ -92,5 +92,5 @@ def test_task_role_allows_only_required_calls() -> None:
 
 def test_user_data_is_a_script_and_fits() -> None:
     file = EXAMPLES / "ec2" / "user-data.sh"
-    assert len(file.read_bytes()) < 12_000  # EC2: 16 KiB in base64
+    assert len(file.read_bytes()) < 12_000  # limit of EC2: 16 KiB in base64
     subprocess.run(["bash", "-n", str(file)], check=True)

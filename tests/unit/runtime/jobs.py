@@ -16,15 +16,15 @@ from typing import IO, Any
 
 from smsweep.source.runtime_zip import runtime_zip
 
-PYTHON = os.environ.get("SMSWEEP_TEST_JOB_PYTHON", sys.executable)  # what jobs run on, and their `python`
+PYTHON = os.environ.get("SMSWEEP_TEST_JOB_PYTHON", sys.executable)  # interpreter of jobs, and their `python`
 PATH = f"{Path(PYTHON).parent}:{os.environ['PATH']}"
 
 
 @dataclass(frozen=True)
 class Done:
     code: int
-    out: str  # stdout and stderr of the script, as they came; bytes that are not UTF-8 replaced
-    err: str  # of the entrypoint itself
+    out: str  # stdout and stderr of the script in order; invalid UTF-8 is replaced
+    err: str  # output of the entrypoint itself
 
 
 class Job:

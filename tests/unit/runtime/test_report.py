@@ -318,7 +318,7 @@ def test_trials_in_threads_are_independent() -> None:
 
 
 def in_a_thread(call: Callable[[], object]) -> None:
-    thread = threading.Thread(target=lambda: contextvars.Context().run(call))  # some Pythons would hand ours on
+    thread = threading.Thread(target=lambda: contextvars.Context().run(call))  # some Pythons copy ours
     thread.start()
     thread.join()
 

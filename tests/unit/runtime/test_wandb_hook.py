@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.runtime.jobs import Job
 
-WANDB = {  # where the real one has the same names
+WANDB = {  # the real wandb has the same names
     "wandb/__init__.py": "from wandb.sdk.wandb_run import Run; from wandb.sdk.wandb_init import init",
     "wandb/sdk/__init__.py": "",
     "wandb/sdk/wandb_init.py": "def init(**given): print('init', given)",

@@ -32,7 +32,7 @@ HOT = {
 }
 
 
-# A few active trials, or the points of one: little, however large the sweep is.
+# A few active trials, or the points of one trial: a small result for any size of the sweep.
 SORTING = {"claim an abandoned one", "holders", "curves"}
 
 

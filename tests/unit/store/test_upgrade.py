@@ -24,7 +24,7 @@ from smsweep.store.transactions import Transactions
 from tests.support.sweeps import a_sweep, parse_stored
 
 NEWER = SCHEMA + 1
-STORES = Path(__file__).with_name("stores")  # one of each version there was, as SQL
+STORES = Path(__file__).with_name("stores")  # a store of each earlier version, as SQL
 
 MIGRATION = f"""
 import sqlalchemy as sa

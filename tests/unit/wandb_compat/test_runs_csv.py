@@ -25,7 +25,7 @@ parameters:
 """
 ).config
 
-# As W&B's table of runs is exported: every cell quoted, mappings flattened with dots.
+# W&B's export of its table of runs: every cell is quoted, and mappings are flattened with dots.
 EXPORTED = """\
 "Name","State","Notes","User","Tags","Created","Runtime","Sweep","act","epochs","layers","lr","optimizer.momentum","epoch","val.loss"
 "good-sweep-1","finished","-","me","","2026-01-01T00:00:00.000Z","61","ab12cd34","relu","10","2","0.001","0.9","9","0.25"
@@ -101,8 +101,8 @@ def test_row_outside_space_is_skipped_with_warning_per_reason(tmp_path: Path) ->
     text = "State,lr,layers,act,val.loss\n" + "".join(
         f"{row}\n"
         for row in (
-            "finished,0.5,2,relu,1",  # lr outside
-            "finished,0.01,2,gelu,2",  # act unknown
+            "finished,0.5,2,relu,1",  # lr is out of range
+            "finished,0.01,2,gelu,2",  # act is not listed
             "finished,0.01,9,gelu,3",
             "running,0.01,2,relu,4",
             "finished,0.01,2,relu,NaN",
