@@ -147,9 +147,9 @@ class Bench:
         container = self._client.containers.create(IMAGE, ["python3", "/opt/ml/code/train.py"], volumes=mounts)
         container.start()
         container.wait()
-        said = container.logs().decode()
+        output = container.logs().decode()
         container.remove()
-        return span(called_at, said, time.time())
+        return span(called_at, output, time.time())
 
     def smsweep(self) -> Span:
         called_at = time.time()
@@ -209,8 +209,8 @@ class Bench:
 
 
 def span(called_at: float, log: str, ended_at: float) -> Span:
-    said = dict(SAID.findall(log))
-    return float(said["first"]) - called_at, ended_at - float(said["last"])
+    output = dict(SAID.findall(log))
+    return float(output["first"]) - called_at, ended_at - float(output["last"])
 
 
 def request(name: str, assets: Path, folder: Path) -> dict[str, Any]:

@@ -84,10 +84,10 @@ def test_base_install_is_small() -> None:
 
 
 def test_documented_install_size_is_correct() -> None:
-    said = re.search(r"base install of (\d+) MB", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    assert said is not None
+    output = re.search(r"base install of (\d+) MB", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert output is not None
     total = sum(size_of(name) for name in pins(BASE))
-    assert int(said[1]) == pytest.approx(total / 1e6, rel=0.1)
+    assert int(output[1]) == pytest.approx(total / 1e6, rel=0.1)
 
 
 def base() -> list[Requirement]:

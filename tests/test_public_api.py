@@ -97,8 +97,8 @@ def test_types_are_shipped() -> None:
 
 def test_importing_smsweep_imports_no_submodule_and_no_heavy_package() -> None:
     program = "import sys; before = set(sys.modules); import smsweep; print(*sorted(set(sys.modules) - before))"
-    said = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
-    assert {name.partition(".")[0] for name in said.stdout.split()} <= {"smsweep", "importlib", "warnings"}
+    output = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert {name.partition(".")[0] for name in output.stdout.split()} <= {"smsweep", "importlib", "warnings"}
 
 
 def test_unknown_name_raises_attribute_error() -> None:

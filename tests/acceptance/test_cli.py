@@ -117,12 +117,12 @@ def at_work(folder: Folder, *args: str, until: str) -> Iterator[subprocess.Popen
 
 def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
     assert process.stderr is not None
-    said = []
+    output = []
     for line in process.stderr:
-        said.append(line)
+        output.append(line)
         if text in line:
             return
-    raise AssertionError(f"ended without saying {text!r}: {''.join(said)}")
+    raise AssertionError(f"the process exited without printing {text!r}: {''.join(output)}")
 
 
 def test_grid_runs_every_cell(folder: Folder) -> None:
@@ -204,9 +204,9 @@ def test_first_ctrl_c_lets_running_trials_finish(folder: Folder) -> None:
 def test_two_ctrl_c_stop_running_trials(folder: Folder) -> None:
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills"):
             process.send_signal(signal.SIGINT)
-            wait_for_line(process, said)
+            wait_for_line(process, message)
         out, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     assert folder.states(out.strip()) == ["killed"]
@@ -216,9 +216,9 @@ def test_trial_that_ignores_sigterm_is_killed_after_term_timeout(folder: Folder)
     folder.configure(deaf="yes")
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", "-t", "1", until="/0 running") as process:
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills"):
             process.send_signal(signal.SIGINT)
-            wait_for_line(process, said)
+            wait_for_line(process, message)
         out, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     assert folder.states(out.strip()) == ["killed"]
@@ -228,9 +228,9 @@ def test_third_ctrl_c_kills_trial_that_ignores_sigterm(folder: Folder) -> None:
     folder.configure(deaf="yes")
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills", "killing"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills", "killing"):
             process.send_signal(signal.SIGINT)
-            wait_for_line(process, said)
+            wait_for_line(process, message)
         out, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     assert folder.states(out.strip()) == ["killed"]

@@ -25,8 +25,8 @@ def served(folder: Path) -> Iterator[Account]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
     try:
         assert process.stdout is not None
-        said: Any = SimpleNamespace(**json.loads(process.stdout.readline()))
-        yield Account(said)
+        output: Any = SimpleNamespace(**json.loads(process.stdout.readline()))
+        yield Account(output)
     finally:
         process.kill()
         process.communicate()

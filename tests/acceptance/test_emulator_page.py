@@ -56,10 +56,10 @@ def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) ->
     served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         assert served.stdout is not None
-        said = json.loads(served.stdout.readline())
+        output = json.loads(served.stdout.readline())
         listed = subprocess.run(
             [sys.executable, "-c", LIST_JOBS],
-            env={**os.environ, **said["environ"]},
+            env={**os.environ, **output["environ"]},
             capture_output=True,
             text=True,
         )
@@ -70,15 +70,15 @@ def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) ->
         served.communicate()
     assert served.returncode == 0
     assert listed.stdout == "[]\n", listed.stderr
-    assert said["environ"] == {
-        "AWS_ENDPOINT_URL": said["url"],
-        "AWS_ACCESS_KEY_ID": said["access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": said["secret_access_key"],
-        "AWS_REGION": said["region"],
-        "AWS_DEFAULT_REGION": said["region"],
+    assert output["environ"] == {
+        "AWS_ENDPOINT_URL": output["url"],
+        "AWS_ACCESS_KEY_ID": output["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": output["secret_access_key"],
+        "AWS_REGION": output["region"],
+        "AWS_DEFAULT_REGION": output["region"],
     }
-    assert said["token"] in talk
-    assert said["secret_access_key"] not in talk
+    assert output["token"] in talk
+    assert output["secret_access_key"] not in talk
 
 
 def test_printed_lines_configure_shell(tmp_path: Path) -> None:

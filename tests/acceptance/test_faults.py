@@ -297,7 +297,7 @@ def test_secret_printed_by_script_is_masked_in_all_output_and_files(tmp_path: Pa
     desk.environ |= {"MINE": CANARY, "SORT_KEY": "loss_key"}
     ran = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=3)
     sweep_id = ran.stdout.strip()
-    said = ran.stderr + "".join(
+    output = ran.stderr + "".join(
         desk.call(*words).stdout
         for words in (
             ("logs", f"{sweep_id}/0"),
@@ -307,9 +307,9 @@ def test_secret_printed_by_script_is_masked_in_all_output_and_files(tmp_path: Pa
             ("export", sweep_id),
         )
     )
-    assert CANARY not in said
+    assert CANARY not in output
     for shown in ("cannot log in with ***", "loss_key ***", '"it is ***"', '"too": "***"'):
-        assert shown in said
+        assert shown in output
     stored = b"".join(file.read_bytes() for file in tmp_path.glob(".smsweep/store.db*"))
     assert (CANARY.encode() in stored, b"cannot log in with ***" in stored) == (False, True)
     (log,) = tmp_path.glob(".smsweep/jobs/*/output.log")

@@ -101,9 +101,9 @@ def test_next_agent_completes_stop_of_killed_agent(desk: WorkingDir, when: str) 
     with desk.start("agent", sweep_id, command=dying(when, "backend.stop", 1)) as agent:
         assert agent.stderr is not None
         until_started(desk)
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills"):
             agent.send_signal(signal.SIGINT)
-            assert any(said in line for line in agent.stderr)
+            assert any(message in line for line in agent.stderr)
         assert agent.wait(timeout=60) == -signal.SIGKILL
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["stopping"]
     desk.call("agent", sweep_id, "--count", "1")

@@ -484,8 +484,8 @@ def test_command_prints_address_and_exits_at_signal(folder: Path) -> None:
         shown = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
         try:
             assert shown.stdout is not None
-            said = json.loads(shown.stdout.readline())
-            assert said["entry"] == f"{said['url']}/?token={said['token']}"
+            output = json.loads(shown.stdout.readline())
+            assert output["entry"] == f"{output['url']}/?token={output['token']}"
             shown.send_signal(number)
             _, talk = shown.communicate(timeout=60)
         finally:

@@ -153,10 +153,10 @@ def test_command_receives_event_without_shell(folder: Path) -> None:
     command = json.dumps([sys.executable, "hook.py", "$(touch hacked); `id` > x"])
     words = job(folder, f"notify:\n  - command: {command}\n    events: end\n")
     ended = cli("run", "sweep.yaml", *words, SMSWEEP_ALLOW_CODE="1")
-    (told,) = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
-    assert told[0] == ["$(touch hacked); `id` > x"]
-    assert told[1]["event"] == "sweep_end"
-    assert told[2].startswith(ended.stdout.strip())
+    (result,) = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
+    assert result[0] == ["$(touch hacked); `id` > x"]
+    assert result[1]["event"] == "sweep_end"
+    assert result[2].startswith(ended.stdout.strip())
     assert not (folder / "hacked").exists()
     assert "on stdout" not in ended.stdout
 
@@ -200,7 +200,7 @@ def test_resumed_sweep_sends_second_end_event(folder: Path, receiver: Receiver) 
 
 
 @pytest.mark.parametrize(
-    ("answers", "n_asked", "said"),
+    ("answers", "n_asked", "message"),
     [
         ([503, 429], 4, ""),
         ([500] * 3, 4, "answered 500"),
@@ -210,14 +210,14 @@ def test_resumed_sweep_sends_second_end_event(folder: Path, receiver: Receiver) 
     ],
 )
 def test_rejected_event_is_sent_again(
-    folder: Path, receiver: Receiver, answers: list[int], n_asked: int, said: str
+    folder: Path, receiver: Receiver, answers: list[int], n_asked: int, message: str
 ) -> None:
     receiver.answers = list(answers)
     ended = cli("run", "sweep.yaml", "--notify", receiver.url)
     assert ended.returncode == 0, ended.stderr
     assert len(receiver.headers) == n_asked
     assert len({headers["Idempotency-Key"] for headers in receiver.headers}) == 2
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert "k3y-in-path" not in ended.stderr
 
 

@@ -290,7 +290,7 @@ def test_invalid_arguments_are_reported(folder: Path) -> None:
     with pytest.raises(UsageError, match="a sweep is a dict, a path, or a function that returns one, got 3"):
         smsweep.sweep(3)  # type: ignore[arg-type]  # the point
     sweep_id = smsweep.sweep({"method": "random", "parameters": {"a": {"value": 1}}})
-    for given, said in (
+    for given, output in (
         ({"count": 0}, "count: expected a whole number above 0, got 0"),
         ({"parallel": 0}, "parallel: expected a whole number above 0, got 0"),
         ({"count": "3"}, "count: expected a whole number above 0, got '3'"),
@@ -299,7 +299,7 @@ def test_invalid_arguments_are_reported(folder: Path) -> None:
         ({"function": yielding}, "yielding is async or a generator, and calling it runs nothing"),
         ({"sweep_id": None}, "None is no sweep id"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=output):
             smsweep.agent(**{"sweep_id": sweep_id, "function": print, **given})  # type: ignore[arg-type]  # likewise
 
 

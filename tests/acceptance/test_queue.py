@@ -100,8 +100,8 @@ def test_agents_process_published_invitations_and_exit(desk: WorkingDir, account
     assert desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "12").stdout.strip() == sweep_id
     agents = [desk.start("agent", "--queue", account.queue, "--wait", "1") for _ in range(2)]
     for agent in agents:
-        _, said = agent.communicate(timeout=60)
-        assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=60)
+        assert agent.returncode == 0, output
     assert started(desk) == ["1", "2", "3", "4"]
     assert desk.json("show", sweep_id)["state"] == "finished"
     assert (account.count(), account.count(hidden=True), account.count(account.graveyard)) == (0, 0, 0)

@@ -44,14 +44,14 @@ def lost(desk: WorkingDir) -> tuple[str, list[dict[str, Any]]]:
     return sweep_id, before
 
 
-def told(trials: list[dict[str, Any]]) -> list[Any]:
+def summaries(trials: list[dict[str, Any]]) -> list[Any]:
     return [[trial[key] for key in ("number", "params", "state", "attempt", "metrics")] for trial in trials]
 
 
 def check(desk: WorkingDir, sweep_id: str, before: list[dict[str, Any]]) -> None:
     desk.call("agent", sweep_id, "--parallel", "2")
     after = desk.trials(sweep_id)
-    assert told(after[:3]) == told(before)
+    assert summaries(after[:3]) == summaries(before)
     assert (after[3]["params"]["x"], after[3]["state"]) == (4, "finished")
     assert (desk.folder / "started").read_text().split() == ["1", "2", "3", "2", "4"]
     shown = desk.json("show", sweep_id)
@@ -62,9 +62,9 @@ def test_recover_rebuilds_lost_store_and_no_trial_runs_twice(
     desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
 ) -> None:
     sweep_id, before = lost
-    said = desk.call("recover", sweep_id, "sweep.yaml")
-    assert said.stdout.strip() == sweep_id
-    assert "found the jobs of 3 trials" in said.stderr
+    output = desk.call("recover", sweep_id, "sweep.yaml")
+    assert output.stdout.strip() == sweep_id
+    assert "found the jobs of 3 trials" in output.stderr
     check(desk, sweep_id, before)
     assert "this store has sweep" in desk.call("recover", sweep_id, "sweep.yaml", code=2).stderr
 
@@ -92,7 +92,7 @@ def test_params_of_trial_without_job_are_available_again(
     assert "1 trials without a job are lost" in desk.call("recover", sweep_id, "sweep.yaml").stderr
     desk.call("agent", sweep_id)
     after = desk.trials(sweep_id)
-    assert told(after[:2]) == told(before[1:])
+    assert summaries(after[:2]) == summaries(before[1:])
     assert {trial["params"]["x"]: trial["number"] for trial in after} == {2: 1, 3: 2, 1: 3, 4: 4}
 
 

@@ -61,8 +61,8 @@ def submit(desk: WorkingDir, n: int, exit_code: int = 0, *flags: str) -> tuple[s
 def until(is_true: Callable[[], bool], slurm: Slurm, desk: WorkingDir) -> None:
     deadline = time.monotonic() + 150
     while not is_true():
-        said = "".join(file.read_text() for file in desk.folder.glob("slurm-*.out"))
-        assert time.monotonic() < deadline, slurm.logs() + said
+        output = "".join(file.read_text() for file in desk.folder.glob("slurm-*.out"))
+        assert time.monotonic() < deadline, slurm.logs() + output
         time.sleep(0.2)
 
 

@@ -46,12 +46,12 @@ def test_agent_started_while_server_is_down_waits_then_works(desk: WorkingDir, p
     postgres.stop()
     try:
         with desk.start("agent", sweep_id, "--json") as agent:
-            said = read_until(agent, "this agent waits for it")
+            output = read_until(agent, "this agent waits for it")
             postgres.start()
             _, rest = agent.communicate(timeout=TIMEOUT_S)
     finally:
         postgres.restart()
-    assert "no server answers there" in said
+    assert "no server answers there" in output
     assert (agent.returncode, rest.count("this agent waits for it")) == (0, 0)
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 2
 

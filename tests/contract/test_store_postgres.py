@@ -81,15 +81,15 @@ def test_connection_lost_while_opening_is_retried(postgres: Postgres) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("&options=-csearch_path%3Dnosuch", r"no schema of its search_path exists .*CREATE SCHEMA"),
         ("&options=-cdefault_transaction_read_only%3Don", r"a copy that cannot be written .*primary"),
     ],
 )
-def test_missing_server_feature_is_reported_with_fix(postgres: Postgres, options: str, said: str) -> None:
+def test_missing_server_feature_is_reported_with_fix(postgres: Postgres, options: str, message: str) -> None:
     url = postgres.new_schema().partition("&options")[0] + options
-    with pytest.raises(StoreUnavailable, match=said):
+    with pytest.raises(StoreUnavailable, match=message):
         open_store(url, environ={}, parse=parse_stored)
 
 

@@ -37,18 +37,18 @@ def outcome(environment: dict[str, str]) -> dict[str, Any]:
         environment=environment,
         sagemaker_session=Session(boto3.Session(), default_bucket="smsweep-test"),
     )
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     try:
         sweep_id = smsweep.sweep(CONFIG, estimator=estimator)
         with Workspace().store() as store:
-            told["job"] = store.get_sweep(sweep_id).job_yaml
+            result["job"] = store.get_sweep(sweep_id).job_yaml
     except smsweep.SmsweepError as err:
-        told["refused"] = str(err)
+        result["refused"] = str(err)
         try:
             smsweep.agent(smsweep.sweep(CONFIG), estimator=estimator)
         except smsweep.SmsweepError as late:
-            told["refused late"] = str(late)
-    return told
+            result["refused late"] = str(late)
+    return result
 
 
 sealed.answer({name: outcome(environment) for name, environment in asked["environments"].items()})

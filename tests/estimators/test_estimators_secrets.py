@@ -24,7 +24,7 @@ ENVIRONMENTS = {
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "source").mkdir()
     (folder / "source" / "train.py").write_text("")
@@ -39,12 +39,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["key", "password", "no reference"])
 @pytest.mark.parametrize("when", ["refused", "refused late"])
-def test_secret_in_environment_is_refused_and_not_printed(told: dict[str, Any], name: str, when: str) -> None:
-    assert next(iter(ENVIRONMENTS[name])).removeprefix("SMSWEEP_SECRET_") in told[name][when]
-    assert not any(value in told[name][when] for value in ENVIRONMENTS[name].values())
+def test_secret_in_environment_is_refused_and_not_printed(answers: dict[str, Any], name: str, when: str) -> None:
+    assert next(iter(ENVIRONMENTS[name])).removeprefix("SMSWEEP_SECRET_") in answers[name][when]
+    assert not any(value in answers[name][when] for value in ENVIRONMENTS[name].values())
 
 
-def test_secret_references_use_job_yaml_syntax(told: dict[str, Any]) -> None:
-    template = parse_job(told["reference"]["job"]).template
+def test_secret_references_use_job_yaml_syntax(answers: dict[str, Any]) -> None:
+    template = parse_job(answers["reference"]["job"]).template
     assert template.secrets == {"WANDB_API_KEY": REFERENCE}
     assert template.request["Environment"] == {"MODE": "fast"}

@@ -51,8 +51,8 @@ def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(source_dir: Path) -> dict[str, Any]:
-    told: dict[str, Any] = oracle("sagemaker2").ask(SCRIPT, {"cases": cases(source_dir)})
-    return told
+    result: dict[str, Any] = oracle("sagemaker2").ask(SCRIPT, {"cases": cases(source_dir)})
+    return result
 
 
 @pytest.mark.parametrize("name", [*COMPILED, *REFUSED])

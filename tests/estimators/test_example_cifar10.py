@@ -41,10 +41,10 @@ def test_example_sweep_is_valid() -> None:
 @pytest.mark.oracle
 @pytest.mark.parametrize("sdk", [2, 3])
 def test_job_yaml_estimator_and_model_trainer_agree(sdk: int) -> None:
-    told = ask(sdk)["template"]
+    result = ask(sdk)["template"]
     job = read_job(EXAMPLE / "job.yaml").template
-    assert {name: told["request"][name] for name in SAME} == {name: job.request[name] for name in SAME}
-    assert (told["source_dir"], told["program"]) == (job.source_dir, "train.py")
+    assert {name: result["request"][name] for name in SAME} == {name: job.request[name] for name in SAME}
+    assert (result["source_dir"], result["program"]) == (job.source_dir, "train.py")
 
 
 @pytest.mark.oracle
@@ -104,6 +104,6 @@ def a_small_data_set() -> bytes:
 @functools.cache
 def ask(sdk: int) -> dict[str, Any]:
     question = {"sdk": sdk, "script": str(EXAMPLE / f"run_v{sdk}.py")}
-    told: dict[str, Any] = oracle(f"sagemaker{sdk}").ask(Path(__file__).with_name("ask_example.py"), question)
-    assert told["calls"] == []
-    return told
+    result: dict[str, Any] = oracle(f"sagemaker{sdk}").ask(Path(__file__).with_name("ask_example.py"), question)
+    assert result["calls"] == []
+    return result

@@ -16,8 +16,8 @@ OLD = ("0.20.0", "1", "0.90-1", "0.90-2", "1.0-1")  # scikit-learn and XGBoost: 
 
 @pytest.mark.oracle
 def test_framework_image_equals_sdk_image() -> None:
-    told = oracle("sagemaker2").ask(Path(__file__).with_name("ask_images.py"), None, timeout_s=900)
-    recent = [each for each in told if each[0].get("framework_version") not in OLD]
+    result = oracle("sagemaker2").ask(Path(__file__).with_name("ask_images.py"), None, timeout_s=900)
+    recent = [each for each in result if each[0].get("framework_version") not in OLD]
     differences = [each for each in recent if ours(*each[:3]) != each[3]]
     assert not differences
     regions = {region for _, region, _, uri in recent if uri}

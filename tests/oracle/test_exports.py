@@ -173,7 +173,7 @@ def test_tensorboard_has_scalars_and_params(made: Made) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--to", "trials.csv"], "trials.csv: exists"),
         (["--to", "trials.parquet"], "trials.parquet: exists"),
@@ -182,9 +182,9 @@ def test_tensorboard_has_scalars_and_params(made: Made) -> None:
         (["--format", "tensorboard", "--to", "runs"], "exists"),
     ],
 )
-def test_existing_study_is_replaced_only_with_flag(made: Made, words: list[str], said: str) -> None:
+def test_existing_study_is_replaced_only_with_flag(made: Made, words: list[str], message: str) -> None:
     refused = made.cli("export", made.one, *words)
-    assert (refused.returncode, said in refused.stderr) == (2, True)
+    assert (refused.returncode, message in refused.stderr) == (2, True)
     assert "--force" in refused.stderr
     assert made.cli("export", made.one, *words, "--force").returncode == 0
 

@@ -49,7 +49,7 @@ def execute(cells: list[str], folder: Path) -> list[list[Output]]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Output]]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Output]]:
     answers = execute(list(CELLS.values()), tmp_path_factory.mktemp("notebook"))
     return dict(zip(CELLS, answers, strict=True))
 
@@ -59,57 +59,57 @@ def html(outputs: list[Output]) -> str:
     return str(output["data"]["text/html"])
 
 
-def test_progress_is_single_display_until_sweep_ends(told: dict[str, list[Output]]) -> None:
-    (output,) = [output for output in told["progress"] if output["output_type"] == "display_data"]
+def test_progress_is_single_display_until_sweep_ends(outputs: dict[str, list[Output]]) -> None:
+    (output,) = [output for output in outputs["progress"] if output["output_type"] == "display_data"]
     assert "is finished: 3 of 3 trials ended" in output["data"]["text/plain"]
     for part in ("finished", "3 of 3", "minimize loss", "failures"):
         assert part in output["data"]["text/html"]
 
 
-def test_run_shows_progress(told: dict[str, list[Output]]) -> None:
-    shown, result = told["run again"]
+def test_run_shows_progress(outputs: dict[str, list[Output]]) -> None:
+    shown, result = outputs["run again"]
     assert "1 of 3 trials ended" in shown["data"]["text/plain"]
     assert result["output_type"] == "execute_result"
 
 
 @pytest.mark.parametrize("name", ["progress", "sweep", "sweeps", "runs", "run"])
-def test_untrusted_text_is_escaped(told: dict[str, list[Output]], name: str) -> None:
-    shown = html(told[name])
+def test_untrusted_text_is_escaped(outputs: dict[str, list[Output]], name: str) -> None:
+    shown = html(outputs[name])
     assert "<script" not in shown
     assert "<img" not in shown
     assert "&lt;script&gt;" in shown
 
 
 @pytest.mark.parametrize("name", ["sweep", "sweeps", "runs", "run"])
-def test_html_loads_no_external_resource(told: dict[str, list[Output]], name: str) -> None:
-    shown = html(told[name])
+def test_html_loads_no_external_resource(outputs: dict[str, list[Output]], name: str) -> None:
+    shown = html(outputs[name])
     assert not any(word in shown for word in ("http:", "https:", "url(", "@import", "<link", "<style"))
 
 
-def test_sweep_html_shows_best_trials_first(told: dict[str, list[Output]]) -> None:
-    shown = html(told["sweep"])
+def test_sweep_html_shows_best_trials_first(outputs: dict[str, list[Output]]) -> None:
+    shown = html(outputs["sweep"])
     assert shown.index(">0*<") < shown.index(">1<") < shown.index(">2<")
 
 
-def test_run_html_shows_curve_and_failure_reason(told: dict[str, list[Output]]) -> None:
-    shown = html(told["run"])
+def test_run_html_shows_curve_and_failure_reason(outputs: dict[str, list[Output]]) -> None:
+    shown = html(outputs["run"])
     assert "<polyline" in shown
     assert "ValueError" in shown
 
 
-def test_plots_lists_available_plots(told: dict[str, list[Output]]) -> None:
-    (output,) = told["plots"]
+def test_plots_lists_available_plots(outputs: dict[str, list[Output]]) -> None:
+    (output,) = outputs["plots"]
     assert "parallel_coordinates" in output["data"]["text/plain"]
 
 
-def test_figure_is_plotly_figure(told: dict[str, list[Output]]) -> None:
-    (output,) = [output for output in told["figure"] if "application/vnd.plotly.v1+json" in output["data"]]
+def test_figure_is_plotly_figure(outputs: dict[str, list[Output]]) -> None:
+    (output,) = [output for output in outputs["figure"] if "application/vnd.plotly.v1+json" in output["data"]]
     figure = output["data"]["application/vnd.plotly.v1+json"]
     assert "best so far" in [trace.get("name") for trace in figure["data"]]
 
 
-def test_report_is_sandboxed_frame(told: dict[str, list[Output]]) -> None:
-    shown = html(told["report"])
+def test_report_is_sandboxed_frame(outputs: dict[str, list[Output]]) -> None:
+    shown = html(outputs["report"])
     assert shown.startswith('<iframe sandbox="allow-scripts"')
     assert "default-src" in shown
     assert "<script" not in shown  # all content is inside the attribute

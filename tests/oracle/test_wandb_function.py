@@ -67,11 +67,11 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.partition("ANSWERS")[2])
-    said["folders"] = sorted(
+    output = json.loads(done.stdout.partition("ANSWERS")[2])
+    output["folders"] = sorted(
         path.name[-10:] for path in Path(folder).glob(".smsweep/jobs/*/ml/output/data/wandb/o*")
     )
-    return dict(said)
+    return dict(output)
 
 
 def test_run_of_function_belongs_to_trial(answers: dict[str, Any]) -> None:

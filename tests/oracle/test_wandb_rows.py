@@ -25,7 +25,7 @@ def run(job: Job, script: str, **trial: Any) -> Done:
     return finish(job.trial({"train.py": script}, PARAMS, **trial).start(), timeout_s=120)
 
 
-def said(done: Done, word: str) -> Any:
+def printed_json(done: Done, word: str) -> Any:
     line = next((line for line in done.out.splitlines() if line.startswith(word + " ")), None)
     assert line is not None, done.out
     return json.loads(line.removeprefix(word))
@@ -62,7 +62,7 @@ def number(value: Any) -> Any:
 
 def test_reported_rows_equal_wandb_rows(wandb_job: Job) -> None:
     done = run(wandb_job, SCRIPT)
-    recorded = said(done, "ROWS")
+    recorded = printed_json(done, "ROWS")
     assert [len(rows) > 100 for rows in recorded] == [True, True]
-    assert summed_up(done) == [pytest.approx(summary) for summary in said(done, "SUMMARY")]
+    assert summed_up(done) == [pytest.approx(summary) for summary in printed_json(done, "SUMMARY")]
     assert comparable(reported(done)) == comparable([row for rows in recorded for row in rows])

@@ -72,10 +72,10 @@ class Finder:
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        said = self._capsys.readouterr()
-        assert ended.value.code == 0 or words == ("doctor",), said.err
-        self.check(" ".join(words), (said.out + said.err).encode())
-        return said.out
+        output = self._capsys.readouterr()
+        assert ended.value.code == 0 or words == ("doctor",), output.err
+        self.check(" ".join(words), (output.out + output.err).encode())
+        return output.out
 
     def check_files(self, folder: Path) -> None:
         for file in folder.rglob("*"):

@@ -91,18 +91,18 @@ def test_quota_keeps_trials_pending(account: Account) -> None:
 
 
 def test_show_reports_trials_that_wait_for_quota(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    told: list[SweepDocument] = []
+    result: list[SweepDocument] = []
 
     def look(trial: Trial) -> None:
         data = json_views.show(trial.sweep_id)
-        if data["waiting"] and not told:
-            told.append(data)
+        if data["waiting"] and not result:
+            result.append(data)
             show.show_sweep(data)
 
     (account.folder / "train.py").write_text("import smsweep, time; time.sleep(1); smsweep.log({'loss': 1})")
     account.emulator.faults.set({"quota": 1})
     account.run(2, parallel=2, on_change=look)
-    (waiting,) = told[0]["waiting"]
+    (waiting,) = result[0]["waiting"]
     assert (waiting["number"], waiting["for"], waiting["limit"]) == (1, "quota", 1)
     assert "/1  waiting for quota: The account-level service limit 'ml.m5.large" in capsys.readouterr().out
     sweep_id = account.trials()[0].sweep_id
@@ -198,8 +198,8 @@ def test_jobs_that_continue_without_agent_are_reported(
     sweep_id = sweep(account.sweep(1), job=account.job)
     with pytest.raises(AccessDenied):
         follow(sweep_id, as_json=False, backend="sagemaker")
-    said = "1 trial continues without this agent; after you fix the error, run: smsweep agent"
-    assert f"{said} {sweep_id} --backend sagemaker" in capsys.readouterr().err
+    message = "1 trial continues without this agent; after you fix the error, run: smsweep agent"
+    assert f"{message} {sweep_id} --backend sagemaker" in capsys.readouterr().err
 
 
 def test_job_stopped_by_the_user_is_killed_and_not_retried(account: Account) -> None:

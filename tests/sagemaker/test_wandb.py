@@ -55,8 +55,8 @@ def test_offline_wandb_run_can_be_uploaded_later(
         monkeypatch.setenv(name, value)
     assert len(sync.sync(sweep_id)) == 2
     assert sync.sync(sweep_id) == []
-    told = {name: (len(run.history), run.group) for name, run in server.runs.items()}
-    assert told == {f"{sweep_id}-0": (2, sweep_id), f"{sweep_id}-1": (2, sweep_id)}
+    result = {name: (len(run.history), run.group) for name, run in server.runs.items()}
+    assert result == {f"{sweep_id}-0": (2, sweep_id), f"{sweep_id}-1": (2, sweep_id)}
 
 
 def test_sweep_of_the_wandb_server_runs_as_training_jobs(

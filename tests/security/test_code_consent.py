@@ -177,14 +177,14 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
 
 def put(desk: WorkingDir, listener: Listener, name: str) -> tuple[list[str], str]:
     """Write a hostile configuration, and return its flag and the expected error."""
-    sweep, job, said = HOSTILE[name]
+    sweep, job, output = HOSTILE[name]
     write(desk, sweep=sweep, space=SPACE)
     text = job if isinstance(job, str) else json.dumps(job)
     (desk.folder / "job.yaml").write_text(text.replace("{url}", listener.url))
     (desk.folder / "deep").mkdir()
     (desk.folder / "deep" / "space.py").write_text(SPACE)
     desk.environ["HOOK_URL"] = listener.url
-    return ["--job", "job.yaml"], said
+    return ["--job", "job.yaml"], output
 
 
 @pytest.mark.parametrize("verb", ["run", "sweep"])
@@ -192,9 +192,9 @@ def put(desk: WorkingDir, listener: Listener, name: str) -> tuple[list[str], str
 def test_hostile_configuration_creates_no_sweep(
     desk: WorkingDir, listener: Listener, name: str, verb: str
 ) -> None:
-    flags, said = put(desk, listener, name)
+    flags, output = put(desk, listener, name)
     refused = desk.call(verb, "sweep.yaml", *flags, code=2)
-    assert said in refused.stderr
+    assert output in refused.stderr
     assert "Traceback" not in refused.stderr
     assert (marks(desk), listener.got) == ([], [])
     assert not (desk.folder / ".smsweep" / "store.db").exists()
@@ -204,9 +204,9 @@ def test_hostile_configuration_creates_no_sweep(
 def test_plan_of_a_hostile_configuration_executes_nothing(desk: WorkingDir, listener: Listener, name: str) -> None:
     flags, _ = put(desk, listener, name)
     with desk.start("plan", "sweep.yaml", *flags) as planned:
-        _, said = planned.communicate(timeout=60)
+        _, output = planned.communicate(timeout=60)
     assert planned.returncode in (0, 2)
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     assert (marks(desk), listener.got) == ([], [])
 
 
@@ -369,9 +369,9 @@ def made(desk: WorkingDir) -> str:
 @pytest.mark.parametrize("words", [("run", "sweep.yaml"), ("sweep", "sweep.yaml"), ("plan", "sweep.yaml")])
 @pytest.mark.parametrize("value", ["", "0", "false", "off", "true", "sha256:" + "0" * 64])
 def test_program_does_not_run_without_consent(optuna_desk: WorkingDir, words: tuple[str, ...], value: str) -> None:
-    said = call(optuna_desk, *words, code=2, allowed=value)
-    assert f"scheduler.source: space.py: it runs inside smsweep, with all your rights ({digest(SPACE)})" in said
-    assert digest(SPACE) in said.split("SMSWEEP_ALLOW_CODE=")[1]
+    output = call(optuna_desk, *words, code=2, allowed=value)
+    assert f"scheduler.source: space.py: it runs inside smsweep, with all your rights ({digest(SPACE)})" in output
+    assert digest(SPACE) in output.split("SMSWEEP_ALLOW_CODE=")[1]
     assert marks(optuna_desk) == []
 
 
@@ -405,8 +405,8 @@ def test_note_in_the_store_alone_changes_no_program(optuna_desk: WorkingDir, ver
     sweep_id = made(optuna_desk)
     change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
     value = value.format(digest(SPACE), digest(OTHER_SPACE))
-    said = call(optuna_desk, verb, sweep_id, code=2, allowed=value)
-    assert f"the code in the store ({digest(OTHER_SPACE)}) is not the code that sweep" in said
+    output = call(optuna_desk, verb, sweep_id, code=2, allowed=value)
+    assert f"the code in the store ({digest(OTHER_SPACE)}) is not the code that sweep" in output
     assert marks(optuna_desk) == []
 
 
@@ -446,8 +446,8 @@ def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_de
 @pytest.mark.oracle
 def test_allow_value_covers_program_and_command(optuna_desk: WorkingDir) -> None:
     write(optuna_desk, job={"notify": {"command": ["touch", "PWNED by command"]}})
-    said = call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", code=2)
-    value = re.findall(r"set SMSWEEP_ALLOW_CODE=(\S+)", said)
+    output = call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", code=2)
+    value = re.findall(r"set SMSWEEP_ALLOW_CODE=(\S+)", output)
     assert len(value) == 2
     assert value[0] == value[1]
     call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", "-q", allowed=value[0])

@@ -593,9 +593,9 @@ def test_another_user_of_the_machine_has_no_access(account: Account) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["uid"] == NOBODY
-    assert told["found"] == {
+    result = json.loads(done.stdout)
+    assert result["uid"] == NOBODY
+    assert result["found"] == {
         **dict.fromkeys(
             ("list jobs", "create a job", "stop a job", "describe a job"), "UnrecognizedClientException"
         ),

@@ -96,8 +96,8 @@ def test_agent_runs_each_trial_once_over_an_unreliable_s3(
         assert control.set_state(remote.sweep_id, "pause").state == "paused"
         assert control.set_state(remote.sweep_id, "resume").state == "running"
         remote.gate.unlink()
-        _, said = agent.communicate(timeout=PATIENCE_S)
-    assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, output
     remote.check(4)
     assert agent_of(remote.sweep_id)["rejected"] == []
 
@@ -112,10 +112,10 @@ def test_agent_job_waits_for_s3_at_its_start(
     fault = s3.refuse(method, f"{remote.path}/store.db.gz", 503, "SlowDown", times=6)
     name = f"smsweep-{remote.sweep_id}-agent-0"
     with remote.start(SMSWEEP_AGENT_JOB=name, SMSWEEP_DIR=str(tmp_path / "job")) as agent:
-        _, said = agent.communicate(timeout=PATIENCE_S)
-    assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, output
     assert fault.hits == 6
-    assert "trying again" in said
+    assert "trying again" in output
     remote.check(1)
 
 
@@ -135,8 +135,8 @@ def test_agent_saves_its_end_when_s3_is_back(
         until(lambda: fault.hits > n_refused + 8)
         assert agent.poll() is None, "the agent exits after its last changes are saved"
         fault.times = 0
-        _, said = agent.communicate(timeout=PATIENCE_S)
-    assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, output
     remote.check(1)
 
 

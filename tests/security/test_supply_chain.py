@@ -257,9 +257,9 @@ def dockerfile_line(number: int) -> Command:
 def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint of a detached agent's job with its included requirements."""
     script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
-    told = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
-    assert told.returncode == 0, told.stdout
-    job = Job(scratch / "job").trial({"train.py": "import smsweep_demo\n", "requirements.txt": told.stdout})
+    result = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
+    assert result.returncode == 0, result.stdout
+    job = Job(scratch / "job").trial({"train.py": "import smsweep_demo\n", "requirements.txt": result.stdout})
     job.environ |= {**environ, "PATH": f"{place.venv / 'bin'}:{os.environ['PATH']}"}
     done = job.run(["--install-requirements"])
     return subprocess.CompletedProcess([], done.code, done.out + done.err)

@@ -217,9 +217,9 @@ HOSTILE: Mapping[str, Callable[[WorkingDir], str]] = {
 
 @pytest.mark.parametrize("plant", HOSTILE.values(), ids=HOSTILE.keys())
 def test_planted_folder_is_refused_with_instructions(desk: WorkingDir, plant: Callable[[WorkingDir], str]) -> None:
-    said = plant(desk)
+    output = plant(desk)
     refused = desk.call("run", "sweep.yaml", code=2)
-    assert said in refused.stderr
+    assert output in refused.stderr
     assert "SMSWEEP_TRUSTED_DIRS=" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert is_safe(desk)
@@ -257,16 +257,16 @@ def test_command_in_the_error_makes_the_folder_usable(desk: WorkingDir) -> None:
     for name in ("", "jobs", "runtime", "bundles"):
         (home(desk) / name).mkdir()
         (home(desk) / name).chmod(0o775)
-    said = desk.call("run", "sweep.yaml", code=2).stderr
-    subprocess.run(shlex.split(said.split("run `")[1].split("`")[0]), check=True)
+    output = desk.call("run", "sweep.yaml", code=2).stderr
+    subprocess.run(shlex.split(output.split("run `")[1].split("`")[0]), check=True)
     desk.run()
 
 
 def test_trusted_folder_is_used(desk: WorkingDir) -> None:
     opened_for_strangers(desk)
     stranger("mkdir", ".smsweep", cwd=desk.folder)
-    said = desk.call("run", "sweep.yaml", code=2).stderr
-    name, _, value = said.rsplit("set ", 1)[1].strip().partition("=")
+    output = desk.call("run", "sweep.yaml", code=2).stderr
+    name, _, value = output.rsplit("set ", 1)[1].strip().partition("=")
     desk.environ[name] = f"/elsewhere:{shlex.split(value)[0]}"
     sweep_id = desk.run()
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]

@@ -209,8 +209,8 @@ def _handler(server: FakeWandb) -> type[BaseHTTPRequestHandler]:
                 except LookupError as err:
                     status, answer = 404, {"errors": [{"message": str(err)}]}
             elif self.path.endswith("/file_stream"):
-                said = json.loads(body)
-                server.stream(self.path.split("/")[4], said.get("files") or {}, said.get("exitcode"))
+                output = json.loads(body)
+                server.stream(self.path.split("/")[4], output.get("files") or {}, output.get("exitcode"))
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -53,10 +53,10 @@ def test_expired_single_sign_on_is_credentials_error() -> None:
 
 
 @pytest.mark.parametrize(
-    ("minutes", "said"), [(-30, "is 30 minutes ahead of AWS's"), (90, "is 90 minutes behind AWS's")]
+    ("minutes", "expected"), [(-30, "is 30 minutes ahead of AWS's"), (90, "is 90 minutes behind AWS's")]
 )
 def test_wrong_clock_is_reported_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, minutes: int, said: str
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, minutes: int, expected: str
 ) -> None:
     date = format_datetime(datetime.now(timezone.utc) + timedelta(minutes=minutes))
     answer = {"TrainingJobSummaries": [], "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
@@ -66,7 +66,7 @@ def test_wrong_clock_is_reported_once(
     for _ in range(2):
         aws.call("sagemaker", "list_training_jobs")
     (message,) = caplog.messages
-    assert said in message
+    assert expected in message
 
 
 @contextmanager

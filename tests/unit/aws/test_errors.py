@@ -45,21 +45,21 @@ def test_message_of_credential_process_is_one_line() -> None:
 def test_error_lists_only_similar_instance_types() -> None:
     machines = [f"ml.{family}{size}.{n}xlarge" for family in "cgmpr" for size in range(3, 9) for n in (2, 4, 8)]
     place = "at 'resourceConfig.instanceType' failed to satisfy constraint: Member must satisfy enum value set: "
-    said = f"1 validation error detected: Value 'ml.g5.3xlarge' {place}[{', '.join(machines)}]; and more"
-    text = str(translate(refusal("ValidationException", said), "sagemaker:CreateTrainingJob"))
+    message = f"1 validation error detected: Value 'ml.g5.3xlarge' {place}[{', '.join(machines)}]; and more"
+    text = str(translate(refusal("ValidationException", message), "sagemaker:CreateTrainingJob"))
     assert f"Value 'ml.g5.3xlarge' {place}[" in text
     assert "ml.g5.2xlarge" in text
     assert text.endswith(", ... 90 in all]; and more")
     assert len(text) < 400
-    few = said.replace(", ".join(machines), "a, b")
+    few = message.replace(", ".join(machines), "a, b")
     assert few in str(translate(refusal("ValidationException", few), "sagemaker:CreateTrainingJob"))
 
 
 def test_denial_names_missing_action() -> None:
-    said = (
+    message = (
         "User: x is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/r because no policy"
     )
-    text = str(translate(refusal("AccessDeniedException", said), "sagemaker:CreateTrainingJob"))
+    text = str(translate(refusal("AccessDeniedException", message), "sagemaker:CreateTrainingJob"))
     assert '{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/r"} to your' in text
 
 
@@ -87,8 +87,8 @@ def test_denial_without_message_names_iam_action() -> None:
     ],
 )
 def test_s3_denial_names_fix_for_its_cause(why: str, cure: str) -> None:
-    said = f'User: x is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/k" {why}'
-    text = str(translate(refusal("AccessDenied", said, status=403), "s3:PutObject"))
+    message = f'User: x is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/k" {why}'
+    text = str(translate(refusal("AccessDenied", message, status=403), "s3:PutObject"))
     assert cure in text.splitlines()[1]
 
 
@@ -161,8 +161,8 @@ ADVICE = ". Please use AWS Service Quotas to request an increase for this quota.
 def test_quota_is_learned_and_insufficient_quota_is_reported(
     name: str, unit: str, limit: int, used: int, delta: int, learned: int | None, is_hopeless: bool
 ) -> None:
-    said = LIMIT.format(name, limit, unit, used, unit, delta, unit)
-    found = quota_exceeded(refusal("ResourceLimitExceeded", said + ADVICE))
+    message = LIMIT.format(name, limit, unit, used, unit, delta, unit)
+    found = quota_exceeded(refusal("ResourceLimitExceeded", message + ADVICE))
     assert found.limit == learned
     assert ("exceeds the limit" in str(found)) is is_hopeless
-    assert str(found).startswith(f"waiting for quota: {said}")
+    assert str(found).startswith(f"waiting for quota: {message}")

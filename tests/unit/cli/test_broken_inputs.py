@@ -84,10 +84,10 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
 }
 
 
-@pytest.mark.parametrize(("content", "said"), SWEEPS.values(), ids=SWEEPS.keys())
-def test_broken_sweep_config_gets_an_error(cli: Cli, folder: Path, content: str | bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), SWEEPS.values(), ids=SWEEPS.keys())
+def test_broken_sweep_config_gets_an_error(cli: Cli, folder: Path, content: str | bytes, message: str) -> None:
     (folder / "sweep.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
-    expect(cli, ["run", "sweep.yaml"], 2, said)
+    expect(cli, ["run", "sweep.yaml"], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -113,10 +113,10 @@ JOBS = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), JOBS.values(), ids=JOBS.keys())
-def test_broken_job_config_gets_an_error(cli: Cli, folder: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), JOBS.values(), ids=JOBS.keys())
+def test_broken_job_config_gets_an_error(cli: Cli, folder: Path, text: str, message: str) -> None:
     (folder / "job.yaml").write_text(text)
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml"], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml"], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -130,11 +130,11 @@ SCRIPTS = {
 }
 
 
-@pytest.mark.parametrize(("text", "said"), SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_broken_script_fails_its_trials(cli: Cli, folder: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_broken_script_fails_its_trials(cli: Cli, folder: Path, text: str, message: str) -> None:
     (folder / "train.py").write_text(text)
     (folder / "sweep.yaml").write_text(GRID)
-    expect(cli, ["run", "sweep.yaml"], 3, said)
+    expect(cli, ["run", "sweep.yaml"], 3, message)
 
 
 COMMANDS = {
@@ -143,11 +143,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(("command", "said"), COMMANDS.values(), ids=COMMANDS.keys())
-def test_broken_command_fails_its_trials(cli: Cli, folder: Path, command: str, said: str) -> None:
+@pytest.mark.parametrize(("command", "message"), COMMANDS.values(), ids=COMMANDS.keys())
+def test_broken_command_fails_its_trials(cli: Cli, folder: Path, command: str, message: str) -> None:
     (folder / "run.sh").write_text("echo\n")
     (folder / "sweep.yaml").write_text(f"{GRID}command: {command}\n")
-    expect(cli, ["run", "sweep.yaml"], 3, said)
+    expect(cli, ["run", "sweep.yaml"], 3, message)
 
 
 IMAGES = {
@@ -172,14 +172,14 @@ IMAGES = {
 }
 
 
-@pytest.mark.parametrize(("job", "environ", "said"), IMAGES.values(), ids=IMAGES.keys())
+@pytest.mark.parametrize(("job", "environ", "message"), IMAGES.values(), ids=IMAGES.keys())
 def test_broken_image_gets_an_error(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, environ: dict[str, str], said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, environ: dict[str, str], message: str
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     (folder / "job.yaml").write_text(job or "image_uri: train:1\n")
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker"], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker"], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -218,7 +218,7 @@ CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("environ", "config", "code", "said"), CREDENTIALS.values(), ids=CREDENTIALS.keys())
+@pytest.mark.parametrize(("environ", "config", "code", "message"), CREDENTIALS.values(), ids=CREDENTIALS.keys())
 def test_broken_credentials_get_an_error(
     cli: Cli,
     folder: Path,
@@ -226,10 +226,10 @@ def test_broken_credentials_get_an_error(
     environ: dict[str, str],
     config: str,
     code: int,
-    said: str,
+    message: str,
 ) -> None:
     sagemaker(folder, monkeypatch, environ, config)
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], code, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], code, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -249,12 +249,12 @@ SETTINGS = {
 }
 
 
-@pytest.mark.parametrize(("backend", "environ", "said"), SETTINGS.values(), ids=SETTINGS.keys())
+@pytest.mark.parametrize(("backend", "environ", "message"), SETTINGS.values(), ids=SETTINGS.keys())
 def test_broken_settings_get_an_error(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, environ: dict[str, str], said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, environ: dict[str, str], message: str
 ) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, **environ}, "")
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -262,7 +262,7 @@ TOKEN = "secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}"
 
 
 @pytest.mark.parametrize(
-    ("backend", "line", "said"),
+    ("backend", "line", "message"),
     [
         ("process", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set on this machine; set it"),
         ("docker", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set on this machine; set it"),
@@ -271,19 +271,19 @@ TOKEN = "secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}"
     ],
 )
 def test_missing_requirement_of_every_job_creates_no_sweep(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, line: str, said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, line: str, message: str
 ) -> None:
     sagemaker(folder, monkeypatch, KEYS, "")
     with (folder / "job.yaml").open("a") as job:
         job.write(f"{line}\n")
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
 def test_unreachable_aws_gets_an_error(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "")
-    said = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], 1, said)
+    message = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], 1, message)
 
 
 def sagemaker(folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], config: str) -> None:
@@ -318,12 +318,12 @@ STORES = {
 }
 
 
-@pytest.mark.parametrize(("url", "code", "said"), STORES.values(), ids=STORES.keys())
+@pytest.mark.parametrize(("url", "code", "message"), STORES.values(), ids=STORES.keys())
 def test_broken_store_gets_an_error(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, said: str
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, message: str
 ) -> None:
     monkeypatch.setenv("SMSWEEP_STORE", url)
-    expect(cli, ["ls"], code, said)
+    expect(cli, ["ls"], code, message)
 
 
 def test_foreign_store_file_gets_an_error(cli: Cli, folder: Path) -> None:
@@ -353,9 +353,9 @@ HOMES = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "said"), HOMES.values(), ids=HOMES.keys())
+@pytest.mark.parametrize(("spoil", "message"), HOMES.values(), ids=HOMES.keys())
 def test_broken_home_matters_only_for_the_wandb_key(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], message: str
 ) -> None:
     home = folder / "home"
     home.mkdir()
@@ -365,7 +365,7 @@ def test_broken_home_matters_only_for_the_wandb_key(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("SMSWEEP_DIR", "~/sweeps")
     (folder / ".smsweepignore").write_text("home\n")
-    expect(cli, ["auth"], 2, said)
+    expect(cli, ["auth"], 2, message)
     assert cli("sweep", "sweep.yaml").code == 0
     assert (home / "sweeps" / "store.db").exists()
 
@@ -396,9 +396,9 @@ def test_missing_key_is_not_reported_as_a_missing_sweep(
     assert "smsweep ls" not in cli("auth").err
 
 
-def expect(cli: Cli, args: list[str], code: int, said: str) -> None:
+def expect(cli: Cli, args: list[str], code: int, message: str) -> None:
     ended = cli(*args)
     assert ended.code == code, ended.err
-    assert said in ended.err
+    assert message in ended.err
     assert "\nTraceback" not in f"\n{ended.err}"  # a traceback of smsweep; a script's traceback is indented
     assert "This is a bug" not in ended.err

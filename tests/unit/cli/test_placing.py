@@ -49,8 +49,8 @@ def test_program_in_the_working_directory_runs_from_the_snapshot(
 
 def test_renamed_program_gets_an_error(cli: Cli, folder: Path) -> None:
     project(folder, program=f"{folder}/src/train.py")
-    said = f"program: {folder}/src/train.py is run as src/train.py, from the snapshot of {folder}"
-    assert said in cli("sweep", "conf/sweep.yaml").err
+    message = f"program: {folder}/src/train.py is run as src/train.py, from the snapshot of {folder}"
+    assert message in cli("sweep", "conf/sweep.yaml").err
 
 
 @pytest.mark.parametrize(

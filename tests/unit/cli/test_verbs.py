@@ -249,12 +249,14 @@ def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "said"), [("grid", "those grid cells again"), ("random", "other trials instead")]
+    ("method", "message"), [("grid", "those grid cells again"), ("random", "other trials instead")]
 )
-def test_rm_prints_the_command_that_runs_the_trials_again(cli: Cli, folder: Path, method: str, said: str) -> None:
+def test_rm_prints_the_command_that_runs_the_trials_again(
+    cli: Cli, folder: Path, method: str, message: str
+) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("grid", method))
     sweep_id = cli("run", "sweep.yaml", "--count", "1").out.strip()
-    assert f"to run {said}: smsweep sweep --resume {sweep_id}" in cli("rm", f"{sweep_id}/0", "--yes").err
+    assert f"to run {message}: smsweep sweep --resume {sweep_id}" in cli("rm", f"{sweep_id}/0", "--yes").err
 
 
 def test_rm_removes_a_whole_sweep(cli: Cli, ran: str) -> None:

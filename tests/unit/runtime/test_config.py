@@ -14,8 +14,8 @@ from smsweep.runtime.script.config import Config, Summary
 
 
 def config(warned: list[str] | None = None) -> Config:
-    said = [] if warned is None else warned
-    return Config({"lr": 0.1, "opt": {"name": "adam", "m": {"a": 1}}}, said.append)
+    output = [] if warned is None else warned
+    return Config({"lr": 0.1, "opt": {"name": "adam", "m": {"a": 1}}}, output.append)
 
 
 def test_sweep_value_is_locked_with_one_warning() -> None:

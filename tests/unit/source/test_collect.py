@@ -156,8 +156,8 @@ def test_many_files_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert caplog.messages == []
     (tmp_path / "train.py").touch()
     collect(tmp_path)
-    (said,) = caplog.messages
-    assert said.startswith(
+    (output,) = caplog.messages
+    assert output.startswith(
         f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; exclude what the script "
     )
 
