@@ -242,10 +242,10 @@ def test_selected_trials_are_compared_and_narrowed_to_new_sweep(
         expect(page.get_by_text("✓ valid")).to_be_visible()
         page.get_by_role("button", name="Create sweep").click()
         expect(page.get_by_role("heading", name="recorded, again")).to_be_visible()
-        made = page.url.rpartition("/")[2]
-        expect(page.get_by_text(f"smsweep agent {made}")).to_be_visible()
+        created = page.url.rpartition("/")[2]
+        expect(page.get_by_text(f"smsweep agent {created}")).to_be_visible()
     with Workspace().store() as store:
-        new = store.get_sweep(made)
+        new = store.get_sweep(created)
     assert new.prior_runs == (f"{sweep_id}/2", f"{sweep_id}/5")
     assert new.config.method == "bayes"
 

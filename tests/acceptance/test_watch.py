@@ -34,9 +34,9 @@ FILES: dict[str, str | dict[str, Any]] = {"train.py": TRAIN, "sweep.yaml": grid(
 
 def desk(folder: Path, **environ: str) -> WorkingDir:
     folder.mkdir()
-    made = WorkingDir(folder, FILES)
-    made.environ |= environ
-    return made
+    created = WorkingDir(folder, FILES)
+    created.environ |= environ
+    return created
 
 
 def test_watch_on_other_machine_survives_database_restart(tmp_path: Path) -> None:

@@ -83,8 +83,8 @@ def test_every_value_is_read_exactly_as_written(
     after = append(trial, [point(value) for value in values], summary)
     stored = trial.read_points(SWEEP, 0)[before:]
     assert [exactly(p.value) for p in stored] == [exactly(value) for value in values]
-    kept = trial.get_trial(SWEEP, 0).summary
-    assert {key: exactly(kept[key]) for key in summary} == {key: exactly(summary[key]) for key in summary}
+    remaining = trial.get_trial(SWEEP, 0).summary
+    assert {key: exactly(remaining[key]) for key in summary} == {key: exactly(summary[key]) for key in summary}
     assert repr(trial.get_trial(SWEEP, 0)) == repr(after)
 
 

@@ -115,8 +115,8 @@ def test_other_database_encoding_stores_supported_text_and_reports_the_rest(
     url = sa.make_url(postgres.new_schema())
     server = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        made = f"CREATE DATABASE {encoding.lower()} ENCODING '{encoding}' TEMPLATE template0"
-        connection.execute(sa.text(made))  # the locale of the cluster is C
+        statement = f"CREATE DATABASE {encoding.lower()} ENCODING '{encoding}' TEMPLATE template0"
+        connection.execute(sa.text(statement))  # the locale of the cluster is C
     server.dispose()
     there = url.set(database=encoding.lower()).difference_update_query(["options"])
     with closing(open_store(there.render_as_string(), environ={}, parse=parse_stored)) as store:
@@ -136,9 +136,9 @@ def test_lease_uses_server_clock(postgres: Postgres, monkeypatch: pytest.MonkeyP
         store.add_trials("abcd1234", 0, [{"lr": 1}, {"lr": 2}])
         here = store.claim("abcd1234", "here", "p", lease_s=60)
         monkeypatch.setattr("smsweep.store.open.datetime", a_clock_that_is(ahead_s))
-        with closing(open_store(url, environ={}, parse=parse_stored)) as elsewhere:
-            there = elsewhere.claim("abcd1234", "there", "p", lease_s=60)
-            assert elsewhere.claim("abcd1234", "there", "p", lease_s=60) is None
+        with closing(open_store(url, environ={}, parse=parse_stored)) as other:
+            there = other.claim("abcd1234", "there", "p", lease_s=60)
+            assert other.claim("abcd1234", "there", "p", lease_s=60) is None
         assert store.claim("abcd1234", "here", "p", lease_s=60) is None
     assert here is not None
     assert there is not None

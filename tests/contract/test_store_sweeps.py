@@ -36,8 +36,8 @@ def test_sweep_is_read_as_created(store: Store, open_another: Callable[[], Store
 
 def test_labels_with_invalid_text_are_stored_with_replacements(store: Store) -> None:
     store.create_sweep(replace(a_sweep(), name="caf\udce9", project="\ud800", entity="a\0b"))
-    kept = store.get_sweep(SWEEP)
-    assert (kept.name, kept.project, kept.entity) == ("caf?", "?", "a\N{REPLACEMENT CHARACTER}b")
+    stored = store.get_sweep(SWEEP)
+    assert (stored.name, stored.project, stored.entity) == ("caf?", "?", "a\N{REPLACEMENT CHARACTER}b")
 
 
 def test_sweep_creation_time_is_utc(store: Store, clock: FakeClock) -> None:

@@ -72,14 +72,14 @@ def main() -> None:
     boto3.client("s3").create_bucket(
         Bucket=asked["bucket"], CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
-    made = estimator() if asked["sdk"] == 2 else trainer()
+    created = estimator() if asked["sdk"] == 2 else trainer()
     sealed.calls.clear()
     if asked["way"] == "run":
         ids: list[str] = []
-        smsweep.run(CONFIG, estimator=made, parallel=2, on_created=ids.append)
+        smsweep.run(CONFIG, estimator=created, parallel=2, on_created=ids.append)
     else:  # as with W&B: the sweep is created first, without a program
         ids = [smsweep.sweep(CONFIG)]
-        smsweep.agent(ids[0], estimator=made, parallel=2)
+        smsweep.agent(ids[0], estimator=created, parallel=2)
     runs = smsweep.Api().sweep(ids[0]).runs
     sealed.answer(
         {

@@ -15,12 +15,12 @@ from smsweep import suggest
 
 
 def one_by_one(case: dict[str, Any]) -> list[Any]:
-    trials, made = list(case["trials"]), []
+    trials, proposed = list(case["trials"]), []
     for _ in range(case["n"]):
         for params in suggest(case["config"], trials, 1, case["seed"]):
             trials.append({"number": len(trials), "params": params, "state": "pending"})
-            made.append(params)
-    return made
+            proposed.append(params)
+    return proposed
 
 
 if __name__ == "__main__":

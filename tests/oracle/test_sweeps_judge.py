@@ -39,11 +39,11 @@ def nested(name: str, value: Any) -> Row:
 
 def flat(row: Row) -> Row:
     """Return the row as stored by W&B's server."""
-    kept: Row = {}
+    stored: Row = {}
     for name, value in row.items():
         inner = {f"{name}.{key}": item for key, item in flat(value).items()} if isinstance(value, dict) else None
-        kept |= {name: value} if inner is None else inner
-    return kept
+        stored |= {name: value} if inner is None else inner
+    return stored
 
 
 def made_rows(rng: random.Random, name: str) -> list[Row]:

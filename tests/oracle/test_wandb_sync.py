@@ -44,9 +44,9 @@ def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(SCRIPT)
-    made = sweep(CONFIG, job={"environment": {"PATH": path}})
-    run_agent.agent(made, parallel=2)
-    return made
+    created = sweep(CONFIG, job={"environment": {"PATH": path}})
+    run_agent.agent(created, parallel=2)
+    return created
 
 
 def test_runs_of_sweep_are_uploaded_once(

@@ -40,9 +40,9 @@ def s3_store(account: Account, tmp_path: Path) -> Iterator[S3Store]:
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
     with closing(Aws(account.emulator.environ)) as aws:
-        made = S3Store(aws, f"s3://{account.bucket}/agent")
-        made.replace(file, version="", stamp="first")
-        yield made
+        created = S3Store(aws, f"s3://{account.bucket}/agent")
+        created.replace(file, version="", stamp="first")
+        yield created
 
 
 def writer(s3_store: S3Store, tmp_path: Path, who: str) -> Writer:

@@ -484,9 +484,11 @@ def test_detached_agent_gets_consent_for_the_hash_only(
     job = command_that_tells(tmp_path)
     sweep_id = laptop.detach(1, **job)
     assert laptop.end(sweep_id)["status"] == "Completed"
-    made = laptop.account.client("sagemaker").describe_training_job(TrainingJobName=f"smsweep-{sweep_id}-agent-0")
+    created = laptop.account.client("sagemaker").describe_training_job(
+        TrainingJobName=f"smsweep-{sweep_id}-agent-0"
+    )
     (code,) = hook_codes(parse_job(job).template.notify)
-    assert made["Environment"]["SMSWEEP_ALLOW_CODE"] == code.digest
+    assert created["Environment"]["SMSWEEP_ALLOW_CODE"] == code.digest
     assert (tmp_path / "PWNED").exists()
 
 

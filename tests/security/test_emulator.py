@@ -64,8 +64,8 @@ OTHER_KEYS = (
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account with a secret, a bucket with an object, and a job that has ended."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
-    with open_account(tmp_path_factory.mktemp("emulator"), {**kept, **OWNER}) as opened:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
+    with open_account(tmp_path_factory.mktemp("emulator"), {**inherited, **OWNER}) as opened:
         opened.client("secretsmanager").create_secret(Name="key", SecretString=SECRET)
         opened.s3.put_object(Bucket=BUCKET, Key="a b/secret.txt", Body=SECRET.encode(), ContentType="text/plain")
         opened.run("existing", "print('ran')")
@@ -488,12 +488,12 @@ def test_request_cannot_read_a_variable_of_the_user(account: Account, name: str)
 def test_data_folder_is_closed_to_other_users(account: Account, tmp_path: Path) -> None:
     folder = account.emulator.ledger.path.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for made in (tmp_path / "new", tmp_path / "deep" / "new"):
-        with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
-            assert stat.S_IMODE(made.stat().st_mode) == 0o700
-    made.chmod(0o755)  # like earlier versions
-    with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
-        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    for created in (tmp_path / "new", tmp_path / "deep" / "new"):
+        with emulator.run_emulator(folder=created, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+            assert stat.S_IMODE(created.stat().st_mode) == 0o700
+    created.chmod(0o755)  # like earlier versions
+    with emulator.run_emulator(folder=created, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+        assert stat.S_IMODE(created.stat().st_mode) == 0o700
 
 
 def test_folder_that_other_users_can_read_is_refused(tmp_path: Path) -> None:

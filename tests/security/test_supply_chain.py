@@ -314,9 +314,9 @@ def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.
 
 def pip_environment(url: str, home: Path) -> dict[str, str]:
     """Return an environment in which pip uses only this index."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "SMSWEEP_"))}
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "SMSWEEP_"))}
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "CI": ""}
-    return {**kept, **settings, "HOME": str(home), "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {**inherited, **settings, "HOME": str(home), "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)

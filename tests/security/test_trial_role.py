@@ -103,11 +103,14 @@ def cloud(s3_server: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 patch.delenv(name)
         for name, value in s3_server.environ().items():
             patch.setenv(name, value)
-        made = Cloud(s3_server, s3_server.new_bucket(), tmp_path_factory.mktemp("cloud"))
-        patch.chdir(made.folder)
+        created = Cloud(s3_server, s3_server.new_bucket(), tmp_path_factory.mktemp("cloud"))
+        patch.chdir(created.folder)
         Path("train.py").write_text("print('hello')\n")
-        made.other, made.own = made.detach("output below a prefix"), made.detach("output below a prefix")
-        yield made
+        created.other, created.own = (
+            created.detach("output below a prefix"),
+            created.detach("output below a prefix"),
+        )
+        yield created
 
 
 def attempts(client: Any, bucket: str, key: str) -> Iterator[tuple[str, Callable[[], object]]]:

@@ -61,8 +61,8 @@ def runtime_of(folder: Path) -> Path:
 
 def payload(desk: WorkingDir) -> bytes:
     """Return a runtime that records that it ran. The launcher imports the runtime in the agent's account."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(runtime_zip())) as source, zipfile.ZipFile(made, "w") as target:
+    created = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(runtime_zip())) as source, zipfile.ZipFile(created, "w") as target:
         for name in source.namelist():
             if name.endswith("/entrypoint.py"):
                 code = f"open({str(desk.folder / 'PWNED')!r}, 'w').close()\n"
@@ -71,7 +71,7 @@ def payload(desk: WorkingDir) -> bytes:
                 target.writestr(name, text.replace(future, future + code, 1))
             elif not name.endswith("/entrypoint.pyc"):
                 target.writestr(name, source.read(name))
-    return made.getvalue()
+    return created.getvalue()
 
 
 def is_safe(desk: WorkingDir) -> bool:

@@ -33,11 +33,11 @@ def test_wandb_import_skips_cells_that_ran_on_wandb(
             monkeypatch.setenv(name, value)
         ended = cli("wandb", "import", "team/digits/wbsweep1", "--json")
     assert ended.code == 0, ended.err
-    made = json.loads(ended.out)
-    assert made["prior_runs"] == 2
+    created = json.loads(ended.out)
+    assert created["prior_runs"] == 2
     assert "team/digits/wbsweep1: not ended yet: 1 of 3 runs" in ended.err
-    cli("agent", made["id"])
-    trials = json.loads(cli("trials", made["id"], "--json").out)
+    cli("agent", created["id"])
+    trials = json.loads(cli("trials", created["id"], "--json").out)
     assert [trial["params"]["a"] for trial in trials] == [2]
 
 

@@ -106,9 +106,9 @@ def test_program_that_the_command_ignores_is_not_checked(cli: Cli, folder: Path)
 def test_program_outside_both_folders_is_refused(
     cli: Cli, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere") / "train.py"
-    elsewhere.touch()
-    project(folder, program=str(elsewhere))
+    other = tmp_path_factory.mktemp("elsewhere") / "train.py"
+    other.touch()
+    project(folder, program=str(other))
     ended = cli("run", "conf/sweep.yaml")
     assert ended.code == 2
-    assert f"program: {elsewhere} lies outside {folder} and {folder}/conf" in ended.err
+    assert f"program: {other} lies outside {folder} and {folder}/conf" in ended.err

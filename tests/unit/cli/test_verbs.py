@@ -291,8 +291,8 @@ def test_rm_keeps_wandb_runs_that_were_never_synced(cli: Cli, ran: str, folder: 
         (wandb / name / file).touch()
     (wandb / "offline-run-2-b/run-b.wandb.synced").touch()
     ended = cli("rm", f"{ran}/1")
-    (kept,) = (folder / ".smsweep/wandb").glob("*/*")
-    assert (kept.name, f"wandb sync {kept}" in ended.err) == ("offline-run-1-a", True)
+    (stored,) = (folder / ".smsweep/wandb").glob("*/*")
+    assert (stored.name, f"wandb sync {stored}" in ended.err) == ("offline-run-1-a", True)
 
 
 def test_rm_removes_nothing_while_a_job_still_runs(cli: Cli, ran: str, folder: Path) -> None:

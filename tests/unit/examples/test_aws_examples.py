@@ -82,12 +82,12 @@ def test_task_role_allows_only_required_calls() -> None:
         assert "*" not in str(statement["Resource"]).removesuffix("/*")
         actions |= {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
     source = (ROOT / "smsweep" / "remote" / "sqs.py").read_text()
-    made = {
+    called = {
         f"sqs:{''.join(word.capitalize() for word in name.split('_'))}"
         for name in ("receive_message", "delete_message", "change_message_visibility", "get_queue_attributes")
         if f'"{name}"' in source
     }
-    assert actions == made | {"sqs:GetQueueUrl", "sqs:SendMessage", "s3:GetObject"}
+    assert actions == called | {"sqs:GetQueueUrl", "sqs:SendMessage", "s3:GetObject"}
 
 
 def test_user_data_is_a_script_and_fits() -> None:
