@@ -51,7 +51,9 @@ def main() -> None:
             if done.returncode:
                 failed.append(name)
         rows = [json.loads(line) for line in ratios.read_text().splitlines()] if ratios.exists() else []
-    print("\n| what, less is better | smsweep | peer | its | smsweep / peer |\n|---|---|---|---|---|")
+    print(
+        "\n| quantity (lower is better) | smsweep | peer | value of peer | smsweep / peer |\n|---|---|---|---|---|"
+    )
     for row in rows:
         share = f"{row['ours'] / row['theirs']:.3g}" if row["theirs"] else "-"
         print(f"| {row['what']} | {row['ours']:.3g} | {row['peer']} | {row['theirs']:.3g} | {share} |")

@@ -84,21 +84,21 @@ class Peer:
     def __init__(self, task: CurveTask, name: str, seed: int, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None and process.stdout is not None
         self._questions, self._answers = process.stdin, process.stdout
-        self._say(sweep={**task.config.document, "method": PEERS[name][2]}, seed=seed)
+        self._send(sweep={**task.config.document, "method": PEERS[name][2]}, seed=seed)
 
     def ask(self, number: int) -> Params:
-        self._say(number=number)
+        self._send(number=number)
         params: Params = json.loads(self._answers.readline())
         return params
 
     def stops(self, number: int, curve: list[float]) -> bool:
-        self._say(number=number, reported=curve[-1])
+        self._send(number=number, reported=curve[-1])
         return bool(json.loads(self._answers.readline()))
 
     def tell(self, number: int, curve: list[float], *, is_whole: bool) -> None:
-        self._say(number=number, value=curve[-1])
+        self._send(number=number, value=curve[-1])
 
-    def _say(self, **what: Any) -> None:
+    def _send(self, **what: Any) -> None:
         print(json.dumps(what), file=self._questions, flush=True)
 
 

@@ -78,8 +78,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--base", default="smsweep-test-base", help="image to build the benchmark's own on")
-    parser.add_argument("--sagemaker", default="", help="a Python that can import the SageMaker SDK 2.x")
+    parser.add_argument("--base", default="smsweep-test-base", help="base image of the benchmark's image")
+    parser.add_argument("--sagemaker", default="", help="path of a Python that can import the SageMaker SDK 2.x")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, closing(DockerClient.from_env()) as client:
         root = Path(__file__).parents[1]
@@ -110,36 +110,36 @@ class Bench:
     def compare_one(self, rounds: int, sagemaker: str) -> None:
         """Run one trial at a time, with alternating peers. The first trial of each peer is a warm-up."""
         peers: dict[str, Callable[[], Span]] = {"docker SDK, bare": self.bare, "smsweep": self.smsweep}
-        spans: dict[str, list[Span]] = {who: [] for who in peers}
+        spans: dict[str, list[Span]] = {peer: [] for peer in peers}
         for number in range(rounds + 1):
-            for who, run in peers.items():
+            for peer, run in peers.items():
                 span = run()
                 if number:
-                    spans[who].append(span)
+                    spans[peer].append(span)
         if sagemaker:
             toolkit = self.toolkit_image()
-            for who, image, estimator in (
+            for peer, image, estimator in (
                 ("SDK's local mode", IMAGE, "each its own"),
                 ("one estimator for all", IMAGE, "one for all"),
-                ("its own, AWS's toolkit", toolkit, "each its own"),
+                ("local mode, AWS's toolkit", toolkit, "each its own"),
                 ("one for all, AWS's toolkit", toolkit, "one for all"),
             ):
-                spans[who] = list(self.local_mode(sagemaker, image, estimator, rounds + 1))[1:]
-        print(f"{'one trial':28}{'to its first line':>20}{'from its last':>16}{'both':>10}{'ratio':>8}")
+                spans[peer] = list(self.local_mode(sagemaker, image, estimator, rounds + 1))[1:]
+        print(f"{'one trial':28}{'to first line':>20}{'from last line':>16}{'both':>10}{'ratio':>8}")
         base = median(sum(span) for span in spans["docker SDK, bare"])
-        for who, found in spans.items():
+        for peer, found in spans.items():
             both = median(sum(span) for span in found)
             first, last = (median(column) for column in zip(*found, strict=True))
-            print(f"{who:28}{first:>18.3f} s{last:>14.3f} s{both:>8.3f} s{both / base:>8.2f}")
-            if who != "smsweep":
-                leave("a container's overhead, s", who, median(sum(span) for span in spans["smsweep"]), both)
+            print(f"{peer:28}{first:>18.3f} s{last:>14.3f} s{both:>8.3f} s{both / base:>8.2f}")
+            if peer != "smsweep":
+                leave("a container's overhead, s", peer, median(sum(span) for span in spans["smsweep"]), both)
 
     def compare_many(self, trials: int) -> None:
         bare, ours = self._time(self.many_bare, trials), self._time(self.many_smsweep, trials)
         print(f"\n{trials} trials, {PARALLEL} at a time")
         leave(f"{trials} trials in containers, s", "docker SDK, bare", ours, bare)
-        for who, seconds in (("docker SDK, bare", bare), ("smsweep", ours)):
-            print(f"{who:28}{seconds:>18.1f} s{trials / seconds:>10.2f} trials/s{seconds / bare:>8.2f}")
+        for peer, seconds in (("docker SDK, bare", bare), ("smsweep", ours)):
+            print(f"{peer:28}{seconds:>18.1f} s{trials / seconds:>10.2f} trials/s{seconds / bare:>8.2f}")
 
     def bare(self) -> Span:
         called_at = time.time()

@@ -102,7 +102,7 @@ async def no_content(send: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--launches", type=int, default=20)
-    parser.add_argument("--sweep", type=int, default=100, help="trials of the whole sweep; 0 for none")
+    parser.add_argument("--sweep", type=int, default=100, help="trials of the complete sweep; 0 for none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -117,7 +117,7 @@ def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
     source = folder / "source"
     medians = {}
     what = "round trip" if by_round_trip else "request"
-    print(f"a launch, {N_FILES} files of source, {ADDED_S * 1000:.0f} ms added to a {what}, {n} launches each:")
+    print(f"launch with {N_FILES} source files, {ADDED_S * 1000:.0f} ms added per {what}, {n} launches each:")
     with served(Network(by_round_trip=by_round_trip)) as (url, network):
         make_bucket(url)
         for way in NAMES:
@@ -140,11 +140,11 @@ def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
             medians[way] = statistics.median(took_ms)
             print(
                 f"  {NAMES[way]:15} {network.n_requests / n:5.1f} requests, {network.n_connections / n:4.1f} on a"
-                f" new connection, {network.n_bytes / n:11,.0f} bytes up, {medians[way]:7,.0f} ms"
+                f" new connection, {network.n_bytes / n:11,.0f} bytes sent, {medians[way]:7,.0f} ms"
                 f" ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
             )
     for way in list(medians)[1:]:
-        leave(f"a launch, ms; 50 a {what}", NAMES[way], medians["smsweep"], medians[way])
+        leave(f"a launch, ms; 50 ms per {what}", NAMES[way], medians["smsweep"], medians[way])
         print(f"  {NAMES[way]} takes {medians[way] / medians['smsweep']:.1f} times as long as smsweep")
 
 
@@ -201,9 +201,7 @@ def whole_sweep(folder: Path, n: int) -> None:
         outcome = run(config, job=job, backend="sagemaker", parallel=10)
         took_s = time.perf_counter() - start
         calls = Counter(entry["action"] for entry in opened.ledger.read()[before:])
-    print(
-        f"a whole sweep of {n} jobs, 10 at a time: {sum(calls.values()) / n:.2f} requests a trial, {took_s:.0f} s"
-    )
+    print(f"a sweep of {n} jobs, 10 at a time: {sum(calls.values()) / n:.2f} requests per trial, {took_s:.0f} s")
     print(
         f"  {sum(outcome.ended.values())} ended; "
         + ", ".join(f"{name} {count}" for name, count in calls.most_common())

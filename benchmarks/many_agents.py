@@ -37,8 +37,8 @@ def main() -> None:
         crew.check(options.trials)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{options.agents} agents, {options.trials} trials, {options.parallel} at once, {os.cpu_count()} cores")
-    print(f"{took_s:.0f} s, {options.trials / took_s * 60:.0f} trials a minute; each ran exactly once")
-    print(f"agents: {1000 * (used.ru_utime + used.ru_stime) / options.trials:.1f} ms of CPU a trial,", end=" ")
+    print(f"{took_s:.0f} s, {options.trials / took_s * 60:.0f} trials per minute; each ran exactly once")
+    print(f"agents: {1000 * (used.ru_utime + used.ru_stime) / options.trials:.1f} ms of CPU per trial,", end=" ")
     print(f"at most {used.ru_maxrss / 1024:.0f} MiB each")
 
 

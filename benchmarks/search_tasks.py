@@ -85,10 +85,10 @@ Duration = Callable[[Values, np.random.Generator], float]  # seconds per epoch
 
 def function(task: Task) -> tuple[Curve, Duration, float]:
     law = FUNCTIONS[task.name]
-    return (lambda params: [law.value(params)]), _a_minute_or_so, law.noise
+    return (lambda params: [law.value(params)]), _about_a_minute, law.noise
 
 
-def _a_minute_or_so(params: Values, rng: np.random.Generator) -> float:
+def _about_a_minute(params: Values, rng: np.random.Generator) -> float:
     return 60.0 * math.exp(0.5 * rng.standard_normal())
 
 

@@ -169,7 +169,7 @@ class SimulatedAccount:
         known = self._of_job.get(request["logStreamNamePrefix"].rstrip("/"), self._events)
         begin = bisect.bisect_left(known, (request["startTime"], "", ""))
         end = bisect.bisect_right(known, (self._ms(self.clock.now_s), "~", ""))
-        assert end - begin <= EVENTS_A_PAGE, "a page more than is simulated here"
+        assert end - begin <= EVENTS_A_PAGE, "this page is not simulated"
         return {
             "events": [
                 {"logStreamName": stream, "timestamp": at_ms, "message": line}

@@ -75,14 +75,14 @@ def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
     store = open_store(f"sqlite:///{file}", environ={}, parse=read_stored)
     assert isinstance(store, SqlStore)
     sweep = store.create_sweep(Sweep(id="scale", config=parse_sweep(text).config, sweep_yaml=text))
-    fill(store, a_controller(store, sweep), size)
+    fill(store, make_controller(store, sweep), size)
     watch = Stopwatch()
     tracemalloc.start()
-    controller = a_controller(store, sweep)
+    controller = make_controller(store, sweep)
     controller.refresh()
     memory_mb = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()
-    watch.time("first read", a_controller(store, sweep).refresh)
+    watch.time("first read", make_controller(store, sweep).refresh)
     controller.propose(1)  # the strategy reads the complete history once
     for _ in range(repeat):
         watch.time("propose", controller.propose, 1)
@@ -93,7 +93,7 @@ def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
     return {**watch.medians_ms(), "memory (MB)": memory_mb}
 
 
-def a_controller(store: SqlStore, sweep: Sweep) -> Controller:
+def make_controller(store: SqlStore, sweep: Sweep) -> Controller:
     return Controller(store, sweep, make_strategy(sweep.config, sweep.seed), None)
 
 

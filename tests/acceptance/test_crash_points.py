@@ -136,7 +136,7 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("name", CRASH_POINTS)
 def test_next_agent_continues_after_kill_at_each_crash_point(bench: Bench, name: str) -> None:
-    assert bench.agent(CRASH_POINTS[name]) == -signal.SIGKILL, "the moment never came"
+    assert bench.agent(CRASH_POINTS[name]) == -signal.SIGKILL, "the crash point was not reached"
     assert bench.agent() == 0
     with Workspace().store() as store:
         trials = sorted(store.list_trials(bench.sweep_id), key=lambda trial: trial.number)

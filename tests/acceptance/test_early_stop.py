@@ -22,7 +22,7 @@ parser.add_argument("--a", type=int)
 a = parser.parse_known_args()[0].a
 
 def end(number, frame):
-    smsweep.log({"told_at": time.time()})
+    smsweep.log({"notified_at": time.time()})
     time.sleep(0.5)
     smsweep.log({"loss": 0.5, "saved": 1})
     sys.exit(0)
@@ -67,10 +67,10 @@ def test_trial_that_reports_nan_is_stopped(folder: Path) -> None:
     assert lost.state == "stopped"
     assert lost.trial.reason.startswith("stop_if: loss is nan")
     first, *_ = lost.scan_history(["_timestamp", "loss"])
-    told_at, reported_at = lost.summary["told_at"], first["_timestamp"]
-    assert isinstance(told_at, float)
+    notified_at, reported_at = lost.summary["notified_at"], first["_timestamp"]
+    assert isinstance(notified_at, float)
     assert isinstance(reported_at, float)
-    assert 0 <= told_at - reported_at < PATIENCE_S
+    assert 0 <= notified_at - reported_at < PATIENCE_S
 
 
 def test_points_reported_in_grace_period_are_stored(folder: Path) -> None:

@@ -51,5 +51,5 @@ def apply(block: Block, file: Path) -> None:
     before = "".join(line[1:] for line in lines if not line.startswith("+"))
     after = "".join(line[1:] for line in lines if not line.startswith("-"))
     text = file.read_text(encoding="utf-8")
-    assert text.count(before) == 1, f"{block.place}: {file.name} has not exactly one place for it"
+    assert text.count(before) == 1, f"{block.place}: {file.name} must contain the replaced text exactly once"
     file.write_text(text.replace(before, after), encoding="utf-8")

@@ -47,7 +47,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small disk can only be mounted by root")
+        pytest.skip("only root can mount a small disk")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -55,7 +55,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def wait_for(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
@@ -65,7 +65,7 @@ def is_at_work(desk: WorkingDir) -> bool:
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
     assert process.stderr is not None
-    assert any(text in line for line in process.stderr), f"it never said {text!r}"
+    assert any(text in line for line in process.stderr), f"the output has no {text!r}"
 
 
 # 7, 8: the store
@@ -95,7 +95,7 @@ def test_full_disk_of_store_stops_no_job_and_loses_no_data(waiting: WorkingDir, 
         out, err = agent.communicate(timeout=TIMEOUT_S)
     trials = json.loads(waiting.call("trials", out.strip(), "--json", environ=environ).stdout)
     assert [(t["state"], t["attempt"], t["objective"]) for t in trials] == [("finished", 0, 1), ("finished", 0, 2)]
-    assert "the disk is full" not in err, "said again though nothing changed"
+    assert "the disk is full" not in err, "the same error was printed twice"
 
 
 def fill(file: Path) -> None:
@@ -313,7 +313,7 @@ def test_secret_printed_by_script_is_masked_in_all_output_and_files(tmp_path: Pa
     stored = b"".join(file.read_bytes() for file in tmp_path.glob(".smsweep/store.db*"))
     assert (CANARY.encode() in stored, b"cannot log in with ***" in stored) == (False, True)
     (log,) = tmp_path.glob(".smsweep/jobs/*/output.log")
-    assert CANARY not in log.read_text(), "whoever looks later may not know what is a secret"
+    assert CANARY not in log.read_text(), "a later reader of the log does not know the secrets"
 
 
 # 36: logs

@@ -180,7 +180,7 @@ class Interleavings(RuleBasedStateMachine):
             assert states == ["finished", "failed", "finished", "finished", "stopped"], states
             for trial in trials:
                 steps = [point.step or 0 for point in self.kit.store.read_points(self.kit.sweep.id, trial.number)]
-                assert steps == sorted(set(steps)), "each point counts once"
+                assert steps == sorted(set(steps)), "each point is stored once"
                 assert len(steps) == POINTS or trial.params["x"] == 4
             assert not [name for name, job in self.backend.jobs.items() if not self.backend._has_ended(job)]
         self.folder.cleanup()

@@ -109,7 +109,7 @@ def tick(page: Page, number: int) -> None:
 def test_page_shows_and_controls_running_sweep(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
-    sweep_id, let_go = running
+    sweep_id, release = running
     with seen(browser, served) as visited:
         page = visited.page
         page.get_by_role("link", name="steered").click()
@@ -120,7 +120,7 @@ def test_page_shows_and_controls_running_sweep(
         page.get_by_role("button", name="Pause").click()
         expect(badge).to_have_text("paused")
         assert json_views.show(sweep_id)["state"] == "paused"
-        let_go()
+        release()
         expect(page.get_by_text("2 of 4 ended")).to_be_visible()
         page.keyboard.press("p")
         expect(badge).to_have_text("running")
@@ -155,14 +155,14 @@ def test_cancel_needs_confirmation(
 def test_page_follows_growing_log(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
-    sweep_id, let_go = running
+    sweep_id, release = running
     with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
         visited.page.get_by_role("row", name="lr 0.2").first.get_by_role("link").click()
         log = visited.page.get_by_role("log")
         expect(log).to_contain_text("begins with 0.2")
         expect(log).to_contain_text("waits <b>here</b>")
         expect(log).not_to_contain_text("ends")
-        let_go()
+        release()
         expect(log).to_contain_text("ends")
         expect(visited.page.locator(".head .badge")).to_have_text("finished")
         visited.page.get_by_label("filter lines").fill("begins")

@@ -73,7 +73,7 @@ def test_job_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
     assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
 
 
-def went_on(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
+def assert_trial_continues(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
     """Check that an interrupted task is requeued, and that its trial continues from its checkpoint."""
     until(lambda: slurm.states(job) == ["PENDING"], slurm, desk)
     (interrupted,) = desk.trials(sweep_id)
@@ -81,7 +81,7 @@ def went_on(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
     (desk.folder / "wait").unlink()
 
     def is_over() -> bool:
-        slurm.let_go(job)
+        slurm.release(job)
         return not slurm.states(job)
 
     until(is_over, slurm, desk)
@@ -98,7 +98,7 @@ def test_time_limit_signal_saves_checkpoint_and_requeues_job(desk: WorkingDir, s
     until((desk.folder / "running").exists, slurm, desk)
     # Not earlier: SLURM can send the signal a minute early, before the trial starts on a slow machine.
     slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-    went_on(desk, slurm, sweep_id, job)
+    assert_trial_continues(desk, slurm, sweep_id, job)
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
@@ -111,4 +111,4 @@ def test_preemption_saves_and_requeues(desk: WorkingDir, slurm: Slurm, exit_code
         "sbatch", "--parsable", "--partition=high", "-c3", "--output=/dev/null", "--wrap=true"
     ).strip()
     until(lambda: not slurm.states(urgent), slurm, desk)
-    went_on(desk, slurm, sweep_id, job)
+    assert_trial_continues(desk, slurm, sweep_id, job)

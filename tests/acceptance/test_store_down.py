@@ -38,7 +38,7 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
         read += line
         if text in line:
             return read
-    raise AssertionError(f"it never said {text!r}, but {read}")
+    raise AssertionError(f"the agent printed no {text!r}, but {read}")
 
 
 def test_agent_started_while_server_is_down_waits_then_works(desk: WorkingDir, postgres: Postgres) -> None:

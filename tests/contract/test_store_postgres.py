@@ -135,7 +135,7 @@ def test_lease_uses_server_clock(postgres: Postgres, monkeypatch: pytest.MonkeyP
         store.create_sweep(a_sweep())
         store.add_trials("abcd1234", 0, [{"lr": 1}, {"lr": 2}])
         here = store.claim("abcd1234", "here", "p", lease_s=60)
-        monkeypatch.setattr("smsweep.store.open.datetime", a_clock_that_is(ahead_s))
+        monkeypatch.setattr("smsweep.store.open.datetime", clock_with_offset(ahead_s))
         with closing(open_store(url, environ={}, parse=parse_stored)) as other:
             there = other.claim("abcd1234", "there", "p", lease_s=60)
             assert other.claim("abcd1234", "there", "p", lease_s=60) is None
@@ -148,7 +148,7 @@ def test_lease_uses_server_clock(postgres: Postgres, monkeypatch: pytest.MonkeyP
     assert abs((there.started_at - here.started_at).total_seconds()) < 60
 
 
-def a_clock_that_is(ahead_s: int) -> type[datetime]:
+def clock_with_offset(ahead_s: int) -> type[datetime]:
     class Skewed(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # Self in the base

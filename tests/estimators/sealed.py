@@ -36,10 +36,10 @@ def seal() -> None:
         SAGEMAKER_VALIDATE_ROLE="false",
         SAGEMAKER_SUPPRESS_V2_WARNING="1",
     )
-    refuse_the_world()
+    refuse_other_hosts()
 
 
-def refuse_the_world() -> None:
+def refuse_other_hosts() -> None:
     """Allow sockets and name resolution for this machine only."""
     connect, lookup = socket.socket.connect, socket.getaddrinfo
 

@@ -77,14 +77,14 @@ def test_example_trials_reach_accuracy(tmp_path: Path, monkeypatch: pytest.Monke
             job.write(f"output_path: s3://{BUCKET}/out\n")
             if backend == "sagemaker":
                 account.s3.create_bucket(Bucket=BUCKET)
-                account.s3.put_object(Bucket=BUCKET, Key=f"data/{ARCHIVE}", Body=a_small_data_set())
+                account.s3.put_object(Bucket=BUCKET, Key=f"data/{ARCHIVE}", Body=small_data_set())
                 job.write(f"inputs: {{training: s3://{BUCKET}/data}}\n")
         outcome = run(config, job=example / "job.yaml", backend=backend, on_created=ids.append)
     assert outcome.ended == {TrialState.FINISHED: 2}
     assert all((run.objective or 0) > 0.5 for run in Api().sweep(ids[0]).runs)  # a random guess has 0.1
 
 
-def a_small_data_set() -> bytes:
+def small_data_set() -> bytes:
     """Return an archive in the format of CIFAR-10, with noisy copies of ten images."""
     chance = np.random.default_rng(0)
     labels = [number % 10 for number in range(200)]

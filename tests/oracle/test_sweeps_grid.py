@@ -71,7 +71,7 @@ def alter(rng: random.Random, params: dict[str, Any]) -> None:
         params[name] = changed(rng, params[name])
 
 
-def made_case(rng: random.Random) -> dict[str, Any]:
+def random_case(rng: random.Random) -> dict[str, Any]:
     """Return a grid that W&B can list, and earlier runs."""
     while True:
         parameters = nested(rng, grid_parameter)
@@ -117,7 +117,7 @@ def has_equal_values(parameters: Mapping[str, Any]) -> bool:
 @pytest.fixture(scope="module")
 def cases() -> list[dict[str, Any]]:
     rng = random.Random(20)
-    return [made_case(rng) for _ in range(N_GRIDS)]
+    return [random_case(rng) for _ in range(N_GRIDS)]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ NAMES = ("loss", "val.loss", "val/loss", "val.mean.loss", "Best loss (%)")
 Row = dict[str, Any]
 
 
-def made_rule(rng: random.Random) -> dict[str, Any]:
+def random_rule(rng: random.Random) -> dict[str, Any]:
     eta: float = rng.choice([2, 3, 4, 1.5, 2.7, 3.0, 1.01, rng.uniform(1.1, 12)])
     given: dict[str, Any] = rng.choice([{}, {"eta": eta}, {"eta": eta}])
     strict: dict[str, Any] = rng.choice([{}, {"strict": True}, {"strict": False}])
@@ -46,7 +46,7 @@ def flat(row: Row) -> Row:
     return stored
 
 
-def made_rows(rng: random.Random, name: str) -> list[Row]:
+def random_rows(rng: random.Random, name: str) -> list[Row]:
     level, slope = rng.gauss(0, 1), rng.gauss(0, 0.1)
     rows: list[Row] = []
     for step in range(rng.choice([0, 1, 2, 3, 9, rng.randint(0, 60)])):
@@ -58,26 +58,26 @@ def made_rows(rng: random.Random, name: str) -> list[Row]:
     return rows
 
 
-def made_trial(rng: random.Random, name: str) -> dict[str, Any]:
+def random_trial(rng: random.Random, name: str) -> dict[str, Any]:
     trial: dict[str, Any] = {"state": rng.choice(["running", "running", rng.choice(STATES)])}
     shape = rng.random()
     if shape > 0.05:
-        trial["history"] = made_rows(rng, name)
+        trial["history"] = random_rows(rng, name)
     if shape < 0.3:
         trial["summary"] = {name: rng.gauss(0, 3)}  # sometimes the only value of the metric
     return trial
 
 
-def made_case(rng: random.Random) -> dict[str, Any]:
+def random_case(rng: random.Random) -> dict[str, Any]:
     name = rng.choice(NAMES)
     goal: dict[str, Any] = rng.choice([{}, {"goal": "minimize"}, {"goal": "maximize"}])
     config = {
         "method": "random",
         "parameters": {"p": {"min": 0.0, "max": 1.0}},
         "metric": {"name": name, **goal},
-        "early_terminate": made_rule(rng),
+        "early_terminate": random_rule(rng),
     }
-    return {"config": config, "trials": [made_trial(rng, name) for _ in range(rng.randint(0, 30))]}
+    return {"config": config, "trials": [random_trial(rng, name) for _ in range(rng.randint(0, 30))]}
 
 
 def for_wandb(case: dict[str, Any]) -> dict[str, Any]:
@@ -94,7 +94,7 @@ def for_wandb(case: dict[str, Any]) -> dict[str, Any]:
 
 def test_judge_stops_same_trials_as_wandb() -> None:
     rng = random.Random(8)
-    cases = [made_case(rng) for _ in range(N_SWEEPS)]
+    cases = [random_case(rng) for _ in range(N_SWEEPS)]
     answers = ask("stop", [for_wandb(case) for case in cases])
     differences = []
     for case, theirs in zip(cases, answers, strict=True):

@@ -27,7 +27,7 @@ for epoch in range(run.config.epochs):
 
 
 @pytest.fixture(autouse=True)
-def _wandb_in_the_jobs(account: Account) -> None:
+def _wandb_in_jobs(account: Account) -> None:
     (account.folder / "train.py").write_text(TRAIN)
     account.job["environment"] = {"PATH": f"{oracle('wandb').python.parent}:{os.environ['PATH']}"}
 

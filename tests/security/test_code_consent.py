@@ -473,7 +473,7 @@ def laptop(account: Account) -> Laptop:  # noqa: F811 - the fixture
     return Laptop(account)
 
 
-def command_that_tells(folder: Path) -> dict[str, Any]:
+def command_that_creates_file(folder: Path) -> dict[str, Any]:
     return {"notify": {"command": ["touch", str(folder / "PWNED")]}}
 
 
@@ -481,7 +481,7 @@ def test_detached_agent_gets_consent_for_the_hash_only(
     laptop: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMSWEEP_ALLOW_CODE", "1")
-    job = command_that_tells(tmp_path)
+    job = command_that_creates_file(tmp_path)
     sweep_id = laptop.detach(1, **job)
     assert laptop.end(sweep_id)["status"] == "Completed"
     created = laptop.account.client("sagemaker").describe_training_job(
@@ -496,7 +496,7 @@ def test_agent_is_not_detached_without_consent(
     laptop: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMSWEEP_ALLOW_CODE", "1")
-    sweep_id = create.sweep(laptop.config(1), job={**laptop.account.job, **command_that_tells(tmp_path)})
+    sweep_id = create.sweep(laptop.config(1), job={**laptop.account.job, **command_that_creates_file(tmp_path)})
     monkeypatch.delenv("SMSWEEP_ALLOW_CODE")
     with pytest.raises(ConfigError, match="it runs on the agent's machine"):
         detach.send_away(sweep_id, {"parallel": 1})

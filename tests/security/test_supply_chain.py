@@ -306,7 +306,7 @@ def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.
         (index / PROJECT / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
         with serve(index) as (url, asked):
             done = COMMANDS[command](place, pip_environment(url, tmp_path), tmp_path)
-        assert any(path.startswith(f"/{PROJECT}") for path in asked), "the index was asked"
+        assert any(path.startswith(f"/{PROJECT}") for path in asked), "the index received a request"
         return done
 
     return attempt

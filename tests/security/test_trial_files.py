@@ -152,7 +152,7 @@ def test_script_that_damages_its_job_folder_fails_its_trial(attacked: WorkingDir
     trial = trial_of(attacked, kind)
     assert (trial["state"], trial["attempt"]) == ("failed", 0)
     assert FAILS[kind] in trial["reason"]
-    assert (attacked.folder / "runs").read_text().splitlines().count(kind) == 1, "it ran again"
+    assert (attacked.folder / "runs").read_text().splitlines().count(kind) == 1, "the trial ran again"
 
 
 @pytest.mark.parametrize("kind", HARMLESS)

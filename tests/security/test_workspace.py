@@ -134,7 +134,7 @@ def sticky_folder_that_all_can_write(desk: WorkingDir) -> str:
     return f"other users can write to {home(desk)} (mode 1777)"
 
 
-def folder_that_was_open_once(name: str) -> Callable[[WorkingDir], str]:
+def folder_that_was_open_earlier(name: str) -> Callable[[WorkingDir], str]:
     """An entry that the second user created before the folder was protected. Name and depth can vary."""
 
     def plant(desk: WorkingDir) -> str:
@@ -198,15 +198,15 @@ HOSTILE: Mapping[str, Callable[[WorkingDir], str]] = {
     "all can write": folder_that_all_can_write,
     "group can write": folder_that_its_group_can_write,
     "all can write, sticky": sticky_folder_that_all_can_write,
-    "store of a stranger": folder_that_was_open_once("store.db"),
-    "log of a store of a stranger": folder_that_was_open_once("store.db-wal"),
-    "jobs of a stranger": folder_that_was_open_once("jobs"),
-    "runtime of a stranger": folder_that_was_open_once("runtime"),
-    "assets of a stranger": folder_that_was_open_once("assets"),
-    "bundles of a stranger": folder_that_was_open_once("bundles"),
-    "one job of a stranger": folder_that_was_open_once("jobs/smsweep-abcd1234-0"),
-    "one bundle of a stranger": folder_that_was_open_once("bundles/x.tar.gz"),
-    "one record of a stranger": folder_that_was_open_once("away/note.txt"),
+    "store of a stranger": folder_that_was_open_earlier("store.db"),
+    "log of a store of a stranger": folder_that_was_open_earlier("store.db-wal"),
+    "jobs of a stranger": folder_that_was_open_earlier("jobs"),
+    "runtime of a stranger": folder_that_was_open_earlier("runtime"),
+    "assets of a stranger": folder_that_was_open_earlier("assets"),
+    "bundles of a stranger": folder_that_was_open_earlier("bundles"),
+    "one job of a stranger": folder_that_was_open_earlier("jobs/smsweep-abcd1234-0"),
+    "one bundle of a stranger": folder_that_was_open_earlier("bundles/x.tar.gz"),
+    "one record of a stranger": folder_that_was_open_earlier("away/note.txt"),
     "hard link": hard_link_to_a_runtime_of_a_stranger,
     "entry for the group": entry_that_its_group_can_write,
     "store for all": store_that_all_can_write,

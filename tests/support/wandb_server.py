@@ -43,7 +43,7 @@ class FakeWandb:
     state: str = "RUNNING"
     runs: dict[str, FakeRun] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # each call's name and variables
-    stops: set[str] = field(default_factory=set)  # runs that agents are told to end
+    stops: set[str] = field(default_factory=set)  # runs that agents must stop
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property

@@ -91,7 +91,7 @@ def finish(process: subprocess.Popen[bytes], timeout_s: float = 30) -> Done:
 def wait_for(is_so: Callable[[], object], timeout_s: float = 15) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
 
 

@@ -22,7 +22,7 @@ def interpreter(tmp_path: Path) -> str:
 def test_environment_info_is_cached(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cached_environment_info(interpreter)
     assert (first["python"], first["packages"]) == ("3.9", ["numpy==1.2"])
-    monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("looked again"))
+    monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("the cache was not used"))
     assert cached_environment_info(interpreter) == first
 
 
