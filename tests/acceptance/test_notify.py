@@ -222,7 +222,7 @@ def test_rejected_event_is_sent_again(
 
 
 BROKEN = {
-    "nobody listens": "http://127.0.0.1:9/x",
+    "no listener": "http://127.0.0.1:9/x",
     "no such host": "https://nowhere.invalid/x",
     "no such program": "no-such-program",
     "a command that fails": f"{sys.executable} -c 'raise SystemExit(3)'",

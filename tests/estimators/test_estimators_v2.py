@@ -35,7 +35,7 @@ REFUSED = {
     "entrypoint": "container_entry_point: is not supported",
     "key without place": "output_path: missing",
     "compiler": "compiler_config: is not supported",
-    "profiler and none": "disable_profiler cannot be False when disable_profiler is True",
+    "profiler and no profiler": "disable_profiler cannot be False when disable_profiler is True",
     "hook without place": "output_path: missing",
 }
 NOWHERE = ("nothing", "TensorFlow without place")  # no output path

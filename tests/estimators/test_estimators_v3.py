@@ -29,7 +29,7 @@ REFUSED = {
     "no such script": "source_code.command: is not supported",
     "source in S3": "source_dir: expected a folder",
     "command": "source_code.command: is not supported",
-    "requirements elsewhere": "source_code.requirements: is not supported",
+    "requirements in another folder": "source_code.requirements: is not supported",
     "patterns": "write *.bin into .smsweepignore",
     "mpi": "distributed: is not supported in a sweep; mpi needs the number of processes",
 }

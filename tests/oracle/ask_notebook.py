@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-import nbformat  # type: ignore[import-not-found]  # in an environment of its own
+import nbformat  # type: ignore[import-not-found]  # in a separate environment
 from nbclient import NotebookClient  # type: ignore[import-not-found]  # likewise
 
 question = json.load(sys.stdin)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import wandb  # type: ignore[import-not-found]  # in an environment of its own
+import wandb  # type: ignore[import-not-found]  # in a separate environment
 from wandb.proto import wandb_internal_pb2  # type: ignore[import-not-found]  # likewise
 
 BLOCK, HEADER, FIRST, LAST = 32_768, 7, (1, 2), (1, 4)

@@ -117,7 +117,7 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
     "program as the search": (program(), {}, "scheduler.source: space.py: it runs inside smsweep"),
     "program in a folder": (program(source="deep/space.py"), {}, "scheduler.source: deep/space.py: it runs"),
     "program as the sampler": (program(optimizer="space"), {}, "scheduler.source: space.py: it runs"),
-    "program that lies outside": (program(source="../space.py"), {}, "was not found in"),
+    "program outside the source": (program(source="../space.py"), {}, "was not found in"),
     "program by its absolute path": (program(source="/etc/profile"), {}, "was not found in"),
     "text of a program in the config": (program(code=SPACE), {}, "scheduler.code: unknown key"),
     "empty name of a program": (program(source="", code=SPACE), {}, "scheduler.source"),
@@ -341,7 +341,7 @@ def test_page_reports_that_a_hook_needs_consent(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "sweeps" / "store.db").exists()
 
 
-# Programs as searches run only with Optuna, which has an environment of its own.
+# Programs as searches run only with Optuna, which is in a separate environment.
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def failure_pipe():
 acts = {
     "honest": lambda: None,
     "stop is garbage": lambda: (instead("stop.json", lambda path: path.write_text("{")), wait()),
-    "stop is of nobody": lambda: (
+    "stop has an unknown origin": lambda: (
         instead("stop.json", lambda path: path.write_text('{"by": ["nobody"], "kill_at_s": 1.0}')), wait()),
     "stop has no time": lambda: (
         instead("stop.json", lambda path: path.write_text('{"by": "person", "kill_at_s": NaN}')), wait()),
@@ -95,7 +95,7 @@ acts[run.config.kind]()
 """
 FAILS = {  # action of the script -> reason of the trial
     "stop is garbage": "stop.json is not a JSON object",
-    "stop is of nobody": "stop.json is not an order to stop",
+    "stop has an unknown origin": "stop.json is not an order to stop",
     "stop has no time": "stop.json is not an order to stop",
     "stop is a folder": "stop.json is a folder",
     "stop is a pipe": "stop.json is not a regular file",

@@ -40,12 +40,12 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         "sweep.yaml:5: a quote that is never closed; close it",
     ),
     "an invisible line break": (f"{GRID}name: a\u2028b\n", "sweep.yaml:5: character U+2028 ends a line"),
-    "no words in a command": (f"{GRID}command: []\n", "command: expected at least 1 item, got 0"),
-    "an alias of itself": ("a: &a [*a]\n", "contains itself"),
+    "empty command": (f"{GRID}command: []\n", "command: expected at least 1 item, got 0"),
+    "alias that contains itself": ("a: &a [*a]\n", "contains itself"),
     "an empty parameter": (param("a: {}"), "sweep.yaml:6: parameters.a: an empty parameter"),
     "a bare parameter": (param("a: 3"), "write {value: 3}"),
     "a bare list": (param("a: [1, 2]"), "write {values: [...]}"),
-    "values is no list": (param("a: {values: 3}"), "write [a, b, c]"),
+    "values is not a list": (param("a: {values: 3}"), "write [a, b, c]"),
     "no values": (param("a: {values: []}"), "at least one value"),
     "a bound is text": (param("a: {min: low, max: 3}"), "parameters.a.min: expected a number, got 'low'"),
     "a bound is NaN": (param("a: {min: .nan, max: 3.0}"), "not a finite number"),
@@ -57,7 +57,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
     "value and min": (param("a: {value: 1, min: 0.1}"), "parameters.a.min: cannot be combined with value"),
     "probabilities": (param("a: {values: [1, 2], probabilities: [0.3, 0.3]}"), "got a sum of 0.6"),
     "min above max": (param("a: {parameters: {b: {min: 2, max: 1}}}"), "got min 2 and max 1"),
-    "a log of less than nothing": (
+    "log of a negative bound": (
         param("a: {distribution: log_uniform_values, min: -1, max: 2}"),
         "use uniform, or raise min",
     ),
@@ -79,7 +79,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         "needs min_iter, or max_iter",
     ),
     "early_terminate misspelt": (f"{GRID}early_terminate: {{type: hyperbnd}}\n", "did you mean hyperband?"),
-    "a program elsewhere": (GRID.replace("train.py", "../train.py"), "was not found in"),
+    "program in another folder": (GRID.replace("train.py", "../train.py"), "was not found in"),
     "a program that is a number": (GRID.replace("train.py", "3"), "program: expected text, got 3; quote it"),
 }
 
@@ -97,19 +97,19 @@ JOBS = {
     "max_run with a unit": ("max_run: 1h\n", "max_run: expected a whole number above 0, got '1h'"),
     "max_wait too short": ("max_run: 9\nmax_wait: 1\nuse_spot_instances: true\n", "raise max_wait"),
     "a role's name alone": ("role: trainer\n", "expected a whole ARN"),
-    "a regex that is none": ("metric_definitions: [{Name: x, Regex: '('}]\n", "is not a valid regular expression"),
+    "invalid regex": ("metric_definitions: [{Name: x, Regex: '('}]\n", "is not a valid regular expression"),
     "a regex without a group": ("metric_definitions: [{Name: x, Regex: abc}]\n", "has no group"),
     "a channel by its path": ("inputs: {train: ./data}\n", "a folder on this machine is file://"),
-    "a condition that is none": ("stop_if: ['loss >> 3']\n", "is not a valid condition"),
+    "invalid condition": ("stop_if: ['loss >> 3']\n", "is not a valid condition"),
     "a budget below zero": ("budget: {usd: -1}\n", "budget.usd: expected a number above 0"),
     "a launch by its name": ("distribution: mpi\n", "got 'mpi'; write {mpi: {enabled: ...}}"),
     "a budget without a unit": ("budget: 10\n", "got 10; write {usd: 10}"),
-    "a source of nobody's": (
+    "home folder of an unknown user": (
         "source_dir: ~nobody-of-that-name/x\n",
         "no such source folder; correct `source_dir`",
     ),
     "tags without keys": ("tags: [a]\n", "tags: expected a mapping"),
-    "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "move it to secrets"),
+    "key in plain text": ("environment: {WANDB_API_KEY: abc}\n", "move it to secrets"),
 }
 
 
@@ -124,9 +124,9 @@ SCRIPTS = {
     "a module is missing": ("import notthere\n", "ModuleNotFoundError: No module named 'notthere'"),
     "a signal": ("import os\nos.kill(os.getpid(), 11)\n", "SIGSEGV"),
     "nothing is logged": ("", "ever reporting the sweep's metric 'loss'; it reported nothing"),
-    "another metric is logged": ("import smsweep\nsmsweep.init().log({'los': 1})\n", "it reported los"),
-    "it is of another Python": ("print 'hello'\n", "SyntaxError"),
-    "it says why it ends": ("raise SystemExit('no data in /data')\n", "no data in /data"),
+    "only another metric is logged": ("import smsweep\nsmsweep.init().log({'los': 1})\n", "it reported los"),
+    "syntax of Python 2": ("print 'hello'\n", "SyntaxError"),
+    "exit with a message": ("raise SystemExit('no data in /data')\n", "no data in /data"),
 }
 
 
@@ -157,7 +157,7 @@ IMAGES = {
     "a framework without a version": ("framework: pytorch\n", {}, "framework_version: missing"),
     "an engine's address without a port": ("", {"DOCKER_HOST": "nonsense"}, "DOCKER_HOST: Invalid bind address"),
     "an engine by another protocol": ("", {"DOCKER_HOST": "ftp://h"}, "expected a URL such as unix:///var/run"),
-    "a cap that is none": ("", {"SMSWEEP_DOCKER_CPUS": "many"}, "SMSWEEP_DOCKER_CPUS: expected a number such as"),
+    "invalid cap": ("", {"SMSWEEP_DOCKER_CPUS": "many"}, "SMSWEEP_DOCKER_CPUS: expected a number such as"),
     "a channel that is piped": (
         "inputs: {a: {s3_uri: 's3://b/a', input_mode: Pipe}}\n",
         {},
@@ -186,7 +186,7 @@ def test_broken_image_gets_an_error(
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hidden"}
 # Variables, ~/.aws/config, exit code, message. Some cases concern the connection instead of the keys.
 CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
-    "there are none": ({}, "", 1, "AWS credentials: there are none; refresh them (aws sso login"),
+    "no credentials": ({}, "", 1, "AWS credentials: there are none; refresh them (aws sso login"),
     "half a key": ({"AWS_ACCESS_KEY_ID": "AKIA"}, "", 1, "AWS_SECRET_ACCESS_KEY is not"),
     "no such profile": ({"AWS_PROFILE": "nope"}, "", 1, "profile (nope) could not be found"),
     "a profile of a profile": (
@@ -209,7 +209,7 @@ CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
     ),
     "a file of settings cut off": ({}, "[default\n", 1, "Unable to parse config file"),
     "no region of AWS's": ({**KEYS, "AWS_REGION": "eu west"}, "", 2, "AWS_REGION: Provided region_name 'eu west'"),
-    "an endpoint that is no URL": (
+    "invalid endpoint URL": (
         {**KEYS, "AWS_ENDPOINT_URL": "sagemaker"},
         "",
         2,
@@ -245,7 +245,7 @@ SETTINGS = {
         {"SMSWEEP_SAGEMAKER_RATES": "foo=1"},
         "SMSWEEP_SAGEMAKER_RATES: 'foo=1'",
     ),
-    "a pause that is no number": ("sagemaker", {"SMSWEEP_SAGEMAKER_POLL_S": "x"}, "expected a number, got 'x'"),
+    "pause is not a number": ("sagemaker", {"SMSWEEP_SAGEMAKER_POLL_S": "x"}, "expected a number, got 'x'"),
 }
 
 
@@ -313,8 +313,8 @@ STORES = {
         "sqlite+aiosqlite is not supported; the store is an SQLite file",
     ),
     "a word that SQLite does not know": ("sqlite:///x.db?mode=ro", 2, "`?mode=` is not an option"),
-    "a number that is none": ("sqlite:///x.db?timeout=long", 2, "is not valid"),
-    "nobody answers": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
+    "invalid number": ("sqlite:///x.db?timeout=long", 2, "is not valid"),
+    "no answer": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
 }
 
 

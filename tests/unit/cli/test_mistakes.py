@@ -23,7 +23,7 @@ MISTAKES = {
     "not an id at all": (["agent", "Not An Id"], "smsweep ls"),
     "no such backend": (["agent", "SWEEP", "--backend", "cloud"], "process"),
     "no trials at once": (["agent", "SWEEP", "--parallel", "0"], "--parallel"),
-    "count is no number": (["agent", "SWEEP", "--count", "many"], "--count"),
+    "count is not a number": (["agent", "SWEEP", "--count", "many"], "--count"),
     "two states": (["sweep", "--pause", "--stop", "SWEEP"], "contradict"),
     "update": (["sweep", "--update", "SWEEP", "sweep.yaml"], "--prior-run"),
     "no such state": (["trials", "SWEEP", "--state", "done"], "finished"),

@@ -215,7 +215,7 @@ def hosted_controller(kit: Kit, server: Server) -> HostedController:
     return controller
 
 
-def test_hosted_sweep_tells_paused_reserved_and_exhausted_apart(tmp_path: Path) -> None:
+def test_hosted_sweep_distinguishes_paused_reserved_and_exhausted(tmp_path: Path) -> None:
     kit, server = Kit(tmp_path, GRID), Server()
     controller = hosted_controller(kit, server)
     server.change(state="PAUSED")
