@@ -78,7 +78,7 @@ def test_broken_rule_has_the_message_of_sagemaker(changes: dict[str, Any], words
 
 
 def test_several_problems_are_in_one_error() -> None:
-    _, message = refusal(TrainingJobName="a_b", RoleArn="not a role")
+    _, message = refusal(TrainingJobName="a_b", RoleArn="not the ARN of a role")
     assert message.startswith("2 validation errors detected: ")
 
 
