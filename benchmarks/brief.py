@@ -1,9 +1,10 @@
-"""Every benchmark in a short form, one after the other, and one table of what came out beside the peers.
+"""Run a short form of every benchmark, and print a table that compares smsweep with its peers.
 
     python -m benchmarks.brief [NAME ...]
 
-Takes some minutes on a quiet machine, which it should be; environments of peers are made on first use. What has no
-peer prints its own figures only. The full forms, whose figures docs/performance.md has, are each file's own.
+The run takes some minutes and needs a quiet machine. Environments of peers are created on first use. A
+benchmark without a peer prints only its own numbers. docs/performance.md has the numbers of the full forms,
+which each file runs by itself.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ def main() -> None:
             if done.returncode:
                 failed.append(name)
         rows = [json.loads(line) for line in ratios.read_text().splitlines()] if ratios.exists() else []
-    print("\n| what, less is better | smsweep | peer | its | smsweep / peer |\n|---|---|---|---|---|")
+    print(
+        "\n| quantity (lower is better) | smsweep | peer | value of peer | smsweep / peer |\n|---|---|---|---|---|"
+    )
     for row in rows:
         share = f"{row['ours'] / row['theirs']:.3g}" if row["theirs"] else "-"
         print(f"| {row['what']} | {row['ours']:.3g} | {row['peer']} | {row['theirs']:.3g} | {share} |")

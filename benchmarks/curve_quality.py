@@ -1,9 +1,9 @@
-"""What early stopping is worth: regret once the epochs of 52 whole trainings are spent, 8 trials at a time.
+"""Quality of early stopping: regret after the epochs of 52 complete trainings, with 8 concurrent trials.
 
-Each engine is a search and a rule, `bayes+forecast` say; `+none` stops nobody. Trials run on a simulated clock and
-report epoch by epoch. Regret is of the best trial that ended, whole or stopped, by its true value where it ended:
-0 is the best of a large random sample, 1 the median. Peers run in environments of their own. Results are kept as
-lines of JSON, and what is there already is not run again.
+An engine is a search and a rule, for example `bayes+forecast`; `+none` stops no trial. Trials run on a
+simulated clock and report after each epoch. Regret is computed from the true value of the best ended trial,
+complete or stopped: 0 is the best of a large random sample, 1 is the median. Peers run in separate
+environments. Results are stored as lines of JSON, and stored results are not computed again.
 
     OMP_NUM_THREADS=1 python -m benchmarks.curve_quality [--engines bayes+none,bayes+forecast] [--seeds 10]
 """
@@ -28,8 +28,8 @@ from smsweep.stopping.registry import RULES, make_rule
 from tools.environments import oracle
 
 WORKERS = 8
-WHOLE = 52  # trainings whose epochs may be spent
-MOST = 400  # trials, should a rule stop nearly all of them at once
+WHOLE = 52  # number of trainings whose epochs fit into the budget
+MOST = 400  # maximum number of trials, if a rule stops nearly all of them immediately
 OURS = ("bayes+none", "bayes+forecast", "bayes+hyperband", "bayes+asha", "random+none", "random+forecast")
 PEERS = {  # engine -> environment of tools/environments.py, script, method
     "W&B random+hyperband": ("sweeps", "wandb_hyperband.py", "random"),
@@ -84,21 +84,21 @@ class Peer:
     def __init__(self, task: CurveTask, name: str, seed: int, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None and process.stdout is not None
         self._questions, self._answers = process.stdin, process.stdout
-        self._say(sweep={**task.config.document, "method": PEERS[name][2]}, seed=seed)
+        self._send(sweep={**task.config.document, "method": PEERS[name][2]}, seed=seed)
 
     def ask(self, number: int) -> Params:
-        self._say(number=number)
+        self._send(number=number)
         params: Params = json.loads(self._answers.readline())
         return params
 
     def stops(self, number: int, curve: list[float]) -> bool:
-        self._say(number=number, reported=curve[-1])
+        self._send(number=number, reported=curve[-1])
         return bool(json.loads(self._answers.readline()))
 
     def tell(self, number: int, curve: list[float], *, is_whole: bool) -> None:
-        self._say(number=number, value=curve[-1])
+        self._send(number=number, value=curve[-1])
 
-    def _say(self, **what: Any) -> None:
+    def _send(self, **what: Any) -> None:
         print(json.dumps(what), file=self._questions, flush=True)
 
 
@@ -131,8 +131,8 @@ def measured(task: CurveTask, engine: str, seed: int) -> dict[str, Any]:
 
 
 def simulate(task: CurveTask, engine: Engine, seed: int) -> dict[str, Any]:
-    """Return the least regret of a trial that ended within the budget, and how many ended and were stopped."""
-    running: list[tuple[float, int, int, Params]] = []  # when each has its next epoch done, and which one
+    """Return the lowest regret of a trial that ended in time, and the counts of ended and stopped trials."""
+    running: list[tuple[float, int, int, Params]] = []  # first the time when the next epoch ends
     now, started, spent, best, n_ended, n_stopped = 0.0, 0, 0, float("inf"), 0, 0
     curves: dict[int, list[float]] = {}
     while True:

@@ -1,8 +1,8 @@
-"""Sweeps with learning curves that make early stopping hard, each in its own way; values in microseconds.
+"""Sweeps whose learning curves make early stopping hard. A value takes microseconds to compute.
 
-`late`: the slower the learning rate the lower the end, as long as it gets there. `crossing`: large and
-regularised models start behind and end ahead, and schedules pay at the end only. `noisy`: the noise from epoch to
-epoch is larger than most differences. `mlp_digits`, of search_tasks.py, is a table of real trainings.
+`late`: a lower learning rate gives a lower final value, if the training is long enough. `crossing`: large
+and regularised models start worse and end better, and schedules help only at the end. `noisy`: the noise
+between epochs is larger than most differences. `mlp_digits` (search_tasks.py) is a table of real trainings.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Params
 
 Array = NDArray[np.float64]
-REFERENCE = 20_000  # random trials that tell the best and the median
+REFERENCE = 20_000  # random trials that define the best and the median
 
 
 class CurveTask(Protocol):
     config: SweepConfig
-    length: int  # epochs of a whole training
+    length: int  # epochs of a complete training
 
     def true_curve(self, params: Params) -> list[float]: ...
     def observed(self, params: Params, seed: int) -> list[float]: ...
@@ -62,7 +62,7 @@ class Law:
     """A synthetic task."""
 
     goal: str
-    min_iter: int  # of its early_terminate
+    min_iter: int  # min_iter of early_terminate
     parameters: Mapping[str, Any]
     length: int
     noise: float

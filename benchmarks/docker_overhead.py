@@ -1,12 +1,14 @@
-"""What a trial in a container costs beside the container itself.
+"""Overhead of a trial in a container, compared with the container alone.
 
     python -m benchmarks.docker_overhead [--rounds 10] [--trials 50] [--sagemaker PYTHON]
 
-Peers, turn about in one run: the docker SDK's bare create and start of the same script in the same image, and,
-where an interpreter with the SageMaker SDK 2.x is named and Docker Compose is installed, that SDK's local mode: an
-estimator for each trial, as a loop over params has it, and one for all; in the same image, in which our runtime
-reads what the SDK leaves for the script, and in one with AWS's toolkit for that, as AWS's images have it. Times
-come from the script, which prints the clock as its first and its last act. Then short trials, two at a time.
+The peers alternate in one run. The first peer is the Docker SDK, which creates and starts a container with
+the same script and image. The second peer is the local mode of the SageMaker SDK 2.x. It runs if an
+interpreter with that SDK is specified and Docker Compose is installed: with an estimator per trial, as in a
+loop over params, and with one estimator for all trials. Local mode runs in the same image, where our
+runtime reads the input of the script, and in an image with AWS's training toolkit, like the images of AWS.
+The script prints the clock at its start and at its end, and the times come from this output. A second part
+runs short trials, two at a time.
 """
 
 from __future__ import annotations
@@ -37,7 +39,7 @@ from tests.support.training_toolkit import ensure_toolkit_image
 
 IMAGE = "smsweep-benchmark"
 TOOLKIT_IMAGE = "smsweep-benchmark-toolkit"
-COMPILED = "FROM {}\nRUN python3 -m compileall -qq /opt/toolkit || true\n"  # as an installation leaves it
+COMPILED = "FROM {}\nRUN python3 -m compileall -qq /opt/toolkit || true\n"  # like an installation
 PARALLEL = 2
 SCRIPT = "import time\nprint('first', time.time(), flush=True)\nprint('last', time.time(), flush=True)\n"
 LOCAL_MODE = """
@@ -60,7 +62,7 @@ for number in range(int(sys.argv[5])):
     (one_for_all or make(number)).fit()
     print("returned", time.time(), flush=True)
 """
-NO_AWS = {  # that SDK wants a region and keys, and reports each fit to AWS: it may not
+NO_AWS = {  # the SDK needs a region and keys; its telemetry to AWS is off
     "AWS_DEFAULT_REGION": "us-east-1",
     "AWS_ACCESS_KEY_ID": "none",
     "AWS_SECRET_ACCESS_KEY": "none",
@@ -69,15 +71,15 @@ NO_AWS = {  # that SDK wants a region and keys, and reports each fit to AWS: it 
 }
 SAID = re.compile(r"\b(called|first|last|returned) ([0-9]+\.[0-9]+)")
 
-Span = tuple[float, float]  # seconds from the call to the script's first line, and from its last to the end
+Span = tuple[float, float]  # seconds from the call to the script's first line, and from its last line to the end
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--rounds", type=int, default=10)
     parser.add_argument("--trials", type=int, default=50)
-    parser.add_argument("--base", default="smsweep-test-base", help="image to build the benchmark's own on")
-    parser.add_argument("--sagemaker", default="", help="a Python that can import the SageMaker SDK 2.x")
+    parser.add_argument("--base", default="smsweep-test-base", help="base image of the benchmark's image")
+    parser.add_argument("--sagemaker", default="", help="path of a Python that can import the SageMaker SDK 2.x")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, closing(DockerClient.from_env()) as client:
         root = Path(__file__).parents[1]
@@ -106,38 +108,38 @@ class Bench:
         self.backend = DockerBackend(folder / "jobs", dict(os.environ), time.time)
 
     def compare_one(self, rounds: int, sagemaker: str) -> None:
-        """One trial at a time, the peers turn about; the first of each warms up and does not count."""
+        """Run one trial at a time, with alternating peers. The first trial of each peer is a warm-up."""
         peers: dict[str, Callable[[], Span]] = {"docker SDK, bare": self.bare, "smsweep": self.smsweep}
-        spans: dict[str, list[Span]] = {who: [] for who in peers}
+        spans: dict[str, list[Span]] = {peer: [] for peer in peers}
         for number in range(rounds + 1):
-            for who, run in peers.items():
+            for peer, run in peers.items():
                 span = run()
                 if number:
-                    spans[who].append(span)
+                    spans[peer].append(span)
         if sagemaker:
             toolkit = self.toolkit_image()
-            for who, image, estimator in (
+            for peer, image, estimator in (
                 ("SDK's local mode", IMAGE, "each its own"),
                 ("one estimator for all", IMAGE, "one for all"),
-                ("its own, AWS's toolkit", toolkit, "each its own"),
+                ("local mode, AWS's toolkit", toolkit, "each its own"),
                 ("one for all, AWS's toolkit", toolkit, "one for all"),
             ):
-                spans[who] = list(self.local_mode(sagemaker, image, estimator, rounds + 1))[1:]
-        print(f"{'one trial':28}{'to its first line':>20}{'from its last':>16}{'both':>10}{'ratio':>8}")
+                spans[peer] = list(self.local_mode(sagemaker, image, estimator, rounds + 1))[1:]
+        print(f"{'one trial':28}{'to first line':>20}{'from last line':>16}{'both':>10}{'ratio':>8}")
         base = median(sum(span) for span in spans["docker SDK, bare"])
-        for who, found in spans.items():
+        for peer, found in spans.items():
             both = median(sum(span) for span in found)
             first, last = (median(column) for column in zip(*found, strict=True))
-            print(f"{who:28}{first:>18.3f} s{last:>14.3f} s{both:>8.3f} s{both / base:>8.2f}")
-            if who != "smsweep":
-                leave("a container's overhead, s", who, median(sum(span) for span in spans["smsweep"]), both)
+            print(f"{peer:28}{first:>18.3f} s{last:>14.3f} s{both:>8.3f} s{both / base:>8.2f}")
+            if peer != "smsweep":
+                leave("a container's overhead, s", peer, median(sum(span) for span in spans["smsweep"]), both)
 
     def compare_many(self, trials: int) -> None:
         bare, ours = self._time(self.many_bare, trials), self._time(self.many_smsweep, trials)
         print(f"\n{trials} trials, {PARALLEL} at a time")
         leave(f"{trials} trials in containers, s", "docker SDK, bare", ours, bare)
-        for who, seconds in (("docker SDK, bare", bare), ("smsweep", ours)):
-            print(f"{who:28}{seconds:>18.1f} s{trials / seconds:>10.2f} trials/s{seconds / bare:>8.2f}")
+        for peer, seconds in (("docker SDK, bare", bare), ("smsweep", ours)):
+            print(f"{peer:28}{seconds:>18.1f} s{trials / seconds:>10.2f} trials/s{seconds / bare:>8.2f}")
 
     def bare(self) -> Span:
         called_at = time.time()
@@ -145,9 +147,9 @@ class Bench:
         container = self._client.containers.create(IMAGE, ["python3", "/opt/ml/code/train.py"], volumes=mounts)
         container.start()
         container.wait()
-        said = container.logs().decode()
+        output = container.logs().decode()
         container.remove()
-        return span(called_at, said, time.time())
+        return span(called_at, output, time.time())
 
     def smsweep(self) -> Span:
         called_at = time.time()
@@ -170,7 +172,7 @@ class Bench:
         command = [python, str(script), image, str(self._assets), results, estimator, str(rounds)]
         done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, **NO_AWS})
         for left in self._client.containers.list(all=True, filters={"ancestor": image, "name": "-algo-1-"}):
-            left.remove()  # the SDK does not
+            left.remove()  # the SDK does not remove it
         if done.returncode:
             sys.exit(f"the SageMaker SDK's local mode failed:\n{done.stdout[-2000:]}\n{done.stderr[-2000:]}")
         found: dict[str, float] = {}
@@ -207,8 +209,8 @@ class Bench:
 
 
 def span(called_at: float, log: str, ended_at: float) -> Span:
-    said = dict(SAID.findall(log))
-    return float(said["first"]) - called_at, ended_at - float(said["last"])
+    output = dict(SAID.findall(log))
+    return float(output["first"]) - called_at, ended_at - float(output["last"])
 
 
 def request(name: str, assets: Path, folder: Path) -> dict[str, Any]:

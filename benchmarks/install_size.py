@@ -1,7 +1,7 @@
-"""What `pip install smsweep` brings: packages, their licences, megabytes.
+"""Size of `pip install smsweep`: packages, licences, megabytes.
 
-Installs the pinned packages into a fresh virtual environment. Compiled bytecode, pip and smsweep itself are left
-out of the sum.
+Installs the pinned packages into a new virtual environment. The sum excludes compiled bytecode, pip and
+smsweep itself.
 
     python benchmarks/install_size.py
 """
@@ -15,7 +15,7 @@ import tempfile
 from pathlib import Path
 
 PINS = Path(__file__).parents[1] / "smsweep" / "requirements" / "base.txt"
-# Run by the fresh interpreter: every distribution with its licence and the bytes of its files.
+# Runs in the new environment: prints each distribution with its licence and the size of its files.
 LIST = """
 import json
 from importlib.metadata import distributions

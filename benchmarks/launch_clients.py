@@ -1,9 +1,10 @@
-"""One way to launch trials as training jobs, timed. Run by launch_cost.py in the environment of each.
+"""Time one way to launch trials as training jobs. launch_cost.py runs this in the environment of each way.
 
     launch_clients.py smsweep|v2|v2-one|v2-config|v3|v3-one URL BUCKET SOURCE_DIR N
 
-Launches once to warm up and N times more, tells the server when that begins and ends, and prints the milliseconds
-of each as JSON. `sealed` is tests/estimators/sealed.py: nothing but this machine can be reached.
+Launches one job as a warm-up and then N jobs, notifies the server of the start and the end, and prints the
+milliseconds of each launch as JSON. `sealed` is tests/estimators/sealed.py, which blocks all connections to
+other machines.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def by_v3(*, is_one_for_all: bool) -> Launch:
 
 
 def all_to_url() -> None:
-    """Send to the server also those calls for which the SDKs name an endpoint of AWS themselves."""
+    """Send the calls for which the SDKs use a fixed AWS endpoint to the server, too."""
     import botocore.session
 
     create: Any = botocore.session.Session.create_client
@@ -126,7 +127,7 @@ def all_to_url() -> None:
 
 
 def report_here(telemetry_logging: Any) -> None:
-    """Let an SDK report what it did as it does unless told not to, but to the server."""
+    """Send the telemetry of an SDK, which is on by default, to the server."""
     telemetry_logging._requests_helper = lambda url, timeout: urllib.request.urlopen(f"{URL}/telemetry").close()
 
 
@@ -148,7 +149,7 @@ def main() -> None:
     sealed.seal()
     os.environ["AWS_ENDPOINT_URL"] = URL
     all_to_url()
-    if WAY == "v2-config":  # any setting, as an organisation may make it for its users
+    if WAY == "v2-config":  # any setting, for example one that an organisation sets for its users
         config = Path(SOURCE_DIR).with_name("config.yaml")
         config.write_text("SchemaVersion: '1.0'\nSageMaker: {TrainingJob: {EnableNetworkIsolation: false}}\n")
         os.environ["SAGEMAKER_USER_CONFIG_OVERRIDE"] = str(config)

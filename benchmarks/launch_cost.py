@@ -1,13 +1,14 @@
-"""What it costs to launch a trial as a training job: smsweep beside the SageMaker SDK's own ways, in one run.
+"""Cost of launching a trial as a training job, with smsweep and with the SageMaker SDKs, in one run.
 
-A server on loopback (moto) answers all three, and counts their requests and the bytes of their bodies. It adds 50
-ms to each request; then, in a second round, to each round trip, as a network does: two more for a new connection
-(TCP, and TLS 1.3, which AWS speaks), one more for a body that waits to be asked for (`Expect: 100-continue`). The
-source has 42 files, 1 MB. smsweep launches from a sweep's template, the SDKs by `PyTorch(...).fit(wait=False)` (2)
-and `ModelTrainer(...).train(wait=False)` (3): an object for each trial, as a loop over params has it, then one
-object and session for all, which is their cheapest way. As they come, telemetry included; only v3's check of the
-role is off, which moto cannot answer, and smsweep's limit of launches a second, since the SDKs have none. Then a
-whole sweep runs through the local emulator, and its requests are counted.
+A server on loopback (moto) answers all clients, and counts their requests and the bytes of the bodies. In
+the first round, the server adds 50 ms to each request. In the second round, it adds 50 ms to each round
+trip, as a network does: two more for a new connection (TCP and TLS 1.3), and one more for a body after
+`Expect: 100-continue`. The source has 42 files, 1 MB. smsweep launches from the template of a sweep. The
+SDKs use `PyTorch(...).fit(wait=False)` (2) and `ModelTrainer(...).train(wait=False)` (3): first with a new
+object per trial, as in a loop over params, then with one object and session for all trials, which is the
+fastest way. The SDKs have their default settings, including telemetry. Two checks are off: the role check
+of v3, which moto does not support, and the launch rate limit of smsweep, because the SDKs have no limit. At
+the end, a complete sweep runs through the local emulator, and its requests are counted.
 
     python -m benchmarks.launch_cost [--launches 20] [--sweep 100]
 """
@@ -44,21 +45,21 @@ from tools.environments import ROOT, oracle
 
 CLIENT = Path(__file__).with_name("launch_clients.py")
 N_FILES, SOURCE_BYTES = 42, 1_000_000
-ADDED_S = 0.05  # to each request
+ADDED_S = 0.05  # added to each request
 BUCKET = "launch-cost"
 UNLIMITED = "create=1e6,list=1e6,describe=1e6,stop=1e6,logs=1e6"
 NAMES = {
     "smsweep": "smsweep",
     "v2": "SDK v2 fit()",
     "v2-one": "v2, one for all",
-    "v2-config": "v2, config file",  # one for all; the SDK checks the file's schema at each setting it looks up
+    "v2-config": "v2, config file",  # with one object; the SDK validates the file at each setting that it reads
     "v3": "SDK v3 train()",
     "v3-one": "v3, one for all",
 }
 
 
 class Network:
-    """An ASGI application before moto that lets each request wait, and counts from /benchmark/begin to /end."""
+    """ASGI application in front of moto that delays each request, and counts from /benchmark/begin to /end."""
 
     def __init__(self, *, by_round_trip: bool) -> None:
         self._moto = WSGIMiddleware(DomainDispatcherApplication(create_backend_app))
@@ -101,7 +102,7 @@ async def no_content(send: Any) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--launches", type=int, default=20)
-    parser.add_argument("--sweep", type=int, default=100, help="trials of the whole sweep; 0 for none")
+    parser.add_argument("--sweep", type=int, default=100, help="trials of the complete sweep; 0 for none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -116,7 +117,7 @@ def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
     source = folder / "source"
     medians = {}
     what = "round trip" if by_round_trip else "request"
-    print(f"a launch, {N_FILES} files of source, {ADDED_S * 1000:.0f} ms added to a {what}, {n} launches each:")
+    print(f"launch with {N_FILES} source files, {ADDED_S * 1000:.0f} ms added per {what}, {n} launches each:")
     with served(Network(by_round_trip=by_round_trip)) as (url, network):
         make_bucket(url)
         for way in NAMES:
@@ -139,16 +140,16 @@ def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
             medians[way] = statistics.median(took_ms)
             print(
                 f"  {NAMES[way]:15} {network.n_requests / n:5.1f} requests, {network.n_connections / n:4.1f} on a"
-                f" new connection, {network.n_bytes / n:11,.0f} bytes up, {medians[way]:7,.0f} ms"
+                f" new connection, {network.n_bytes / n:11,.0f} bytes sent, {medians[way]:7,.0f} ms"
                 f" ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
             )
     for way in list(medians)[1:]:
-        leave(f"a launch, ms; 50 a {what}", NAMES[way], medians["smsweep"], medians[way])
+        leave(f"a launch, ms; 50 ms per {what}", NAMES[way], medians["smsweep"], medians[way])
         print(f"  {NAMES[way]} takes {medians[way] / medians['smsweep']:.1f} times as long as smsweep")
 
 
 def write_source(source: Path) -> None:
-    """Write a script and files that no compression makes smaller, the same at each run."""
+    """Write a script and incompressible files. The content is the same in each run."""
     source.mkdir()
     (source / "train.py").write_text("print('hello')\n")
     chance = random.Random(0)
@@ -178,7 +179,7 @@ def served(network: Network) -> Iterator[tuple[str, Network]]:
 
 
 def whole_sweep(folder: Path, n: int) -> None:
-    """Run a sweep of do-nothing jobs, ten at a time, with the default settings but for the rate of launches."""
+    """Run a sweep of empty jobs, ten at a time, with the default settings except for the launch rate."""
     (folder / "train.py").write_text("print('loss 1')\n")
     os.chdir(folder)
     config = {"program": "train.py", "method": "grid", "parameters": {"x": {"min": 1, "max": n}}}
@@ -200,9 +201,7 @@ def whole_sweep(folder: Path, n: int) -> None:
         outcome = run(config, job=job, backend="sagemaker", parallel=10)
         took_s = time.perf_counter() - start
         calls = Counter(entry["action"] for entry in opened.ledger.read()[before:])
-    print(
-        f"a whole sweep of {n} jobs, 10 at a time: {sum(calls.values()) / n:.2f} requests a trial, {took_s:.0f} s"
-    )
+    print(f"a sweep of {n} jobs, 10 at a time: {sum(calls.values()) / n:.2f} requests per trial, {took_s:.0f} s")
     print(
         f"  {sum(outcome.ended.values())} ended; "
         + ", ".join(f"{name} {count}" for name, count in calls.most_common())

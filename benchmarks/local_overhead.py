@@ -1,11 +1,11 @@
-"""What smsweep costs beside bare processes: 200 do-nothing trials, two at a time, and the start of the command.
+"""Overhead of smsweep compared with bare processes: 200 empty trials, and the start of the command.
 
-The peer is the loop one would write instead: the same script, arguments and Python, started by `subprocess` at the
-same parallelism. Both run as commands of their own, their start-up included; rounds alternate.
-An editable checkout is compiled first, as an installed package is. What a round leaves is beside the source, where
-the next does not pack it, and is removed at the end: for some seconds after thousands of files went, ext4 is slow
-to make new ones.
-Prints medians and ratios of wall time and of CPU time, which a busy machine disturbs less.
+The peer is a loop that starts the same script with the same arguments and Python through `subprocess`, with
+the same parallelism of two. Both run as commands, including their start. Rounds alternate. An editable
+checkout is compiled first, like an installed package. The output of a round is stored outside the source,
+so that the next round does not pack it. The output is removed at the end, because ext4 creates files slowly
+for some seconds after thousands of files are removed. Prints medians and ratios of wall time and of CPU
+time. A busy machine affects CPU time less.
 
     python -m benchmarks.local_overhead [--trials 200] [--rounds 3]
 """
@@ -108,7 +108,7 @@ def new_folder(source: Path) -> str:
 
 
 def python_first() -> dict[str, str]:
-    """Return an environment in which `python` is the one that runs this."""
+    """Return an environment in which `python` is the current interpreter."""
     return {**os.environ, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
 
 

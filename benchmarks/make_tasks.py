@@ -1,7 +1,7 @@
-"""Make tables of real trainings for `search_tasks`, and the reference values of all tasks that lack them.
+"""Create the tables of real trainings for `search_tasks`, and missing reference values of all tasks.
 
-A table is a forest of randomised trees fitted to some hundred trainings with random params. Learning curves are
-kept as a mean and a few components. Needs scikit-learn; takes minutes.
+A table is a forest of randomised trees, fitted to some hundred trainings with random params. Learning
+curves are stored as a mean and a few components. Needs scikit-learn, and takes minutes.
 
     python -m benchmarks.make_tasks svm_digits hartmann6
 """
@@ -27,8 +27,8 @@ N_TRAININGS = {"gbdt_friedman": 800, "mlp_friedman": 600}
 USUALLY = 1500
 N_TREES = 24
 N_COMPONENTS = 6
-NOISE = 0.12  # deviation of one observation, in units of how far the median training is from the best
-N_REFERENCE = 20_000  # random params that tell the best and the median
+NOISE = 0.12  # deviation of one observation, in units of the distance from the best to the median training
+N_REFERENCE = 20_000  # random params that define the best and the median
 
 
 def main() -> None:
@@ -66,7 +66,7 @@ def table(name: str) -> None:
 
 
 def flattened(forest: Any) -> dict[str, Any]:
-    """Return all trees as one table of nodes; a leaf is its own successor."""
+    """Return all trees as one table of nodes. The successor of a leaf is the leaf."""
     columns: dict[str, list[Any]] = {"feature": [], "thr": [], "left": [], "right": [], "value": []}
     roots, offset = [], 0
     for estimator in forest.estimators_:
@@ -86,7 +86,7 @@ def flattened(forest: Any) -> dict[str, Any]:
 
 def reference(name: str) -> None:
     config = read_sweep(HOME / f"{name}.yaml").config
-    np.savez_compressed(HOME / f"{name}.ref.npz", best=0.0, median=1.0)  # a task wants one to be read
+    np.savez_compressed(HOME / f"{name}.ref.npz", best=0.0, median=1.0)  # a task needs a placeholder to be read
     task, chance = Task(name), random.Random(7)
     values = np.array([task.true(config.space.sample(chance)) for _ in range(N_REFERENCE)])
     sign = task.metric.goal.sign

@@ -1,10 +1,10 @@
-"""How many trials a minute one PostgreSQL store takes from many agents at once.
+"""Throughput of one PostgreSQL store with many concurrent agents, in trials per minute.
 
     python -m benchmarks.many_agents [--agents 64] [--trials 10000] [--parallel 4]
 
-Each agent is a process of its own; jobs are files that end at once, so that what is measured is agents and store.
-The server is one of the tests' own, on this machine, which the agents share with it. At the end every trial must
-have run exactly once.
+Each agent is a process. The jobs are files that end immediately, so that only agents and store are
+measured. The server is that of the tests, on the same machine as the agents. The benchmark checks that
+every trial ran exactly once.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ def main() -> None:
         crew.check(options.trials)
     used = resource.getrusage(resource.RUSAGE_CHILDREN)
     print(f"{options.agents} agents, {options.trials} trials, {options.parallel} at once, {os.cpu_count()} cores")
-    print(f"{took_s:.0f} s, {options.trials / took_s * 60:.0f} trials a minute; each ran exactly once")
-    print(f"agents: {1000 * (used.ru_utime + used.ru_stime) / options.trials:.1f} ms of CPU a trial,", end=" ")
+    print(f"{took_s:.0f} s, {options.trials / took_s * 60:.0f} trials per minute; each ran exactly once")
+    print(f"agents: {1000 * (used.ru_utime + used.ru_stime) / options.trials:.1f} ms of CPU per trial,", end=" ")
     print(f"at most {used.ru_maxrss / 1024:.0f} MiB each")
 
 

@@ -1,4 +1,4 @@
-"""Where the benchmarks leave their ratios for `benchmarks.brief`, which makes one table of them."""
+"""Store for the ratios of all benchmarks. `benchmarks.brief` prints them as one table."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import json
 import os
 from pathlib import Path
 
-VARIABLE = "SMSWEEP_BENCH_RATIOS"  # a file; not set, nothing is left
+VARIABLE = "SMSWEEP_BENCH_RATIOS"  # path of a file; if unset, nothing is stored
 
 
 def leave(what: str, peer: str, ours: float, theirs: float) -> None:
-    """Note a comparison. ours, theirs: the same quantity, less is better."""
+    """Store a comparison. ours, theirs: the same quantity; lower is better."""
     file = os.environ.get(VARIABLE)
     if file:
         with Path(file).open("a", encoding="utf-8") as lines:

@@ -1,10 +1,10 @@
-"""A sweep of 100,000 trials with 1,000 outstanding jobs, on a simulated clock under SageMaker's API limits.
+"""A sweep of 100,000 trials with 1,000 concurrent jobs, on a simulated clock with SageMaker's API limits.
 
     python -m benchmarks.scale [--trials 1000 10000 100000] [--slots 1000] [--mean 1800] [--look 5] [--again 0.05]
 
-Agent, controller, store (SQLite) and SageMaker backend are the real ones; only AWS's client and the clock are
-simulated. Prints, for each size: how much of the slots was used, API calls a trial, CPU a trial, memory, and the
-size of the store.
+Agent, controller, store (SQLite) and SageMaker backend are real. Only AWS's client and the clock are
+simulated. Prints for each size: utilisation of the slots, API calls per trial, CPU time per trial, memory,
+and size of the store.
 """
 
 from __future__ import annotations
@@ -51,9 +51,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--trials", type=int, nargs="+", default=[1_000, 10_000, 100_000])
     parser.add_argument("--slots", type=int, default=1_000)
-    parser.add_argument("--mean", type=float, default=1_800.0, help="seconds that a script runs, on average")
-    parser.add_argument("--look", type=float, default=5.0, help="seconds between two looks of the agent")
-    parser.add_argument("--again", type=float, default=0.05, help="seconds to the next look after news")
+    parser.add_argument("--mean", type=float, default=1_800.0, help="average run time of a script, in seconds")
+    parser.add_argument("--look", type=float, default=5.0, help="seconds between two polls of the agent")
+    parser.add_argument("--again", type=float, default=0.05, help="seconds to the next poll after a change")
     options = parser.parse_args()
     logging.disable()
     for n in options.trials:
@@ -70,18 +70,18 @@ def measure(n_trials: int, slots: int, mean_s: float, look_s: float, folder: Pat
     sweep_through(n_trials, slots, look_s, clock, account, folder)
     cpu_s = time.process_time() - begin_s
     simulated_s = clock.now_s
-    # The best that the limit on CreateTrainingJob allows: all slots busy, once they could be filled one a second.
+    # Upper bound with the limit on CreateTrainingJob: all slots busy, after one job per second filled them.
     used = account.busy_s / (slots * simulated_s)
     refused = sum(count for (_, outcome), count in account.calls.items() if outcome != "answered")
     print(f"{n_trials} trials, {slots} slots, scripts of {mean_s:.0f} s: {simulated_s / 3600:.1f} simulated hours")
-    print(f"  slots used {100 * used:.1f} %, of the ramp up and the last trials too; calls refused: {refused}")
+    print(f"  slots used {100 * used:.1f} %, including the start and the end; calls refused: {refused}")
     for (action, outcome), count in sorted(account.calls.items()):
-        print(f"  {action:20} {outcome:24} {count / n_trials:8.2f} a trial")
-    print(f"  CPU {1000 * cpu_s / n_trials:.1f} ms a trial, {100 * cpu_s / simulated_s:.1f} % of one core")
+        print(f"  {action:20} {outcome:24} {count / n_trials:8.2f} per trial")
+    print(f"  CPU {1000 * cpu_s / n_trials:.1f} ms per trial, {100 * cpu_s / simulated_s:.1f} % of one core")
     store_mib = sum(file.stat().st_size for file in folder.iterdir()) / 2**20
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"  store {store_mib:.0f} MiB, memory at most {peak_mib:.0f} MiB with the simulated account in it",
+        f"  store {store_mib:.0f} MiB, memory at most {peak_mib:.0f} MiB, including the simulated account",
         flush=True,
     )
 

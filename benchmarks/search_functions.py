@@ -1,4 +1,4 @@
-"""Classic functions as sweeps: optima moved off the centre, axes of every kind, choices that matter."""
+"""Classic functions as sweeps: shifted optima, axes of every kind, and categorical choices."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Values = Mapping[str, Any]  # of parameters by name
 class Function:
     value: Callable[[Values], float]
     noise: float  # deviation of one observation
-    best: float | None = None  # where it is known; else that of a large random sample counts
+    best: float | None = None  # if known; None: the best of a large random sample
 
 
 def branin(params: Values) -> float:
@@ -26,7 +26,7 @@ def branin(params: Values) -> float:
 
 
 def ackley5(params: Values) -> float:
-    """Five dimensions, two of them in halves and one whole, the optimum off the centre, and one choice."""
+    """Five dimensions, two with step 0.5 and one with step 1, a shifted optimum, and one choice."""
     x = np.array([params[f"x{i}"] for i in range(1, 6)]) - [3.7, -6.2, 11.5, 4.5, -9.0]
     penalty = {"a": 0.0, "b": 1.0, "c": 2.5}[params["mode"]]
     bowl = -20 * math.exp(-0.2 * math.sqrt((x * x).mean()))
@@ -48,7 +48,7 @@ PLACES = np.array(
 
 
 def hartmann6(params: Values) -> float:
-    """Six dimensions, four peaks; turned around in places, one axis over decades."""
+    """Six dimensions and four peaks, with some axes reversed and one axis over several decades."""
     x = np.array([params[f"x{i}"] for i in range(1, 7)])
     x[2] = (math.log10(x[2]) + 3) / 6
     x[0], x[3] = 1 - x[0], 1 - x[3]
@@ -56,14 +56,14 @@ def hartmann6(params: Values) -> float:
 
 
 def rosenbrock4(params: Values) -> float:
-    """A bent valley of four dimensions, its axes moved, on the scale of a logarithm."""
+    """A curved valley in four dimensions with shifted axes, on a logarithmic scale."""
     x = np.array([params[f"x{i}"] for i in range(1, 5)]) + np.array([0.3, 1.1, 0.4, 0.2])
     valley = 100 * (x[1:] - x[:-1] ** 2) ** 2 + (1 - x[:-1]) ** 2
     return math.log1p(float(valley.sum()))
 
 
 def levy5(params: Values) -> float:
-    """Many shallow valleys in a bowl: five dimensions of three kinds, and four bowls; upside down."""
+    """Many local minima in a bowl: five dimensions of three kinds, and a choice of four bowls. Maximised."""
     x = np.array([params[name] for name in "abcde"]) - [2.3, -3.1, 4, -1.5, 2.2]
     kind = params["kind"]
     if kind == "tilted":
@@ -77,7 +77,7 @@ def levy5(params: Values) -> float:
 
 
 def branches(params: Values) -> float:
-    """Three models, each with parameters of its own, of which the others know nothing."""
+    """Three models, each with separate parameters."""
     decay = math.log10(params["l2"])
     cost: float
     if params["model"] == "linear":

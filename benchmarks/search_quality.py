@@ -1,9 +1,9 @@
-"""How good a search is: regret after 25, 50 and 100 trials, several at a time, on tasks that take microseconds.
+"""Quality of a search: regret after 25, 50 and 100 trials, on tasks that take microseconds.
 
-Trials run on a simulated clock, as many at once as there are workers; each engine sees only the sweep's config and
-what its trials reported. Regret is of the trial that *looked* best, by its true value: 0 is the best of a huge
-random sample, 1 the median. Peers run in environments of their own, made on first use. Results are kept as lines
-of JSON, and what is there already is not run again.
+Trials run on a simulated clock with a fixed number of workers. Each engine receives only the config of the
+sweep and the reported values. Regret is computed from the true value of the trial with the best reported
+value: 0 is the best of a huge random sample, 1 is the median. Peers run in separate environments, which are
+created on first use. Results are stored as lines of JSON, and stored results are not computed again.
 
     OMP_NUM_THREADS=1 python -m benchmarks.search_quality [--engines smsweep,wandb] [--workers 1,8] [--seeds 10]
 """
@@ -37,7 +37,7 @@ PEERS = {  # engine -> the environment of tools/environments.py that it needs, a
 
 
 class Engine(Protocol):
-    """A search, asked trial by trial. Values are in units of the metric."""
+    """A search that proposes trials one by one. Values are in units of the metric."""
 
     def ask(self, number: int) -> Params: ...
     def tell(self, number: int, curve: list[float]) -> None: ...
@@ -57,29 +57,29 @@ class Ours:
     def tell(self, number: int, curve: list[float]) -> None:
         trial = self._history.get(number)
         assert trial is not None
-        # only how it ended: peers, too, are told the last value
+        # only the final state: peers also receive only the last value
         stats = {self._metric: MetricStats().add(curve[-1])}
         done = Trial(number=number, params=trial.params, state=TrialState.FINISHED, metrics=stats)
         self._history.update([done])
 
 
 class Peer:
-    """Another project's search, in a process of its own that reads and answers lines of JSON."""
+    """Search of another project, in a process that reads and writes lines of JSON."""
 
     def __init__(self, task: Task, seed: int, process: subprocess.Popen[str]) -> None:
         assert process.stdin is not None and process.stdout is not None
         self._questions, self._answers = process.stdin, process.stdout
-        self._say(sweep=task.config.document, seed=seed)
+        self._send(sweep=task.config.document, seed=seed)
 
     def ask(self, number: int) -> Params:
-        self._say(number=number)
+        self._send(number=number)
         params: Params = json.loads(self._answers.readline())
         return params
 
     def tell(self, number: int, curve: list[float]) -> None:
-        self._say(number=number, value=curve[-1])
+        self._send(number=number, value=curve[-1])
 
-    def _say(self, **what: Any) -> None:
+    def _send(self, **what: Any) -> None:
         print(json.dumps(what), file=self._questions, flush=True)
 
 
@@ -136,8 +136,8 @@ def process_of(engine: str) -> AbstractContextManager[subprocess.Popen[str] | No
 
 
 def simulate(task: Task, engine: Engine, n_workers: int, seed: int) -> list[float]:
-    """Return the regret of the trial that looks best, after each trial that ends."""
-    running: list[tuple[float, int, Params]] = []  # when each ends
+    """Return the regret of the trial with the best reported value, after each ended trial."""
+    running: list[tuple[float, int, Params]] = []  # first the end time
     now, started, best, regrets = 0.0, 0, float("inf"), list[float]()
     while running or started < TRIALS:
         while len(running) < n_workers and started < TRIALS:
@@ -183,7 +183,7 @@ def report(results: Mapping[tuple[Any, ...], dict[str, Any]], engines: list[str]
 
 
 def standard_error(by_task: list[list[float]]) -> float:
-    """Return that of the mean over tasks of the means over seeds."""
+    """Return the standard error of the mean over tasks, from the means over seeds."""
     shares = [statistics.variance(values) / len(values) if len(values) > 1 else 0.0 for values in by_task]
     error: float = statistics.mean(shares) ** 0.5 / len(shares) ** 0.5
     return error

@@ -1,8 +1,8 @@
-"""Sweeps whose trials take microseconds: classic functions, and tables of real trainings learnt by trees.
+"""Sweeps whose trials take microseconds: classic functions, and tables of real trainings, fitted by trees.
 
-In `tasks/`, a task is its sweep's YAML and, next to it, reference values of a large random sample (`.ref.npz`).
-Those with an `.npz` of their own are forests fitted to a dense table of scikit-learn trainings. Noise is
-repeatable: it follows from the params and the seed.
+Each task in `tasks/` is the YAML of its sweep, and the reference values of a large random sample
+(`.ref.npz`). A task with an `.npz` file is a forest that was fitted to a dense table of scikit-learn
+trainings. The noise is repeatable, because it depends only on the params and the seed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ Values = Mapping[str, Any]
 
 HOME = Path(__file__).parent / "tasks"
 NAMES = ("mlp_digits", "sgd_cancer", "rf_diabetes", "branin", "ackley5")
-# more of the same kinds, so that settings are not chosen by those five alone
+# further tasks, so that settings are not chosen with these five only
 TUNED_ON = ("svm_digits", "knn_wine", "logreg_digits", "hartmann6", "rosenbrock4", "levy5", "branches")
-UNSEEN = ("gbdt_friedman", "mlp_friedman")  # no setting was chosen by these
+UNSEEN = ("gbdt_friedman", "mlp_friedman")  # not used to choose settings
 
 
 class Task:
-    """One sweep to be solved. Values are in units of its metric."""
+    """One sweep as a benchmark task. Values are in units of its metric."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -45,15 +45,15 @@ class Task:
         self._best, self._median = float(reference["best"]), float(reference["median"])
 
     def curve(self, params: Values) -> list[float]:
-        """Return the learning curve of a whole training without noise."""
+        """Return the learning curve of a complete training without noise."""
         return self._curve(params)
 
     def true(self, params: Values) -> float:
-        """Return what a whole training would give without noise."""
+        """Return the final value of a complete training without noise."""
         return self._curve(params)[-1]
 
     def observed(self, params: Values, seed: int) -> list[float]:
-        """Return the noisy learning curve of a whole training."""
+        """Return the learning curve of a complete training with noise."""
         curve, rng = np.array(self._curve(params)), self._rng(params, seed)
         if len(curve) == 1:
             return [float(curve[0] + self._noise * rng.standard_normal())]
@@ -62,7 +62,7 @@ class Task:
         return noisy
 
     def seconds(self, params: Values) -> float:
-        """Return how long a whole training takes on the simulated clock."""
+        """Return the duration of a complete training on the simulated clock, in seconds."""
         rng = self._rng(params, "cost")
         return self._duration(params, rng) * len(self._curve(params))
 
@@ -80,20 +80,20 @@ class Task:
 
 
 Curve = Callable[[Values], list[float]]
-Duration = Callable[[Values, np.random.Generator], float]  # seconds an epoch
+Duration = Callable[[Values, np.random.Generator], float]  # seconds per epoch
 
 
 def function(task: Task) -> tuple[Curve, Duration, float]:
     law = FUNCTIONS[task.name]
-    return (lambda params: [law.value(params)]), _a_minute_or_so, law.noise
+    return (lambda params: [law.value(params)]), _about_a_minute, law.noise
 
 
-def _a_minute_or_so(params: Values, rng: np.random.Generator) -> float:
+def _about_a_minute(params: Values, rng: np.random.Generator) -> float:
     return 60.0 * math.exp(0.5 * rng.standard_normal())
 
 
 def forest(task: Task) -> tuple[Curve, Duration, float]:
-    """Read the trees of a task; each leaf holds components of a learning curve and the log seconds of an epoch."""
+    """Read the trees of a task. A leaf holds the components of a curve, and the log seconds of an epoch."""
     data = np.load(HOME / f"{task.name}.npz")
     feature, left, right, roots = (data[key].astype(np.int64) for key in ("feature", "left", "right", "roots"))
     threshold, leaves = data["thr"].astype(float), data["value"].astype(float)
@@ -119,7 +119,7 @@ def forest(task: Task) -> tuple[Curve, Duration, float]:
 
 
 def features(config: SweepConfig, params: Values) -> Array:
-    """Return what the trees split on: logarithms of what spans decades, a 0 or 1 for each word."""
+    """Return the features of the trees: logarithms of params that span decades, 0 or 1 for each category."""
     found: list[float] = []
     for (name,), leaf in config.space.leaves:
         value = params[name]

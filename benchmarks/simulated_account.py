@@ -1,7 +1,7 @@
-"""SageMaker and CloudWatch as far as a sweep sees them, on a clock that only moves when somebody sleeps.
+"""Simulation of SageMaker and CloudWatch for a sweep, on a clock that advances only during sleeps.
 
-In place of the client that the SageMaker backend calls. Keeps AWS's limits: what comes faster is throttled, what
-is more than the quota refused.
+Replaces the client that the SageMaker backend calls. Applies the limits of AWS: calls above the rate are
+throttled, and jobs above the quota are refused.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Clock:
 
 @dataclass(slots=True)
 class SimulatedAccount:
-    """A job's length is drawn from a lognormal distribution. calls: counted by API and outcome."""
+    """An account whose job durations have a lognormal distribution. calls: counts by API and outcome."""
 
     clock: Clock
     quota: int
@@ -61,15 +61,15 @@ class SimulatedAccount:
     rng: random.Random
     region: str = "eu-west-1"
     calls: Counter[tuple[str, str]] = field(default_factory=Counter)
-    busy_s: float = 0.0  # of all slots, from creation to end
-    _jobs: list[SimulatedJob] = field(default_factory=list)  # in order of creation
+    busy_s: float = 0.0  # used slot seconds, from creation to end of each job
+    _jobs: list[SimulatedJob] = field(default_factory=list)  # in creation order
     _by_name: dict[str, SimulatedJob] = field(default_factory=dict)
     _ends: list[float] = field(default_factory=list)  # of live jobs, ascending
     _events: list[tuple[int, str, str]] = field(
         default_factory=list
-    )  # (ms, stream, line), ascending, some to come
+    )  # (ms, stream, line), ascending, including future lines
     _of_job: dict[str, list[tuple[int, str, str]]] = field(default_factory=dict)
-    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)  # by API: allowance, when counted
+    _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)  # by API: (calls, time)
 
     def call(self, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
         action = "".join(part.capitalize() for part in operation.split("_"))
@@ -94,7 +94,7 @@ class SimulatedAccount:
         pass
 
     def _count(self, action: str) -> None:
-        """Take one call from the API's allowance: a second's worth, and no more. Raises ClientError."""
+        """Use one call of the API's rate, which accumulates for one second at most. Raises ClientError."""
         limit = LIMITS.get(action)
         if limit is None:
             return
@@ -124,7 +124,7 @@ class SimulatedAccount:
         return {"TrainingJobArn": self._arn(job.name)}
 
     def _write_log(self, job: SimulatedJob) -> None:
-        """Put down what the job will have written by when: three points, and the entrypoint's last word."""
+        """Store the log of a job with times: three points, and the last line of the entrypoint."""
         stream = f"{job.name}/algo-1-1"
         script_s = job.ended_s - job.created_s - STARTS_S
         lines = []
@@ -169,7 +169,7 @@ class SimulatedAccount:
         known = self._of_job.get(request["logStreamNamePrefix"].rstrip("/"), self._events)
         begin = bisect.bisect_left(known, (request["startTime"], "", ""))
         end = bisect.bisect_right(known, (self._ms(self.clock.now_s), "~", ""))
-        assert end - begin <= EVENTS_A_PAGE, "a page more than is simulated here"
+        assert end - begin <= EVENTS_A_PAGE, "this page is not simulated"
         return {
             "events": [
                 {"logStreamName": stream, "timestamp": at_ms, "message": line}

@@ -1,7 +1,8 @@
-"""What one trial costs the store and the controller when the sweep already has 100, 10,000 and 100,000.
+"""Time of the store and the controller per trial, in sweeps with 100, 10,000 and 100,000 trials.
 
-Prints medians in milliseconds: flat from left to right means that size does not matter. `first read` is what an
-agent pays once when it starts, and `memory` what it then holds; both grow with the sweep, by a constant per trial.
+Prints medians in milliseconds. If a row is constant, the size of the sweep has no effect. `first read` is
+the time that an agent needs once at its start, and `memory` is its memory after that. Both grow linearly
+with the sweep.
 
     python benchmarks/store_scale.py [--sizes 100 10000 100000] [--repeat 50]
 """
@@ -35,13 +36,13 @@ SWEEPS = {
     "random, finite": "{method: random, parameters: {a: {min: 1, max: 1000000000}}}",
     "random, continuous": "{method: random, parameters: {lr: {min: 0.0, max: 1.0}}}",
 }
-BATCH = 10_000  # trials added in one go to fill the sweep
+BATCH = 10_000  # trials per insert that fills the sweep
 
 R = TypeVar("R")
 
 
 class Stopwatch:
-    """Collects how long calls take, by name."""
+    """Collects the durations of calls by name."""
 
     def __init__(self) -> None:
         self._seconds: defaultdict[str, list[float]] = defaultdict(list)
@@ -70,19 +71,19 @@ def main() -> None:
 
 
 def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
-    """Return row -> ms (memory: MB) for a sweep that has so many finished trials."""
+    """Return row -> ms (memory: MB) for a sweep with this number of finished trials."""
     store = open_store(f"sqlite:///{file}", environ={}, parse=read_stored)
     assert isinstance(store, SqlStore)
     sweep = store.create_sweep(Sweep(id="scale", config=parse_sweep(text).config, sweep_yaml=text))
-    fill(store, a_controller(store, sweep), size)
+    fill(store, make_controller(store, sweep), size)
     watch = Stopwatch()
     tracemalloc.start()
-    controller = a_controller(store, sweep)
+    controller = make_controller(store, sweep)
     controller.refresh()
     memory_mb = tracemalloc.get_traced_memory()[0] / 1e6
     tracemalloc.stop()
-    watch.time("first read", a_controller(store, sweep).refresh)
-    controller.propose(1)  # the strategy folds in the whole history once
+    watch.time("first read", make_controller(store, sweep).refresh)
+    controller.propose(1)  # the strategy reads the complete history once
     for _ in range(repeat):
         watch.time("propose", controller.propose, 1)
         one_trial(store, watch)
@@ -92,12 +93,12 @@ def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
     return {**watch.medians_ms(), "memory (MB)": memory_mb}
 
 
-def a_controller(store: SqlStore, sweep: Sweep) -> Controller:
+def make_controller(store: SqlStore, sweep: Sweep) -> Controller:
     return Controller(store, sweep, make_strategy(sweep.config, sweep.seed), None)
 
 
 def fill(store: SqlStore, controller: Controller, size: int) -> None:
-    """Add so many trials and write down, in one statement, that they are finished."""
+    """Add trials, and mark them as finished in one statement."""
     controller.refresh()
     while (missing := size - len(controller.history)) > 0:
         controller.propose(min(missing, BATCH))

@@ -1,8 +1,8 @@
-"""What it costs to ask for a trial: CPU milliseconds after so many finished trials of nine parameters.
+"""Time of one proposal: CPU milliseconds after a number of finished trials with nine parameters.
 
-`cold` asks `smsweep.suggest` with a history that it never saw, `again` asks it for one trial more, and once more,
-all of the history being read anew each time. `agent` is a running one, that keeps what it has read. Medians, all
-threads added up.
+`cold` calls `smsweep.suggest` with a new history. `again` calls it for one more trial twice, and each call
+reads the complete history. `agent` is a running agent, which keeps the history that it has read. Prints
+medians of the sum over all threads.
 
     python -m benchmarks.suggest_latency [--counts 10,50,100,500,1000]
 """
@@ -23,7 +23,7 @@ from smsweep.search.bayes.search import BayesSearch
 
 TASK = "sgd_cancer"
 HISTORIES = 7
-ASKED = 8  # trials asked for in a row, each left pending
+ASKED = 8  # consecutive proposals, each pending for the next
 
 
 def main() -> None:
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--counts", default="10,50,100,500,1000")
     counts = [int(n) for n in parser.parse_args().counts.split(",")]
     task = Task(TASK)
-    plain_door(task, 20, seed=HISTORIES)  # what is imported and compiled on first use
+    plain_door(task, 20, seed=HISTORIES)  # first-use imports and compilation
     print("| trials | cold | again | agent |\n|---|---|---|---|")
     for count in counts:
         asked = [plain_door(task, count, seed) for seed in range(HISTORIES)]
@@ -40,7 +40,7 @@ def main() -> None:
 
 
 def plain_door(task: Task, n_trials: int, seed: int) -> tuple[float, float]:
-    """Return milliseconds of the first suggestion, and the median of those after it."""
+    """Return milliseconds of the first suggestion, and the median of the later ones."""
     config = {**task.config.document, "method": "bayes"}
     trials: list[dict[str, Any]] = [
         {"params": params, "history": [{task.metric.name: value}]} for params, value in known(task, n_trials, seed)
@@ -64,7 +64,7 @@ def agent(task: Task, n_trials: int) -> float:
         (params,) = strategy.suggest(history, 1)
         history.update([Trial(number=history.next_number, params=params, state=TrialState.RUNNING)])
 
-    for _ in range(2):  # both views of the objectives are fitted here
+    for _ in range(2):  # both models of the objectives are fitted here
         ask()
     return statistics.median(milliseconds(ask) for _ in range(ASKED))
 

@@ -1,7 +1,7 @@
-"""The real trainings behind the tables of `benchmarks/tasks` that `make_tasks` makes; needs scikit-learn.
+"""The real trainings for the tables in `benchmarks/tasks`, which `make_tasks` creates. Needs scikit-learn.
 
-Each takes params and a seed, which chooses the split and the chance of the training, and returns the metric after
-each epoch; one value where a training has no epochs.
+Each training gets params and a seed for the split and the training. It returns the metric after each epoch,
+or one value if the training has no epochs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
-"""CPU milliseconds that the worst metric definitions need for the worst line, beside Python's `re`.
+"""CPU milliseconds of the slowest metric definitions on the slowest line, compared with Python's `re`.
 
-smsweep gets lines of 64 KiB, which is what it reads of one. `re` gets shorter ones where those keep it busy, and
-as many seconds as `--limit` says; then its process is killed. Fails if a line takes smsweep more than 50 ms.
+smsweep gets lines of 64 KiB, the most that it reads of a line. `re` gets shorter lines where they are slow
+enough, and at most `--limit` seconds; its process is then killed. The benchmark fails if smsweep needs more
+than 50 ms for a line.
 
     python -m benchmarks.worst_regexes [--limit 5]
 """
@@ -20,10 +21,10 @@ from smsweep.core.line_regex import MAX_BYTES, LineRegex
 from smsweep.engine.metric_parser import MetricParser
 
 MOST_MS = 50.0
-ROUNDS = 3  # of each line; the fastest counts
+ROUNDS = 3  # runs per line; the fastest counts
 NOW = datetime.now(timezone.utc)
 
-# (pattern, what its worst line repeats, how long the line is for re); the first four are from a review of smsweep.
+# (pattern, repeated part of its slowest line, length of the line for re)
 WORST = (
     (r"[\w ]*loss=([0-9.]+)", "a ", MAX_BYTES),
     (r"\s*loss: ([0-9.]+)", " ", MAX_BYTES),
@@ -57,9 +58,9 @@ print(1000 * (time.thread_time() - started))
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--limit", type=float, default=5.0, help="seconds for re")
+    parser.add_argument("--limit", type=float, default=5.0, help="time limit for re, in seconds")
     limit_s = parser.parse_args().limit
-    logging.disable(logging.WARNING)  # of what is cut short
+    logging.disable(logging.WARNING)  # no warnings about limited lines
     ours, theirs = [], []
     print("| metric definition | line of | smsweep, ms | re, ms | re's line |\n|---|---|---|---|---|")
     for pattern, piece, length in WORST:
@@ -71,14 +72,14 @@ def main() -> None:
         print("| `{}` | `{}` | {} | {} | {} |".format(*cells))
     leave("slowest line of 20 bad regexes, ms", "re, stopped", max(ours), max(theirs))
     if max(ours) > MOST_MS:
-        sys.exit(f"a line takes {max(ours):.0f} ms; {MOST_MS:.0f} are the most that it may")
+        sys.exit(f"the slowest line takes {max(ours):.0f} ms; the limit is {MOST_MS:.0f} ms")
 
 
 def by_smsweep(pattern: str, line: str) -> float:
-    """Return the milliseconds of the worst variant of a line: with and without what the pattern asks for."""
+    """Return the milliseconds of the slowest variant of a line, with or without the pattern's required text."""
     reader = MetricParser([("metric", pattern)])
-    reader.read(["1é"], NOW)  # compiles both of its programs
-    literal = LineRegex(pattern).literal  # without which the line is not even searched
+    reader.read(["1é"], NOW)  # compiles both programs
+    literal = LineRegex(pattern).literal  # a line without this text is not searched
     variants = (line, literal + line[len(literal) :], line[: -len(literal) - 1] + literal + "!")
     return max(min(milliseconds(reader, variant) for _ in range(ROUNDS)) for variant in variants)
 

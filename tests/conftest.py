@@ -18,7 +18,7 @@ from tools.docker_engine import NoEngine, connect_ready
 HERE = Path(__file__).parent
 settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI runs 100
 SLOWER = ("docker", "oracle", "slow")
-# Reasons that hold on a complete machine, too. In CI every other skip is a part that is missing, and fails.
+# Expected skips on a complete machine. In CI, every other skip is a missing part, and fails.
 SKIPPED_IN_CI = re.compile(
     "not a promise of SageMaker|there is no python3|is installed here|is built here|^elsewhere |came with Python 3"
     "|this Python has no filter"

@@ -1,4 +1,4 @@
-"""What gets installed: only what is needed, each pinned, each for a reason, and not too much of it."""
+"""Dependencies are necessary, pinned, documented and small."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tools.pins import BASE, FILES, read
 ROOT = Path(__file__).parent.parent
 PYPROJECT = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
 MAX_BASE_BYTES = 150_000_000
-# Packages that we import although only another one of ours asks for them: they are part of its interface.
+# Packages that smsweep imports, but that only its dependencies declare: part of their interface.
 PART_OF = {
     "botocore": "boto3",
     "mlflow": "mlflow-skinny",
@@ -32,35 +32,35 @@ PART_OF = {
 Pins = dict[str, Requirement]
 
 
-def test_the_table_of_dependencies_is_found() -> None:
+def test_dependency_table_is_parsed() -> None:
     assert "pyyaml" in names(base())
     assert "pytest" in names(development())
 
 
 @pytest.mark.parametrize("line", re.findall(r"\ndependencies = \[\n(.*?)\n\]", PYPROJECT, re.S)[0].splitlines())
-def test_a_dependency_has_its_reason(line: str) -> None:
+def test_each_dependency_has_documented_reason(line: str) -> None:
     assert re.fullmatch(r'  "[^"]+",\s+# \S.{10,}', line)
 
 
-def test_what_is_declared_is_imported() -> None:
+def test_declared_dependencies_are_imported() -> None:
     assert set(names(base())) <= imported()
 
 
-def test_what_is_imported_is_declared() -> None:
-    provided = {"ipython"}  # each Jupyter kernel has it, and smsweep uses it only in one
+def test_imported_packages_are_declared() -> None:
+    provided = {"ipython"}  # every Jupyter kernel has it, and smsweep uses it only in a kernel
     assert imported() - provided <= set(names([*base(), *extras()]))
 
 
-def test_the_pins_are_all_that_the_base_install_needs_and_no_more() -> None:
+def test_pins_equal_base_install() -> None:
     assert closure(base()) == set(pins(BASE))
 
 
-def test_the_pins_for_development_are_all_that_it_needs_and_no_more() -> None:
+def test_development_pins_equal_development_install() -> None:
     roots = [*base(), *development(), *examples(), *build()]
     assert closure(roots) == set(pins(*FILES))
 
 
-def test_the_pins_are_of_versions_that_all_agree_on() -> None:
+def test_pinned_versions_satisfy_all_requirements() -> None:
     pinned = pins(*FILES)
     for requirement in [*base(), *development(), *examples(), *build()]:
         check(requirement, pinned)
@@ -69,25 +69,25 @@ def test_the_pins_are_of_versions_that_all_agree_on() -> None:
             check(requirement, pinned)
 
 
-def test_what_is_installed_here_is_what_is_pinned() -> None:
+def test_installed_versions_equal_pins() -> None:
     pinned = pins(*FILES)
     assert {name: f"=={metadata.version(name)}" for name in pinned} == {
         name: str(requirement.specifier) for name, requirement in pinned.items()
     }
 
 
-def test_the_base_install_is_small() -> None:
+def test_base_install_is_small() -> None:
     sizes = {name: size_of(name) for name in pins(BASE)}
     total = sum(sizes.values())
     biggest = sorted(sizes, key=lambda name: -sizes[name])[:3]
     assert total <= MAX_BASE_BYTES, f"{total / 1e6:.0f} MB; the biggest: {', '.join(biggest)}"
 
 
-def test_the_size_that_the_docs_state_is_so() -> None:
-    said = re.search(r"base install of (\d+) MB", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
-    assert said is not None
+def test_documented_install_size_is_correct() -> None:
+    output = re.search(r"base install of (\d+) MB", (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))
+    assert output is not None
     total = sum(size_of(name) for name in pins(BASE))
-    assert int(said[1]) == pytest.approx(total / 1e6, rel=0.1)
+    assert int(output[1]) == pytest.approx(total / 1e6, rel=0.1)
 
 
 def base() -> list[Requirement]:
@@ -95,7 +95,7 @@ def base() -> list[Requirement]:
 
 
 def development() -> list[Requirement]:
-    """Return what tests need: the tools, the driver of the other database, and the emulator."""
+    """Return the requirements of the tests: tools, the driver of the other database, and the emulator."""
     groups = (r"\ndev = \[\n(.*?)\n\]", r"\nemulator = \[\n(.*?)\n\]\n", r"\nui = \[\n(.*?)\n\]\n")
     lists = (*groups, r"\npostgres = \[(.*?)\] #", r"\nreport = \[(.*?)\] #")
     return [requirement for pattern in lists for requirement in read_array(pattern)]
@@ -125,7 +125,7 @@ def read_lines(file: Path) -> list[Requirement]:
 
 
 def pins(*files: Path) -> Pins:
-    """Return the requirements of pinned files by name, those for other Pythons and systems left out."""
+    """Return the requirements of pinned files by name, for this Python and system only."""
     found = [Requirement(pin) for file in files for pin in read(file)]
     return {
         canonicalize_name(requirement.name): requirement
@@ -139,7 +139,7 @@ def names(requirements: Iterable[Requirement]) -> list[str]:
 
 
 def requires(name: str, extras: Iterable[str] = ("",)) -> Iterator[Requirement]:
-    """Yield what an installed package asks for on this Python and system."""
+    """Yield the requirements of an installed package on this Python and system."""
     for text in metadata.requires(name) or ():
         requirement = Requirement(text)
         if requirement.marker is None or any(requirement.marker.evaluate({"extra": extra}) for extra in extras):
@@ -147,7 +147,7 @@ def requires(name: str, extras: Iterable[str] = ("",)) -> Iterator[Requirement]:
 
 
 def closure(roots: Iterable[Requirement]) -> set[str]:
-    """Return the names of all packages that the roots lead to, themselves included."""
+    """Return the names of the roots and of all packages that they require."""
     found: set[tuple[str, str]] = set()  # name, extra
     ahead = [(requirement, extra) for requirement in roots for extra in ("", *requirement.extras)]
     while ahead:
@@ -167,26 +167,26 @@ def check(requirement: Requirement, pinned: Pins) -> None:
 
 
 def size_of(name: str) -> int:
-    """Return the bytes of an installed package, compiled bytecode apart."""
+    """Return the size of an installed package in bytes, without compiled bytecode."""
     files = [Path(str(file.locate())) for file in metadata.files(name) or ()]
     return sum(file.stat().st_size for file in files if file.suffix != ".pyc" and file.is_file())
 
 
 def imported() -> set[str]:
-    """Return the distributions that smsweep imports at run time, each as the one that is declared for it."""
+    """Return the distributions that smsweep imports at run time, by the name that declares them."""
     providers = metadata.packages_distributions()
     found = set()
     for file in (ROOT / "smsweep").rglob("*.py"):
         for name in run_time_imports(ast.parse(file.read_text(encoding="utf-8"))):
             top = name.partition(".")[0]
             if top not in sys.stdlib_module_names and top != "smsweep":
-                (provider,) = set(providers.get(top, [top]))  # an extra need not be installed
+                (provider,) = set(providers.get(top, [top]))  # extras are optional
                 found.add(PART_OF.get(top, canonicalize_name(provider)))
     return found
 
 
 def run_time_imports(node: ast.AST) -> Iterator[str]:
-    """Yield the absolute names that code imports, but for what only the type checker sees."""
+    """Yield the absolute names that code imports, except for type checking."""
     if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
         return
     if isinstance(node, ast.Import):

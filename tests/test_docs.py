@@ -139,5 +139,5 @@ def test_named_paths_exist(page: Path) -> None:
     assert [name for name in named if not (ROOT / name).exists()] == []
 
 
-def test_every_mark_is_used() -> None:
+def test_every_pytest_mark_is_used() -> None:
     assert set(MARKS) == {block.title for block in BLOCKS if block.title and not block.is_file}

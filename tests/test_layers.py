@@ -1,4 +1,4 @@
-"""The layers of docs/architecture.md: which package may import which."""
+"""Layers of docs/architecture.md: the imports that each package is allowed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "smsweep"
 
-# Each package imports only from packages of earlier rows, besides itself.
+# Each package imports only itself and packages of earlier rows.
 LAYERS: Sequence[set[str]] = (
     {"errors", "runtime", "_version"},
     {"util"},
@@ -47,7 +47,7 @@ def package_of(file: Path) -> str:
 
 @functools.cache
 def imports(file: Path) -> Sequence[str]:
-    """Return the dotted names a file imports, those for types only included."""
+    """Return the dotted names that a file imports, including imports for types only."""
     found: list[str] = []
     for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -59,7 +59,7 @@ def imports(file: Path) -> Sequence[str]:
 
 
 def own_imports(file: Path) -> Iterator[str]:
-    """Yield what a file imports of smsweep, as names below it: `store.base.Store`."""
+    """Yield the smsweep names that a file imports, without the prefix: `store.base.Store`."""
     for name in imports(file):
         if name.startswith("smsweep.") and name != "smsweep.__version__":
             yield name.removeprefix("smsweep.")
@@ -92,7 +92,7 @@ def test_package_does_not_import_foreign_packages_of_others(package: str) -> Non
     assert not {(file, name) for file, name in found if name.split(".")[0] in banned}
 
 
-def test_no_module_imports_itself_in_a_circle() -> None:
+def test_modules_have_no_import_cycle() -> None:
     graph: dict[str, set[str]] = {}
     names = {".".join(file.relative_to(PACKAGE).with_suffix("").parts): file for file in modules()}
     for name, file in names.items():
@@ -112,7 +112,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         visit(name, ())
 
 
-def test_importing_smsweep_imports_nothing_else() -> None:
+def test_importing_smsweep_imports_no_other_package() -> None:
     names = {name.split(".")[0] for name in imports(PACKAGE / "__init__.py")}
     assert names <= {"__future__", "importlib", "sys", "typing", "smsweep"}
 
@@ -123,7 +123,7 @@ def test_architecture_page_names_every_package() -> None:
 
 
 @pytest.mark.parametrize("package", PACKAGES)
-def test_package_says_what_it_is_for(package: str) -> None:
+def test_package_has_docstring(package: str) -> None:
     init = PACKAGE / package / "__init__.py"
     text = (init if init.exists() else PACKAGE / f"{package}.py").read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))

@@ -1,4 +1,4 @@
-"""What is published: the same bytes from the same commit, an SBOM, and a wheel that runs a sweep on its own."""
+"""Published files: reproducible builds, an SBOM, and a wheel that runs a sweep without the checkout."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Hook(BuildHookInterface):
 
 
 def commit(folder: Path) -> Path:
-    """Make a folder a repository with one commit of what is in it."""
+    """Turn a folder into a repository with one commit of its content."""
     git = ["git", "-C", str(folder), "-c", "user.name=test", "-c", "user.email=test@example.com"]
     for command in (["init", "--quiet"], ["add", "--all"], ["commit", "--quiet", "--message", "all"]):
         subprocess.run([*git, *command], check=True, capture_output=True)
@@ -63,20 +63,20 @@ def copy_source(folder: Path) -> Path:
 
 @pytest.fixture(scope="module")
 def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository with this working tree, as it is, as its last commit."""
+    """A repository whose last commit is the current working tree."""
     return commit(copy_source(tmp_path_factory.mktemp("source")))
 
 
 @pytest.fixture(scope="module")
 def published(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what `make dist` makes of it."""
+    """A folder with the output of `make dist`."""
     out = tmp_path_factory.mktemp("published") / "dist"
     dist.make(out, "v0.1.0", source)
     return out
 
 
 @pytest.mark.oracle
-def test_an_sbom_can_be_repeated(source: Path, published: Path, tmp_path: Path) -> None:
+def test_sbom_is_reproducible(source: Path, published: Path, tmp_path: Path) -> None:
     again = tmp_path / "again.json"
     dist.write_sbom(source, again, tmp_path / "venv")
     assert again.read_bytes() == (published / "smsweep-0.1.0.cdx.json").read_bytes()
@@ -97,7 +97,7 @@ def test_checksums_are_of_all_files(published: Path) -> None:
 
 
 @pytest.mark.oracle
-def test_a_build_that_cannot_be_repeated_is_not_published(tmp_path: Path) -> None:
+def test_unreproducible_build_is_not_published(tmp_path: Path) -> None:
     folder = tmp_path / "source"
     folder.mkdir()
     copy_source(folder)
@@ -111,14 +111,14 @@ def test_a_build_that_cannot_be_repeated_is_not_published(tmp_path: Path) -> Non
 
 
 @pytest.mark.oracle
-def test_a_tag_of_another_version_is_refused(source: Path, tmp_path: Path) -> None:
+def test_tag_of_other_version_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the tag is v9\.9, but the version in smsweep/_version\.py is 0\.1\.0"):
         dist.make(tmp_path / "dist", "v9.9", source)
     assert not (tmp_path / "dist").exists()
 
 
 @pytest.mark.oracle
-def test_the_sbom_is_valid_and_lists_the_base_install(published: Path) -> None:
+def test_sbom_is_valid_and_lists_base_install(published: Path) -> None:
     text = (published / "smsweep-0.1.0.cdx.json").read_text(encoding="utf-8")
     argv = [str(oracle("tools").python), "-c", VALIDATE]
     assert subprocess.run(argv, input=text, capture_output=True, text=True, check=True).stdout == "None\n"
@@ -138,7 +138,7 @@ def test_the_sbom_is_valid_and_lists_the_base_install(published: Path) -> None:
 
 
 @pytest.mark.oracle
-def test_the_wheel_has_the_pins_that_a_remote_agent_installs(published: Path) -> None:
+def test_wheel_includes_pins_for_remote_agents(published: Path) -> None:
     python = str(oracle("tools").python)
     listed = subprocess.run(
         [python, "-m", "zipfile", "--list", str(next(published.glob("*.whl")))], check=True, capture_output=True
@@ -149,7 +149,7 @@ def test_the_wheel_has_the_pins_that_a_remote_agent_installs(published: Path) ->
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("minor", supported())
-def test_the_wheel_runs_a_sweep_on(minor: int, published: Path, tmp_path: Path) -> None:
+def test_wheel_runs_sweep_on(minor: int, published: Path, tmp_path: Path) -> None:
     if find_python(minor) is None:
         pytest.skip(f"there is no python3.{minor}")
     python = str(oracle(f"python3.{minor}").python)

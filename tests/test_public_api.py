@@ -1,4 +1,4 @@
-"""The names that others build on, written down: a change here is a decision."""
+"""Public names and signatures of smsweep. A change in this list changes the public API."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SIGNATURES = {
     "sweep": "(sweep, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
     " estimator=None, inputs=None, seed=None, reuse=False)",
 }
-# Of the objects that public functions hand out: what W&B's have, and ours.
+# Objects that public functions return: W&B's attributes, and ours.
 METHODS = {
     "smsweep.api.api:Api": "diff run sweep sweeps",
     "smsweep.api.api:ApiSweep": (
@@ -62,29 +62,29 @@ METHODS = {
 }
 
 
-def test_the_public_names_are_these() -> None:
+def test_public_names_equal_list() -> None:
     assert list(smsweep.__all__) == sorted(SIGNATURES)
     assert dir(smsweep) == sorted([*SIGNATURES, "__version__"])
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
-def test_a_signature_is_as_written_down(name: str) -> None:
+def test_signature_equals_list(name: str) -> None:
     assert shown(getattr(smsweep, name)) == SIGNATURES[name]
 
 
 @pytest.mark.parametrize("place", METHODS)
-def test_an_object_has_these_methods(place: str) -> None:
+def test_object_methods_equal_list(place: str) -> None:
     module, _, name = place.partition(":")
     members = dir(getattr(importlib.import_module(module), name))
     assert {member for member in members if not member.startswith("_")} == set(METHODS[place].split())
 
 
 @pytest.mark.parametrize("name", [name for name, signature in SIGNATURES.items() if signature.startswith("(")])
-def test_a_public_name_has_a_docstring(name: str) -> None:
+def test_public_name_has_docstring(name: str) -> None:
     assert inspect.getdoc(getattr(smsweep, name))
 
 
-def test_config_is_the_runs_though_a_package_has_that_name() -> None:
+def test_config_attribute_is_run_config_not_package() -> None:
     importlib.import_module("smsweep.config_files.sweep_yaml")
     with smsweep.init(config={"lr": 0.1}):
         assert smsweep.config["lr"] == 0.1
@@ -95,13 +95,13 @@ def test_types_are_shipped() -> None:
     assert (resources.files("smsweep") / "py.typed").is_file()
 
 
-def test_importing_smsweep_imports_nothing_of_it_and_nothing_heavy() -> None:
+def test_importing_smsweep_imports_no_submodule_and_no_heavy_package() -> None:
     program = "import sys; before = set(sys.modules); import smsweep; print(*sorted(set(sys.modules) - before))"
-    said = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
-    assert {name.partition(".")[0] for name in said.stdout.split()} <= {"smsweep", "importlib", "warnings"}
+    output = subprocess.run([sys.executable, "-I", "-c", program], capture_output=True, text=True, check=True)
+    assert {name.partition(".")[0] for name in output.stdout.split()} <= {"smsweep", "importlib", "warnings"}
 
 
-def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
+def test_unknown_name_raises_attribute_error() -> None:
     with pytest.raises(AttributeError, match="has no attribute 'sweeep'"):
         smsweep.sweeep  # noqa: B018
 
@@ -114,7 +114,7 @@ def test_a_name_that_does_not_exist_is_an_attribute_error() -> None:
         (smsweep.Api, "runs", "it has: diff, run, sweep, sweeps"),
     ],
 )
-def test_what_only_wandb_has_is_an_attribute_error_with_a_way_out(
+def test_wandb_only_name_raises_attribute_error_with_workaround(
     holder: Callable[[], object], name: str, advice: str
 ) -> None:
     with pytest.raises(AttributeError, match=f"has no.* '{name}'; {advice}"):
@@ -122,7 +122,7 @@ def test_what_only_wandb_has_is_an_attribute_error_with_a_way_out(
 
 
 def shown(value: object) -> str:
-    """Return a signature without its types; defaults that have no short name as `...`."""
+    """Return a signature without types. Long defaults are shown as `...`."""
     if value is smsweep.SmsweepError:
         return "an exception"
     if not callable(value):

@@ -23,12 +23,12 @@ WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
 PINNED_ENVIRONMENTS = {**ENVIRONMENTS, **IN_CONTAINERS}
-# As uv names them; what docs/installation.md says smsweep runs on.
+# Platform names of uv; docs/installation.md lists the platforms of smsweep.
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-apple-darwin")
 
 
 def all_pins() -> dict[str, pins.Pins]:
-    """Return the pins of each requirement file and of each environment, by its name."""
+    """Return the pins by the name of their requirement file or environment."""
     return {
         **{file.name: pins.read(file) for file in pins.FILES},
         **{name: pins.read_environment(name) for name in PINNED_ENVIRONMENTS},
@@ -36,7 +36,7 @@ def all_pins() -> dict[str, pins.Pins]:
 
 
 @pytest.mark.parametrize("name", list(all_pins()))
-def test_every_pin_is_one_version_with_hashes_of_its_files(name: str) -> None:
+def test_every_pin_has_one_version_and_file_hashes(name: str) -> None:
     found = all_pins()[name]
     assert found
     assert [pin for pin in found if not PIN.fullmatch(pin)] == []
@@ -44,22 +44,22 @@ def test_every_pin_is_one_version_with_hashes_of_its_files(name: str) -> None:
 
 
 @pytest.mark.parametrize("file", pins.FILES, ids=lambda file: file.name)
-def test_pip_refuses_unknown_files_wherever_a_file_is_installed(file: Path) -> None:
+def test_every_pip_install_requires_hashes(file: Path) -> None:
     options = re.findall(r"^--.*$", file.read_text(encoding="utf-8"), re.M)
     assert tuple(options) == pins.OPTIONS
 
 
 @pytest.mark.parametrize("file", [*pins.FILES, pins.ENVIRONMENTS], ids=lambda file: file.name)
-def test_no_pin_names_an_index(file: Path) -> None:
+def test_pins_name_no_package_index(file: Path) -> None:
     assert not re.search(r"https?:|file:|index-url|find-links", file.read_text(encoding="utf-8"))
 
 
-def test_environments_are_pinned_for_what_they_ask_for() -> None:
+def test_environment_pins_match_their_requirements() -> None:
     pinned = {name: found["for"] for name, found in pins.read_environments()["environments"].items()}
     assert pinned == {name: wanted(environment) for name, environment in PINNED_ENVIRONMENTS.items()}
 
 
-def test_one_package_has_the_same_hashes_everywhere() -> None:
+def test_package_has_same_hashes_in_all_files() -> None:
     seen: dict[str, set[tuple[str, ...]]] = {}
     for found in all_pins().values():
         for pin, hashes in found.items():
@@ -68,14 +68,14 @@ def test_one_package_has_the_same_hashes_everywhere() -> None:
 
 
 def unpinned_commands(text: str) -> list[str]:
-    """Return the commands of a shell script, Makefile, Dockerfile or workflow that install what no hash pins."""
+    """Return the commands of a script, Makefile, Dockerfile or workflow that install packages without a hash."""
     commands = re.split(r"&&|\|\||;|\n", text.replace("\\\n", " "))
     installs = [command for command in commands if INSTALLS.search(command)]
     return [command for command in installs if not PINNED.search(command)]
 
 
 def unpinned_calls(text: str) -> list[str]:
-    """Return the lists of arguments in Python source that have pip install what no hash pins."""
+    """Return the pip argument lists in Python source that install packages without a hash."""
     found = []
     for node in ast.walk(ast.parse(text)):
         parts = (
@@ -98,7 +98,7 @@ INSTALLS = re.compile(
 )
 PINNED = re.compile(r"--require-hashes|--no-index")
 SCRIPTS = ("Makefile", ".ci/run", "container/*", "examples/*/*.sh", ".github/workflows/*.yml")
-OTHERS = {  # calls that are no installation of Python packages by the project
+OTHERS = {  # calls that do not install Python packages for the project
     "tools/apt.py": "Debian's packages, which are signed",
     "smsweep/runtime/job/requirements.py": "a user's requirements, as the user states them",
     "smsweep/backends/docker/requirements_image.py": "sections of pip's configuration",
@@ -108,13 +108,13 @@ OTHERS = {  # calls that are no installation of Python packages by the project
 
 
 @pytest.mark.parametrize("script", [file for glob in SCRIPTS for file in sorted(ROOT.glob(glob))], ids=str)
-def test_scripts_install_only_what_is_pinned(script: Path) -> None:
+def test_scripts_install_only_pinned_packages(script: Path) -> None:
     if script.suffix != ".md":
         assert unpinned_commands(script.read_text(encoding="utf-8")) == []
 
 
 @pytest.mark.parametrize("folder", ["smsweep", "tests", "benchmarks", "examples"])
-def test_python_installs_only_what_is_pinned(folder: str) -> None:
+def test_python_code_installs_only_pinned_packages(folder: str) -> None:
     names = [file.relative_to(ROOT).as_posix() for file in sorted((ROOT / folder).rglob("*.py"))]
     found = {name: unpinned_calls((ROOT / name).read_text(encoding="utf-8")) for name in names}
     assert {name: calls for name, calls in found.items() if calls and name not in OTHERS} == {}
@@ -134,7 +134,7 @@ def test_python_installs_only_what_is_pinned(folder: str) -> None:
         "npm install left-pad",
     ],
 )
-def test_a_script_that_installs_anything_is_found(line: str) -> None:
+def test_script_that_installs_packages_is_detected(line: str) -> None:
     assert unpinned_commands(line) != []
 
 
@@ -147,20 +147,20 @@ def test_a_script_that_installs_anything_is_found(line: str) -> None:
         "run((python, '-m', 'pip', 'download', '--no-deps', 'six'))",
     ],
 )
-def test_python_that_installs_anything_is_found(code: str) -> None:
+def test_python_code_that_installs_packages_is_detected(code: str) -> None:
     assert unpinned_calls(code) != []
 
 
-def test_every_licence_is_a_permissive_one() -> None:
+def test_every_licence_is_permissive() -> None:
     assert list(audit.wrong_licences(audit.licences())) == []
 
 
-def test_a_licence_that_is_not_is_told() -> None:
+def test_unknown_or_copyleft_licence_is_reported() -> None:
     (problem,) = audit.wrong_licences({"six": "MIT", "readline": "GPL-3.0-or-later"})
     assert problem.startswith("readline has the licence 'GPL-3.0-or-later'")
 
 
-def test_the_docs_list_the_licences() -> None:
+def test_docs_list_licences() -> None:
     page = (ROOT / "docs" / "installation.md").read_text(encoding="utf-8")
     listed = dict(re.findall(r"^\| ([a-z0-9-]+) \| ([^|]+) \| [\d.]+ \|$", page, re.M))
     assert listed == audit.licences()
@@ -184,7 +184,7 @@ def test_actions_are_pinned_by_commit(workflow: Path) -> None:
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.name)
-def test_each_job_has_only_the_permissions_that_it_names(workflow: Path) -> None:
+def test_each_workflow_job_has_only_named_permissions(workflow: Path) -> None:
     content = yaml.safe_load(workflow.read_text(encoding="utf-8"))
     assert content["permissions"] == {}
     writing = {name: job["permissions"] for name, job in content["jobs"].items()}
@@ -198,12 +198,12 @@ def test_each_job_has_only_the_permissions_that_it_names(workflow: Path) -> None
 
 
 @pytest.mark.oracle
-def test_scanners_find_nothing() -> None:
+def test_scanners_report_no_finding() -> None:
     assert list(audit.findings()) == []
 
 
 @pytest.mark.oracle
-def test_scanners_find_an_unsafe_call_and_an_action_without_a_commit(tmp_path: Path) -> None:
+def test_scanners_report_unsafe_call_and_unpinned_action(tmp_path: Path) -> None:
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     for name, text in {
         "smsweep/unsafe.py": "import subprocess\nsubprocess.run(input(), shell=True)\n",
@@ -220,7 +220,7 @@ def test_scanners_find_an_unsafe_call_and_an_action_without_a_commit(tmp_path: P
 @pytest.mark.oracle
 @pytest.mark.parametrize("platform", PLATFORMS)
 @pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
-def test_the_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) -> None:
+def test_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) -> None:
     uv = str(oracle("tools").python.with_name("uv"))
     files = [word for file in (pins.BASE, pins.POSTGRES) for word in ("--requirement", str(file))]
     target = ["--python-version", python, "--python-platform", platform, "--target", str(tmp_path / "none")]
@@ -236,5 +236,5 @@ def test_the_pins_have_wheels_for(python: str, platform: str, tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.oracle
-def test_an_index_has_the_files_of_the_pins() -> None:
+def test_package_index_has_pinned_files() -> None:
     assert list(audit.wrong_hashes()) == []

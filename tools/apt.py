@@ -35,5 +35,5 @@ def _call(*words: str) -> str:
             [*apt, *words], stdin=subprocess.DEVNULL, stdout=out, stderr=out, check=False, env=environ
         )
         out.seek(0)
-        said = out.read()[-2000:]
-    return f"apt-get {' '.join(words)} exited with code {done.returncode}:\n{said}" if done.returncode else ""
+        output = out.read()[-2000:]
+    return f"apt-get {' '.join(words)} exited with code {done.returncode}:\n{output}" if done.returncode else ""

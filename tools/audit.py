@@ -80,9 +80,11 @@ def installed_pins() -> list[str]:
 
 
 def licence(name: str) -> str:
-    said = metadata.metadata(name)
-    named = [line.rpartition(":: ")[2] for line in said.get_all("Classifier", []) if line.startswith("License ::")]
-    stated = {field: said[field] for field in ("License-Expression", "License") if field in said}
+    output = metadata.metadata(name)
+    named = [
+        line.rpartition(":: ")[2] for line in output.get_all("Classifier", []) if line.startswith("License ::")
+    ]
+    stated = {field: output[field] for field in ("License-Expression", "License") if field in output}
     return stated.get("License-Expression") or ", ".join(named) or stated.get("License", "?").splitlines()[0]
 
 
@@ -98,10 +100,10 @@ def known_vulnerabilities() -> tuple[list[str], bool]:
     files = [word for file in FILES for word in ("--requirement", str(file))]
     argv = [program, *files, "--require-hashes", "--disable-pip"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=600)
-    said = done.stdout + done.stderr
-    if any(word in said for word in UNREACHED):
+    output = done.stdout + done.stderr
+    if any(word in output for word in UNREACHED):
         return [], False
-    return ([said] if done.returncode else []), True
+    return ([output] if done.returncode else []), True
 
 
 if __name__ == "__main__":

@@ -70,7 +70,7 @@ class Slurm:
         listed = self.call("squeue", "--noheader", "--array", "--format=%i %T").splitlines()
         return [state for name, state in map(str.split, listed) if name.partition("_")[0] == job]
 
-    def let_go(self, job: str) -> None:
+    def release(self, job: str) -> None:
         """Start requeued tasks now. SLURM otherwise holds them for two minutes.
 
         The time limit is raised, because SLURM can signal a task up to a minute before its limit.

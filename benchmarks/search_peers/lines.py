@@ -1,4 +1,4 @@
-"""Serves a search to search_quality.py, in the environment of its own project: a line of JSON in, one out."""
+"""Serve a search to search_quality.py from its project's environment: one line of JSON per request and answer."""
 
 from __future__ import annotations
 
@@ -11,22 +11,23 @@ Sweep = Mapping[str, Any]  # a W&B sweep config
 
 
 class Search(Protocol):
-    """Asked trial by trial, numbered from 0 on; told the last value of each that ends."""
+    """A search that proposes trials one by one, numbered from 0, and receives the last value of each."""
 
     def ask(self, number: int) -> dict[str, Any]: ...
     def tell(self, number: int, value: float) -> None: ...
 
 
 class Pruning(Search, Protocol):
-    """One that also ends trials early, if the first line names a rule. Its `tell` hears of all trials that end."""
+    """A search that also stops trials early if the first line has a rule. `tell` receives all ended trials."""
 
     def stops(self, number: int, value: float) -> bool: ...
 
 
 def serve(make: Callable[[Sweep, int], Search] | Callable[[Sweep, int], Pruning]) -> None:
-    """Answer until stdin ends. The first line says which sweep and seed.
+    """Answer requests until stdin ends. The first line has the sweep and the seed.
 
-    A line with `reported` is the next value of a trial's curve, answered by whether it is to end there.
+    A line with `reported` is the next value of a trial's curve. The answer says whether the trial must
+    stop.
     """
     start = json.loads(sys.stdin.readline())
     search = make(start["sweep"], start["seed"])

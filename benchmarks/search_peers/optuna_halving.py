@@ -1,4 +1,4 @@
-"""Optuna's successive halving, on top of its random or its default search: the sweep's `method` says which."""
+"""Optuna's successive halving with random search or Optuna's default search, as set by `method`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Optuna's default search, set up as it advises for trials that run at the same time."""
+"""Optuna's default search with the settings that Optuna recommends for concurrent trials."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""W&B's bayes search, from the package that its server is said to use."""
+"""W&B's bayes search, from W&B's published package `sweeps`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""W&B's hyperband, on top of its random or its bayes search: the sweep's `method` says which."""
+"""W&B's hyperband with random search or with bayes search, as set by the sweep's `method`."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ import pytest
 SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
 TIMEOUT_S = 60
 
-# Fails while a file `bad-<a>` exists; waits as long as `wait-<a>` does; both lie beside the sweep's file.
+# Fails while a file `bad-<a>` exists, and waits while `wait-<a>` exists, both beside the sweep's file.
 TRAIN = """
 import argparse, os, signal, sys, time
 import smsweep
@@ -117,12 +117,12 @@ def at_work(folder: Folder, *args: str, until: str) -> Iterator[subprocess.Popen
 
 def wait_for_line(process: subprocess.Popen[str], text: str) -> None:
     assert process.stderr is not None
-    said = []
+    output = []
     for line in process.stderr:
-        said.append(line)
+        output.append(line)
         if text in line:
             return
-    raise AssertionError(f"ended without saying {text!r}: {''.join(said)}")
+    raise AssertionError(f"the process exited without printing {text!r}: {''.join(output)}")
 
 
 def test_grid_runs_every_cell(folder: Folder) -> None:
@@ -155,7 +155,7 @@ def test_parallel_trials_overlap(folder: Folder) -> None:
     assert datetime.fromisoformat(second["started_at"]) < datetime.fromisoformat(first["ended_at"])
 
 
-def test_only_a_removed_cell_runs_again(folder: Folder) -> None:
+def test_only_removed_cell_runs_again(folder: Folder) -> None:
     sweep_id = folder.call("run", "sweep.yaml").stdout.strip()
     before = {trial["number"]: trial for trial in folder.trials(sweep_id)}
     folder.call("rm", f"{sweep_id}/1")
@@ -167,7 +167,7 @@ def test_only_a_removed_cell_runs_again(folder: Folder) -> None:
     assert after[3]["params"] == before[1]["params"]
 
 
-def test_failed_trials_run_again_and_finished_ones_do_not(folder: Folder) -> None:
+def test_failed_trials_run_again_and_finished_trials_do_not(folder: Folder) -> None:
     folder.mark("bad-2")
     sweep_id = folder.call("run", "sweep.yaml").stdout.strip()
     assert folder.states(sweep_id) == ["finished", "failed", "finished"]
@@ -180,7 +180,7 @@ def test_failed_trials_run_again_and_finished_ones_do_not(folder: Folder) -> Non
     assert folder.attempts(sweep_id) == [0, 1, 0]
 
 
-def test_all_failed_is_exit_code_3_with_the_reasons_grouped(folder: Folder) -> None:
+def test_sweep_with_only_failed_trials_exits_with_3_and_groups_reasons(folder: Folder) -> None:
     folder.mark("bad-1", "bad-2", "bad-4")
     ended = folder.call("run", "sweep.yaml", code=3)
     assert "  3 x " in ended.stderr
@@ -189,7 +189,7 @@ def test_all_failed_is_exit_code_3_with_the_reasons_grouped(folder: Folder) -> N
     assert "no luck [bold]today[/]" in folder.call("logs", f"{ended.stdout.strip()}/0").stdout
 
 
-def test_one_ctrl_c_lets_running_trials_finish(folder: Folder) -> None:
+def test_first_ctrl_c_lets_running_trials_finish(folder: Folder) -> None:
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
         process.send_signal(signal.SIGINT)
@@ -204,9 +204,9 @@ def test_one_ctrl_c_lets_running_trials_finish(folder: Folder) -> None:
 def test_two_ctrl_c_stop_running_trials(folder: Folder) -> None:
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills"):
             process.send_signal(signal.SIGINT)
-            wait_for_line(process, said)
+            wait_for_line(process, message)
         out, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     assert folder.states(out.strip()) == ["killed"]
@@ -216,27 +216,27 @@ def test_trial_that_ignores_sigterm_is_killed_after_term_timeout(folder: Folder)
     folder.configure(deaf="yes")
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", "-t", "1", until="/0 running") as process:
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills"):
             process.send_signal(signal.SIGINT)
-            wait_for_line(process, said)
+            wait_for_line(process, message)
         out, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     assert folder.states(out.strip()) == ["killed"]
 
 
-def test_three_ctrl_c_kill_a_trial_that_ignores_sigterm(folder: Folder) -> None:
+def test_third_ctrl_c_kills_trial_that_ignores_sigterm(folder: Folder) -> None:
     folder.configure(deaf="yes")
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills", "killing"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills", "killing"):
             process.send_signal(signal.SIGINT)
-            wait_for_line(process, said)
+            wait_for_line(process, message)
         out, _ = process.communicate(timeout=TIMEOUT_S)
     assert process.returncode == 130
     assert folder.states(out.strip()) == ["killed"]
 
 
-def test_sigterm_puts_running_trials_back_into_the_queue(folder: Folder) -> None:
+def test_sigterm_returns_running_trials_to_queue(folder: Folder) -> None:
     folder.mark("wait-1")
     with at_work(folder, "run", "sweep.yaml", until="/0 running") as process:
         process.terminate()
@@ -261,7 +261,7 @@ def test_next_agent_continues_after_kill_9(folder: Folder) -> None:
     assert folder.attempts(sweep_id) == [0, 0, 0]
 
 
-def test_two_agents_share_a_sweep_without_repeats(folder: Folder) -> None:
+def test_two_agents_share_sweep_without_repeats(folder: Folder) -> None:
     sweep_id = folder.sweep()
     with folder.start("agent", sweep_id) as one, folder.start("agent", sweep_id) as other:
         for process in (one, other):
@@ -294,7 +294,7 @@ def test_logs_can_be_followed_to_their_end(folder: Folder) -> None:
         assert logs.returncode == 0
 
 
-def test_json_of_run_is_one_document_on_stdout(folder: Folder) -> None:
+def test_run_json_prints_one_document(folder: Folder) -> None:
     shown = json.loads(folder.call("run", "sweep.yaml", "--json").stdout)
     assert shown["trials"] == {"finished": 3}
     assert shown["ended"] == {"finished": 3}
@@ -310,7 +310,7 @@ def test_closed_stdout_is_not_an_error(folder: Folder) -> None:
         process.stdout.close()
         assert process.stderr is not None
         assert process.stderr.read() == ""
-    assert process.returncode == -signal.SIGPIPE  # as git ends
+    assert process.returncode == -signal.SIGPIPE  # like git
 
 
 def test_agent_continues_after_stderr_is_closed(folder: Folder) -> None:

@@ -81,7 +81,7 @@ class Terminal:
         while True:
             try:
                 part = os.read(ours, 65536)
-            except OSError:  # the other side is closed
+            except OSError:  # the terminal is closed
                 return
             if not part:
                 return
@@ -136,7 +136,7 @@ def test_watch_follows_another_agent_until_the_end(folder: Path) -> None:
     assert terminal.code == 0
     for shown in (f"{sweep_id}  running", f"{sweep_id} is finished: 2 finished, 1 failed"):
         assert shown in terminal.shown
-    assert "3/3" in terminal.shown.rpartition("running")[2]  # the last view stays
+    assert "3/3" in terminal.shown.rpartition("running")[2]  # the last view remains
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
@@ -163,7 +163,7 @@ def test_trials_with_many_params_are_one_line_each(folder: Path, monkeypatch: py
     names = {f"layer_{i}_width": {"values": [16, 32]} for i in range(30)}
     sweep_id = record(120, config={**CONFIG, "parameters": {**names, "epochs": {"value": 9}}}, n_points=1)
     terminal = Terminal(folder, "trials", sweep_id, COLUMNS="60", NO_COLOR="1")
-    rows = [clean(row) for row in terminal.shown.splitlines()]  # bold is no colour
+    rows = [clean(row) for row in terminal.shown.splitlines()]  # bold is not a colour
     assert all(len(row) <= 60 for row in rows[:101])
     assert rows[0].split()[:3] == ["trial", "state", "objective"]
     assert [row.split()[0].rstrip("*") for row in rows[1:101]] == [str(number) for number in range(100)]

@@ -1,4 +1,4 @@
-"""kill -9 at every named moment, on every backend: the next agent goes on, and nothing is lost or done twice."""
+"""kill -9 at every crash point, on every backend: the next agent continues, no trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ JOB: dict[str, Any] = {"stop_if": ["loss > 25 after 3"], "retries": {"user": 1},
 IN_THE_CLOUD = {
     "AWS_EC2_METADATA_DISABLED": "true",
     **FAST,
-    "SMSWEEP_SAGEMAKER_LOG_LAG_S": "0.3",  # of an endpoint on this machine
+    "SMSWEEP_SAGEMAKER_LOG_LAG_S": "0.3",  # endpoint on this machine
 }
 
 
 @pytest.fixture(scope="module")
 def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
-    """Variables of an endpoint in a process of its own: this one is forked, and has to stay without threads."""
+    """Variables of an emulator in a separate process. This process is forked, and must not have threads."""
     command = [sys.executable, "-m", "smsweep.cli.main", "--quiet", "emulator", "--port", "0", "--json"]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path_factory.mktemp("emulator"))}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ) as process:
@@ -78,7 +78,7 @@ class Bench:
             detach.send_away(self.sweep_id, {}, with_agent=False)
 
     def agent(self, point: CrashPoint | None = None) -> int | None:
-        """Run an agent to its end, or to the point, and return its exit code."""
+        """Run an agent until it ends or is killed at the point, and return its exit code."""
         process = get_context("fork").Process(target=self._work, args=(point,))
         process.start()
         process.join(100)
@@ -87,7 +87,7 @@ class Bench:
         return code
 
     def job_names(self) -> set[str]:
-        """Return the jobs of the sweep that were ever started."""
+        """Return the names of all jobs of the sweep that were started."""
         if self._backend == "sagemaker":
             listed = client("sagemaker").list_training_jobs(NameContains=self.sweep_id, MaxResults=100)
             return {job["TrainingJobName"] for job in listed["TrainingJobSummaries"]}
@@ -117,9 +117,9 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
         job["image_uri"] = IMAGE
-    # away: its store is in S3, and a killed agent's copy of it is lost
+    # detached: the store is in S3, and the local copy of a killed agent is lost
     if request.param in ("sagemaker", "away"):
-        monkeypatch.setattr(remote_sweeps, "SILENT", timedelta(0))  # whoever was killed counts as gone at once
+        monkeypatch.setattr(remote_sweeps, "SILENT", timedelta(0))  # leases of a killed agent expire immediately
         for name, value in {**IN_THE_CLOUD, **request.getfixturevalue("endpoint")}.items():
             monkeypatch.setenv(name, value)
         bucket = f"test-{secrets.token_hex(6)}"
@@ -135,8 +135,8 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.parametrize("name", CRASH_POINTS)
-def test_an_agent_killed_at_any_moment_is_continued(bench: Bench, name: str) -> None:
-    assert bench.agent(CRASH_POINTS[name]) == -signal.SIGKILL, "the moment never came"
+def test_next_agent_continues_after_kill_at_each_crash_point(bench: Bench, name: str) -> None:
+    assert bench.agent(CRASH_POINTS[name]) == -signal.SIGKILL, "the crash point was not reached"
     assert bench.agent() == 0
     with Workspace().store() as store:
         trials = sorted(store.list_trials(bench.sweep_id), key=lambda trial: trial.number)
@@ -150,5 +150,5 @@ def test_an_agent_killed_at_any_moment_is_continued(bench: Bench, name: str) -> 
     assert bench.job_names() == {f"smsweep-{bench.sweep_id}-{number}" for number in numbers}
 
 
-def test_there_are_twenty_moments_and_more() -> None:
+def test_at_least_twenty_crash_points_are_tested() -> None:
     assert len(CRASH_POINTS) >= 20

@@ -1,4 +1,4 @@
-"""An agent that is left behind: the same commands look after it."""
+"""Detached agents on this machine, and the commands that control them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def state(desk: WorkingDir, sweep_id: str) -> str:
     return str(desk.json("show", sweep_id)["state"])
 
 
-def test_a_sweep_goes_on_after_its_command_returned(desk: WorkingDir) -> None:
+def test_detached_sweep_continues_after_command_returns(desk: WorkingDir) -> None:
     begun = desk.call("run", "sweep.yaml", "--detach", "--parallel", "2")
     sweep_id = begun.stdout.strip()
     assert "runs in the background" in begun.stderr
@@ -51,7 +51,7 @@ def test_a_sweep_goes_on_after_its_command_returned(desk: WorkingDir) -> None:
     assert "is finished: 4 finished" in (desk.folder / ".smsweep" / "agents" / sweep_id / "0.log").read_text()
 
 
-def test_stop_reaches_it_and_it_is_in_no_session_of_ours(desk: WorkingDir) -> None:
+def test_stop_reaches_detached_agent_in_separate_session(desk: WorkingDir) -> None:
     left = desk.json("run", "sweep.yaml", "--detach")
     sweep_id, pid = left["id"], left["detached"]["pid"]
     assert left["state"] == "running"
@@ -63,7 +63,7 @@ def test_stop_reaches_it_and_it_is_in_no_session_of_ours(desk: WorkingDir) -> No
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"]
 
 
-def test_sigterm_has_it_give_its_trial_back(desk: WorkingDir) -> None:
+def test_detached_agent_releases_trial_at_sigterm(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     pid = int(desk.call("agent", sweep_id, "--detach").stderr.split()[1])
     until(lambda: [trial["state"] for trial in desk.trials(sweep_id)] == ["running"])
@@ -72,20 +72,20 @@ def test_sigterm_has_it_give_its_trial_back(desk: WorkingDir) -> None:
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
 
 
-def test_no_agent_is_left_behind_for_a_sweep_that_is_finished(desk: WorkingDir) -> None:
+def test_no_agent_is_detached_for_finished_sweep(desk: WorkingDir) -> None:
     (desk.folder / "wait").unlink()
     sweep_id = desk.run("--parallel", "4")
     for flags in (["--detach"], ["--detach=s3"]):
         assert "--resume" in desk.call("agent", sweep_id, *flags, code=2).stderr
 
 
-def test_an_agent_that_ends_at_once_says_why(desk: WorkingDir) -> None:
+def test_detached_agent_reports_error_when_it_exits_at_start(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     failed = desk.call("agent", sweep_id, "--detach", "--backend", "nowhere", code=1)
     assert "no backend 'nowhere'" in failed.stderr
 
 
-def test_several_share_a_database_that_restarts_under_them(desk: WorkingDir) -> None:
+def test_several_detached_agents_survive_database_restart(desk: WorkingDir) -> None:
     with run_postgres() as postgres:
         desk.environ["SMSWEEP_STORE"] = postgres.new_schema()
         sweep_id = desk.call("run", "sweep.yaml", "--detach").stdout.strip()

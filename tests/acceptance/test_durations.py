@@ -1,4 +1,4 @@
-"""How long a trial took is right, whoever set the clock meanwhile and whenever its end was noticed."""
+"""Durations of trials are correct after clock changes, and when an end is read late."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def with_clock(jobs: Jobs, clock: Callable[[], float]) -> Backend:
 
 
 @pytest.mark.parametrize("jump_s", [400 * DAY_S, -2 * DAY_S, -3650 * DAY_S])
-def test_a_clock_that_jumps_ends_no_job_early_and_changes_no_duration(jobs: Jobs, jump_s: float) -> None:
+def test_clock_jump_does_not_end_job_early_or_change_duration(jobs: Jobs, jump_s: float) -> None:
     offset_s = 0.0
     with closing(jobs), closing(with_clock(jobs, lambda: time.time() + offset_s)) as backend:
         jobs.backend = backend
@@ -62,7 +62,7 @@ def test_a_clock_that_jumps_ends_no_job_early_and_changes_no_duration(jobs: Jobs
 
 
 @pytest.mark.parametrize("jump_s", [400 * DAY_S, -2 * DAY_S])
-def test_a_clock_that_jumps_delays_no_kill_and_brings_none_forward(jobs: Jobs, jump_s: float) -> None:
+def test_clock_jump_does_not_change_time_of_kill(jobs: Jobs, jump_s: float) -> None:
     script = """
 import signal, time
 signal.signal(signal.SIGTERM, lambda *_: print("told", flush=True))
@@ -84,7 +84,7 @@ while True:
 
 
 @pytest.mark.parametrize("jump_s", [400 * DAY_S, -2 * DAY_S])
-def test_a_clock_that_jumps_under_an_agent_leaves_trials_as_long_as_they_were(
+def test_clock_jump_in_agent_does_not_change_trial_durations(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, jump_s: float
 ) -> None:
     use_own_workspace(tmp_path, monkeypatch)
@@ -112,7 +112,7 @@ def test_a_clock_that_jumps_under_an_agent_leaves_trials_as_long_as_they_were(
     assert all(1.5 < trial.usage["billable_s"] < 30 for trial in trials)
 
 
-def test_a_job_of_an_older_smsweep_has_the_times_of_its_files(tmp_path: Path) -> None:
+def test_job_of_older_version_uses_file_times(tmp_path: Path) -> None:
     with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
         name = jobs.run("older", "").status.name
         folder = tmp_path / "jobs" / name
@@ -123,7 +123,7 @@ def test_a_job_of_an_older_smsweep_has_the_times_of_its_files(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
-def test_a_trial_that_is_taken_over_took_as_long_as_its_script(tmp_path: Path, way: str) -> None:
+def test_duration_of_taken_over_trial_equals_script_duration(tmp_path: Path, way: str) -> None:
     desk = WorkingDir(tmp_path, {"train.py": SHORT, "sweep.yaml": grid(x=1)})
     sweep_id = desk.sweep()
     with desk.start("agent", sweep_id) as first:

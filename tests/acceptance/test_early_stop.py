@@ -1,4 +1,4 @@
-"""Trials that are ended early, as real processes: they hear of it soon, and their last words count."""
+"""Early stopping of trials as real processes: the stop is fast, and points of the grace period are stored."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ import pytest
 import smsweep
 from smsweep.api.api import ApiRun
 
-PATIENCE_S = 3.0  # a tick is at most a quarter of a second, but this machine may be busy
+PATIENCE_S = 3.0  # a tick takes at most 0.25 s, but this machine can be busy
 
-# Trains well with --a 1, badly with 2, to NaN with 3. Told to end, it takes half a second for a last report.
+# Trains well with --a 1, badly with 2, to NaN with 3. After SIGTERM, it needs 0.5 s for a last report.
 SCRIPT = """
 import argparse, itertools, signal, sys, time
 import smsweep
@@ -22,7 +22,7 @@ parser.add_argument("--a", type=int)
 a = parser.parse_known_args()[0].a
 
 def end(number, frame):
-    smsweep.log({"told_at": time.time()})
+    smsweep.log({"notified_at": time.time()})
     time.sleep(0.5)
     smsweep.log({"loss": 0.5, "saved": 1})
     sys.exit(0)
@@ -56,30 +56,30 @@ def run(*values: int, stop_if: list[str] | None = None, **config: Any) -> list[A
 
 
 @pytest.mark.parametrize("rule", [{"type": "hyperband", "min_iter": 3}, {"type": "asha", "min_iter": 3}])
-def test_the_worse_trial_is_stopped_and_the_better_one_finishes(folder: Path, rule: dict[str, Any]) -> None:
+def test_rule_stops_worse_trial_and_better_trial_finishes(folder: Path, rule: dict[str, Any]) -> None:
     good, bad = run(1, 2, early_terminate=rule)
     assert (good.state, bad.state) == ("finished", "stopped")
     assert bad.trial.reason.startswith(f"{rule['type']}: at band 3 its loss 2 is worse than -2")
 
 
-def test_a_trial_that_reports_nan_is_told_to_end_at_once(folder: Path) -> None:
+def test_trial_that_reports_nan_is_stopped(folder: Path) -> None:
     (lost,) = run(3, stop_if=["loss is nan"])
     assert lost.state == "stopped"
     assert lost.trial.reason.startswith("stop_if: loss is nan")
     first, *_ = lost.scan_history(["_timestamp", "loss"])
-    told_at, reported_at = lost.summary["told_at"], first["_timestamp"]
-    assert isinstance(told_at, float)
+    notified_at, reported_at = lost.summary["notified_at"], first["_timestamp"]
+    assert isinstance(notified_at, float)
     assert isinstance(reported_at, float)
-    assert 0 <= told_at - reported_at < PATIENCE_S
+    assert 0 <= notified_at - reported_at < PATIENCE_S
 
 
-def test_what_a_script_reports_in_its_grace_time_counts(folder: Path) -> None:
+def test_points_reported_in_grace_period_are_stored(folder: Path) -> None:
     (bad,) = run(2, stop_if=["loss > 3"])
     assert bad.summary["saved"] == 1
     assert (bad.summary["loss"], bad.objective) == (0.5, 0)
     assert bad.trial.exit_code == 0
 
 
-def test_a_rule_and_conditions_work_side_by_side(folder: Path) -> None:
+def test_stopping_rule_and_stop_conditions_work_together(folder: Path) -> None:
     runs = run(1, 2, 3, stop_if=["loss is nan"], early_terminate={"type": "hyperband", "min_iter": 3})
     assert [run.trial.reason.partition(":")[0] for run in runs] == ["", "hyperband", "stop_if"]

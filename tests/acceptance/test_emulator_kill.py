@@ -1,4 +1,4 @@
-"""kill -9 of the endpoint: its jobs go on, and the next endpoint of the folder sees them to their end."""
+"""kill -9 of the emulator: its jobs continue, and the next emulator of the folder completes them."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ def served(folder: Path) -> Iterator[Account]:
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environ)
     try:
         assert process.stdout is not None
-        said: Any = SimpleNamespace(**json.loads(process.stdout.readline()))
-        yield Account(said)
+        output: Any = SimpleNamespace(**json.loads(process.stdout.readline()))
+        yield Account(output)
     finally:
         process.kill()
         process.communicate()
 
 
-def test_a_job_outlives_its_endpoint_and_is_seen_to_its_end(tmp_path: Path) -> None:
+def test_job_survives_killed_emulator_and_next_emulator_completes_it(tmp_path: Path) -> None:
     with served(tmp_path) as account:
         account.create("lives", SCRIPT)
         account.wait_for_line("lives", "before")

@@ -1,4 +1,4 @@
-"""What docs/emulator.md shows is so, and `smsweep emulator` keeps its word."""
+"""The examples of docs/emulator.md work as shown, and `smsweep emulator` reports errors."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def only(language: str) -> Block:
     return found
 
 
-def test_the_example_runs(tmp_path: Path) -> None:
+def test_docs_example_runs(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-c", only("python").text],
         capture_output=True,
@@ -37,13 +37,13 @@ def test_the_example_runs(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["[]", "ListTrainingJobs"]
 
 
-def test_the_faults_document_is_read_and_complete() -> None:
+def test_faults_document_is_valid_and_complete() -> None:
     shown = json.loads(only("json").text)
     parse(shown)
     assert shown.keys() == Faults.model_fields.keys()
 
 
-def test_the_table_explains_every_fault() -> None:
+def test_fault_table_lists_every_fault() -> None:
     text = PAGE.read_text(encoding="utf-8")
     assert [name for name in Faults.model_fields if f"\n| `{name}` |" not in text] == []
 
@@ -56,10 +56,10 @@ def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) ->
     served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         assert served.stdout is not None
-        said = json.loads(served.stdout.readline())
+        output = json.loads(served.stdout.readline())
         listed = subprocess.run(
             [sys.executable, "-c", LIST_JOBS],
-            env={**os.environ, **said["environ"]},
+            env={**os.environ, **output["environ"]},
             capture_output=True,
             text=True,
         )
@@ -70,19 +70,19 @@ def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) ->
         served.communicate()
     assert served.returncode == 0
     assert listed.stdout == "[]\n", listed.stderr
-    assert said["environ"] == {
-        "AWS_ENDPOINT_URL": said["url"],
-        "AWS_ACCESS_KEY_ID": said["access_key_id"],
-        "AWS_SECRET_ACCESS_KEY": said["secret_access_key"],
-        "AWS_REGION": said["region"],
-        "AWS_DEFAULT_REGION": said["region"],
+    assert output["environ"] == {
+        "AWS_ENDPOINT_URL": output["url"],
+        "AWS_ACCESS_KEY_ID": output["access_key_id"],
+        "AWS_SECRET_ACCESS_KEY": output["secret_access_key"],
+        "AWS_REGION": output["region"],
+        "AWS_DEFAULT_REGION": output["region"],
     }
-    assert said["token"] in talk
-    assert said["secret_access_key"] not in talk
+    assert output["token"] in talk
+    assert output["secret_access_key"] not in talk
 
 
-def test_printed_lines_configure_a_shell(tmp_path: Path) -> None:
-    """The script of the page, with a free port; the shell has an AWS account of its own."""
+def test_printed_lines_configure_shell(tmp_path: Path) -> None:
+    """Runs the script of the page with a free port. The shell has settings of another AWS account."""
     (block,) = [block for block in blocks(PAGE) if "mktemp" in block.text]
     (tmp_path / ".aws").mkdir()
     (tmp_path / ".aws" / "config").write_text("[profile production]\nregion = eu-west-1\n")
@@ -113,7 +113,7 @@ rm $settings
         (["--faults", "- 1"], "No such file"),
     ],
 )
-def test_the_command_explains_what_it_cannot_do(tmp_path: Path, options: list[str], words: str) -> None:
+def test_command_reports_unsupported_arguments(tmp_path: Path, options: list[str], words: str) -> None:
     command = [*SMSWEEP, "emulator", "--port", "0", *options]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path)}
     done = subprocess.run(
@@ -123,7 +123,7 @@ def test_the_command_explains_what_it_cannot_do(tmp_path: Path, options: list[st
     assert words in done.stderr
 
 
-def test_a_port_that_is_taken_is_said_so(tmp_path: Path) -> None:
+def test_port_in_use_is_reported(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         command = [

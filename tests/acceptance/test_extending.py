@@ -1,4 +1,4 @@
-"""docs/extending.md can be followed: its distribution, in an environment of its own, does what the page shows."""
+"""The distribution of docs/extending.md works in a separate environment as shown."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from tests.support.markdown import ROOT, Block, blocks
 from tests.support.walkthrough import walk
 
 PAGE = ROOT / "docs" / "extending.md"
-# Use the installed build backend, which is pinned, and no network. pip turns build isolation off with "false".
+# Use the installed, pinned build backend without network. "false" turns build isolation off.
 PIP_CONFIG = "[install]\nno-deps = true\nno-index = true\nno-build-isolation = false\n"
 
 
 def make_environment(folder: Path) -> Path:
-    """Return the bin folder of a virtual environment that has smsweep and its dependencies from this one."""
+    """Return the bin folder of a virtual environment with smsweep and its dependencies from this environment."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     bin_folder, python = folder / "bin", folder / "bin" / "python"
     (site,) = folder.glob("lib/python*/site-packages")
@@ -51,5 +51,5 @@ def apply(block: Block, file: Path) -> None:
     before = "".join(line[1:] for line in lines if not line.startswith("+"))
     after = "".join(line[1:] for line in lines if not line.startswith("-"))
     text = file.read_text(encoding="utf-8")
-    assert text.count(before) == 1, f"{block.place}: {file.name} has not exactly one place for it"
+    assert text.count(before) == 1, f"{block.place}: {file.name} must contain the replaced text exactly once"
     file.write_text(text.replace(before, after), encoding="utf-8")

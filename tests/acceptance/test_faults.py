@@ -1,4 +1,4 @@
-"""Faults of docs/faults.md, met by the whole program: real store, real processes, real files."""
+"""Faults of docs/faults.md with the complete program: real store, real processes, real files."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.agent_kit import Kit, logged
 from tests.support.desk import SMSWEEP, TIMEOUT_S, WorkingDir, grid
 from tests.support.scripted_backend import Plot, ScriptedBackend
 
-CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # what a W&B key looks like
+CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # format of a W&B key
 WAITING = """
 import os, signal, smsweep, time
 run = smsweep.init()
@@ -35,19 +35,19 @@ while os.path.exists(f"{run.config.here}/wait"):
 
 @pytest.fixture
 def waiting(tmp_path: Path) -> WorkingDir:
-    """A sweep of two trials that run as long as a file `wait` is there."""
+    """A sweep of two trials that run until the file `wait` is removed."""
     (tmp_path / "wait").touch()
     return WorkingDir(tmp_path, {"train.py": WAITING, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of a few MB, which only root can make."""
+    """A file system of a few MB. Only root can create it."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=6m", "tmpfs", str(folder)]
     if shutil.which("mount") is None or subprocess.run(mount, capture_output=True).returncode:
-        pytest.skip("a small disk can only be mounted by root")
+        pytest.skip("only root can mount a small disk")
     yield folder
     subprocess.run(["umount", str(folder)], check=True)
 
@@ -55,7 +55,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 def wait_for(holds: Callable[[], object]) -> None:
     deadline = time.monotonic() + TIMEOUT_S
     while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.02)
 
 
@@ -65,13 +65,13 @@ def is_at_work(desk: WorkingDir) -> bool:
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
     assert process.stderr is not None
-    assert any(text in line for line in process.stderr), f"it never said {text!r}"
+    assert any(text in line for line in process.stderr), f"the output has no {text!r}"
 
 
 # 7, 8: the store
 
 
-def test_an_agent_outlasts_a_store_that_stays_locked(waiting: WorkingDir) -> None:
+def test_agent_waits_for_locked_store(waiting: WorkingDir) -> None:
     environ = {"SMSWEEP_STORE": f"sqlite:///{waiting.folder}/store.db?timeout=0.01"}
     with waiting.start("run", "sweep.yaml", environ=environ) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -84,7 +84,7 @@ def test_an_agent_outlasts_a_store_that_stays_locked(waiting: WorkingDir) -> Non
     assert (agent.returncode, shown["trials"]) == (0, {"finished": 2})
 
 
-def test_a_full_disk_under_the_store_stops_no_job_and_loses_nothing(waiting: WorkingDir, small_disk: Path) -> None:
+def test_full_disk_of_store_stops_no_job_and_loses_no_data(waiting: WorkingDir, small_disk: Path) -> None:
     environ = {"SMSWEEP_STORE": f"sqlite:///{small_disk}/store.db"}
     with waiting.start("run", "sweep.yaml", environ=environ) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -95,7 +95,7 @@ def test_a_full_disk_under_the_store_stops_no_job_and_loses_nothing(waiting: Wor
         out, err = agent.communicate(timeout=TIMEOUT_S)
     trials = json.loads(waiting.call("trials", out.strip(), "--json", environ=environ).stdout)
     assert [(t["state"], t["attempt"], t["objective"]) for t in trials] == [("finished", 0, 1), ("finished", 0, 2)]
-    assert "the disk is full" not in err, "said again though nothing changed"
+    assert "the disk is full" not in err, "the same error was printed twice"
 
 
 def fill(file: Path) -> None:
@@ -108,7 +108,7 @@ def fill(file: Path) -> None:
                 continue
 
 
-def test_a_damaged_store_is_said_to_be_so_and_the_running_job_goes_on(waiting: WorkingDir) -> None:
+def test_damaged_store_is_reported_and_running_job_continues(waiting: WorkingDir) -> None:
     sweep_id = waiting.sweep()
     with waiting.start("agent", sweep_id) as agent:
         wait_for(lambda: is_at_work(waiting))
@@ -126,7 +126,7 @@ def test_a_damaged_store_is_said_to_be_so_and_the_running_job_goes_on(waiting: W
 # 18, 19: metrics
 
 
-def test_odd_metrics_fail_at_most_their_own_trial(tmp_path: Path) -> None:
+def test_unusual_metrics_fail_at_most_their_trial(tmp_path: Path) -> None:
     script = """
 import smsweep
 run = smsweep.init()
@@ -156,7 +156,7 @@ smsweep.log({"losss": 1})
 
 
 @pytest.mark.parametrize("jump_s", [-3600, 3600])
-def test_a_clock_that_jumps_costs_no_trial(tmp_path: Path, jump_s: float) -> None:
+def test_clock_jump_loses_no_trial(tmp_path: Path, jump_s: float) -> None:
     kit = Kit(tmp_path, grid(x=[1, 2, 3]))
     kit.on_sleep = lambda: kit.advance(jump_s if kit.slept == 3 else 0)
     backend = ScriptedBackend(lambda _: Plot(pages=[[], [logged(0, loss=1)], []]))
@@ -168,7 +168,7 @@ def test_a_clock_that_jumps_costs_no_trial(tmp_path: Path, jump_s: float) -> Non
 # 28: Ctrl-C
 
 
-def test_ctrl_c_on_a_terminal_reaches_the_agent_and_no_script(waiting: WorkingDir) -> None:
+def test_ctrl_c_on_terminal_reaches_agent_and_no_script(waiting: WorkingDir) -> None:
     sweep_id = waiting.sweep()
     pid, terminal = pty.fork()
     if pid == 0:
@@ -190,7 +190,7 @@ def test_ctrl_c_on_a_terminal_reaches_the_agent_and_no_script(waiting: WorkingDi
 def read_terminal(terminal: int) -> bytes:
     try:
         return os.read(terminal, 1024)
-    except OSError:  # the other side is closed
+    except OSError:  # the terminal is closed
         return b""
 
 
@@ -213,7 +213,7 @@ def read_terminal(terminal: int) -> bytes:
     ],
     ids=["twice", "alias bomb", "deep", "huge", "tab", "strange", "python object", "python name"],
 )  # fmt: skip
-def test_a_hostile_config_is_refused_before_anything_exists(tmp_path: Path, yaml: str, says: str) -> None:
+def test_hostile_config_is_refused_before_any_file_is_created(tmp_path: Path, yaml: str, says: str) -> None:
     desk = WorkingDir(tmp_path, {"train.py": "", "sweep.yaml": yaml})
     assert says in desk.call("run", "sweep.yaml", code=2).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.yaml", "train.py"]
@@ -222,7 +222,7 @@ def test_a_hostile_config_is_refused_before_anything_exists(tmp_path: Path, yaml
 # 32: no shell
 
 
-def test_params_reach_the_script_as_they_are_whatever_a_shell_would_do(tmp_path: Path) -> None:
+def test_params_with_shell_syntax_reach_script_unchanged(tmp_path: Path) -> None:
     hostile = [
         "; touch pwned", "$(touch pwned)", "`touch pwned`", "| touch pwned", "&& touch pwned", "> pwned",
         "${PATH} $HOME %PATH%", "it's \"quoted\"", "two\nlines", "*", "~", "--flag", "", " ",
@@ -239,7 +239,7 @@ def test_params_reach_the_script_as_they_are_whatever_a_shell_would_do(tmp_path:
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_params_too_long_for_any_program_fail_their_trial_with_a_cure(tmp_path: Path) -> None:
+def test_params_too_long_for_command_line_fail_trial_with_fix(tmp_path: Path) -> None:
     script = "import smsweep\nsmsweep.log({'loss': len(smsweep.init().config.text)})"
     desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
     long, short = desk.trials(desk.run())
@@ -260,7 +260,7 @@ def log_of(trial: dict[str, Any]) -> str:
 # 34: secrets
 
 
-def test_a_secret_in_the_source_stops_the_sweep_and_is_not_shown(tmp_path: Path) -> None:
+def test_secret_in_source_stops_sweep_and_is_not_printed(tmp_path: Path) -> None:
     desk = WorkingDir(tmp_path, {"train.py": f"WANDB_API_KEY = '{CANARY}'\n", "sweep.yaml": grid(None, x=1)})
     refused = desk.call("sweep", "sweep.yaml", code=2)
     assert "train.py:1: WANDB_API_KEY = ***: looks like a W&B API key" in refused.stderr
@@ -268,7 +268,7 @@ def test_a_secret_in_the_source_stops_the_sweep_and_is_not_shown(tmp_path: Path)
     assert desk.json("ls") == []
 
 
-def test_a_secret_of_the_environment_is_written_nowhere(tmp_path: Path) -> None:
+def test_environment_secret_is_not_written_to_any_file(tmp_path: Path) -> None:
     desk = WorkingDir(
         tmp_path, {"train.py": "import smsweep\nsmsweep.init()\nprint('done')", "sweep.yaml": grid(None, x=1)}
     )
@@ -291,13 +291,13 @@ raise ValueError("cannot log in with " + secret)
 """
 
 
-def test_what_a_script_says_of_a_secret_is_masked_wherever_it_is_shown_or_stored(tmp_path: Path) -> None:
+def test_secret_printed_by_script_is_masked_in_all_output_and_files(tmp_path: Path) -> None:
     job = {"secrets": {"PAYROLL": "env:MINE"}}
     desk = WorkingDir(tmp_path, {"train.py": TELLTALE, "sweep.yaml": grid(x=1), "job.yaml": job})
     desk.environ |= {"MINE": CANARY, "SORT_KEY": "loss_key"}
     ran = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=3)
     sweep_id = ran.stdout.strip()
-    said = ran.stderr + "".join(
+    output = ran.stderr + "".join(
         desk.call(*words).stdout
         for words in (
             ("logs", f"{sweep_id}/0"),
@@ -307,22 +307,22 @@ def test_what_a_script_says_of_a_secret_is_masked_wherever_it_is_shown_or_stored
             ("export", sweep_id),
         )
     )
-    assert CANARY not in said
+    assert CANARY not in output
     for shown in ("cannot log in with ***", "loss_key ***", '"it is ***"', '"too": "***"'):
-        assert shown in said
+        assert shown in output
     stored = b"".join(file.read_bytes() for file in tmp_path.glob(".smsweep/store.db*"))
     assert (CANARY.encode() in stored, b"cannot log in with ***" in stored) == (False, True)
     (log,) = tmp_path.glob(".smsweep/jobs/*/output.log")
-    assert CANARY not in log.read_text(), "whoever looks later may not know what is a secret"
+    assert CANARY not in log.read_text(), "a later reader of the log does not know the secrets"
 
 
 # 36: logs
 
 
 def watch_memory(process: subprocess.Popen[str]) -> int:
-    """Wait for the process and return the most memory it was seen with, in kB.
+    """Wait for the process, and return the highest memory that was sampled, in kB.
 
-    Not ru_maxrss: Linux lets that begin with the size of the process that forked it, here all of pytest.
+    ru_maxrss is not usable: on Linux, it starts with the size of the parent process, which is pytest.
     """
     peak_kb = 0
     while process.poll() is None:
@@ -332,7 +332,7 @@ def watch_memory(process: subprocess.Popen[str]) -> int:
     return peak_kb
 
 
-def test_a_log_of_any_bytes_and_of_one_endless_line_is_read_in_bounded_memory(tmp_path: Path) -> None:
+def test_binary_log_with_endless_line_is_read_in_bounded_memory(tmp_path: Path) -> None:
     script = """
 import smsweep, sys
 smsweep.log({"loss": 3})

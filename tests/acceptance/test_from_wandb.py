@@ -1,4 +1,4 @@
-"""docs/from-wandb.md: what it shows is so, and nothing that a W&B user has is missing from it."""
+"""The examples of docs/from-wandb.md work as shown, and the page covers every key of a W&B sweep."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ TEXT = PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.oracle
-def test_the_page_does_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_examples_run_as_shown(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home = oracle("wandb").python.parents[1]
     plain = walkthrough.environment(tmp_path)
     active = {**plain, "VIRTUAL_ENV": str(home), "PATH": f"{home / 'bin'}{os.pathsep}{plain['PATH']}"}
@@ -26,7 +26,7 @@ def test_the_page_does_what_it_shows(tmp_path: Path, monkeypatch: pytest.MonkeyP
     walkthrough.walk(blocks(PAGE), tmp_path)
 
 
-def test_every_key_of_a_sweep_has_its_line() -> None:
+def test_page_has_line_for_every_sweep_key() -> None:
     schema = json.loads((ROOT / "smsweep" / "config_files" / "sweep_schema.json").read_text(encoding="utf-8"))
     table = TEXT.partition("## Key by key")[2].partition("\n## ")[0]
     named = {

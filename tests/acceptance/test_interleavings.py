@@ -1,4 +1,4 @@
-"""Sweep, agents and backend in any order of steps: what hypothesis tries must never lose or repeat anything."""
+"""Sweep, agents and backend in any order of steps: no order that hypothesis tries loses or repeats a trial."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NAMES = st.sampled_from(["ann", "bob", "carl"])
 
 
 def plot(trial: Assignment) -> Plot:
-    """Every cell has a course of its own: most finish, one fails, one is stopped by a rule, one is lost once."""
+    """Return the script of a cell: most finish, one fails, one is stopped by a rule, and one is lost once."""
     x = trial.params["x"]
     pages = [[logged(step, loss=float(x * 10 + step))] for step in range(POINTS)]
     if x == 1:
@@ -39,7 +39,7 @@ def plot(trial: Assignment) -> Plot:
 
 
 class Interleavings(RuleBasedStateMachine):
-    """Agents are ticked one at a time; dropping one is a kill -9 between two of its calls to store or backend."""
+    """Runs agents one tick at a time. Dropping an agent equals kill -9 between two calls to store or backend."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -66,7 +66,7 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(name=NAMES, parallel=st.integers(1, 3))
     def start(self, name: str, parallel: int) -> None:
-        """Start an agent; one of that name that was at work is dead from now on."""
+        """Start an agent. A running agent with the same name counts as killed."""
         self.n_agents += 1
         agent_id = f"{name}-{self.n_agents}"
         self.agents[name] = self.kit.agent(
@@ -82,7 +82,7 @@ class Interleavings(RuleBasedStateMachine):
     @precondition(lambda self: self.agents)
     @rule(name=NAMES)
     def leave(self, name: str) -> None:
-        """Tell an agent that its machine goes, and let it begin to."""
+        """Notify an agent that its machine shuts down, and run its first step of the shutdown."""
         if name in self.agents:
             self.agents[name].leave(ShutdownLevel.STOP, machine_goes=True)
             self._tick(name)
@@ -97,12 +97,12 @@ class Interleavings(RuleBasedStateMachine):
 
     @rule(n=st.integers(1, 6))
     def conflict(self, n: int) -> None:
-        """Let the next n insertions of trials meet another agent's, which adds one trial first."""
+        """Make the next n inserts of trials conflict with another agent, which inserts a trial first."""
         self.n_conflicts = n
 
     @rule(n=st.integers(1, 3))
     def outrun(self, n: int) -> None:
-        """Let the next n claims come too late: another agent, soon lost, claims the oldest pending trial."""
+        """Make the next n claims fail: another agent claims the oldest pending trial first, and is lost later."""
         self.n_outrun = n
 
     @rule(to=st.sampled_from([SweepState.PAUSED, SweepState.RUNNING]))
@@ -166,7 +166,7 @@ class Interleavings(RuleBasedStateMachine):
             assert {trial.state for trial in trials} <= ENDED
 
     def teardown(self) -> None:
-        """Whatever happened: one more agent, once the leases have run out, brings everything to its end."""
+        """Check that a new agent can complete the sweep after all leases have expired."""
         self.backend.refusals.clear()
         self.n_outrun = 0
         self.pause_or_resume(SweepState.RUNNING)
@@ -180,7 +180,7 @@ class Interleavings(RuleBasedStateMachine):
             assert states == ["finished", "failed", "finished", "finished", "stopped"], states
             for trial in trials:
                 steps = [point.step or 0 for point in self.kit.store.read_points(self.kit.sweep.id, trial.number)]
-                assert steps == sorted(set(steps)), "each point counts once"
+                assert steps == sorted(set(steps)), "each point is stored once"
                 assert len(steps) == POINTS or trial.params["x"] == 4
             assert not [name for name, job in self.backend.jobs.items() if not self.backend._has_ended(job)]
         self.folder.cleanup()

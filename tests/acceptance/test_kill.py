@@ -1,4 +1,4 @@
-"""kill -9 of an agent, at any step: the next agent goes on, nothing is lost and nothing happens twice."""
+"""kill -9 of an agent at any step: the next agent continues, and no trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from smsweep.store.base import Store
 from smsweep.store.open import open_store
 from tests.support.desk import WorkingDir, grid
 
-# Leaves a line in `started` for each time it is run, then logs three points.
+# Appends a line to `started` at each start, then logs three points.
 TRAIN = """
 import os, time, smsweep
 run = smsweep.init()
@@ -66,7 +66,7 @@ def losses(store: Store, sweep_id: str, number: int) -> list[object]:
 
 
 @pytest.mark.parametrize(("when", "call", "n"), STEPS)
-def test_an_agent_killed_at_any_step_is_continued(desk: WorkingDir, when: str, call: str, n: int) -> None:
+def test_next_agent_continues_after_kill_at_each_step(desk: WorkingDir, when: str, call: str, n: int) -> None:
     sweep_id = desk.sweep()
     desk.call("agent", sweep_id, command=dying(when, call, n), code=-signal.SIGKILL)
     desk.call("agent", sweep_id)
@@ -78,7 +78,7 @@ def test_an_agent_killed_at_any_step_is_continued(desk: WorkingDir, when: str, c
         assert store.get_sweep(sweep_id).state == "finished"
 
 
-def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Path) -> None:
+def test_agent_killed_before_first_write_draws_same_trials_again(tmp_path: Path) -> None:
     config = {
         "program": "train.py",
         "method": "random",
@@ -95,15 +95,15 @@ def test_killed_before_anything_was_written_it_draws_the_same_again(tmp_path: Pa
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: WorkingDir, when: str) -> None:
+def test_next_agent_completes_stop_of_killed_agent(desk: WorkingDir, when: str) -> None:
     (desk.folder / "wait").touch()
     sweep_id = desk.sweep()
     with desk.start("agent", sweep_id, command=dying(when, "backend.stop", 1)) as agent:
         assert agent.stderr is not None
         until_started(desk)
-        for said in ("Ctrl-C again stops", "Ctrl-C again kills"):
+        for message in ("Ctrl-C again stops", "Ctrl-C again kills"):
             agent.send_signal(signal.SIGINT)
-            assert any(said in line for line in agent.stderr)
+            assert any(message in line for line in agent.stderr)
         assert agent.wait(timeout=60) == -signal.SIGKILL
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["stopping"]
     desk.call("agent", sweep_id, "--count", "1")
@@ -111,11 +111,11 @@ def test_a_stop_that_an_agent_was_killed_in_is_carried_out(desk: WorkingDir, whe
     assert (ended["state"], ended["reason"], ended["attempt"]) == ("killed", "stopped by Ctrl-C", 0)
 
 
-def test_each_of_many_points_is_stored_once_though_agents_are_killed_among_them(tmp_path: Path) -> None:
+def test_every_point_is_stored_once_when_agents_are_killed(tmp_path: Path) -> None:
     script = "import smsweep\nfor step in range(40_000):\n    smsweep.log({'loss': step})"
     desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
     sweep_id = desk.sweep()
-    for when in ("before", "after", "before", "after"):  # each takes in at most a MiB of the log, of three
+    for when in ("before", "after", "before", "after"):  # each agent reads at most 1 MiB of the 3 MiB log
         desk.call("agent", sweep_id, command=dying(when, "store.append_points", 1), code=-signal.SIGKILL)
     desk.call("agent", sweep_id)
     with opened(desk) as store:

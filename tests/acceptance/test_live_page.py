@@ -1,4 +1,4 @@
-"""The live page in a real browser without a network, over sweeps that really run."""
+"""The live page in a real browser without a network, with running sweeps."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def served(folder: Path) -> Iterator[Served]:
 
 @contextmanager
 def seen(browser: Browser, served: Served, path: str = "/", scheme: Scheme = "light") -> Iterator[Visit]:
-    """Sign in by the address that was printed and go to a page; at the end nothing may have gone wrong."""
+    """Sign in with the printed URL, and open a page. Fails if the page has errors at the end."""
     with visit(browser, served.url, scheme) as visited:
         visited.page.goto(served.entry)
         expect(visited.page).to_have_url(f"{served.url}/")
@@ -84,7 +84,7 @@ def seen(browser: Browser, served: Served, path: str = "/", scheme: Scheme = "li
 
 @pytest.fixture
 def running(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
-    """A sweep whose second trial runs until it is let go, and what lets it go."""
+    """A sweep whose second trial waits, and the function that releases it."""
     gate = folder / "gate"
     (folder / "train.py").write_text(TRAIN.replace("GATE", repr(str(gate))))
     (folder / "sweep.yaml").write_text(SWEEP)
@@ -100,16 +100,16 @@ def running(folder: Path) -> Iterator[tuple[str, Callable[[], None]]]:
 
 
 def tick(page: Page, number: int) -> None:
-    # By key: a slow machine's browser that has just scrolled sends clicks to the frame that was there before.
+    # With the keyboard, because a slow browser sends clicks to the frame before the scroll.
     box = page.get_by_label(f"select trial {number}", exact=True)
     box.press(" ")
     expect(box).to_be_checked()
 
 
-def test_a_sweep_is_followed_and_steered(
+def test_page_shows_and_controls_running_sweep(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
-    sweep_id, let_go = running
+    sweep_id, release = running
     with seen(browser, served) as visited:
         page = visited.page
         page.get_by_role("link", name="steered").click()
@@ -120,7 +120,7 @@ def test_a_sweep_is_followed_and_steered(
         page.get_by_role("button", name="Pause").click()
         expect(badge).to_have_text("paused")
         assert json_views.show(sweep_id)["state"] == "paused"
-        let_go()
+        release()
         expect(page.get_by_text("2 of 4 ended")).to_be_visible()
         page.keyboard.press("p")
         expect(badge).to_have_text("running")
@@ -134,7 +134,7 @@ def test_a_sweep_is_followed_and_steered(
         expect(page.get_by_text("1 pending")).to_be_visible()
 
 
-def test_a_sweep_is_cancelled_only_when_one_says_so_twice(
+def test_cancel_needs_confirmation(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
     sweep_id, _ = running
@@ -152,17 +152,17 @@ def test_a_sweep_is_cancelled_only_when_one_says_so_twice(
         expect(page.get_by_text("1 killed")).to_be_visible()
 
 
-def test_a_log_is_followed_as_it_grows(
+def test_page_follows_growing_log(
     browser: Browser, served: Served, running: tuple[str, Callable[[], None]]
 ) -> None:
-    sweep_id, let_go = running
+    sweep_id, release = running
     with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
         visited.page.get_by_role("row", name="lr 0.2").first.get_by_role("link").click()
         log = visited.page.get_by_role("log")
         expect(log).to_contain_text("begins with 0.2")
         expect(log).to_contain_text("waits <b>here</b>")
         expect(log).not_to_contain_text("ends")
-        let_go()
+        release()
         expect(log).to_contain_text("ends")
         expect(visited.page.locator(".head .badge")).to_have_text("finished")
         visited.page.get_by_label("filter lines").fill("begins")
@@ -171,7 +171,7 @@ def test_a_log_is_followed_as_it_grows(
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, served: Served, scheme: Scheme) -> None:
+def test_page_draws_every_plot_without_network_requests(browser: Browser, served: Served, scheme: Scheme) -> None:
     sweep_id = record(30)
     with seen(browser, served, f"/sweeps/{sweep_id}", scheme) as visited:
         page = visited.page
@@ -185,7 +185,7 @@ def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, served: 
                 expect(figure).to_have_attribute("data-is-drawn", "true")
 
 
-def test_a_sweep_of_two_metrics_shows_its_front(browser: Browser, served: Served) -> None:
+def test_sweep_with_two_metrics_shows_pareto_front(browser: Browser, served: Served) -> None:
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "accuracy", "goal": "maximize"}]
     config = {name: value for name, value in CONFIG.items() if name != "metric"}
     sweep_id = record(12, config={**config, "method": "custom", "metrics": metrics})
@@ -199,7 +199,7 @@ def test_a_sweep_of_two_metrics_shows_its_front(browser: Browser, served: Served
         expect(shown).to_have_count(len(numbers))
 
 
-def test_the_theme_stays_as_chosen(browser: Browser, served: Served) -> None:
+def test_page_keeps_selected_theme(browser: Browser, served: Served) -> None:
     record(1)
     with seen(browser, served) as visited:
         page = visited.page
@@ -209,7 +209,7 @@ def test_the_theme_stays_as_chosen(browser: Browser, served: Served) -> None:
         expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
-def test_trials_are_ticked_compared_and_made_a_new_sweep_of(
+def test_selected_trials_are_compared_and_narrowed_to_new_sweep(
     browser: Browser, served: Served, folder: Path
 ) -> None:
     (folder / "train.py").write_text("import smsweep\n")
@@ -242,15 +242,15 @@ def test_trials_are_ticked_compared_and_made_a_new_sweep_of(
         expect(page.get_by_text("✓ valid")).to_be_visible()
         page.get_by_role("button", name="Create sweep").click()
         expect(page.get_by_role("heading", name="recorded, again")).to_be_visible()
-        made = page.url.rpartition("/")[2]
-        expect(page.get_by_text(f"smsweep agent {made}")).to_be_visible()
+        created = page.url.rpartition("/")[2]
+        expect(page.get_by_text(f"smsweep agent {created}")).to_be_visible()
     with Workspace().store() as store:
-        new = store.get_sweep(made)
+        new = store.get_sweep(created)
     assert new.prior_runs == (f"{sweep_id}/2", f"{sweep_id}/5")
     assert new.config.method == "bayes"
 
 
-def test_trials_are_removed_and_the_table_follows(browser: Browser, served: Served) -> None:
+def test_removed_trials_disappear_from_table(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
     with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
         page = visited.page
@@ -261,7 +261,7 @@ def test_trials_are_removed_and_the_table_follows(browser: Browser, served: Serv
         assert 4 not in [trial["number"] for trial in json_views.list_trials(sweep_id)]
 
 
-def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, served: Served) -> None:
+def test_brushing_axis_filters_table(browser: Browser, served: Served) -> None:
     sweep_id = record(30)
     with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
         page = visited.page
@@ -279,7 +279,7 @@ def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, serve
         assert frame.evaluate("() => { try { return document.cookie; } catch { return 'none'; } }") == "none"
 
 
-def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Served) -> None:
+def test_untrusted_names_and_texts_are_escaped(browser: Browser, served: Served) -> None:
     config = {
         "name": HOSTILE,
         "method": "random",
@@ -317,14 +317,16 @@ def test_names_and_texts_of_other_people_stay_text(browser: Browser, served: Ser
                 expect(figure).to_have_attribute("data-is-drawn", "true")
             assert page.locator("main img, main b, main script").count() == 0
             assert page.title() != "1"
-            assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")  # nothing juts out
+            assert page.evaluate(
+                "document.documentElement.scrollWidth <= window.innerWidth"
+            )  # no horizontal overflow
         page.goto(f"{served.url}/sweeps/{sweep_id}/trials/0")
-        expect(page.get_by_label("metric", exact=True)).to_have_value(HOSTILE)  # the sweep's own is shown first
+        expect(page.get_by_label("metric", exact=True)).to_have_value(HOSTILE)  # the sweep's metric first
         expect(page.get_by_role("log")).to_contain_text(HOSTILE)
         expect(page.get_by_role("log")).to_contain_text(re.compile(r"^(?!.*\x1b).*red", re.S))
 
 
-def test_a_name_that_every_object_has_is_a_name_like_others(browser: Browser, served: Served) -> None:
+def test_names_of_javascript_object_properties_are_ordinary_names(browser: Browser, served: Served) -> None:
     other = record(1)
     parameters = {"constructor": {"values": ["built"]}, "lr": {"min": 0.0, "max": 1.0}}
     metric = {"name": "toString", "goal": "minimize"}
@@ -343,7 +345,7 @@ def test_lists_and_mappings_among_params_are_shown_as_json(browser: Browser, ser
         expect(visited.page.get_by_role("row", name="sizes")).to_contain_text('[1,{"b":null}]')
 
 
-def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: Browser, served: Served) -> None:
+def test_page_reports_deleted_sweep(browser: Browser, served: Served) -> None:
     sweep_id = record(0)
     with visit(browser, served.url) as visited:
         page = visited.page
@@ -357,7 +359,7 @@ def test_a_sweep_that_is_deleted_while_it_is_shown_is_said_to_be_gone(browser: B
         assert all("Failed to load resource" in error for error in visited.errors)
 
 
-def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> None:
+def test_page_is_usable_with_keyboard(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
     with seen(browser, served) as visited:
         page = visited.page
@@ -382,7 +384,7 @@ def test_all_of_it_can_be_reached_by_keys(browser: Browser, served: Served) -> N
         expect(page.get_by_text("0 of 1 sweep")).to_be_visible()
 
 
-def test_what_has_the_keyboard_keeps_it_when_there_is_news(browser: Browser, served: Served) -> None:
+def test_focused_element_keeps_focus_after_update(browser: Browser, served: Served) -> None:
     sweep_id = record(6)
     *_, gone = (trial["number"] for trial in json_views.list_trials(sweep_id))
     with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
@@ -402,17 +404,17 @@ def test_what_has_the_keyboard_keeps_it_when_there_is_news(browser: Browser, ser
         expect(box).not_to_be_checked()
 
 
-def test_an_empty_folder_says_how_to_begin(browser: Browser, served: Served) -> None:
+def test_empty_folder_shows_first_steps(browser: Browser, served: Served) -> None:
     with seen(browser, served) as visited:
         expect(visited.page.get_by_text("smsweep run sweep.yaml --parallel 2")).to_be_visible()
         sweep_id = record(2)
         listed = visited.page.locator(f'li[data-id="{sweep_id}"]')
         expect(listed).to_be_visible()
-        expect(listed).to_contain_text("optimizer.name")  # nested params, as everywhere
+        expect(listed).to_contain_text("optimizer.name")  # nested params, as in other views
         expect(listed).not_to_contain_text("[object")
 
 
-def test_a_page_without_the_token_lets_one_sign_in(browser: Browser, served: Served) -> None:
+def test_page_without_token_shows_sign_in_form(browser: Browser, served: Served) -> None:
     record(1)
     with visit(browser, served.url) as visited:
         page = visited.page
@@ -423,7 +425,7 @@ def test_a_page_without_the_token_lets_one_sign_in(browser: Browser, served: Ser
         assert visited.outside == []
 
 
-def test_an_outage_is_told_and_outlived(browser: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_reports_outage_and_recovers(browser: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_UI_TOKEN", "a token that stays the same")
     record(1)
     with serving() as first, visit(browser, first.url) as visited:
@@ -436,7 +438,7 @@ def test_an_outage_is_told_and_outlived(browser: Browser, folder: Path, monkeypa
         expect(page.locator(".live")).to_have_text("live")
 
 
-def test_why_a_trial_ended_is_told_after_an_outage(browser: Browser, served: Served) -> None:
+def test_page_shows_end_reason_of_trial_after_outage(browser: Browser, served: Served) -> None:
     sweep_id = record(1)
     outage = [503]
     with visit(browser, served.url) as visited:
@@ -465,7 +467,7 @@ def test_five_thousand_trials_stay_quick_and_small(browser: Browser, served: Ser
         page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn]')
         page.get_by_role("tab", name="Overview").click()
         page.wait_for_selector('[data-figure="curves"][data-is-drawn]')
-        with Workspace().store() as store:  # one more point is told alone
+        with Workspace().store() as store:  # a single new point is sent alone
             trial = store.get_trial(sweep_id, 7)
             point = MetricPoint(name="loss", value=0.5, step=99, time=trial.created_at)  # type: ignore[arg-type]
             store.append_points(sweep_id, 7, [point], "more", expect_cursor=trial.cursor)
@@ -476,14 +478,14 @@ def test_five_thousand_trials_stay_quick_and_small(browser: Browser, served: Ser
         assert sizes[-1] < 20_000
 
 
-def test_the_command_says_where_it_is_and_ends_when_told(folder: Path) -> None:
+def test_command_prints_address_and_exits_at_signal(folder: Path) -> None:
     command = [sys.executable, "-m", "smsweep.cli.main", "ui", "--port", "0", "--json", "--no-open"]
     for number in (signal.SIGINT, signal.SIGTERM):
         shown = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=folder)
         try:
             assert shown.stdout is not None
-            said = json.loads(shown.stdout.readline())
-            assert said["entry"] == f"{said['url']}/?token={said['token']}"
+            output = json.loads(shown.stdout.readline())
+            assert output["entry"] == f"{output['url']}/?token={output['token']}"
             shown.send_signal(number)
             _, talk = shown.communicate(timeout=60)
         finally:
@@ -493,7 +495,7 @@ def test_the_command_says_where_it_is_and_ends_when_told(folder: Path) -> None:
         assert "Traceback" not in talk
 
 
-def test_an_address_that_cannot_be_had_is_said_so(served: Served) -> None:
+def test_unavailable_address_is_reported(served: Served) -> None:
     port = served.url.rpartition(":")[2]
     for options, words in (
         (["--port", port], "Address already in use; give another --port"),

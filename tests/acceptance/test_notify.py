@@ -45,7 +45,7 @@ class Receiver:
     url: str = ""
     got: list[Data] = field(default_factory=list)
     headers: list[dict[str, str]] = field(default_factory=list)
-    answers: list[int] = field(default_factory=list)  # to give first, 0 for none at all; then 200
+    answers: list[int] = field(default_factory=list)  # first responses: status, or 0 for none; then 200
     delay_s: float = 0.0
 
     def events(self) -> list[str]:
@@ -116,7 +116,7 @@ def wait_until(is_so: Callable[[], bool]) -> None:
         time.sleep(0.1)
 
 
-def test_a_webhook_hears_of_the_first_failure_and_of_the_end(folder: Path, receiver: Receiver) -> None:
+def test_webhook_receives_first_failure_and_end_of_sweep(folder: Path, receiver: Receiver) -> None:
     words = job(folder, "notify: {url: 'env:HOOK', headers: {Authorization: 'env:HOOK_TOKEN'}}\n")
     values = {"HOOK": receiver.url, "HOOK_TOKEN": "Bearer t0ken-t0ken", "SMSWEEP_ALLOW_CODE": "1"}
     ended = cli("run", "sweep.yaml", *words, "--parallel", "2", **values)
@@ -134,7 +134,7 @@ def test_a_webhook_hears_of_the_first_failure_and_of_the_end(folder: Path, recei
     assert receiver.headers[0]["Content-Type"] == "application/json"
 
 
-def test_its_text_is_no_mention_and_holds_no_secret(folder: Path, receiver: Receiver) -> None:
+def test_notification_text_has_no_mention_and_no_secret(folder: Path, receiver: Receiver) -> None:
     ended = cli("run", "sweep.yaml", "--notify", "env:HOOK", "--quiet", HOOK=receiver.url, MY_TOKEN="s3cr3t-w0rd")
     assert "<!channel>" not in receiver.got[0]["text"]
     assert "&lt;!channel&gt; 3 is too much" in receiver.got[0]["text"]
@@ -143,7 +143,7 @@ def test_its_text_is_no_mention_and_holds_no_secret(folder: Path, receiver: Rece
     assert b"k3y-in-path" not in store + ended.stderr.encode() + ended.stdout.encode()
 
 
-def test_a_command_reads_the_event_and_no_shell_takes_part(folder: Path) -> None:
+def test_command_receives_event_without_shell(folder: Path) -> None:
     (folder / "hook.py").write_text(
         "import json, os, sys\n"
         "with open('told.jsonl', 'a') as file:\n"
@@ -153,21 +153,21 @@ def test_a_command_reads_the_event_and_no_shell_takes_part(folder: Path) -> None
     command = json.dumps([sys.executable, "hook.py", "$(touch hacked); `id` > x"])
     words = job(folder, f"notify:\n  - command: {command}\n    events: end\n")
     ended = cli("run", "sweep.yaml", *words, SMSWEEP_ALLOW_CODE="1")
-    (told,) = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
-    assert told[0] == ["$(touch hacked); `id` > x"]
-    assert told[1]["event"] == "sweep_end"
-    assert told[2].startswith(ended.stdout.strip())
+    (result,) = [json.loads(line) for line in (folder / "told.jsonl").read_text().splitlines()]
+    assert result[0] == ["$(touch hacked); `id` > x"]
+    assert result[1]["event"] == "sweep_end"
+    assert result[2].startswith(ended.stdout.strip())
     assert not (folder / "hacked").exists()
     assert "on stdout" not in ended.stdout
 
 
-def test_the_flag_takes_a_command_line(folder: Path) -> None:
+def test_notify_flag_accepts_command_line(folder: Path) -> None:
     (folder / "hook.py").write_text("import sys; open('said ' + sys.argv[1], 'w').write(sys.stdin.read())\n")
     cli("run", "sweep.yaml", "--notify", f"{sys.executable} hook.py 'a b'")
     assert json.loads((folder / "said a b").read_text())["event"] == "sweep_end"
 
 
-def test_each_event_arrives_once_whoever_works(folder: Path, receiver: Receiver) -> None:
+def test_each_event_arrives_once_with_several_agents(folder: Path, receiver: Receiver) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("[1, 2, 3, 4]", "[1, 2, 3, 4, 5, 6, 7, 8]"))
     sweep_id = cli("sweep", "sweep.yaml", *job(folder, "notify: env:HOOK\n")).stdout.strip()
     command = [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, "-q"]
@@ -178,9 +178,9 @@ def test_each_event_arrives_once_whoever_works(folder: Path, receiver: Receiver)
     assert sorted(receiver.events()) == ["sweep_end", "trial_failure"]
 
 
-def test_an_agent_after_a_killed_one_tells_what_that_could_not(folder: Path, receiver: Receiver) -> None:
+def test_next_agent_sends_events_of_killed_agent(folder: Path, receiver: Receiver) -> None:
     words = job(folder, "notify: env:HOOK\n")
-    sweep_id = cli("run", "sweep.yaml", *words, "-q").stdout.strip()  # without the variable: nobody is told
+    sweep_id = cli("run", "sweep.yaml", *words, "-q").stdout.strip()  # without the variable: none is sent
     assert receiver.got == []
     note = smsweep.Api().sweep(sweep_id)
     assert note.state == "finished"
@@ -188,10 +188,10 @@ def test_an_agent_after_a_killed_one_tells_what_that_could_not(folder: Path, rec
     assert receiver.events() == ["trial_failure", "sweep_end"]
 
 
-def test_a_sweep_that_goes_on_ends_anew(folder: Path, receiver: Receiver) -> None:
+def test_resumed_sweep_sends_second_end_event(folder: Path, receiver: Receiver) -> None:
     sweep_id = cli("run", "sweep.yaml", "--notify", receiver.url, "-q").stdout.strip()
     cli("sweep", "--resume", sweep_id)
-    cli("agent", sweep_id, "--notify", receiver.url)  # nothing is left to run
+    cli("agent", sweep_id, "--notify", receiver.url)  # no trial is left
     assert receiver.events().count("sweep_end") == 1
     cli("retry", sweep_id, "--failed")
     cli("sweep", "--resume", sweep_id)
@@ -200,7 +200,7 @@ def test_a_sweep_that_goes_on_ends_anew(folder: Path, receiver: Receiver) -> Non
 
 
 @pytest.mark.parametrize(
-    ("answers", "n_asked", "said"),
+    ("answers", "n_asked", "message"),
     [
         ([503, 429], 4, ""),
         ([500] * 3, 4, "answered 500"),
@@ -209,20 +209,20 @@ def test_a_sweep_that_goes_on_ends_anew(folder: Path, receiver: Receiver) -> Non
         ([0], 2, "no answer"),
     ],
 )
-def test_what_was_not_taken_is_sent_again(
-    folder: Path, receiver: Receiver, answers: list[int], n_asked: int, said: str
+def test_rejected_event_is_sent_again(
+    folder: Path, receiver: Receiver, answers: list[int], n_asked: int, message: str
 ) -> None:
     receiver.answers = list(answers)
     ended = cli("run", "sweep.yaml", "--notify", receiver.url)
     assert ended.returncode == 0, ended.stderr
     assert len(receiver.headers) == n_asked
     assert len({headers["Idempotency-Key"] for headers in receiver.headers}) == 2
-    assert said in ended.stderr
+    assert message in ended.stderr
     assert "k3y-in-path" not in ended.stderr
 
 
 BROKEN = {
-    "nobody listens": "http://127.0.0.1:9/x",
+    "no listener": "http://127.0.0.1:9/x",
     "no such host": "https://nowhere.invalid/x",
     "no such program": "no-such-program",
     "a command that fails": f"{sys.executable} -c 'raise SystemExit(3)'",
@@ -232,7 +232,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize("hook", BROKEN.values(), ids=BROKEN.keys())
-def test_a_failing_hook_never_harms_a_sweep(folder: Path, hook: str) -> None:
+def test_failing_hook_does_not_affect_sweep(folder: Path, hook: str) -> None:
     ended = cli("run", "sweep.yaml", "--notify", hook, "--json")
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["trials"] == {"failed": 2, "finished": 2}
@@ -240,7 +240,7 @@ def test_a_failing_hook_never_harms_a_sweep(folder: Path, hook: str) -> None:
     assert "Traceback" not in ended.stderr
 
 
-def test_a_slow_hook_does_not_slow_the_trials(folder: Path, receiver: Receiver) -> None:
+def test_slow_hook_does_not_slow_trials(folder: Path, receiver: Receiver) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("[1, 2, 3, 4]", "[3, 1, 2]"))
     receiver.delay_s = 3
     cli("run", "sweep.yaml", "--notify", receiver.url)
@@ -251,7 +251,7 @@ def test_a_slow_hook_does_not_slow_the_trials(folder: Path, receiver: Receiver) 
     assert receiver.events() == ["trial_failure", "sweep_end"]
 
 
-def test_a_cancelled_sweep_has_ended_too(folder: Path, receiver: Receiver) -> None:
+def test_cancelled_sweep_sends_end_event(folder: Path, receiver: Receiver) -> None:
     (folder / "train.py").write_text("import time\ntime.sleep(60)\n")
     sweep_id = cli("sweep", "sweep.yaml").stdout.strip()
     command = [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, "--notify", receiver.url]
@@ -262,7 +262,7 @@ def test_a_cancelled_sweep_has_ended_too(folder: Path, receiver: Receiver) -> No
     assert [event["sweep"]["state"] for event in receiver.got] == ["cancelled"]
 
 
-def test_an_interrupted_agent_is_no_end(folder: Path, receiver: Receiver) -> None:
+def test_interrupted_agent_sends_no_end_event(folder: Path, receiver: Receiver) -> None:
     (folder / "train.py").write_text("import time\ntime.sleep(60)\n")
     sweep_id = cli("sweep", "sweep.yaml").stdout.strip()
     command = [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, "--notify", receiver.url]
@@ -273,7 +273,7 @@ def test_an_interrupted_agent_is_no_end(folder: Path, receiver: Receiver) -> Non
     assert receiver.got == []
 
 
-def test_a_detached_agent_tells_as_well(folder: Path, receiver: Receiver) -> None:
+def test_detached_agent_sends_events(folder: Path, receiver: Receiver) -> None:
     ended = cli("run", "sweep.yaml", "--detach", "--notify", receiver.url)
     assert ended.returncode == 0, ended.stderr
     wait_until(lambda: "sweep_end" in receiver.events())

@@ -35,7 +35,7 @@ GRID = {
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A working directory with a training script, and an empty store elsewhere."""
+    """A working directory with a training script, and an empty store in another folder."""
     work = tmp_path / "work"
     work.mkdir()
     (work / "train.py").write_text(SCRIPT)
@@ -46,7 +46,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return work
 
 
-def test_a_sweep_runs_every_cell_and_records_it(folder: Path) -> None:
+def test_sweep_runs_and_records_every_cell(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID, project="demo")
     smsweep.agent(sweep_id, parallel=2)
     runs = smsweep.Api().sweep(f"me/demo/{sweep_id}").runs
@@ -57,7 +57,7 @@ def test_a_sweep_runs_every_cell_and_records_it(folder: Path) -> None:
     ]
 
 
-def test_the_usual_notebook_runs_with_the_word_replaced(folder: Path) -> None:
+def test_wandb_notebook_runs_with_import_replaced(folder: Path) -> None:
     def train(config: Mapping[str, Any] | None = None) -> None:
         with smsweep.init(config=config):
             for epoch in range(smsweep.config.epochs):
@@ -72,7 +72,7 @@ def test_the_usual_notebook_runs_with_the_word_replaced(folder: Path) -> None:
     assert [len(run.history(pandas=False)) for run in smsweep.Api().sweep(sweep_id).runs] == [2, 2]
 
 
-def test_history_comes_back_row_for_row(folder: Path) -> None:
+def test_history_has_every_logged_row(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, count=1)
     (run,) = smsweep.Api().sweep(sweep_id).runs
@@ -107,7 +107,7 @@ def test_rows_are_asked_for_as_from_wandbs_api(folder: Path) -> None:
     )
 
 
-def test_no_keys_are_all_and_one_name_is_no_list(folder: Path) -> None:
+def test_history_without_keys_has_all_keys_and_accepts_no_plain_string(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 1}), count=1)
     (run,) = smsweep.Api().sweep(sweep_id).runs
@@ -117,7 +117,7 @@ def test_no_keys_are_all_and_one_name_is_no_list(folder: Path) -> None:
             list(ask(keys="loss"))
 
 
-def test_a_sweep_tells_its_order_and_a_run_its_summary_in_wandbs_words(folder: Path) -> None:
+def test_sweep_order_and_run_summary_use_wandb_terms(folder: Path) -> None:
     sweep_id = smsweep.sweep({**GRID, "metric": {"name": "loss", "goal": "maximize"}})
     smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 1}), count=1)
     sweep = smsweep.Api().sweep(sweep_id)
@@ -125,7 +125,7 @@ def test_a_sweep_tells_its_order_and_a_run_its_summary_in_wandbs_words(folder: P
     assert (sweep.runs[0].summary_metrics, sweep.runs[0].url) == ({"loss": 1}, None)
 
 
-def test_runs_of_an_earlier_sweep_are_named_by_their_ids(folder: Path) -> None:
+def test_prior_runs_accepts_ids_of_earlier_runs(folder: Path) -> None:
     first = smsweep.sweep(GRID)
     smsweep.agent(first, count=2)
     done = smsweep.Api().sweep(first).runs
@@ -137,7 +137,7 @@ def test_runs_of_an_earlier_sweep_are_named_by_their_ids(folder: Path) -> None:
         smsweep.sweep(GRID, prior_runs=[f"{first}-99"])
 
 
-def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
+def test_best_run_has_best_objective(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, parallel=2)
     best = smsweep.Api().sweep(sweep_id).best_run()
@@ -145,7 +145,7 @@ def test_the_best_run_is_the_one_with_the_best_objective(folder: Path) -> None:
     assert best.config["x"] == 0.5
 
 
-def test_the_best_run_by_another_metric_has_a_number_for_it(folder: Path) -> None:
+def test_best_run_by_other_metric_has_value_of_metric(folder: Path) -> None:
     def train() -> None:
         smsweep.log({"loss": 1, "other": float(smsweep.init().config["x"])})
 
@@ -155,12 +155,12 @@ def test_the_best_run_by_another_metric_has_a_number_for_it(folder: Path) -> Non
     assert [run and run.summary["other"] for run in map(best_run, ("+other", "other", "+none"))] == [1, 2, None]
 
 
-def test_expected_run_count_is_the_size_of_the_grid(folder: Path) -> None:
+def test_expected_run_count_is_grid_size(folder: Path) -> None:
     config = {**GRID, "parameters": {"x": {"values": [1, 2, 3]}, "y": {"values": [1, 2, 3]}}}
     assert smsweep.Api().sweep(smsweep.sweep(config)).expected_run_count == 9
 
 
-def test_editing_the_script_changes_nothing_for_the_sweep(folder: Path) -> None:
+def test_edited_script_does_not_change_sweep(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id, count=1)
     (folder / "train.py").write_text("raise SystemExit(1)\n")
@@ -168,14 +168,14 @@ def test_editing_the_script_changes_nothing_for_the_sweep(folder: Path) -> None:
     assert [run.state for run in smsweep.Api().sweep(sweep_id).runs] == ["finished"] * 3
 
 
-def test_a_finished_sweep_offers_no_cell_again(folder: Path) -> None:
+def test_finished_sweep_repeats_no_cell(folder: Path) -> None:
     sweep_id = smsweep.sweep(GRID)
     smsweep.agent(sweep_id)
     smsweep.agent(sweep_id)
     assert len(smsweep.Api().sweep(sweep_id).runs) == 3
 
 
-def test_a_function_runs_in_this_process(folder: Path) -> None:
+def test_function_runs_in_this_process(folder: Path) -> None:
     pids = set()
 
     def train() -> None:
@@ -191,7 +191,7 @@ def test_a_function_runs_in_this_process(folder: Path) -> None:
     assert [run.summary["loss"] for run in smsweep.Api().sweep(sweep_id).runs] == [1.9, 2.9]
 
 
-def test_a_function_may_end_its_trial_as_a_script_does(folder: Path) -> None:
+def test_function_can_finish_its_trial(folder: Path) -> None:
     def train() -> None:
         smsweep.log({"loss": 1})
         ends: dict[float, int | str] = {0.5: 7, 2.0: "no data", 1.0: 0}
@@ -222,7 +222,7 @@ def test_functions_of_several_slots_do_not_mix_their_trials(folder: Path) -> Non
     assert [run.summary["loss"] for run in runs] == [run.config["x"] * 10 for run in runs]
 
 
-def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
+def test_function_that_raises_fails_only_its_trial(folder: Path) -> None:
     def train() -> None:
         x = smsweep.init().config.x
         if x == 2.0:
@@ -239,7 +239,7 @@ def test_a_function_that_raises_fails_its_trial_alone(folder: Path) -> None:
 
 
 @pytest.mark.timeout(30)
-def test_an_exception_without_words_is_the_reason_by_its_name(folder: Path) -> None:
+def test_exception_without_message_gives_its_name_as_reason(folder: Path) -> None:
     class Mute(Exception):
         def __str__(self) -> str:
             return str(self.missing)  # type: ignore[attr-defined]  # the point
@@ -254,7 +254,7 @@ def test_an_exception_without_words_is_the_reason_by_its_name(folder: Path) -> N
 
 
 @pytest.mark.timeout(30)
-def test_a_function_that_is_stopped_while_its_exception_is_told_has_ended(folder: Path) -> None:
+def test_function_stopped_while_exception_is_reported_ends(folder: Path) -> None:
     class Slow(Exception):
         def __str__(self) -> str:
             control.set_state(sweep_id, "cancel")
@@ -270,7 +270,7 @@ def test_a_function_that_is_stopped_while_its_exception_is_told_has_ended(folder
     assert [run.state for run in smsweep.Api().sweep(sweep_id).runs] == ["killed"]
 
 
-def test_a_single_prior_run_needs_no_list(folder: Path) -> None:
+def test_prior_runs_accepts_single_run(folder: Path) -> None:
     first = smsweep.sweep(GRID)
     smsweep.agent(first, count=1)
     (folder / "runs.csv").write_text("x,kind,loss\n0.5,a b,1\n")
@@ -280,7 +280,7 @@ def test_a_single_prior_run_needs_no_list(folder: Path) -> None:
         assert [run.config["x"] for run in smsweep.Api().sweep(second).runs] == [2.0, 1.0]
 
 
-def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
+def test_invalid_arguments_are_reported(folder: Path) -> None:
     async def awaited() -> None:
         smsweep.log({"loss": 1})
 
@@ -290,7 +290,7 @@ def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
     with pytest.raises(UsageError, match="sweep: expected a dict, a path, or a function that returns a dict"):
         smsweep.sweep(3)  # type: ignore[arg-type]  # the point
     sweep_id = smsweep.sweep({"method": "random", "parameters": {"a": {"value": 1}}})
-    for given, said in (
+    for given, output in (
         ({"count": 0}, "count: expected a whole number above 0, got 0"),
         ({"parallel": 0}, "parallel: expected a whole number above 0, got 0"),
         ({"count": "3"}, "count: expected a whole number above 0, got '3'"),
@@ -299,11 +299,11 @@ def test_arguments_that_make_no_sense_are_told(folder: Path) -> None:
         ({"function": yielding}, "yielding is async or a generator, and calling it runs nothing"),
         ({"sweep_id": None}, "None is not a sweep id"),
     ):
-        with pytest.raises(UsageError, match=said):
+        with pytest.raises(UsageError, match=output):
             smsweep.agent(**{"sweep_id": sweep_id, "function": print, **given})  # type: ignore[arg-type]  # likewise
 
 
-def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:
+def test_suggest_returns_same_params_at_once_and_one_by_one() -> None:
     config: dict[str, Any] = {"method": "random", "parameters": {"x": {"min": 0.0, "max": 1.0}}}
     at_once = smsweep.suggest(config, [], n=12, seed=3)
     one_by_one: list[Mapping[str, Any]] = []
@@ -314,7 +314,7 @@ def test_suggest_gives_the_same_at_once_and_one_by_one() -> None:
     assert at_once == one_by_one
 
 
-def test_judge_stops_the_worse_of_two(folder: Path) -> None:
+def test_judge_stops_worse_of_two_trials(folder: Path) -> None:
     config = {**GRID, "early_terminate": {"type": "hyperband", "min_iter": 1, "eta": 3}}
     trials = [
         {"number": 0, "params": {"x": 0.5}, "state": "finished", "history": [{"loss": 1.0}]},

@@ -1,4 +1,4 @@
-"""Agents that a queue calls: real processes, and SQS as moto plays it."""
+"""Agents that read invitations from a queue: real processes, and SQS emulated by moto."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from smsweep.services.agents.queue import work_off
 from tests.support.account import client_of
 from tests.support.desk import WorkingDir, grid
 
-# Says that it runs, then waits for the file that lets it go on.
+# Creates a file, then waits for the file that releases it.
 TRAIN = """
 import os, time, smsweep
 run = smsweep.init()
@@ -34,7 +34,7 @@ smsweep.log({"loss": run.config.x})
 
 
 class Account:
-    """SQS and S3 of an account on this machine."""
+    """Emulated SQS and S3 on this machine."""
 
     def __init__(self, opened: Emulator) -> None:
         self.environ = {**opened.environ, "AWS_EC2_METADATA_DISABLED": "true"}
@@ -44,7 +44,7 @@ class Account:
         self._make_queues({}, "")
 
     def make_fifo(self, by_content: str) -> None:
-        """Have FIFO queues instead. by_content: "true" for such as leave out messages of equal content."""
+        """Replace the queues by FIFO queues. by_content: "true" for content-based deduplication."""
         self._make_queues({"FifoQueue": "true", "ContentBasedDeduplication": by_content}, ".fifo")
 
     def _make_queues(self, kind: dict[str, str], ending: str) -> None:
@@ -95,19 +95,19 @@ def started(desk: WorkingDir) -> list[str]:
     return sorted(file.read_text().split()) if file.exists() else []
 
 
-def test_published_invitations_are_worked_off_and_the_agents_leave(desk: WorkingDir, account: Account) -> None:
+def test_agents_process_published_invitations_and_exit(desk: WorkingDir, account: Account) -> None:
     sweep_id = desk.sweep()
     assert desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "12").stdout.strip() == sweep_id
     agents = [desk.start("agent", "--queue", account.queue, "--wait", "1") for _ in range(2)]
     for agent in agents:
-        _, said = agent.communicate(timeout=60)
-        assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=60)
+        assert agent.returncode == 0, output
     assert started(desk) == ["1", "2", "3", "4"]
     assert desk.json("show", sweep_id)["state"] == "finished"
     assert (account.count(), account.count(hidden=True), account.count(account.graveyard)) == (0, 0, 0)
 
 
-def test_a_machine_that_shares_no_folder_gets_the_source_from_s3(
+def test_machine_without_shared_folder_reads_source_from_s3(
     desk: WorkingDir, account: Account, tmp_path: Path
 ) -> None:
     account.s3.create_bucket(Bucket="bucket")
@@ -119,7 +119,7 @@ def test_a_machine_that_shares_no_folder_gets_the_source_from_s3(
     assert started(desk) == ["1", "2", "3", "4"]
 
 
-def test_a_message_is_hidden_while_its_sweep_runs_and_seen_again_when_the_machine_goes(
+def test_message_is_hidden_while_sweep_runs_and_visible_after_machine_exits(
     desk: WorkingDir, account: Account
 ) -> None:
     (desk.folder / "wait").touch()
@@ -134,7 +134,7 @@ def test_a_message_is_hidden_while_its_sweep_runs_and_seen_again_when_the_machin
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
 
 
-def test_an_agent_without_a_message_ends_at_sigterm(desk: WorkingDir, account: Account) -> None:
+def test_agent_without_message_exits_at_sigterm(desk: WorkingDir, account: Account) -> None:
     desk.sweep()
     with desk.start("agent", "--queue", account.queue, "--wait", "600", "-v") as agent:
         time.sleep(2)
@@ -142,7 +142,7 @@ def test_an_agent_without_a_message_ends_at_sigterm(desk: WorkingDir, account: A
         assert agent.wait(30) in (143, -signal.SIGTERM)
 
 
-def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(
+def test_invalid_message_moves_to_dead_letter_queue_and_others_are_processed(
     desk: WorkingDir, account: Account
 ) -> None:
     sweep_id = desk.sweep()
@@ -156,20 +156,16 @@ def test_poison_is_set_aside_with_the_reason_and_the_rest_is_worked_off(
 
 
 @pytest.mark.parametrize("option", ["--detach", "--source=s3://bucket/x", "--kept-at=s3://bucket/x"])
-def test_an_option_that_a_queue_leaves_no_room_for_is_refused(
-    desk: WorkingDir, account: Account, option: str
-) -> None:
+def test_option_that_conflicts_with_queue_is_refused(desk: WorkingDir, account: Account, option: str) -> None:
     refused = desk.call("agent", "--queue", account.queue, option, code=2)
     assert "--queue cannot be combined with" in refused.stderr
 
 
 @pytest.mark.parametrize("by_content", ["true", "false"])
-def test_a_fifo_queue_keeps_every_invitation_and_gives_them_out_at_once(
-    desk: WorkingDir, account: Account, by_content: str
-) -> None:
+def test_fifo_queue_delivers_every_invitation_at_once(desk: WorkingDir, account: Account, by_content: str) -> None:
     account.make_fifo(by_content)
     sweep_id = desk.sweep()
-    for _ in range(2):  # the second within the time in which SQS leaves out what it has had
+    for _ in range(2):  # the second message is within the deduplication interval of SQS
         desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "11")
     assert account.count() == 22
     groups = set()
@@ -177,7 +173,7 @@ def test_a_fifo_queue_keeps_every_invitation_and_gives_them_out_at_once(
         QueueUrl=account.queue, AttributeNames=["MessageGroupId"], MaxNumberOfMessages=10
     ).get("Messages"):
         groups |= {message["Attributes"]["MessageGroupId"] for message in found}
-    assert len(groups) == 22  # SQS gives out one of a group at a time
+    assert len(groups) == 22  # SQS delivers one message per group at a time
     account.sqs.send_message(
         QueueUrl=account.queue, MessageBody="nonsense", MessageGroupId="a", MessageDeduplicationId="b"
     )
@@ -187,14 +183,14 @@ def test_a_fifo_queue_keeps_every_invitation_and_gives_them_out_at_once(
 
 @pytest.fixture
 def here(desk: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
-    """The desk as this process's own."""
+    """The working directory as the current directory of this process."""
     monkeypatch.chdir(desk.folder)
     for name, value in desk.environ.items():
         monkeypatch.setenv(name, value)
     return desk
 
 
-def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
+def test_message_for_unknown_sweep_is_retried_then_moved_to_dead_letter_queue(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_consumer, "RETRY_S", 0)
@@ -212,7 +208,7 @@ def test_a_sweep_that_no_store_knows_is_tried_elsewhere_then_set_aside(
     assert account.count(account.graveyard) == 1
 
 
-def test_visibility_is_extended_while_an_agent_works(
+def test_message_visibility_is_extended_while_agent_works(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(queue_consumer, "HIDDEN_S", 1)

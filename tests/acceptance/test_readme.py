@@ -22,7 +22,7 @@ EXAMPLE = [block for block in README if block.section == "Example"]
 LAPTOP = blocks(ROOT / "docs/start-laptop.md")
 DOCKER = blocks(ROOT / "docs/start-docker.md")
 SAGEMAKER = blocks(ROOT / "docs/start-sagemaker.md")
-FILES = [block for block in LAPTOP if block.title in ("train.py", "sweep.yaml")]  # of the later tutorials
+FILES = [block for block in LAPTOP if block.title in ("train.py", "sweep.yaml")]  # of the tutorials after it
 
 
 def test_readme_example_works_as_shown(tmp_path: Path) -> None:
@@ -51,7 +51,7 @@ def test_sagemaker_tutorial_works_as_shown(tmp_path: Path) -> None:
     walk([*FILES, *SAGEMAKER], tmp_path)
 
 
-def test_picture_is_drawn_from_a_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readme_picture_shows_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("SMSWEEP_DIR", raising=False)
     draw = runpy.run_path(str(ROOT / "docs" / "draw_picture.py"))["run"]

@@ -1,4 +1,4 @@
-"""A store that was lost: its sweeps are rebuilt from the folders of their jobs."""
+"""Recovery of a lost store: sweeps are rebuilt from the folders of their jobs."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ if x == 2 and not os.path.exists(os.path.join(here, "may")):
 
 @pytest.fixture
 def desk(tmp_path: Path) -> WorkingDir:
-    """A folder whose sweep has run three of its four trials, the second of them again."""
+    """A working directory with a sweep that has run three of its four trials, the second trial twice."""
     return WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(tmp_path))})
 
 
 @pytest.fixture
 def lost(desk: WorkingDir) -> tuple[str, list[dict[str, Any]]]:
-    """Return the id of a sweep whose store is gone, and what was known of its trials."""
+    """Return the id of a sweep whose store was removed, and its former trials."""
     sweep_id = desk.sweep("--project", "digits")
     desk.call("agent", sweep_id, "--count", "3")
     (desk.folder / "may").touch()
@@ -44,39 +44,37 @@ def lost(desk: WorkingDir) -> tuple[str, list[dict[str, Any]]]:
     return sweep_id, before
 
 
-def told(trials: list[dict[str, Any]]) -> list[Any]:
+def summaries(trials: list[dict[str, Any]]) -> list[Any]:
     return [[trial[key] for key in ("number", "params", "state", "attempt", "metrics")] for trial in trials]
 
 
 def check(desk: WorkingDir, sweep_id: str, before: list[dict[str, Any]]) -> None:
     desk.call("agent", sweep_id, "--parallel", "2")
     after = desk.trials(sweep_id)
-    assert told(after[:3]) == told(before)
+    assert summaries(after[:3]) == summaries(before)
     assert (after[3]["params"]["x"], after[3]["state"]) == (4, "finished")
     assert (desk.folder / "started").read_text().split() == ["1", "2", "3", "2", "4"]
     shown = desk.json("show", sweep_id)
     assert (shown["state"], shown["project"], len(after)) == ("finished", "digits", 4)
 
 
-def test_a_lost_store_is_rebuilt_and_nothing_runs_twice(
+def test_recover_rebuilds_lost_store_and_no_trial_runs_twice(
     desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
 ) -> None:
     sweep_id, before = lost
-    said = desk.call("recover", sweep_id, "sweep.yaml")
-    assert said.stdout.strip() == sweep_id
-    assert "found the jobs of 3 trials" in said.stderr
+    output = desk.call("recover", sweep_id, "sweep.yaml")
+    assert output.stdout.strip() == sweep_id
+    assert "found the jobs of 3 trials" in output.stderr
     check(desk, sweep_id, before)
     assert "is already in this store" in desk.call("recover", sweep_id, "sweep.yaml", code=2).stderr
 
 
-def test_one_that_is_killed_again_and_again_goes_on(
-    desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
-) -> None:
+def test_recover_continues_after_repeated_kills(desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]) -> None:
     sweep_id, before = lost
     for when, call, n in (
         ("after", "store.create_sweep", 1),
         ("after", "store.add_trials", 1),
-        ("after", "store.claim", 3),  # the first only asks whether there are abandoned ones
+        ("after", "store.claim", 3),  # the first call only checks for abandoned trials
         ("after", "store.move", 1),
         ("before", "store.release", 1),
     ):
@@ -85,7 +83,7 @@ def test_one_that_is_killed_again_and_again_goes_on(
     check(desk, sweep_id, before)
 
 
-def test_a_trial_whose_job_is_gone_leaves_its_params_free(
+def test_params_of_trial_without_job_are_available_again(
     desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]
 ) -> None:
     sweep_id, before = lost
@@ -94,11 +92,11 @@ def test_a_trial_whose_job_is_gone_leaves_its_params_free(
     assert "1 trials without a job are lost" in desk.call("recover", sweep_id, "sweep.yaml").stderr
     desk.call("agent", sweep_id)
     after = desk.trials(sweep_id)
-    assert told(after[:2]) == told(before[1:])
+    assert summaries(after[:2]) == summaries(before[1:])
     assert {trial["params"]["x"]: trial["number"] for trial in after} == {2: 1, 3: 2, 1: 3, 4: 4}
 
 
-def test_what_is_no_such_sweep_is_refused(desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]) -> None:
+def test_recover_refuses_invalid_sweep_folder(desk: WorkingDir, lost: tuple[str, list[dict[str, Any]]]) -> None:
     sweep_id, _ = lost
     (desk.folder / "other.yaml").write_text(
         "program: train.py\nmethod: random\nparameters: {lr: {max: 1.0, min: 0.1}}\n"

@@ -1,4 +1,4 @@
-"""A store that goes away under its agents: they wait, and nothing is lost or done twice."""
+"""A database that becomes unreachable while agents run: they wait, and no trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def postgres() -> Iterator[Postgres]:
         yield server
 
 
-def test_agents_go_on_after_the_database_crashed_and_came_back(postgres: Postgres, tmp_path: Path) -> None:
+def test_agents_continue_after_database_crash(postgres: Postgres, tmp_path: Path) -> None:
     crew = Crew(postgres.new_schema(), tmp_path, N_TRIALS, lasts_s=0.2)
     agents = [crew.start() for _ in range(3)]
     wait_until_all_work(crew)
@@ -42,10 +42,10 @@ def test_agents_go_on_after_the_database_crashed_and_came_back(postgres: Postgre
 
 
 @pytest.mark.parametrize("seed", range(3))
-def test_agents_go_on_after_the_network_was_cut(postgres: Postgres, tmp_path: Path, seed: int) -> None:
+def test_agents_continue_after_network_outage(postgres: Postgres, tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     command = [sys.executable, "-m", "tests.support.http_proxy", str(postgres.folder / ".s.PGSQL.5432")]
-    # A process of its own: this one is forked, and has to stay without threads.
+    # A separate process, because this process is forked and must not have threads.
     with subprocess.Popen(command, text=True, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as proxy:
         assert proxy.stdin is not None
         assert proxy.stdout is not None
@@ -69,7 +69,7 @@ def test_agents_go_on_after_the_network_was_cut(postgres: Postgres, tmp_path: Pa
 
 
 def wait_until_all_work(crew: Crew) -> None:
-    """Wait until each of three agents has had a trial, or the others have had all as one was slow to start."""
+    """Wait until each of three agents has run a trial, or no trial is left for an agent that started slowly."""
     deadline = time.monotonic() + 30
     seen: set[str] = set()
     with crew.store() as store:
@@ -92,17 +92,17 @@ def wait_until_agent_works(crew: Crew) -> None:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A disk of eight megabytes."""
+    """A file system of eight megabytes."""
     folder = tmp_path / "disk"
     folder.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", str(folder)]
     if os.geteuid() != 0 or shutil.which("mount") is None or subprocess.run(mount, check=False).returncode:
-        pytest.skip("a small disk can be mounted by root only")
+        pytest.skip("only root can mount a small disk")
     yield folder
     subprocess.run(["umount", "--lazy", str(folder)], check=True)
 
 
-def test_agents_wait_on_a_full_disk_and_go_on_once_there_is_space(small_disk: Path, tmp_path: Path) -> None:
+def test_agents_wait_while_disk_is_full_and_continue(small_disk: Path, tmp_path: Path) -> None:
     crew = Crew(f"sqlite:///{small_disk / 'store.db'}", tmp_path, N_TRIALS, lasts_s=0.1)
     agent = crew.start()
     wait_until_agent_works(crew)

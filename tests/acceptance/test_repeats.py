@@ -1,4 +1,4 @@
-"""`repeats` of a job.yaml, from the script that is told which one it is to the best mean."""
+"""`repeats` in job.yaml, from the repeat number in the script to the best mean."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ smsweep.log({"loss": {1: [1.0, 9.0], 2: [4.0, 2.0]}[a][repeat]})
 """
 
 
-def test_the_best_assignment_is_that_of_the_best_mean(cli: Cli, folder: Path) -> None:
+def test_best_assignment_has_best_mean(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(TRAIN)
     (folder / "sweep.yaml").write_text((folder / "sweep.yaml").read_text().replace("[1, 2, 4]", "[1, 2]"))
     (folder / "job.yaml").write_text("repeats: 2\n")

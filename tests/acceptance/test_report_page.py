@@ -12,7 +12,7 @@ from smsweep.services import report
 from tests.support.recorded_requests import record
 from tools.browser import Scheme, chromium, see_all_figures, visit
 
-MAX_BYTES = 15_000_000  # of 5,000 trials; 5 of them are the library
+MAX_BYTES = 15_000_000  # for 5,000 trials; the plot library has 5 of them
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +35,7 @@ def write(folder: Path, n_trials: int) -> str:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, folder: Path, scheme: Scheme) -> None:
+def test_page_draws_every_plot_without_network_requests(browser: Browser, folder: Path, scheme: Scheme) -> None:
     url = write(folder, 30)
     with visit(browser, url, scheme) as seen:
         seen.page.goto(url)
@@ -44,9 +44,7 @@ def test_every_figure_is_drawn_and_nothing_is_fetched(browser: Browser, folder: 
         assert (seen.outside, seen.errors) == ([], [])
 
 
-def test_on_paper_every_figure_is_there_dark_on_light_and_as_wide_as_the_sheet(
-    browser: Browser, folder: Path
-) -> None:
+def test_printed_report_has_every_plot_in_light_theme_and_page_width(browser: Browser, folder: Path) -> None:
     url = write(folder, 30)
     with visit(browser, url, "dark") as seen:
         page = seen.page
@@ -64,7 +62,7 @@ def test_on_paper_every_figure_is_there_dark_on_light_and_as_wide_as_the_sheet(
         assert (seen.outside, seen.errors) == ([], [])
 
 
-def test_the_table_is_filtered_and_sorted(browser: Browser, folder: Path) -> None:
+def test_table_can_be_filtered_and_sorted(browser: Browser, folder: Path) -> None:
     url = write(folder, 30)
     with visit(browser, url) as seen:
         page = seen.page
@@ -79,7 +77,7 @@ def test_the_table_is_filtered_and_sorted(browser: Browser, folder: Path) -> Non
         assert len(objectives) == 30
 
 
-def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, folder: Path) -> None:
+def test_brushing_axis_filters_table(browser: Browser, folder: Path) -> None:
     url = write(folder, 30)
     with visit(browser, url) as seen:
         page = seen.page
@@ -97,7 +95,7 @@ def test_brushing_an_axis_leaves_its_trials_in_the_table(browser: Browser, folde
         assert set(page.locator("#trials tbody tr td:nth-child(4)").all_inner_texts()) == {"16"}
 
 
-def test_a_trial_opens_with_the_command_that_runs_it_again(browser: Browser, folder: Path) -> None:
+def test_trial_details_show_reproduce_command(browser: Browser, folder: Path) -> None:
     url = write(folder, 5)
     with visit(browser, url) as seen:
         page = seen.page

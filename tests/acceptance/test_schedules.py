@@ -1,4 +1,4 @@
-"""Agents killed, frozen and started again at random moments: every trial runs once, every point counts once."""
+"""Agents that are killed, frozen and restarted at random times: trials run once, points are stored once."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.support.agent_processes import SWEEP, Crew, Process
 from tests.support.postgres import Postgres, run_postgres
 
 N_TRIALS = 8
-SCHEDULES = 10  # a test: a hundred in all on SQLite
-ROUNDS = int(os.environ.get("SMSWEEP_TEST_ROUNDS", "1"))  # of the crowd, on each database
+SCHEDULES = 10  # per test: a hundred in total on SQLite
+ROUNDS = int(os.environ.get("SMSWEEP_TEST_ROUNDS", "1"))  # trials of the 32 agents, on each database
 
 
 @pytest.fixture(scope="module")
@@ -30,11 +30,11 @@ def postgres() -> Iterator[Postgres]:
 
 def kill(process: Process) -> None:
     process.kill()
-    process.join()  # or it would count as alive
+    process.join()  # otherwise it counts as alive
 
 
 def disturb(crew: Crew, rng: random.Random) -> None:
-    """Have three agents work, and kill one after the other, each replaced by another."""
+    """Run three agents, and repeatedly kill one and start a new one."""
     crew_now = [crew.start() for _ in range(3)]
     for _ in range(rng.randint(1, 6)):
         time.sleep(rng.random() * 0.1)
@@ -52,7 +52,7 @@ def disturb(crew: Crew, rng: random.Random) -> None:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_random_kills_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None:
+def test_random_kills_lose_and_repeat_no_trial(tmp_path: Path, seed: int) -> None:
     rng = random.Random(seed)
     for n in range(SCHEDULES):
         folder = tmp_path / str(n)
@@ -63,15 +63,17 @@ def test_random_kills_lose_and_repeat_nothing(tmp_path: Path, seed: int) -> None
 
 
 @pytest.mark.parametrize("seed", range(100, 110))
-def test_random_kills_on_postgresql_lose_and_repeat_nothing(postgres: Postgres, tmp_path: Path, seed: int) -> None:
+def test_random_kills_on_postgresql_lose_and_repeat_no_trial(
+    postgres: Postgres, tmp_path: Path, seed: int
+) -> None:
     rng = random.Random(seed)
     crew = Crew(postgres.new_schema(), tmp_path, N_TRIALS, parallel=rng.randint(1, 3))
     disturb(crew, rng)
     crew.check(N_TRIALS)
 
 
-def test_many_agents_share_a_sweep_on_postgresql(postgres: Postgres, tmp_path: Path) -> None:
-    """The same with 64 agents and 10,000 trials: benchmarks/many_agents.py."""
+def test_many_agents_share_sweep_on_postgresql(postgres: Postgres, tmp_path: Path) -> None:
+    """benchmarks/many_agents.py does the same with 64 agents and 10,000 trials."""
     crew = Crew(postgres.new_schema(), tmp_path, 200, lasts_s=0.0, parallel=4)
     crew.finish(16)
     crew.check(200)
@@ -79,17 +81,17 @@ def test_many_agents_share_a_sweep_on_postgresql(postgres: Postgres, tmp_path: P
 
 @pytest.mark.parametrize("round_", range(ROUNDS))
 @pytest.mark.parametrize("database", ["sqlite", "postgresql"])
-def test_crowd_of_agents_finishes_every_trial_of_a_sweep(
+def test_32_agents_finish_every_trial_of_sweep(
     postgres: Postgres, tmp_path: Path, database: str, round_: int
 ) -> None:
-    """32 agents on trials without length: nearly every insert and claim meets another agent's."""
+    """The trials end immediately, so that nearly every insert and claim conflicts with another agent."""
     url = postgres.new_schema() if database == "postgresql" else f"sqlite:///{tmp_path / 'store.db'}"
     crew = Crew(url, tmp_path, 500, lasts_s=0.0)
     crew.finish(32)
     crew.check(500)
 
 
-def test_a_holder_that_was_frozen_past_its_lease_leaves_its_trials_alone(
+def test_agent_frozen_past_its_lease_does_not_change_trials(
     postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(agent, "LEASE_S", 1.0)
@@ -99,7 +101,7 @@ def test_a_holder_that_was_frozen_past_its_lease_leaves_its_trials_alone(
         wait_until(lambda: len(store.holders(SWEEP)) == 1)
         freeze_at_rest(frozen, store)
         (holder,) = store.holders(SWEEP)
-        time.sleep(1.2)  # its leases run out
+        time.sleep(1.2)  # its leases expire
         crew.finish()
         assert holder not in store.holders(SWEEP)
     thaw(frozen)
@@ -109,7 +111,7 @@ def test_a_holder_that_was_frozen_past_its_lease_leaves_its_trials_alone(
 
 
 def freeze_at_rest(process: Process, store: Store) -> None:
-    """Stop a process between two transactions: in one it would hold a lock, which is its server's to end."""
+    """Stop a process between two transactions. Inside one, it holds a lock that only the server can release."""
     assert process.pid is not None
     while True:
         os.kill(process.pid, signal.SIGSTOP)

@@ -1,4 +1,4 @@
-"""Every section of docs/several-metrics.md does what it says."""
+"""The examples of docs/several-metrics.md work as shown."""
 
 from __future__ import annotations
 
@@ -38,18 +38,18 @@ parameters: {a: {values: [1, 2, 3, 4]}}
 
 
 @pytest.mark.parametrize("shown", [pytest.param(shown, id=section) for section, shown in SECTIONS.items()])
-def test_a_section_does_what_it_shows(shown: list[Block], tmp_path: Path) -> None:
+def test_section_examples_run_as_shown(shown: list[Block], tmp_path: Path) -> None:
     if any(block.is_file for block in shown):
         walk(shown, tmp_path)
 
 
-def test_best_gives_the_front_by_last_values(cli: Cli, folder: Path) -> None:
+def test_best_returns_pareto_front_by_last_values(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(TRAIN)
     (folder / "sweep.yaml").write_text(SWEEP)
     sweep_id = cli("run", "sweep.yaml", "--quiet").out.strip()
     front = json.loads(cli("best", sweep_id, "--json").out)
     by_a = {trial["params"]["a"]: trial["outcome"] for trial in front}
-    # 4 reported no second gain, so the first one is its last
+    # trial 4 reported no second gain, so the first gain is its last
     assert by_a == {1: {"cost": 1, "gain": 2}, 3: {"cost": 3, "gain": 3}, 4: {"cost": 4, "gain": 9}}
     assert "gain=9" in cli("best", sweep_id).out
     header, *lines = (line.split() for line in cli("trials", sweep_id, "--sort", "a").out.splitlines())
@@ -64,7 +64,7 @@ def test_best_gives_the_front_by_last_values(cli: Cli, folder: Path) -> None:
     assert ("cost, minimize; gain, maximize" in shown, "3 trials: " in shown) == (True, True)
 
 
-def test_the_models_of_the_front_are_told_apart_by_number(cli: Cli, folder: Path) -> None:
+def test_models_of_pareto_front_have_trial_numbers(cli: Cli, folder: Path) -> None:
     leaves = "import os, pathlib\n(pathlib.Path(os.environ['SM_MODEL_DIR']) / 'a').write_text(str(a))\n"
     (folder / "train.py").write_text(TRAIN + leaves)
     (folder / "sweep.yaml").write_text(SWEEP)
@@ -75,7 +75,7 @@ def test_the_models_of_the_front_are_told_apart_by_number(cli: Cli, folder: Path
     assert found == {trial["number"]: trial["params"]["a"] for trial in front}
 
 
-def test_a_trial_without_one_of_the_metrics_has_failed(cli: Cli, folder: Path) -> None:
+def test_trial_without_one_metric_fails(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text("import smsweep\nsmsweep.log({'cost': 1})\n")
     (folder / "sweep.yaml").write_text(SWEEP.replace("run_cap: 4", "run_cap: 1"))
     ended = cli("run", "sweep.yaml")
@@ -94,7 +94,7 @@ def test_repeats_are_compared_by_their_means(cli: Cli, folder: Path) -> None:
     assert [trial["repeats"] for trial in front] == [[0, 1], [2, 3]]
 
 
-def test_nothing_new_starts_once_a_trial_meets_all_targets(cli: Cli, folder: Path) -> None:
+def test_no_trial_starts_after_all_targets_are_met(cli: Cli, folder: Path) -> None:
     (folder / "train.py").write_text(TRAIN)
     metrics = "[{name: cost, target: 9}, {name: gain, goal: maximize, target: 1}]"
     (folder / "sweep.yaml").write_text(SWEEP.replace("[{name: cost}, {name: gain, goal: maximize}]", metrics))

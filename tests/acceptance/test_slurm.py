@@ -13,7 +13,7 @@ from tools.slurm import Slurm, run_slurm
 
 pytestmark = pytest.mark.slow
 
-# Counts up to 40 and keeps what it has reached in its checkpoint; told to end, it saves that first.
+# Counts to 40 and stores the count in its checkpoint; at SIGTERM, it saves the checkpoint first.
 TRAIN = """
 import os, pathlib, signal, sys, time, smsweep
 run = smsweep.init()
@@ -50,7 +50,7 @@ def desk(tmp_path: Path, slurm: Slurm) -> WorkingDir:
 
 
 def submit(desk: WorkingDir, n: int, exit_code: int = 0, *flags: str) -> tuple[str, str]:
-    """Create a sweep of n trials, hand it to the cluster, and return the ids of sweep and job."""
+    """Create a sweep of n trials, submit it to the cluster, and return the ids of the sweep and the job."""
     config = grid(x=list(range(n)), here=str(desk.folder), exit_code=exit_code)
     (desk.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
     sweep_id = desk.sweep()
@@ -61,27 +61,27 @@ def submit(desk: WorkingDir, n: int, exit_code: int = 0, *flags: str) -> tuple[s
 def until(is_true: Callable[[], bool], slurm: Slurm, desk: WorkingDir) -> None:
     deadline = time.monotonic() + 150
     while not is_true():
-        said = "".join(file.read_text() for file in desk.folder.glob("slurm-*.out"))
-        assert time.monotonic() < deadline, slurm.logs() + said
+        output = "".join(file.read_text() for file in desk.folder.glob("slurm-*.out"))
+        assert time.monotonic() < deadline, slurm.logs() + output
         time.sleep(0.2)
 
 
-def test_an_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
+def test_job_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
     sweep_id, job = submit(desk, 3, 0, "--at-once", "2")
     until(lambda: not slurm.states(job), slurm, desk)
     trials = desk.trials(sweep_id)
     assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
 
 
-def went_on(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
-    """Check that an interrupted task comes back and that its trial goes on from its checkpoint."""
+def assert_trial_continues(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
+    """Check that an interrupted task is requeued, and that its trial continues from its checkpoint."""
     until(lambda: slurm.states(job) == ["PENDING"], slurm, desk)
     (interrupted,) = desk.trials(sweep_id)
     assert (interrupted["state"], interrupted["attempt"]) == ("pending", 1)
     (desk.folder / "wait").unlink()
 
     def is_over() -> bool:
-        slurm.let_go(job)
+        slurm.release(job)
         return not slurm.states(job)
 
     until(is_over, slurm, desk)
@@ -92,18 +92,18 @@ def went_on(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
     assert len(history) == 37
 
 
-def test_the_time_limits_signal_saves_and_requeues(desk: WorkingDir, slurm: Slurm) -> None:
+def test_time_limit_signal_saves_checkpoint_and_requeues_job(desk: WorkingDir, slurm: Slurm) -> None:
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, 0, "-o", "time=30", "-o", "signal=B:TERM@40")
     until((desk.folder / "running").exists, slurm, desk)
-    # Now only: SLURM may send the signal a minute early, and on a slow machine the trial would not have begun.
+    # Not earlier: SLURM can send the signal a minute early, before the trial starts on a slow machine.
     slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-    went_on(desk, slurm, sweep_id, job)
+    assert_trial_continues(desk, slurm, sweep_id, job)
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
 def test_preemption_saves_and_requeues(desk: WorkingDir, slurm: Slurm, exit_code: int) -> None:
-    """SLURM tells the script itself, too; however it ends then, that is not the end of its trial."""
+    """SLURM also signals the script. The exit of the script is then not the end of its trial."""
     (desk.folder / "wait").touch()
     sweep_id, job = submit(desk, 1, exit_code, "-o", "cpus-per-task=3", "-o", "time=30")
     until((desk.folder / "running").exists, slurm, desk)
@@ -111,4 +111,4 @@ def test_preemption_saves_and_requeues(desk: WorkingDir, slurm: Slurm, exit_code
         "sbatch", "--parsable", "--partition=high", "-c3", "--output=/dev/null", "--wrap=true"
     ).strip()
     until(lambda: not slurm.states(urgent), slurm, desk)
-    went_on(desk, slurm, sweep_id, job)
+    assert_trial_continues(desk, slurm, sweep_id, job)

@@ -1,4 +1,4 @@
-"""An agent that starts while its database is down waits for it, as a running one does; at a mistake it ends."""
+"""An agent that starts while its database is down waits like a running agent. A wrong URL ends the agent."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})"
 
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[Postgres]:
-    """A server of these tests' own, which they stop."""
+    """A PostgreSQL server for this module only, because the tests stop it."""
     with run_postgres() as server:
         yield server
 
@@ -38,28 +38,26 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
         read += line
         if text in line:
             return read
-    raise AssertionError(f"it never said {text!r}, but {read}")
+    raise AssertionError(f"the agent printed no {text!r}, but {read}")
 
 
-def test_an_agent_that_starts_while_its_server_is_down_waits_and_then_works(
-    desk: WorkingDir, postgres: Postgres
-) -> None:
+def test_agent_started_while_server_is_down_waits_then_works(desk: WorkingDir, postgres: Postgres) -> None:
     sweep_id = desk.sweep()
     postgres.stop()
     try:
         with desk.start("agent", sweep_id, "--json") as agent:
-            said = read_until(agent, "this agent waits for the store")
+            output = read_until(agent, "this agent waits for the store")
             postgres.start()
             _, rest = agent.communicate(timeout=TIMEOUT_S)
     finally:
         postgres.restart()
-    assert "no server answers there" in said
+    assert "no server answers there" in output
     assert (agent.returncode, rest.count("this agent waits for the store")) == (0, 0)
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 2
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_an_agent_that_waits_for_its_server_ends_when_told_to(
+def test_agent_waiting_for_server_exits_at_signal(
     desk: WorkingDir, postgres: Postgres, number: signal.Signals, code: int
 ) -> None:
     sweep_id = desk.sweep()
@@ -75,7 +73,7 @@ def test_an_agent_that_waits_for_its_server_ends_when_told_to(
     assert "Traceback" not in rest
 
 
-def test_other_commands_say_at_once_that_the_server_is_down(desk: WorkingDir, postgres: Postgres) -> None:
+def test_other_commands_report_unreachable_server_without_waiting(desk: WorkingDir, postgres: Postgres) -> None:
     sweep_id = desk.sweep()
     postgres.stop()
     try:
@@ -93,9 +91,7 @@ def test_other_commands_say_at_once_that_the_server_is_down(desk: WorkingDir, po
         ("search_path%3Dtest_", "search_path%3Dtypo_", "no schema of its search_path exists"),
     ],
 )
-def test_a_mistake_in_the_stores_url_ends_the_agent_at_once(
-    desk: WorkingDir, old: str, new: str, says: str
-) -> None:
+def test_agent_exits_at_invalid_store_url(desk: WorkingDir, old: str, new: str, says: str) -> None:
     sweep_id = desk.sweep()
     url = desk.environ["SMSWEEP_STORE"]
     assert old in url
@@ -104,7 +100,7 @@ def test_a_mistake_in_the_stores_url_ends_the_agent_at_once(
     assert "waits" not in ended.stderr
 
 
-def test_a_host_that_does_not_exist_ends_the_agent_at_once(desk: WorkingDir) -> None:
+def test_agent_exits_at_unknown_host(desk: WorkingDir) -> None:
     sweep_id = desk.sweep()
     url = "postgresql://smsweep@no-such-host.invalid/postgres"
     ended = desk.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url})
@@ -112,7 +108,7 @@ def test_a_host_that_does_not_exist_ends_the_agent_at_once(desk: WorkingDir) -> 
     assert "waits" not in ended.stderr
 
 
-def test_an_agent_that_starts_while_its_file_is_locked_waits(tmp_path: Path) -> None:
+def test_agent_started_while_file_is_locked_waits(tmp_path: Path) -> None:
     desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
     desk.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path}/store.db?timeout=0.01"
     sweep_id = desk.sweep()

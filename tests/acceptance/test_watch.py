@@ -1,4 +1,4 @@
-"""`smsweep watch` away from the agent: another folder, a store that restarts, a terminal that is resized."""
+"""`smsweep watch` from another folder, with a store that restarts, and on a terminal that is resized."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ FILES: dict[str, str | dict[str, Any]] = {"train.py": TRAIN, "sweep.yaml": grid(
 
 def desk(folder: Path, **environ: str) -> WorkingDir:
     folder.mkdir()
-    made = WorkingDir(folder, FILES)
-    made.environ |= environ
-    return made
+    created = WorkingDir(folder, FILES)
+    created.environ |= environ
+    return created
 
 
-def test_another_machine_watches_through_a_database_that_restarts(tmp_path: Path) -> None:
+def test_watch_on_other_machine_survives_database_restart(tmp_path: Path) -> None:
     with run_postgres() as postgres:
         shared = {"SMSWEEP_STORE": postgres.new_schema()}
         ours, theirs = desk(tmp_path / "ours", **shared), desk(tmp_path / "theirs", **shared)
@@ -63,7 +63,7 @@ def test_another_machine_watches_through_a_database_that_restarts(tmp_path: Path
 
 
 def read_until_trial(lines: Iterable[str]) -> list[dict[str, Any]]:
-    """Return the events up to the first one of a trial."""
+    """Return the events up to and including the first event of a trial."""
     events = []
     for line in lines:
         events.append(json.loads(line))
@@ -73,7 +73,7 @@ def read_until_trial(lines: Iterable[str]) -> list[dict[str, Any]]:
 
 
 class Tmux:
-    """A terminal of tmux's, with a server of its own: it wraps lines again when it becomes narrower."""
+    """A terminal of tmux with a separate server. tmux wraps lines again when the terminal becomes narrower."""
 
     def __init__(self, desk: WorkingDir, command: str, columns: int, rows: int) -> None:
         self._name = f"smsweep-{os.getpid()}"
@@ -104,21 +104,21 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
         terminal.call("kill-server")
 
 
-def test_a_terminal_that_is_resized_shows_one_view(tmux: Tmux) -> None:
+def test_resized_terminal_shows_one_view(tmux: Tmux) -> None:
     wait_for(tmux, "1  running")
     for columns in (60, 40, 100):
         tmux.call("resize-window", "-x", str(columns), "-y", "24")
-        time.sleep(1.0)  # several frames: what they leave behind stays
+        time.sleep(1.0)  # several frames: old lines would remain visible
         wait_for_one_view(tmux)
     wait_for(tmux, "is finished: 3 finished, 1 failed")
     screen = tmux.screen()
-    words = " ".join(" ".join(screen).split())  # the failure was told at 60 columns, or on two lines at 40
+    words = " ".join(" ".join(screen).split())  # the failure was printed at 60 columns, or on two lines at 40
     assert words.count("/2 failed ValueError: three is too much") == 1, "\n".join(screen)
     assert not any("━" in line for line in screen), "\n".join(screen)
 
 
 def wait_for_one_view(tmux: Tmux) -> None:
-    """A capture may fall between two drawings; a line that a drawing left behind never goes away."""
+    """Wait until a capture shows one view. A half-drawn view is temporary; an old line that remains is not."""
     end = time.monotonic() + 5
     while sum("minimize" in line or "grid" in line for line in tmux.screen()) != 1:
         assert time.monotonic() < end, "\n".join(tmux.screen())

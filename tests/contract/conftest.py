@@ -1,4 +1,4 @@
-"""Every store, under test alike."""
+"""Fixtures that run each contract test on every kind of store."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def postgres() -> Iterator[Postgres]:
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """URL of a database that does not exist yet, or is empty."""
+    """URL of a database that does not exist or is empty."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'store.db'}"
     server: Postgres = request.getfixturevalue("postgres")
@@ -37,7 +37,7 @@ def clock() -> FakeClock:
 
 @pytest.fixture
 def open_another(store_url: str, clock: FakeClock) -> Iterator[Callable[[], Store]]:
-    """Open the store under test once more, as a second process would."""
+    """Open the store under test a second time, as another process does."""
     with ExitStack() as stack:
 
         def open_it() -> Store:

@@ -1,4 +1,4 @@
-"""A process that works on a store and prints each thing it did once it is committed.
+"""A process that changes a store, and prints each change after its commit.
 
 python -m tests.contract.store_worker URL SWEEP WORK NAME N
 """
@@ -17,14 +17,14 @@ from tests.support.sweeps import parse_stored
 
 
 def claim_all(store: Store, sweep_id: str, name: str, _: int) -> None:
-    """Claim and finish trials until there are none; print their numbers."""
+    """Claim and finish all trials, and print their numbers."""
     while (trial := store.claim(sweep_id, name, "here", 600)) is not None:
         store.move(sweep_id, trial.number, [TrialState.RUNNING], TrialState.FINISHED, agent_id=name)
         print(trial.number, flush=True)
 
 
 def add_some(store: Store, sweep_id: str, name: str, n: int) -> None:
-    """Add n trials of its own, always at the next number as last read; print their numbers."""
+    """Add n trials, each at the next number that was read, and print their numbers."""
     cursor = 0
     next_number = 0
     rng = random.Random(name)
@@ -43,7 +43,7 @@ def add_some(store: Store, sweep_id: str, name: str, n: int) -> None:
 
 
 def report(store: Store, sweep_id: str, _: str, n: int) -> None:
-    """Append two points at a time to trial 0 from where its log was read up to; print the position."""
+    """Append two points at a time to trial 0 from its last log position, and print the position."""
     cursor = store.get_trial(sweep_id, 0).cursor
     for position in range(int(cursor or 0), n):
         points = [MetricPoint(name=name, value=position, step=position, time=utc_now()) for name in ("a", "b")]

@@ -21,7 +21,7 @@ def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 
 @pytest.fixture
 def account(shared: Account) -> Iterator[Account]:
-    """One endpoint for all tests, each with jobs of its own names."""
+    """One emulator for all tests of this module. Each test uses different job names."""
     yield shared
     shared.emulator.faults.clear()
 

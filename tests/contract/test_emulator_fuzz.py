@@ -67,7 +67,7 @@ def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
 def post(
     account: Account, action: str, body: bytes, service: str = "sagemaker", **headers: str
 ) -> tuple[int, str]:
-    """Send a body with a valid signature. headers: laid over the signed ones."""
+    """Send a body with a valid signature. headers: replace signed headers."""
     target = "Logs_20140328" if service == "logs" else "SageMaker"
     given = {"X-Amz-Target": f"{target}.{action}", "Content-Type": "application/x-amz-json-1.1"}
     return account.send("POST", "/", {**account.signed(service, "POST", "/", given, body), **headers}, body)
@@ -76,8 +76,8 @@ def post(
 @pytest.mark.parametrize("action", ACTIONS)
 def test_invalid_body_is_a_client_error(account: Account, action: str) -> None:
     for body in BODIES:
-        status, said = post(account, action, body)
-        assert status < 500, (body[:40], said)
+        status, output = post(account, action, body)
+        assert status < 500, (body[:40], output)
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -86,16 +86,16 @@ def test_invalid_field_is_a_client_error(account: Account, seed: int) -> None:
     for _ in range(60):
         action = chance.choice(ACTIONS[:-2])
         request = {name: chance.choice(JUNK) for name in chance.sample(FIELDS, chance.randrange(1, 5))}
-        status, said = post(account, action, json.dumps(request).encode())
-        assert status < 500, (action, request, said)
+        status, output = post(account, action, json.dumps(request).encode())
+        assert status < 500, (action, request, output)
 
 
 def test_null_field_is_equal_to_a_missing_field(account: Account) -> None:
     nulls = {"VpcConfig": None, "StoppingCondition": {"MaxRuntimeInSeconds": None}}
     request = {**account.request("nulls"), **nulls}
     request["ResourceConfig"] = {**request["ResourceConfig"], "InstanceGroups": None}
-    status, said = post(account, "CreateTrainingJob", json.dumps(request).encode())
-    assert status == 200, said
+    status, output = post(account, "CreateTrainingJob", json.dumps(request).encode())
+    assert status == 200, output
     shown = account.sagemaker.describe_training_job(TrainingJobName="nulls")
     assert "InstanceGroups" not in shown["ResourceConfig"]
 
@@ -111,8 +111,8 @@ def test_null_field_in_a_queued_request_does_not_stop_the_queue(account: Account
     )
     assert batch.describe_service_job(jobId=queued["jobId"])["status"] != "RUNNABLE"
     body = json.dumps({"logGroupName": "/aws/none", "limit": None, "filterPattern": None}).encode()
-    status, said = post(account, "FilterLogEvents", body, service="logs")
-    assert (status, json.loads(said)["__type"]) == (400, "ResourceNotFoundException")
+    status, output = post(account, "FilterLogEvents", body, service="logs")
+    assert (status, json.loads(output)["__type"]) == (400, "ResourceNotFoundException")
 
 
 def test_invalid_header_is_a_client_error(account: Account) -> None:
@@ -122,8 +122,8 @@ def test_invalid_header_is_a_client_error(account: Account) -> None:
         {"Authorization": "nonsense"},
         {"Content-Type": "text/html"},
     ):
-        status, said = post(account, "ListTrainingJobs", b"{}", **headers)
-        assert status < 500, (headers, said)
+        status, output = post(account, "ListTrainingJobs", b"{}", **headers)
+        assert status < 500, (headers, output)
 
 
 def test_request_of_a_web_page_has_no_effect(account: Account) -> None:

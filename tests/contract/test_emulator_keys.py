@@ -109,12 +109,12 @@ def test_session_of_an_assumed_role_works_until_it_expires(account: Account) -> 
 def test_key_of_an_iam_user_works_while_it_is_active(account: Account) -> None:
     iam = account.client("iam")
     iam.create_user(UserName="colleague")
-    made = iam.create_access_key(UserName="colleague")["AccessKey"]
-    keys = {"aws_access_key_id": made["AccessKeyId"], "aws_secret_access_key": made["SecretAccessKey"]}
+    created = iam.create_access_key(UserName="colleague")["AccessKey"]
+    keys = {"aws_access_key_id": created["AccessKeyId"], "aws_secret_access_key": created["SecretAccessKey"]}
     sts = account.client("sts", **keys)
     assert sts.get_caller_identity()["Arn"].endswith("user/colleague")
-    iam.update_access_key(UserName="colleague", AccessKeyId=made["AccessKeyId"], Status="Inactive")
+    iam.update_access_key(UserName="colleague", AccessKeyId=created["AccessKeyId"], Status="Inactive")
     assert error_of(sts.get_caller_identity)[0] == "InvalidClientTokenId"
-    iam.delete_access_key(UserName="colleague", AccessKeyId=made["AccessKeyId"])
+    iam.delete_access_key(UserName="colleague", AccessKeyId=created["AccessKeyId"])
     assert error_of(sts.get_caller_identity)[0] == "InvalidClientTokenId"
-    assert made["AccessKeyId"] not in iam_backends[ACCOUNT]["aws"].access_keys
+    assert created["AccessKeyId"] not in iam_backends[ACCOUNT]["aws"].access_keys

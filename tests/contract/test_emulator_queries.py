@@ -171,8 +171,8 @@ def test_jobs_of_another_region_are_not_listed(account: Account) -> None:
 
 
 def test_jobs_of_another_region_are_not_described(account: Account) -> None:
-    elsewhere = account.client("sagemaker", region_name="eu-west-1")
-    assert error_of(elsewhere.describe_training_job, TrainingJobName="job-1")[0] == "ValidationException"
+    other = account.client("sagemaker", region_name="eu-west-1")
+    assert error_of(other.describe_training_job, TrainingJobName="job-1")[0] == "ValidationException"
 
 
 @pytest.mark.parametrize(

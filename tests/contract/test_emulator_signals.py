@@ -129,7 +129,7 @@ def received(account: Account, url: str, name: str, last: str) -> list[dict[str,
     return found
 
 
-def test_each_status_sends_an_event(account: Account) -> None:
+def test_each_job_status_sends_event(account: Account) -> None:
     url = subscribe(account, "walk")
     account.run("told", "", Tags=[{"Key": "team", "Value": "red"}])
     events = received(account, url, "told", "Completed")

@@ -1,4 +1,4 @@
-"""What every store promises of trials: claims, leases, moves, and what a reader of changes is told."""
+"""Contract of all stores for trials: claims, leases, state transitions, and changes since a revision."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def claim_nothing(store: Store, agent_id: str = "bob") -> bool:
 
 
 def reach(store: Store, state: TrialState, sweep_id: str = SWEEP) -> Trial:
-    """Bring trial 0 of a sweep without trials into a state."""
+    """Create trial 0 in a sweep without trials, and move the trial to a state."""
     trial = add(store, sweep_id=sweep_id)[0]
     if state is PENDING:
         return trial
@@ -48,7 +48,7 @@ def reach(store: Store, state: TrialState, sweep_id: str = SWEEP) -> Trial:
     return trial if state is RUNNING else store.move(sweep_id, 0, [RUNNING], state, agent_id="ann")
 
 
-def test_added_trials_are_pending_and_come_back_equal(sweep: Store, clock: FakeClock) -> None:
+def test_added_trials_are_pending_and_read_as_written(sweep: Store, clock: FakeClock) -> None:
     params = {"lr": 1e-300, "n": 2**70, "optimizer": {"name": "sgd", "nesterov": True}, "x": [1, None, "ä"]}
     (trial,) = sweep.add_trials(SWEEP, 0, [params])
     assert (trial.state, trial.params, trial.created_at) == (PENDING, params, clock.now)
@@ -56,7 +56,7 @@ def test_added_trials_are_pending_and_come_back_equal(sweep: Store, clock: FakeC
     assert sweep.list_trials(SWEEP) == [trial]
 
 
-def test_adding_none_adds_none(sweep: Store) -> None:
+def test_adding_empty_list_adds_no_trial(sweep: Store) -> None:
     assert sweep.add_trials(SWEEP, 0, []) == []
     assert sweep.list_trials(SWEEP) == []
 
@@ -70,13 +70,13 @@ def test_trials_are_added_only_at_the_next_number(sweep: Store, first: int) -> N
 
 
 @pytest.mark.parametrize("state", [s for s in SweepState if s is not SweepState.RUNNING])
-def test_a_sweep_that_does_not_run_takes_no_trials(sweep: Store, state: SweepState) -> None:
+def test_sweep_that_is_not_running_accepts_no_trials(sweep: Store, state: SweepState) -> None:
     sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], state)
     with pytest.raises(StoreConflict, match=state.value):
         add(sweep)
 
 
-def test_a_claimed_trial_runs_for_its_agent(sweep: Store, clock: FakeClock) -> None:
+def test_claimed_trial_belongs_to_its_agent(sweep: Store, clock: FakeClock) -> None:
     add(sweep, 2)
     trial = claim(sweep, "ann", lease_s=60)
     assert trial.number == 0
@@ -88,7 +88,7 @@ def test_a_claimed_trial_runs_for_its_agent(sweep: Store, clock: FakeClock) -> N
     assert sweep.get_trial(SWEEP, 0) == trial
 
 
-def test_a_place_that_is_no_text_is_kept_as_well_as_may_be(sweep: Store) -> None:
+def test_place_with_invalid_text_is_stored_with_replacements(sweep: Store) -> None:
     add(sweep)
     taken = sweep.claim(SWEEP, "ann", "process@caf\udce9\0", 60)
     assert taken is not None
@@ -103,7 +103,7 @@ def test_pending_trials_are_claimed_oldest_first_then_none(sweep: Store) -> None
 
 
 @pytest.mark.parametrize("state", [s for s in SweepState if s is not SweepState.RUNNING])
-def test_pending_trials_wait_while_the_sweep_does_not_run(sweep: Store, state: SweepState) -> None:
+def test_pending_trials_are_not_claimed_while_sweep_is_not_running(sweep: Store, state: SweepState) -> None:
     add(sweep)
     sweep.set_sweep_state(SWEEP, [SweepState.RUNNING], state)
     assert claim_nothing(sweep)
@@ -111,7 +111,7 @@ def test_pending_trials_wait_while_the_sweep_does_not_run(sweep: Store, state: S
 
 @pytest.mark.parametrize("active", [RUNNING, STOPPING])
 @pytest.mark.parametrize("state", SweepState)
-def test_an_expired_lease_changes_hands_and_nothing_else(
+def test_takeover_of_expired_lease_changes_only_the_lease(
     sweep: Store, clock: FakeClock, state: SweepState, active: TrialState
 ) -> None:
     before = reach(sweep, active)
@@ -129,14 +129,14 @@ def test_an_expired_lease_changes_hands_and_nothing_else(
     assert claim_nothing(sweep, "ann")
 
 
-def test_an_abandoned_trial_goes_before_a_pending_one(sweep: Store, clock: FakeClock) -> None:
+def test_abandoned_trial_is_claimed_before_pending_trial(sweep: Store, clock: FakeClock) -> None:
     add(sweep, 2)
     claim(sweep)
     clock.advance(61)
     assert [claim(sweep, "bob").number, claim(sweep, "bob").number] == [0, 1]
 
 
-def test_who_may_take_abandoned_trials_only_gets_no_pending_one(sweep: Store, clock: FakeClock) -> None:
+def test_claim_of_abandoned_trials_only_returns_no_pending_trial(sweep: Store, clock: FakeClock) -> None:
     add(sweep, 2)
     claim(sweep)
     assert sweep.claim(SWEEP, "bob", "process@here", 60, abandoned_only=True) is None
@@ -146,7 +146,7 @@ def test_who_may_take_abandoned_trials_only_gets_no_pending_one(sweep: Store, cl
     assert taken.number == 0
 
 
-def test_a_trial_that_is_told_to_run_is_anybodys(sweep: Store) -> None:
+def test_trial_moved_to_running_without_agent_can_be_claimed(sweep: Store) -> None:
     add(sweep)
     sweep.move(SWEEP, 0, [PENDING], RUNNING)
     taken = claim(sweep, "bob")
@@ -163,14 +163,14 @@ def test_renewed_leases_do_not_expire(sweep: Store, clock: FakeClock) -> None:
     assert claim_nothing(sweep, "carl")
 
 
-def test_renew_tells_what_was_lost_to_another(sweep: Store, clock: FakeClock) -> None:
+def test_renew_omits_trials_of_other_agents(sweep: Store, clock: FakeClock) -> None:
     reach(sweep, RUNNING)
     clock.advance(61)
     claim(sweep, "bob")
     assert sweep.renew("ann", 60) == set()
 
 
-def test_a_late_renewal_is_good_while_nobody_took_over(sweep: Store, clock: FakeClock) -> None:
+def test_late_lease_renewal_succeeds_without_takeover(sweep: Store, clock: FakeClock) -> None:
     reach(sweep, RUNNING)
     clock.advance(3600)
     assert sweep.renew("ann", 60) == {(SWEEP, 0)}
@@ -192,7 +192,7 @@ def test_holders_are_the_agents_of_active_trials(sweep: Store) -> None:
 
 
 @pytest.mark.parametrize("origin", TrialState)
-def test_exactly_the_legal_moves_are_made(store: Store, origin: TrialState) -> None:
+def test_only_legal_transitions_succeed(store: Store, origin: TrialState) -> None:
     assert {to for to in TrialState if moves(store, origin, to)} == MOVES[origin]
 
 
@@ -208,7 +208,7 @@ def moves(store: Store, origin: TrialState, to: TrialState) -> bool:
     return after != before
 
 
-def test_an_ended_trial_is_held_by_nobody(sweep: Store, clock: FakeClock) -> None:
+def test_ended_trial_has_no_lease(sweep: Store, clock: FakeClock) -> None:
     before = reach(sweep, RUNNING)
     clock.advance(5)
     ended = sweep.move(SWEEP, 0, [RUNNING], TrialState.FAILED, reason="exit code 3", exit_code=3, agent_id="ann")
@@ -226,16 +226,16 @@ def test_an_ended_trial_is_held_by_nobody(sweep: Store, clock: FakeClock) -> Non
     assert sweep.renew("ann", 60) == set()
 
 
-def test_a_trial_that_ended_before_anybody_noticed_has_ended_then(sweep: Store, clock: FakeClock) -> None:
+def test_end_time_is_when_trial_ended_not_when_agent_read_it(sweep: Store, clock: FakeClock) -> None:
     before = reach(sweep, RUNNING)
     assert before.started_at is not None
-    clock.advance(-86_400)  # and the clock was set back
+    clock.advance(-86_400)  # the clock was set back
     ended = sweep.move(SWEEP, 0, [RUNNING], TrialState.FINISHED, lasted_s=7.5)
     assert ended.ended_at == before.started_at + timedelta(seconds=7.5)
     assert sweep.get_trial(SWEEP, 0) == ended
 
 
-def test_who_asked_for_the_end_is_kept_until_the_next_attempt(sweep: Store) -> None:
+def test_stop_reason_is_kept_until_next_attempt(sweep: Store) -> None:
     reach(sweep, RUNNING)
     stopping = sweep.move(SWEEP, 0, [RUNNING], STOPPING, reason="band 1", asked_by="rule")
     assert (stopping.asked_by, stopping.agent_id) == ("rule", "ann")
@@ -243,7 +243,7 @@ def test_who_asked_for_the_end_is_kept_until_the_next_attempt(sweep: Store) -> N
     assert sweep.move(SWEEP, 0, [STOPPED], PENDING).asked_by == ""
 
 
-def test_a_retry_waits_as_a_new_attempt(sweep: Store) -> None:
+def test_retried_trial_is_pending_as_new_attempt(sweep: Store) -> None:
     reach(sweep, RUNNING)
     sweep.append_points(SWEEP, 0, [], "line 7", expect_cursor="")
     sweep.move(SWEEP, 0, [RUNNING], CRASHED, reason="lost", exit_code=137)
@@ -261,14 +261,14 @@ def test_a_retry_waits_as_a_new_attempt(sweep: Store) -> None:
     assert (again.job_name, again.attempt, again.reason) == (f"smsweep-{SWEEP}-0-1", 1, "")
 
 
-def test_a_move_from_an_unexpected_state_is_a_conflict(sweep: Store) -> None:
+def test_transition_from_unexpected_state_raises_conflict(sweep: Store) -> None:
     before = reach(sweep, FINISHED)
     with pytest.raises(StoreConflict, match="is finished, not running or stopping"):
         sweep.move(SWEEP, 0, [RUNNING, STOPPING], KILLED)
     assert sweep.get_trial(SWEEP, 0) == before
 
 
-def test_an_agent_that_lost_its_lease_to_another_moves_nothing(sweep: Store, clock: FakeClock) -> None:
+def test_agent_without_lease_changes_no_state(sweep: Store, clock: FakeClock) -> None:
     reach(sweep, RUNNING)
     clock.advance(61)
     taken = claim(sweep, "bob")
@@ -277,18 +277,18 @@ def test_an_agent_that_lost_its_lease_to_another_moves_nothing(sweep: Store, clo
     assert sweep.get_trial(SWEEP, 0) == taken
 
 
-def test_counts_are_by_state_and_without_the_removed(sweep: Store) -> None:
+def test_counts_are_per_state_without_removed_trials(sweep: Store) -> None:
     add(sweep, 4)
     claim(sweep)
     sweep.remove_trial(SWEEP, 3)
     assert sweep.count_trials(SWEEP) == {RUNNING: 1, PENDING: 2}
 
 
-def test_nothing_is_counted_in_an_empty_sweep(sweep: Store) -> None:
+def test_empty_sweep_has_zero_counts(sweep: Store) -> None:
     assert sweep.count_trials(SWEEP) == {}
 
 
-def test_a_removed_trial_is_out_of_the_sweep_but_seen_by_readers_of_changes(sweep: Store) -> None:
+def test_removed_trial_is_not_listed_but_is_in_changes(sweep: Store) -> None:
     added = add(sweep, 2)
     removed = sweep.remove_trial(SWEEP, 0)
     assert removed.is_removed
@@ -298,7 +298,7 @@ def test_a_removed_trial_is_out_of_the_sweep_but_seen_by_readers_of_changes(swee
     assert sweep.remove_trial(SWEEP, 0) == removed
 
 
-def test_a_removed_trials_number_is_never_used_again(sweep: Store) -> None:
+def test_number_of_removed_trial_is_not_reused(sweep: Store) -> None:
     add(sweep, 2)
     sweep.remove_trial(SWEEP, 1)
     with pytest.raises(StoreConflict):
@@ -306,20 +306,20 @@ def test_a_removed_trials_number_is_never_used_again(sweep: Store) -> None:
     assert add(sweep, first=2)[0].number == 2
 
 
-def test_an_active_trial_is_not_removed(sweep: Store) -> None:
+def test_active_trial_cannot_be_removed(sweep: Store) -> None:
     reach(sweep, RUNNING)
     with pytest.raises(StoreConflict, match="running"):
         sweep.remove_trial(SWEEP, 0)
 
 
-def test_a_removed_trial_is_not_tried_again(sweep: Store) -> None:
+def test_removed_trial_is_not_proposed_again(sweep: Store) -> None:
     reach(sweep, CRASHED)
     sweep.remove_trial(SWEEP, 0)
     with pytest.raises(StoreConflict, match="removed"):
         sweep.move(SWEEP, 0, [CRASHED], PENDING)
 
 
-def test_text_that_no_database_keeps_is_replaced(sweep: Store) -> None:
+def test_unsupported_text_is_replaced(sweep: Store) -> None:
     reach(sweep, RUNNING)
     assert sweep.move(SWEEP, 0, [RUNNING], CRASHED, reason="a\0b\ud800c\nd").reason == "a\ufffdb?c\nd"
 
@@ -327,8 +327,8 @@ def test_text_that_no_database_keeps_is_replaced(sweep: Store) -> None:
 # Changes
 
 
-def test_changes_since_a_revision_tell_everything_that_changed(sweep: Store, clock: FakeClock) -> None:
-    """Random work; a reader who only ever asks for changes knows at each time what a full reader knows."""
+def test_changes_since_revision_include_every_change(sweep: Store, clock: FakeClock) -> None:
+    """After each random operation, a reader of changes has the same data as a reader of the complete sweep."""
     rng = random.Random(7)
     seen, cursor, revisions = History(), 0, []
     for _ in range(120):
@@ -365,13 +365,13 @@ def _do_something(store: Store, clock: FakeClock, rng: random.Random) -> None:
         store.move(SWEEP, trial.number, [trial.state], to, reason="chance")
 
 
-def test_a_sweeps_revision_covers_its_trials(sweep: Store) -> None:
+def test_sweep_revision_includes_its_trials(sweep: Store) -> None:
     trials = add(sweep, 3)
     assert sweep.get_sweep(SWEEP).revision == trials[-1].revision
     assert [t.revision for t in trials] == sorted({t.revision for t in trials})
 
 
-def test_renewing_a_lease_is_no_change(sweep: Store) -> None:
+def test_lease_renewal_is_not_a_change(sweep: Store) -> None:
     trial = reach(sweep, RUNNING)
     sweep.renew("ann", 600)
     assert sweep.list_trials(SWEEP, since=trial.revision) == []

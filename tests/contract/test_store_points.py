@@ -1,4 +1,4 @@
-"""What every store promises of points: exact values, one account of them, and what a new attempt replaces."""
+"""Contract of all stores for points: exact values, summaries, and replacement by a new attempt."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def at_steps(*steps: int | None, name: str = "loss") -> list[MetricPoint]:
 
 
 def append(store: Store, points: Sequence[MetricPoint], summary: Mapping[str, Scalar] | None = None) -> Trial:
-    """Append at the position where the log was read up to."""
+    """Append points at the current log position."""
     cursor = store.get_trial(SWEEP, 0).cursor
     return store.append_points(SWEEP, 0, points, cursor + ".", expect_cursor=cursor, summary=summary)
 
@@ -60,7 +60,7 @@ def curve(store: Store, metric: str = "loss") -> tuple[float, ...]:
 
 
 def exactly(value: Scalar) -> tuple[type, str]:
-    """Tell values apart that compare equal: 1, 1.0 and True; 0.0 and -0.0; and NaN, which equals nothing."""
+    """Return a form in which 1, 1.0 and True differ, 0.0 and -0.0 differ, and NaN equals NaN."""
     return type(value), repr(value)
 
 
@@ -76,13 +76,15 @@ SCALARS = st.one_of(
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(values=st.lists(SCALARS, max_size=8), summary=st.dictionaries(st.text(string.ascii_letters), SCALARS))
-def test_every_value_comes_back_exactly(trial: Store, values: list[Scalar], summary: dict[str, Scalar]) -> None:
+def test_every_value_is_read_exactly_as_written(
+    trial: Store, values: list[Scalar], summary: dict[str, Scalar]
+) -> None:
     before = len(trial.read_points(SWEEP, 0))
     after = append(trial, [point(value) for value in values], summary)
     stored = trial.read_points(SWEEP, 0)[before:]
     assert [exactly(p.value) for p in stored] == [exactly(value) for value in values]
-    kept = trial.get_trial(SWEEP, 0).summary
-    assert {key: exactly(kept[key]) for key in summary} == {key: exactly(summary[key]) for key in summary}
+    remaining = trial.get_trial(SWEEP, 0).summary
+    assert {key: exactly(remaining[key]) for key in summary} == {key: exactly(summary[key]) for key in summary}
     assert repr(trial.get_trial(SWEEP, 0)) == repr(after)
 
 
@@ -91,12 +93,12 @@ OTHERS = [True, False, None, "", "NaN", "1", "'; drop table points; --", "\0", "
 
 
 @pytest.mark.parametrize("value", [*NUMBERS, *OTHERS], ids=lambda value: ascii(value)[:20])
-def test_a_value_at_the_edge_comes_back_exactly(trial: Store, value: Scalar) -> None:
+def test_extreme_value_is_read_exactly_as_written(trial: Store, value: Scalar) -> None:
     append(trial, [point(value)])
     assert [exactly(p.value) for p in trial.read_points(SWEEP, 0)] == [exactly(value)]
 
 
-def test_points_come_back_whole_and_in_the_order_reported(trial: Store) -> None:
+def test_points_are_read_complete_and_in_order(trial: Store) -> None:
     there = timezone(timedelta(hours=9))
     points = [
         point(1, 2, "b"),
@@ -112,7 +114,7 @@ def test_points_come_back_whole_and_in_the_order_reported(trial: Store) -> None:
     assert trial.read_points(SWEEP, 0, names=[]) == []
 
 
-def test_points_that_were_read_before_are_left_out(trial: Store) -> None:
+def test_points_read_before_are_omitted(trial: Store) -> None:
     points = [point(value, name=name) for value, name in ((1, "a"), (2, "b"), (3, "a"), (4, "b"))]
     append(trial, points)
     assert trial.read_points(SWEEP, 0, after=3) == points[3:]
@@ -120,18 +122,18 @@ def test_points_that_were_read_before_are_left_out(trial: Store) -> None:
     assert trial.read_points(SWEEP, 0, names=["b"], after=1) == points[3:]
 
 
-def test_a_step_that_no_database_counts_is_kept_as_none(trial: Store) -> None:
+def test_step_out_of_integer_range_is_stored_as_none(trial: Store) -> None:
     append(trial, at_steps(2**63 - 1, 2**63, -(10**30)))
     assert steps(trial) == [2**63 - 1, None, None]
 
 
-def test_a_name_that_no_database_keeps_is_replaced(trial: Store) -> None:
+def test_metric_name_with_invalid_text_is_replaced(trial: Store) -> None:
     after = append(trial, [point(1.0, name="a\0b")])
     assert [p.name for p in trial.read_points(SWEEP, 0)] == ["a\ufffdb"]
     assert list(after.metrics) == ["a\ufffdb"]
 
 
-def test_the_trial_sums_up_its_points(trial: Store) -> None:
+def test_trial_summarizes_its_points(trial: Store) -> None:
     append(trial, [point(3.0), point(math.nan), point(1), point("x", name="note")])
     after = append(trial, [point(2.0), point(True)])
     assert after.n_points == 6
@@ -142,7 +144,7 @@ def test_the_trial_sums_up_its_points(trial: Store) -> None:
     assert trial.get_trial(SWEEP, 0) == after
 
 
-def test_points_and_log_position_are_kept_together(trial: Store) -> None:
+def test_points_and_log_position_are_stored_together(trial: Store) -> None:
     first = trial.append_points(SWEEP, 0, at_steps(0), "line 1", expect_cursor="")
     assert (first.cursor, first.n_points) == ("line 1", 1)
     with pytest.raises(StoreConflict, match="line 1"):
@@ -151,7 +153,7 @@ def test_points_and_log_position_are_kept_together(trial: Store) -> None:
     assert steps(trial) == [0]
 
 
-def test_neither_points_nor_position_are_kept_when_one_point_cannot_be(trial: Store) -> None:
+def test_points_and_position_are_not_stored_when_one_point_is_invalid(trial: Store) -> None:
     before = trial.get_trial(SWEEP, 0)
     naive = MetricPoint(name="loss", value=1.0, time=NOW.replace(tzinfo=None))
     with pytest.raises(TypeError):
@@ -160,11 +162,11 @@ def test_neither_points_nor_position_are_kept_when_one_point_cannot_be(trial: St
     assert steps(trial) == []
 
 
-def test_a_position_moves_on_without_points(trial: Store) -> None:
+def test_log_position_advances_without_points(trial: Store) -> None:
     assert trial.append_points(SWEEP, 0, [], "line 9", expect_cursor="").cursor == "line 9"
 
 
-def test_nothing_new_is_no_change(trial: Store) -> None:
+def test_empty_update_changes_nothing(trial: Store) -> None:
     before = trial.get_trial(SWEEP, 0)
     assert trial.append_points(SWEEP, 0, [], "", expect_cursor="") == before
     assert trial.get_trial(SWEEP, 0) == before
@@ -175,15 +177,15 @@ def test_summaries_are_merged(trial: Store) -> None:
     assert append(trial, [], {"best": 0.5, "seen": None}).summary == {"best": 0.5, "note": "a", "seen": None}
 
 
-def test_an_ended_trial_still_takes_its_last_points(trial: Store) -> None:
+def test_ended_trial_accepts_last_points(trial: Store) -> None:
     trial.move(SWEEP, 0, [TrialState.RUNNING], TrialState.FINISHED)
     assert append(trial, at_steps(1)).n_points == 1
 
 
-# The curve
+# Curves
 
 
-def test_a_curve_is_the_finite_values_of_one_metric(trial: Store) -> None:
+def test_curve_has_finite_values_of_one_metric(trial: Store) -> None:
     values: list[Scalar] = [3, 2.5, math.nan, "x", True, None, math.inf, 1]
     append(trial, [point(value) for value in values] + [point(9, name="acc")])
     assert curve(trial) == (3.0, 2.5, 1.0)
@@ -191,13 +193,13 @@ def test_a_curve_is_the_finite_values_of_one_metric(trial: Store) -> None:
     assert curve(trial, "unheard") == ()
 
 
-def test_of_several_points_of_a_step_the_last_is_on_the_curve(trial: Store) -> None:
+def test_curve_has_last_point_of_each_step(trial: Store) -> None:
     append(trial, at_steps(0, 0, 1, 1))
     append(trial, [point(10.0, 1), point(5.0, 2), point(math.nan, 2), point(4.0, 1)])
     assert curve(trial) == (1.0, 10.0, 4.0)
 
 
-def test_of_several_points_of_a_step_the_last_is_summed_up(trial: Store) -> None:
+def test_summary_uses_last_point_of_each_step(trial: Store) -> None:
     append(trial, [point(0.1, 5), point(9.0, 5, "acc"), point(3.0, 5), point(7.0, 6)])
     after = append(trial, [point(4.0, 6)])
     assert after.metrics["loss"] == MetricStats(last=4.0, count=2, min=3.0, max=4.0)
@@ -206,12 +208,12 @@ def test_of_several_points_of_a_step_the_last_is_summed_up(trial: Store) -> None
     assert append(trial, [point(1.0)]).metrics["loss"].min == 1.0
 
 
-def test_points_without_a_step_are_a_row_each(trial: Store) -> None:
+def test_points_without_step_are_separate_rows(trial: Store) -> None:
     append(trial, at_steps(None, None, None))
     assert curve(trial) == (0.0, 1.0, 2.0)
 
 
-def test_curves_are_each_trials_own(trial: Store) -> None:
+def test_curve_has_points_of_its_trial_only(trial: Store) -> None:
     trial.add_trials(SWEEP, 1, [{}, {}])
     trial.append_points(SWEEP, 2, [point(7.0)], "x", expect_cursor="")
     append(trial, [point(8.0)])
@@ -222,17 +224,17 @@ def test_curves_are_each_trials_own(trial: Store) -> None:
     }
 
 
-def test_changed_trials_come_with_their_whole_curve(trial: Store) -> None:
+def test_changed_trials_have_complete_curves(trial: Store) -> None:
     before = append(trial, at_steps(0, 1))
     append(trial, [point(7.0, 2)])
     (changed,) = trial.list_trials(SWEEP, since=before.revision, curve_of="loss")
     assert changed.curve == (0.0, 1.0, 7.0)
 
 
-# A new attempt
+# New attempts
 
 
-def test_an_attempt_from_a_checkpoint_goes_on(trial: Store) -> None:
+def test_attempt_from_checkpoint_keeps_earlier_points(trial: Store) -> None:
     append(trial, at_steps(0, 1, 2, 3))
     retry(trial)
     append(trial, [point(20.0, 2), point(30.0, 3)])
@@ -249,7 +251,7 @@ def test_an_attempt_from_a_checkpoint_goes_on(trial: Store) -> None:
     assert curve(trial) == (0.0, 1.0, 20.0, 30.0, 40.0)
 
 
-def test_an_attempt_from_scratch_starts_over(trial: Store) -> None:
+def test_attempt_from_scratch_replaces_points(trial: Store) -> None:
     append(trial, [*at_steps(0, 1), point(1.0, 1, "acc")])
     retry(trial)
     after = append(trial, [point(5.0, 0)])
@@ -257,28 +259,28 @@ def test_an_attempt_from_scratch_starts_over(trial: Store) -> None:
     assert after.metrics == {"loss": MetricStats(last=5.0, count=1, min=5.0, max=5.0)}
 
 
-def test_the_first_step_of_an_attempt_counts_also_after_points_without_one(trial: Store) -> None:
+def test_first_step_of_attempt_counts_after_points_without_step(trial: Store) -> None:
     append(trial, at_steps(0, 1, 2))
     retry(trial)
     append(trial, at_steps(None, 2))
     assert steps(trial) == [0, 1, None, 2]
 
 
-def test_an_attempt_without_steps_starts_over(trial: Store) -> None:
+def test_attempt_without_steps_replaces_points(trial: Store) -> None:
     append(trial, at_steps(None, None))
     retry(trial)
     assert append(trial, [point(5.0)]).n_points == 1
     assert curve(trial) == (5.0,)
 
 
-def test_points_without_a_step_go_with_the_step_they_followed(trial: Store) -> None:
+def test_points_without_step_belong_to_preceding_step(trial: Store) -> None:
     append(trial, at_steps(0, None, 1, None))
     retry(trial)
     append(trial, at_steps(1))
     assert steps(trial) == [0, None, 1]
 
 
-def test_only_the_first_points_of_an_attempt_replace_others(trial: Store) -> None:
+def test_only_first_points_of_attempt_replace_earlier_points(trial: Store) -> None:
     append(trial, at_steps(0, 1, 2))
     retry(trial)
     append(trial, at_steps(2))
@@ -286,14 +288,14 @@ def test_only_the_first_points_of_an_attempt_replace_others(trial: Store) -> Non
     assert steps(trial) == [0, 1, 2, 1, None]
 
 
-def test_an_attempt_after_all_earlier_steps_replaces_nothing(trial: Store) -> None:
+def test_attempt_after_all_earlier_steps_replaces_no_points(trial: Store) -> None:
     append(trial, at_steps(0, None, 1, None))
     retry(trial)
     assert append(trial, at_steps(2)).n_points == 5
     assert steps(trial) == [0, None, 1, None, 2]
 
 
-def test_an_attempt_that_reported_nothing_replaces_nothing(trial: Store) -> None:
+def test_attempt_without_points_replaces_no_points(trial: Store) -> None:
     append(trial, at_steps(0, 1))
     retry(trial)
     append(trial, [])
@@ -311,7 +313,7 @@ def test_points_replaced_twice_stay_in_order(trial: Store) -> None:
     assert steps(trial) == [0, 1, 2, 3]
 
 
-def test_another_reader_sees_points_at_once(
+def test_other_reader_sees_points_without_delay(
     trial: Store, open_another: Callable[[], Store], clock: FakeClock
 ) -> None:
     append(trial, at_steps(0, 1))

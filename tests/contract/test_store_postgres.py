@@ -1,4 +1,4 @@
-"""What only a server can do to a store: close its connections, and stay away."""
+"""Stores on a database server: closed connections, server outages and server settings."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def close_all_connections(url: str) -> None:
     engine.dispose()
 
 
-def test_a_connection_that_the_server_closed_is_opened_again(postgres: Postgres) -> None:
+def test_connection_closed_by_server_is_reopened(postgres: Postgres) -> None:
     url = postgres.new_schema()
     slept: list[float] = []
     with closing(open_store(url, environ={}, parse=parse_stored, sleep=slept.append)) as store:
@@ -42,7 +42,7 @@ def test_a_connection_that_the_server_closed_is_opened_again(postgres: Postgres)
     assert len(slept) == 1
 
 
-def test_a_connection_lost_at_the_end_of_a_read_costs_nothing_and_at_that_of_a_write_is_told(
+def test_connection_lost_at_commit_is_retried_for_read_and_reported_for_write(
     postgres: Postgres,
 ) -> None:
     url = postgres.new_schema()
@@ -60,12 +60,12 @@ def test_a_connection_lost_at_the_end_of_a_read_costs_nothing_and_at_that_of_a_w
         assert store.transactions.read(work_and_lose) == 1
         assert len(lost) == 2
         lost.clear()
-        with pytest.raises(StoreUnavailable):  # it may have been committed
+        with pytest.raises(StoreUnavailable):  # the commit may have succeeded
             store.transactions.write(work_and_lose)
         assert len(lost) == 1
 
 
-def test_a_connection_lost_while_it_is_made_is_made_again(postgres: Postgres) -> None:
+def test_connection_lost_while_opening_is_retried(postgres: Postgres) -> None:
     url = postgres.new_schema()
     slept: list[float] = []
     engine = open_module.engine_of(sa.make_url(url))
@@ -81,19 +81,19 @@ def test_a_connection_lost_while_it_is_made_is_made_again(postgres: Postgres) ->
 
 
 @pytest.mark.parametrize(
-    ("options", "said"),
+    ("options", "message"),
     [
         ("&options=-csearch_path%3Dnosuch", r"no schema of its search_path exists .*CREATE SCHEMA"),
         ("&options=-cdefault_transaction_read_only%3Don", r"a copy that cannot be written .*primary"),
     ],
 )
-def test_what_a_server_lacks_is_named_with_its_cure(postgres: Postgres, options: str, said: str) -> None:
+def test_missing_server_feature_is_reported_with_fix(postgres: Postgres, options: str, message: str) -> None:
     url = postgres.new_schema().partition("&options")[0] + options
-    with pytest.raises(StoreUnavailable, match=said):
+    with pytest.raises(StoreUnavailable, match=message):
         open_store(url, environ={}, parse=parse_stored)
 
 
-def test_a_session_is_left_as_it_was_for_a_pooler_may_give_it_to_another_agent(postgres: Postgres) -> None:
+def test_session_settings_are_restored_for_connection_poolers(postgres: Postgres) -> None:
     url = postgres.new_schema()
     with closing(open_store(url, environ={}, parse=parse_stored, read_only=True)) as opened:
         store = cast("SqlStore", opened)
@@ -109,14 +109,14 @@ def test_a_session_is_left_as_it_was_for_a_pooler_may_give_it_to_another_agent(p
 
 
 @pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
-def test_a_database_of_another_encoding_keeps_what_it_can_and_names_what_it_cannot(
+def test_other_database_encoding_stores_supported_text_and_reports_the_rest(
     postgres: Postgres, encoding: str
 ) -> None:
     url = sa.make_url(postgres.new_schema())
     server = sa.create_engine(url, isolation_level="AUTOCOMMIT")
     with server.connect() as connection:
-        made = f"CREATE DATABASE {encoding.lower()} ENCODING '{encoding}' TEMPLATE template0"
-        connection.execute(sa.text(made))  # of the cluster's locale, which is C
+        statement = f"CREATE DATABASE {encoding.lower()} ENCODING '{encoding}' TEMPLATE template0"
+        connection.execute(sa.text(statement))  # the locale of the cluster is C
     server.dispose()
     there = url.set(database=encoding.lower()).difference_update_query(["options"])
     with closing(open_store(there.render_as_string(), environ={}, parse=parse_stored)) as store:
@@ -129,18 +129,16 @@ def test_a_database_of_another_encoding_keeps_what_it_can_and_names_what_it_cann
 
 
 @pytest.mark.parametrize("ahead_s", [600, -600])
-def test_a_lease_goes_by_the_servers_clock(
-    postgres: Postgres, monkeypatch: pytest.MonkeyPatch, ahead_s: int
-) -> None:
+def test_lease_uses_server_clock(postgres: Postgres, monkeypatch: pytest.MonkeyPatch, ahead_s: int) -> None:
     url = postgres.new_schema()
     with closing(open_store(url, environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
         store.add_trials("abcd1234", 0, [{"lr": 1}, {"lr": 2}])
         here = store.claim("abcd1234", "here", "p", lease_s=60)
-        monkeypatch.setattr("smsweep.store.open.datetime", a_clock_that_is(ahead_s))
-        with closing(open_store(url, environ={}, parse=parse_stored)) as elsewhere:
-            there = elsewhere.claim("abcd1234", "there", "p", lease_s=60)
-            assert elsewhere.claim("abcd1234", "there", "p", lease_s=60) is None
+        monkeypatch.setattr("smsweep.store.open.datetime", clock_with_offset(ahead_s))
+        with closing(open_store(url, environ={}, parse=parse_stored)) as other:
+            there = other.claim("abcd1234", "there", "p", lease_s=60)
+            assert other.claim("abcd1234", "there", "p", lease_s=60) is None
         assert store.claim("abcd1234", "here", "p", lease_s=60) is None
     assert here is not None
     assert there is not None
@@ -150,7 +148,7 @@ def test_a_lease_goes_by_the_servers_clock(
     assert abs((there.started_at - here.started_at).total_seconds()) < 60
 
 
-def a_clock_that_is(ahead_s: int) -> type[datetime]:
+def clock_with_offset(ahead_s: int) -> type[datetime]:
     class Skewed(datetime):
         @classmethod
         def now(cls, tz: tzinfo | None = None) -> datetime:  # type: ignore[override]  # Self in the base
@@ -159,7 +157,7 @@ def a_clock_that_is(ahead_s: int) -> type[datetime]:
     return Skewed
 
 
-def test_two_agents_whose_clocks_are_apart_never_have_the_same_trial(postgres: Postgres, tmp_path: Path) -> None:
+def test_agents_with_different_clocks_never_hold_same_trial(postgres: Postgres, tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1}, url=postgres.new_schema())
     backend = ScriptedBackend(lambda trial: Plot(ends=False))
     right, fast = kit.agent(backend, agent_id="right"), kit.agent(backend, agent_id="fast")
@@ -172,7 +170,7 @@ def test_two_agents_whose_clocks_are_apart_never_have_the_same_trial(postgres: P
     kit.store.close()
 
 
-def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
+def test_process_frozen_in_transaction_loses_its_locks(
     postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     url = postgres.new_schema()
@@ -182,12 +180,12 @@ def test_who_is_frozen_in_a_transaction_does_not_keep_its_locks(
         store.create_sweep(a_sweep())
         with pytest.raises(sa.exc.DBAPIError), frozen.begin() as connection:
             connection.execute(sa.text("SELECT * FROM sweeps FOR UPDATE"))
-            store.put_note("abcd1234", "key", 1)  # waits until the server has lost its patience
+            store.put_note("abcd1234", "key", 1)  # waits until the server ends the idle transaction
             connection.execute(sa.text("SELECT 1"))
         assert store.get_note("abcd1234", "key") == 1
     frozen.dispose()
 
 
-def test_a_server_that_is_not_there_is_named_with_a_cure() -> None:
+def test_unreachable_server_is_reported_with_fix() -> None:
     with pytest.raises(StoreDown, match=r"127\.0\.0\.1:9/db: no server answers there .*; start the server"):
         open_store("postgresql://me@127.0.0.1:9/db", environ={}, parse=parse_stored)

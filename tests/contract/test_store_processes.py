@@ -1,4 +1,4 @@
-"""What every store promises when several processes work on it at once, or one is killed at work."""
+"""Contract of all stores for several processes: concurrent changes, and kills during a change."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ def start(url: str, work: str, name: str, n: int = 0) -> Worker:
 
 
 def answers(workers: list[Worker]) -> list[list[int]]:
-    """Wait until all have ended well, and return the numbers that each printed."""
+    """Wait until all processes have exited with code 0, and return the numbers that each process printed."""
     outs = [worker.communicate(timeout=120)[0] for worker in workers]
     assert [worker.returncode for worker in workers] == [0] * len(workers)
     return [[int(line) for line in out.split()] for out in outs]
 
 
 def kill_at_work(worker: Worker, lines: int) -> list[int]:
-    """Kill -9 a worker once it has printed so many lines; return all it had printed."""
+    """Kill a worker with SIGKILL after it has printed n lines, and return all its lines."""
     assert worker.stdout is not None
     printed = [worker.stdout.readline() for _ in range(lines)]
     worker.send_signal(signal.SIGKILL)
@@ -54,32 +54,32 @@ def kill_at_work(worker: Worker, lines: int) -> list[int]:
 
 
 def damage(url: str) -> list[str]:
-    """Return what SQLite itself finds wrong in its file; other databases look after themselves."""
+    """Return the problems that SQLite's integrity check finds. Other databases are not checked."""
     if not url.startswith("sqlite"):
         return []
     with closing(sqlite3.connect(url.removeprefix("sqlite:///"))) as connection:
         return [row[0] for row in connection.execute("PRAGMA integrity_check") if row[0] != "ok"]
 
 
-def test_a_new_store_may_be_opened_by_several_processes_at_once(store_url: str) -> None:
+def test_several_processes_can_open_new_store_at_once(store_url: str) -> None:
     answers([start(store_url, "open", str(i)) for i in range(4)])
 
 
-def test_agents_who_claim_at_once_share_the_trials_without_repeat_or_loss(sweep: Store, store_url: str) -> None:
+def test_concurrent_claims_share_trials_without_repeat_or_loss(sweep: Store, store_url: str) -> None:
     sweep.add_trials(SWEEP, 0, [{"x": i} for i in range(200)])
     claimed = answers([start(store_url, "claim", name) for name in ("ann", "bob", "carl")])
     assert sorted(chain(*claimed)) == list(range(200))
     assert sweep.count_trials(SWEEP) == {TrialState.FINISHED: 200}
 
 
-def test_agents_who_add_at_once_leave_no_gap_and_no_repeat(sweep: Store, store_url: str) -> None:
+def test_concurrent_adds_leave_no_gap_and_no_repeat(sweep: Store, store_url: str) -> None:
     added = answers([start(store_url, "add", name, 60) for name in ("ann", "bob", "carl")])
     assert sorted(chain(*added)) == list(range(180))
     names = {t.number: t.params["by"] for t in sweep.list_trials(SWEEP)}
     assert [names[n] for numbers in added for n in numbers] == ["ann"] * 60 + ["bob"] * 60 + ["carl"] * 60
 
 
-def test_a_reader_of_changes_misses_none_while_others_write(sweep: Store, store_url: str) -> None:
+def test_reader_of_changes_misses_no_change_while_others_write(sweep: Store, store_url: str) -> None:
     workers = [start(store_url, "add", name, 60) for name in ("ann", "bob")]
     seen, cursor = History(), 0
     while len(seen) < 120:
@@ -92,7 +92,7 @@ def test_a_reader_of_changes_misses_none_while_others_write(sweep: Store, store_
 
 
 def test_readers_of_one_log_count_each_point_once(sweep: Store, store_url: str) -> None:
-    """Two agents who both believe to hold a trial: one of them stops at a conflict, nothing is counted twice."""
+    """Two agents both assume that they hold a trial: one stops at a conflict, each point is stored once."""
     sweep.add_trials(SWEEP, 0, [{}])
     workers = [start(store_url, "report", name, 300) for name in ("ann", "bob")]
     outs = [worker.communicate(timeout=120)[0].split() for worker in workers]
@@ -100,7 +100,7 @@ def test_readers_of_one_log_count_each_point_once(sweep: Store, store_url: str) 
     assert sweep.get_trial(SWEEP, 0).n_points == 600
 
 
-def test_kill_9_of_a_writer_loses_nothing_that_was_committed(
+def test_kill_9_of_writer_loses_no_committed_data(
     sweep: Store, store_url: str, open_another: Callable[[], Store]
 ) -> None:
     sweep.add_trials(SWEEP, 0, [{}])
@@ -122,7 +122,7 @@ def test_kill_9_of_a_writer_loses_nothing_that_was_committed(
         assert damage(store_url) == []
 
 
-def test_one_store_serves_several_threads(sweep: Store) -> None:
+def test_store_works_in_several_threads(sweep: Store) -> None:
     sweep.add_trials(SWEEP, 0, [{} for _ in range(60)])
     claimed: list[int] = []
 
@@ -138,7 +138,7 @@ def test_one_store_serves_several_threads(sweep: Store) -> None:
     assert sorted(claimed) == list(range(60))
 
 
-def test_of_two_who_decide_at_once_one_reads_again(sweep: Store, open_another: Callable[[], Store]) -> None:
+def test_concurrent_decision_is_retried_with_new_data(sweep: Store, open_another: Callable[[], Store]) -> None:
     other = open_another()
     sweep.add_trials(SWEEP, 0, [{"by": "ann"}])
     with pytest.raises(StoreConflict):

@@ -1,4 +1,4 @@
-"""A store that is opened only to be read, on every database."""
+"""Read-only stores on every database."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def open_to_read(url: str) -> Store:
     return open_store(url, environ={}, parse=parse_stored, sleep=lambda _: None, read_only=True)
 
 
-def test_the_database_refuses_writes_and_says_what_others_write(sweep: Store, store_url: str) -> None:
+def test_read_only_database_refuses_writes_and_reads_changes_of_others(sweep: Store, store_url: str) -> None:
     reader = open_to_read(store_url)
     try:
         with pytest.raises(StoreError, match=r"read.?only"):
@@ -27,7 +27,7 @@ def test_the_database_refuses_writes_and_says_what_others_write(sweep: Store, st
         reader.close()
 
 
-def test_an_empty_database_gets_its_schema_first(store_url: str) -> None:
+def test_empty_database_gets_schema(store_url: str) -> None:
     reader = open_to_read(store_url)
     try:
         assert reader.list_sweeps() == []

@@ -1,4 +1,4 @@
-"""The schema on every database: made in one go or by the migrations, it is the same."""
+"""Schema on every database: direct creation and migrations give the same tables."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def differences(connection: sa.Connection) -> list[object]:
     return found
 
 
-def test_the_version_in_code_is_the_last_migrations() -> None:
+def test_schema_version_is_that_of_last_migration() -> None:
     assert ScriptDirectory(str(SCRIPTS)).get_current_head() == f"{SCHEMA:04}"
 
 
-def test_migrations_lead_to_the_tables_in_code(engine: sa.Engine) -> None:
+def test_migrations_create_tables_in_code(engine: sa.Engine) -> None:
     with engine.begin() as connection:
         upgrade(connection, SCRIPTS)
         assert differences(connection) == []
 
 
-def test_a_new_store_is_at_the_newest_version(engine: sa.Engine, store_url: str) -> None:
+def test_new_store_has_newest_schema_version(engine: sa.Engine, store_url: str) -> None:
     open_and_close(store_url)
     with engine.connect() as connection:
         found = connection.execute(sa.text(f"SELECT version_num FROM {VERSION_TABLE}")).scalar_one()
     assert found == f"{SCHEMA:04}"
 
 
-def test_a_store_of_a_newer_smsweep_is_refused(engine: sa.Engine, store_url: str) -> None:
+def test_store_of_newer_smsweep_is_refused(engine: sa.Engine, store_url: str) -> None:
     open_and_close(store_url)
     with engine.begin() as connection:
         connection.execute(sa.text(f"UPDATE {VERSION_TABLE} SET version_num = '0099'"))
@@ -59,7 +59,7 @@ def test_a_store_of_a_newer_smsweep_is_refused(engine: sa.Engine, store_url: str
         open_and_close(store_url)
 
 
-def test_another_programs_tables_are_left_alone(engine: sa.Engine, store_url: str) -> None:
+def test_tables_of_other_programs_are_not_changed(engine: sa.Engine, store_url: str) -> None:
     with engine.begin() as connection:
         connection.execute(sa.text("CREATE TABLE trials (trial_id INTEGER)"))
     with pytest.raises(StoreUnavailable, match="tables of another program"):

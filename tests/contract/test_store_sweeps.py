@@ -1,4 +1,4 @@
-"""What every store promises of sweeps and their notes, and of ids that do not exist."""
+"""Contract of all stores for sweeps and notes, and for unknown ids."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.support.sweeps import CONFIG, a_sweep
 SWEEP = "abcd1234"
 
 
-def test_a_sweep_comes_back_as_it_was_created(store: Store, open_another: Callable[[], Store]) -> None:
+def test_sweep_is_read_as_created(store: Store, open_another: Callable[[], Store]) -> None:
     sweep = replace(
         a_sweep(),
         seed=2**100 + 1,
@@ -34,13 +34,13 @@ def test_a_sweep_comes_back_as_it_was_created(store: Store, open_another: Callab
     assert created == replace(sweep, created_at=created.created_at, revision=created.revision)
 
 
-def test_labels_that_are_no_text_are_kept_as_well_as_may_be(store: Store) -> None:
+def test_labels_with_invalid_text_are_stored_with_replacements(store: Store) -> None:
     store.create_sweep(replace(a_sweep(), name="caf\udce9", project="\ud800", entity="a\0b"))
-    kept = store.get_sweep(SWEEP)
-    assert (kept.name, kept.project, kept.entity) == ("caf?", "?", "a\N{REPLACEMENT CHARACTER}b")
+    stored = store.get_sweep(SWEEP)
+    assert (stored.name, stored.project, stored.entity) == ("caf?", "?", "a\N{REPLACEMENT CHARACTER}b")
 
 
-def test_a_sweep_is_dated_by_the_clock_in_utc(store: Store, clock: FakeClock) -> None:
+def test_sweep_creation_time_is_utc(store: Store, clock: FakeClock) -> None:
     store.create_sweep(a_sweep())
     created_at = store.get_sweep(SWEEP).created_at
     assert created_at == clock.now
@@ -48,7 +48,7 @@ def test_a_sweep_is_dated_by_the_clock_in_utc(store: Store, clock: FakeClock) ->
     assert created_at.utcoffset() == timedelta(0)
 
 
-def test_a_sweeps_id_is_taken_once(sweep: Store) -> None:
+def test_sweep_id_is_unique(sweep: Store) -> None:
     with pytest.raises(StoreConflict, match=SWEEP):
         sweep.create_sweep(a_sweep())
 
@@ -60,7 +60,7 @@ def test_sweeps_are_listed_newest_first(store: Store, clock: FakeClock) -> None:
     assert [s.id for s in store.list_sweeps()] == ["third", "second", "first"]
 
 
-def test_a_sweeps_state_changes_from_an_expected_one(sweep: Store) -> None:
+def test_sweep_state_changes_from_expected_state(sweep: Store) -> None:
     before = sweep.get_sweep(SWEEP)
     paused = sweep.set_sweep_state(SWEEP, [SweepState.RUNNING, SweepState.PAUSED], SweepState.PAUSED)
     assert paused.state is SweepState.PAUSED
@@ -68,12 +68,12 @@ def test_a_sweeps_state_changes_from_an_expected_one(sweep: Store) -> None:
     assert sweep.get_sweep(SWEEP) == paused
 
 
-def test_a_sweep_in_another_state_is_a_conflict(sweep: Store) -> None:
+def test_sweep_in_other_state_raises_conflict(sweep: Store) -> None:
     with pytest.raises(StoreConflict, match="running, not paused"):
         sweep.set_sweep_state(SWEEP, [SweepState.PAUSED], SweepState.STOPPED)
 
 
-def test_sweep_state_changes_only_at_the_expected_revision(sweep: Store) -> None:
+def test_sweep_state_changes_only_at_expected_revision(sweep: Store) -> None:
     revision = sweep.get_sweep(SWEEP).revision
     sweep.add_trials(SWEEP, 0, [{"x": 1}])
     with pytest.raises(StoreConflict, match=f"changed after revision {revision}"):
@@ -86,23 +86,23 @@ def test_sweep_state_changes_only_at_the_expected_revision(sweep: Store) -> None
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda s: s.get_sweep("nobody"),
-        lambda s: s.set_sweep_state("nobody", [SweepState.RUNNING], SweepState.PAUSED),
-        lambda s: s.add_trials("nobody", 0, [{}]),
-        lambda s: s.list_trials("nobody"),
-        lambda s: s.list_trials("nobody", since=3),
-        lambda s: s.get_trial("nobody", 0),
-        lambda s: s.count_trials("nobody"),
-        lambda s: s.claim("nobody", "ann", "here", 60),
-        lambda s: s.holders("nobody"),
-        lambda s: s.move("nobody", 0, [TrialState.RUNNING], TrialState.FINISHED),
-        lambda s: s.append_points("nobody", 0, [], "x", expect_cursor=""),
-        lambda s: s.read_points("nobody", 0),
-        lambda s: s.remove_trial("nobody", 0),
-        lambda s: s.remove_sweep("nobody"),
-        lambda s: s.put_note("nobody", "k", 1),
-        lambda s: s.add_note("nobody", "k", 1),
-        lambda s: s.get_note("nobody", "k"),
+        lambda s: s.get_sweep("missing"),
+        lambda s: s.set_sweep_state("missing", [SweepState.RUNNING], SweepState.PAUSED),
+        lambda s: s.add_trials("missing", 0, [{}]),
+        lambda s: s.list_trials("missing"),
+        lambda s: s.list_trials("missing", since=3),
+        lambda s: s.get_trial("missing", 0),
+        lambda s: s.count_trials("missing"),
+        lambda s: s.claim("missing", "ann", "here", 60),
+        lambda s: s.holders("missing"),
+        lambda s: s.move("missing", 0, [TrialState.RUNNING], TrialState.FINISHED),
+        lambda s: s.append_points("missing", 0, [], "x", expect_cursor=""),
+        lambda s: s.read_points("missing", 0),
+        lambda s: s.remove_trial("missing", 0),
+        lambda s: s.remove_sweep("missing"),
+        lambda s: s.put_note("missing", "k", 1),
+        lambda s: s.add_note("missing", "k", 1),
+        lambda s: s.get_note("missing", "k"),
         lambda s: s.get_trial(SWEEP, 7),
         lambda s: s.move(SWEEP, 7, [TrialState.RUNNING], TrialState.FINISHED),
         lambda s: s.append_points(SWEEP, 7, [], "x", expect_cursor=""),
@@ -110,12 +110,12 @@ def test_sweep_state_changes_only_at_the_expected_revision(sweep: Store) -> None
         lambda s: s.remove_trial(SWEEP, 7),
     ],
 )
-def test_what_does_not_exist_is_not_found(sweep: Store, ask: Callable[[Store], object]) -> None:
+def test_unknown_ids_raise_not_found(sweep: Store, ask: Callable[[Store], object]) -> None:
     with pytest.raises(NotFound):
         ask(sweep)
 
 
-def test_a_removed_sweep_is_gone_with_all_it_had(sweep: Store, clock: FakeClock) -> None:
+def test_removed_sweep_is_deleted_with_its_data(sweep: Store, clock: FakeClock) -> None:
     sweep.add_trials(SWEEP, 0, [{}])
     sweep.append_points(SWEEP, 0, [MetricPoint(name="loss", value=1.0, time=clock.now)], "x", expect_cursor="")
     sweep.put_note(SWEEP, "source", {"at": "here"})
@@ -128,29 +128,29 @@ def test_a_removed_sweep_is_gone_with_all_it_had(sweep: Store, clock: FakeClock)
     assert sweep.read_points(SWEEP, 0) == []
 
 
-def test_a_sweep_with_an_active_trial_is_not_removed(sweep: Store) -> None:
+def test_sweep_with_active_trial_cannot_be_removed(sweep: Store) -> None:
     sweep.add_trials(SWEEP, 0, [{}])
     sweep.claim(SWEEP, "ann", "here", 60)
     with pytest.raises(StoreConflict, match="active"):
         sweep.remove_sweep(SWEEP)
 
 
-def test_a_note_is_kept_until_it_is_written_again(sweep: Store) -> None:
+def test_note_is_kept_until_overwritten(sweep: Store) -> None:
     sweep.put_note(SWEEP, "seen", [1, None, {"a": "b"}])
     assert sweep.get_note(SWEEP, "seen") == [1, None, {"a": "b"}]
     sweep.put_note(SWEEP, "seen", False)
     assert sweep.get_note(SWEEP, "seen") is False
 
 
-def test_a_note_is_added_once(sweep: Store) -> None:
+def test_note_is_added_once(sweep: Store) -> None:
     assert sweep.add_note(SWEEP, "told", 1)
     assert not sweep.add_note(SWEEP, "told", 2)
     assert sweep.get_note(SWEEP, "told") == 1
 
 
-def test_there_is_no_note_before_one_is_put(sweep: Store) -> None:
+def test_missing_note_is_none(sweep: Store) -> None:
     assert sweep.get_note(SWEEP, "seen") is None
 
 
-def test_the_config_is_read_from_the_yaml_by_the_given_function(sweep: Store) -> None:
+def test_config_is_parsed_by_specified_function(sweep: Store) -> None:
     assert sweep.get_sweep(SWEEP).config is CONFIG

@@ -1,6 +1,6 @@
-"""Compiles what an example's run_v2.py or run_v3.py makes. Runs in the environment of that SDK.
+"""Compile the object that run_v2.py or run_v3.py of an example creates. Runs in the environment of that SDK.
 
-stdin: {"sdk": 2 or 3, "script": ...}. stdout: the template, and which connections were tried.
+stdin: {"sdk": 2 or 3, "script": ...}. stdout: the template, and the attempted connections.
 """
 
 from __future__ import annotations
@@ -23,5 +23,7 @@ if asked["sdk"] == 2:
 else:
     from sagemaker.train.configs import OutputDataConfig
 
-    made = names["trainer"](output_data_config=OutputDataConfig(s3_output_path="s3://results"))  # else it asks AWS
+    made = names["trainer"](
+        output_data_config=OutputDataConfig(s3_output_path="s3://results")
+    )  # otherwise AWS is called
 sealed.answer({"template": dataclasses.asdict(template(made)), "calls": sealed.calls})

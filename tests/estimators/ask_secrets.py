@@ -1,7 +1,8 @@
-"""Creates sweeps of estimators with secrets in their environment. Runs in the environment of SDK 2.x.
+"""Create sweeps of estimators with secrets in their environment. Runs in the environment of SDK 2.x.
 
-stdin: {"home": ..., "source_dir": ..., "environments": {name: {...}}}. stdout: for each the job that is kept, or
-the error, of `sweep(estimator=)`, and of `agent(estimator=)` on a sweep without one.
+stdin: {"home": ..., "source_dir": ..., "environments": {name: {...}}}. stdout: for each environment the
+stored job, or the error, of `sweep(estimator=)`, and of `agent(estimator=)` on a sweep without an
+estimator.
 """
 
 from __future__ import annotations
@@ -36,18 +37,18 @@ def outcome(environment: dict[str, str]) -> dict[str, Any]:
         environment=environment,
         sagemaker_session=Session(boto3.Session(), default_bucket="smsweep-test"),
     )
-    told: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     try:
         sweep_id = smsweep.sweep(CONFIG, estimator=estimator)
         with Workspace().store() as store:
-            told["job"] = store.get_sweep(sweep_id).job_yaml
+            result["job"] = store.get_sweep(sweep_id).job_yaml
     except smsweep.SmsweepError as err:
-        told["refused"] = str(err)
+        result["refused"] = str(err)
         try:
             smsweep.agent(smsweep.sweep(CONFIG), estimator=estimator)
         except smsweep.SmsweepError as late:
-            told["refused late"] = str(late)
-    return told
+            result["refused late"] = str(late)
+    return result
 
 
 sealed.answer({name: outcome(environment) for name, environment in asked["environments"].items()})

@@ -1,7 +1,7 @@
-"""Compiles estimators of SDK 2.x, and catches what the SDK itself would send for them. Runs in its environment.
+"""Compile estimators of SDK 2.x, and capture the requests of the SDK itself. Runs in the SDK's environment.
 
-stdin: {"cases": {name: {"class", "settings", "inputs"}}}. stdout: for each case the
-template, or the error, what `fit` would send, whether the object changed, and which connections were tried.
+stdin: {"cases": {name: {"class", "settings", "inputs"}}}. stdout: for each case the template or the error,
+the request of `fit`, whether the object changed, and the attempted connections.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sagemaker.telemetry import telemetry_logging  # noqa: E402
 from smsweep.errors import SmsweepError  # noqa: E402
 from smsweep.sagemaker_sdk.compiled import template  # noqa: E402
 
-telemetry_logging._send_telemetry_request = lambda *args, **more: None  # fit reports to AWS unless told not to
+telemetry_logging._send_telemetry_request = lambda *args, **more: None  # turns the telemetry of fit off
 HOMES = {
     "Estimator": "sagemaker.estimator",
     "PyTorch": "sagemaker.pytorch",
@@ -38,7 +38,7 @@ HOMES = {
     "SKLearn": "sagemaker.sklearn",
     "XGBoost": "sagemaker.xgboost",
 }
-OBJECTS = {  # words of a case that stand for objects
+OBJECTS = {  # words of a case that are placeholders for objects
     "TrainingInput": lambda: TrainingInput("s3://data/images", content_type="image/png", input_mode="FastFile"),
     "DebuggerHookConfig": lambda: DebuggerHookConfig(hook_parameters={"save_interval": "7"}),
     "TrainingCompilerConfig": TrainingCompilerConfig,
@@ -85,12 +85,12 @@ def compile_case(case: dict[str, Any]) -> dict[str, Any]:
 
 
 def sent(case: dict[str, Any]) -> dict[str, Any]:
-    """Return the request that the SDK's own `fit` makes with a source in S3. Sends nothing."""
+    """Return the request of the SDK's own `fit` with a source in S3. Sends no request."""
     more = {"source_dir": "s3://smsweep-test/source.tar.gz", "entry_point": "train.py"}
     has_source = "entry_point" in case["settings"]
     output = {
         "output_path": case["settings"].get("output_path") or "s3://smsweep-test"
-    }  # else its session asks AWS
+    }  # otherwise the session calls AWS
     return fit(build(case, **output, **(more if has_source else {})), objects(case.get("inputs")))
 
 

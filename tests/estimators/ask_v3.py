@@ -1,7 +1,7 @@
-"""Compiles ModelTrainers of SDK 3.x, and catches what the SDK itself would send. Runs in its environment.
+"""Compile ModelTrainers of SDK 3.x, and capture the requests of the SDK itself. Runs in the SDK's environment.
 
-stdin: {"cases": {name: {"settings", "inputs"}}}. stdout: for each case the template, or the error,
-what the SDK would send without a source, whether the object changed, and which connections were tried.
+stdin: {"cases": {name: {"settings", "inputs"}}}. stdout: for each case the template or the error, the
+request of the SDK without a source, whether the object changed, and the attempted connections.
 """
 
 from __future__ import annotations

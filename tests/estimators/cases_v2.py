@@ -75,7 +75,7 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
         "mpi": case("PyTorch", {**cluster, "distribution": {"mpi": {"enabled": True}}}),
         "entrypoint": case("Estimator", {**image, "container_entry_point": ["bash"]}),
         "key without place": case("Estimator", {**image, "output_kms_key": "key"}),
-        "profiler and none": case(
+        "profiler and no profiler": case(
             "PyTorch", {**pytorch, "disable_profiler": True, "profiler_config": "ProfilerConfig"}
         ),
         "hook without place": case("Estimator", {**image, "debugger_hook_config": "DebuggerHookConfig"}),
@@ -87,7 +87,7 @@ def case(kind: str, settings: dict[str, Any], *, inputs: Any = DATA, **more: Any
 
 
 def everything() -> dict[str, Any]:
-    """Return a value for each setting that is in the request."""
+    """Return a value for each setting that affects the request."""
     return {
         "hyperparameters": {"epochs": 3, "lr": 0.5, "name": "it's; $(x)", "layers": [64, 32], "amp": True},
         "environment": {"NCCL_DEBUG": "INFO"},

@@ -35,7 +35,9 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
         "no such script": case({**trainer, "source_code": {"source_dir": "s3://somewhere/", "command": "true"}}),
         "source in S3": case({**trainer, "source_code": {**source, "source_dir": "s3://somewhere/source.tar.gz"}}),
         "command": case({**trainer, "source_code": {"source_dir": str(source_dir), "command": "make train"}}),
-        "requirements elsewhere": case({**trainer, "source_code": {**source, "requirements": "deep/gpu.txt"}}),
+        "requirements in another folder": case(
+            {**trainer, "source_code": {**source, "requirements": "deep/gpu.txt"}}
+        ),
         "patterns": case({**trainer, "source_code": {**source, "ignore_patterns": ["*.bin", ".git"]}}),
         "torchrun": case({**trainer, "distributed": {"process_count_per_node": 8}}),
         "mpi": {**case(trainer), "mpi": True},
@@ -50,7 +52,7 @@ def case(settings: dict[str, Any], *, inputs: Any = DATA) -> dict[str, Any]:
 
 
 def everything(source: dict[str, Any]) -> dict[str, Any]:
-    """Return a value for each setting that is in the request."""
+    """Return a value for each setting that affects the request."""
     return {
         "source_code": {**source, "requirements": "requirements.txt"},
         "hyperparameters": {

@@ -1,6 +1,6 @@
-"""A user's program for SDK 2.x as it is run on AWS: nothing in it knows of smsweep or of an endpoint.
+"""A user's program for SDK 2.x, as for AWS: it has no reference to smsweep or to an endpoint.
 
-Runs in that SDK's environment. IMAGE and BUCKET say where it trains.
+Runs in that SDK's environment. IMAGE and BUCKET select the image and the bucket.
 """
 
 import os

@@ -1,9 +1,9 @@
-"""A user's program for SDK 3.x as it is run on AWS: nothing in it knows of smsweep or of an endpoint.
+"""A user's program for SDK 3.x, as for AWS: it has no reference to smsweep or to an endpoint.
 
-Runs in that SDK's environment. IMAGE and BUCKET say where it trains.
+Runs in that SDK's environment. IMAGE and BUCKET select the image and the bucket.
 """
 
-import logging  # SDK 3.x shows a job's log by it
+import logging  # SDK 3.x uses it to show the log of a job
 import os
 
 from sagemaker.core.helper.session_helper import Session

@@ -1,6 +1,6 @@
-"""Runs a user's program as it is, but with no way off this machine. argv: the program.
+"""Run a user's program unchanged, without connections to other machines. argv: the program.
 
-The last line on stderr tells which hosts it tried to reach, as JSON.
+The last line on stderr has the hosts that the program tried to reach, as JSON.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 
 import sealed  # type: ignore[import-not-found]  # beside this script
 
-sealed.refuse_the_world()
+sealed.refuse_other_hosts()
 runpy.run_path(sys.argv[1], run_name="__main__")
 hosts = {call.partition(",")[0].strip("('") for call in sealed.calls}
 print("\n" + json.dumps(sorted(hosts)), file=sys.stderr)

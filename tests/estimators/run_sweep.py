@@ -1,8 +1,7 @@
-"""Runs a whole sweep from an SDK object against a SageMaker endpoint of this machine, in the SDK's environment.
+"""Run a complete sweep of an SDK object against a local SageMaker endpoint, in the SDK's environment.
 
-stdin: {"sdk": 2 or 3, "environ": {"AWS_ENDPOINT_URL": ..., ...}, "bucket": ..., "source_dir": ..., "home": ...,
-"way": "run" or "agent"}.
-stdout: what each trial was given and logged, and which connections were tried.
+stdin: {"sdk": 2 or 3, "environ": {"AWS_ENDPOINT_URL": ..., ...}, "bucket": ..., "source_dir": ..., "home":
+..., "way": "run" or "agent"}. stdout: the params and metrics of each trial, and the attempted connections.
 """
 
 from __future__ import annotations
@@ -73,14 +72,14 @@ def main() -> None:
     boto3.client("s3").create_bucket(
         Bucket=asked["bucket"], CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
     )
-    made = estimator() if asked["sdk"] == 2 else trainer()
+    created = estimator() if asked["sdk"] == 2 else trainer()
     sealed.calls.clear()
     if asked["way"] == "run":
         ids: list[str] = []
-        smsweep.run(CONFIG, estimator=made, parallel=2, on_created=ids.append)
-    else:  # as with W&B: a sweep first, of which it knows no program
+        smsweep.run(CONFIG, estimator=created, parallel=2, on_created=ids.append)
+    else:  # as with W&B: the sweep is created first, without a program
         ids = [smsweep.sweep(CONFIG)]
-        smsweep.agent(ids[0], estimator=made, parallel=2)
+        smsweep.agent(ids[0], estimator=created, parallel=2)
     runs = smsweep.Api().sweep(ids[0]).runs
     sealed.answer(
         {

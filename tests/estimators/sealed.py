@@ -1,6 +1,6 @@
-"""What the scripts here share: no way off this machine, stdout for the answer alone, an object seen whole.
+"""Helpers of the scripts in this folder: blocked network, stdout for the answer only, dumps of objects.
 
-Runs in the environments of the two SDKs, beside the scripts.
+Runs in the environments of the two SDKs.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
-DEAD_END = "http://127.0.0.1:9"  # the discard port: nobody listens
+DEAD_END = "http://127.0.0.1:9"  # the discard port, where no server listens
 
-calls: list[str] = []  # every connection that was tried
+calls: list[str] = []  # all attempted connections
 _answers = os.fdopen(os.dup(1), "w")
 
 
@@ -36,11 +36,11 @@ def seal() -> None:
         SAGEMAKER_VALIDATE_ROLE="false",
         SAGEMAKER_SUPPRESS_V2_WARNING="1",
     )
-    refuse_the_world()
+    refuse_other_hosts()
 
 
-def refuse_the_world() -> None:
-    """Let sockets connect, and resolve names, only to this machine."""
+def refuse_other_hosts() -> None:
+    """Allow sockets and name resolution for this machine only."""
     connect, lookup = socket.socket.connect, socket.getaddrinfo
 
     def guarded_connect(self: socket.socket, address: Any) -> None:
@@ -69,7 +69,7 @@ def question() -> Any:
 
 
 def seen(value: Any, depth: int = 0) -> Any:
-    """Return the content of an SDK's object as plain data. Objects with connections are replaced by their id."""
+    """Return the content of an SDK object as plain data. Objects with connections are replaced by their id."""
     assert depth < 20
     if value is None or isinstance(value, (str, int, float, bool)):
         return value

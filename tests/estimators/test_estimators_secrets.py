@@ -13,7 +13,7 @@ from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
 
-KEY = secrets.token_hex(20)  # of the form of W&B's
+KEY = secrets.token_hex(20)  # format of a W&B key
 REFERENCE = "arn:aws:secretsmanager:eu-west-1:123456789012:secret:smsweep/wandb-AbCdEf"
 ENVIRONMENTS = {
     "key": {"WANDB_API_KEY": KEY},
@@ -24,7 +24,7 @@ ENVIRONMENTS = {
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     folder = tmp_path_factory.mktemp("secrets")
     (folder / "source").mkdir()
     (folder / "source" / "train.py").write_text("")
@@ -39,14 +39,12 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 @pytest.mark.parametrize("name", ["key", "password", "no reference"])
 @pytest.mark.parametrize("when", ["refused", "refused late"])
-def test_a_secret_in_the_environment_is_refused_and_not_repeated(
-    told: dict[str, Any], name: str, when: str
-) -> None:
-    assert next(iter(ENVIRONMENTS[name])).removeprefix("SMSWEEP_SECRET_") in told[name][when]
-    assert not any(value in told[name][when] for value in ENVIRONMENTS[name].values())
+def test_secret_in_environment_is_refused_and_not_printed(answers: dict[str, Any], name: str, when: str) -> None:
+    assert next(iter(ENVIRONMENTS[name])).removeprefix("SMSWEEP_SECRET_") in answers[name][when]
+    assert not any(value in answers[name][when] for value in ENVIRONMENTS[name].values())
 
 
-def test_where_a_secret_is_kept_is_told_as_job_yaml_tells_it(told: dict[str, Any]) -> None:
-    template = parse_job(told["reference"]["job"]).template
+def test_secret_references_use_job_yaml_syntax(answers: dict[str, Any]) -> None:
+    template = parse_job(answers["reference"]["job"]).template
     assert template.secrets == {"WANDB_API_KEY": REFERENCE}
     assert template.request["Environment"] == {"MODE": "fast"}

@@ -35,11 +35,11 @@ REFUSED = {
     "entrypoint": "container_entry_point: is not supported",
     "key without place": "output_path: missing",
     "compiler": "compiler_config: is not supported",
-    "profiler and none": "disable_profiler cannot be False when disable_profiler is True",
+    "profiler and no profiler": "disable_profiler cannot be False when disable_profiler is True",
     "hook without place": "output_path: missing",
 }
 NOWHERE = ("nothing", "TensorFlow without place")  # no output path
-OWN = ("TrainingJobName", "HyperParameters", "ProfilerConfig", "DebugHookConfig")  # ours, or unasked for
+OWN = ("TrainingJobName", "HyperParameters", "ProfilerConfig", "DebugHookConfig")  # ours, or SDK defaults
 
 
 @pytest.fixture(scope="module")
@@ -51,27 +51,27 @@ def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(source_dir: Path) -> dict[str, Any]:
-    told: dict[str, Any] = oracle("sagemaker2").ask(SCRIPT, {"cases": cases(source_dir)})
-    return told
+    result: dict[str, Any] = oracle("sagemaker2").ask(SCRIPT, {"cases": cases(source_dir)})
+    return result
 
 
 @pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
-def test_compiling_leaves_the_estimator_as_it_was(answers: dict[str, Any], name: str) -> None:
+def test_compiling_does_not_change_estimator(answers: dict[str, Any], name: str) -> None:
     assert not answers[name]["changed"]
 
 
 @pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
-def test_compiling_asks_nothing_of_aws(answers: dict[str, Any], name: str) -> None:
+def test_compiling_sends_no_request(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["calls"] == []
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> None:
+def test_compiling_twice_gives_same_template(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["again"]
 
 
 @pytest.mark.parametrize("name", [name for name in COMPILED if name not in (*NOWHERE, "local", "strings")])
-def test_the_template_is_what_fit_sends_but_for_what_a_trial_owns(answers: dict[str, Any], name: str) -> None:
+def test_template_equals_fit_request_except_trial_fields(answers: dict[str, Any], name: str) -> None:
     ours, theirs = answers[name]["template"]["request"], answers[name]["sent"]
     assert {key: value for key, value in ours.items() if key not in OWN} == {
         key: value for key, value in theirs.items() if key not in OWN
@@ -79,29 +79,29 @@ def test_the_template_is_what_fit_sends_but_for_what_a_trial_owns(answers: dict[
 
 
 @pytest.mark.parametrize("name", [name for name in COMPILED if name != "local"])
-def test_a_trials_request_is_one_that_the_api_takes(answers: dict[str, Any], name: str) -> None:
+def test_trial_request_is_valid_for_api(answers: dict[str, Any], name: str) -> None:
     assert violations(request_of(answers[name])) == []
 
 
 @pytest.mark.parametrize("name", ["PyTorch", "HuggingFace", "SKLearn", "XGBoost", "TensorFlow", "script alone"])
-def test_the_entry_point_becomes_the_program_and_its_folder_the_source(
+def test_entry_point_becomes_program_and_its_folder_becomes_source(
     answers: dict[str, Any], name: str, source_dir: Path
 ) -> None:
     template = answers[name]["template"]
     assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
 
 
-def test_an_image_of_ones_own_needs_no_source(answers: dict[str, Any]) -> None:
+def test_custom_image_needs_no_source(answers: dict[str, Any]) -> None:
     template = answers["Estimator"]["template"]
     assert (template["source_dir"], template["program"]) == ("", "")
 
 
-def test_mpi_on_one_host_becomes_the_command(answers: dict[str, Any]) -> None:
+def test_mpi_on_one_host_becomes_command(answers: dict[str, Any]) -> None:
     command = answers["mpi on one host"]["template"]["command"]
     assert command[:2] == ["mpirun", "--allow-run-as-root"]
 
 
-def test_a_launch_by_torchrun_becomes_the_command(answers: dict[str, Any]) -> None:
+def test_torchrun_launch_becomes_command(answers: dict[str, Any]) -> None:
     assert answers["torchrun"]["template"]["command"] == [
         "torchrun",
         "--nnodes=2",
@@ -120,7 +120,7 @@ def test_smsweep_starts_the_job(answers: dict[str, Any]) -> None:
     assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
 
 
-def test_hyperparameters_reach_the_script_as_params_and_a_trials_own_come_first(answers: dict[str, Any]) -> None:
+def test_trial_params_override_hyperparameters(answers: dict[str, Any]) -> None:
     carried = request_of(answers["everything"])["HyperParameters"]
     assert json.loads(carried["smsweep"])["params"] == {
         "epochs": 3,
@@ -133,7 +133,7 @@ def test_hyperparameters_reach_the_script_as_params_and_a_trials_own_come_first(
     assert carried["lr"] == "0.1"
 
 
-def test_text_of_a_plain_estimator_is_read_as_the_toolkit_reads_it(answers: dict[str, Any]) -> None:
+def test_hyperparameter_text_is_parsed_like_toolkit(answers: dict[str, Any]) -> None:
     params = json.loads(request_of(answers["strings"])["HyperParameters"]["smsweep"])["params"]
     assert params == {"name": "a b", "n": 7, "flag": True, "lr": 0.1, "momentum": 0.9}
 
@@ -147,57 +147,55 @@ def test_text_of_a_plain_estimator_is_read_as_the_toolkit_reads_it(answers: dict
         ("model_dir of mpi", "/opt/ml/model"),
     ],
 )
-def test_tensorflows_model_dir_is_a_param_where_there_is_one(
-    answers: dict[str, Any], name: str, model_dir: str | None
-) -> None:
+def test_tensorflow_model_dir_is_param_when_set(answers: dict[str, Any], name: str, model_dir: str | None) -> None:
     params = json.loads(request_of(answers[name])["HyperParameters"]["smsweep"])["params"]
     assert params == {"lr": 0.1, "momentum": 0.9, **({"model_dir": model_dir} if model_dir else {})}
 
 
 @pytest.mark.parametrize("name", ["PyTorch after a fit", "TensorFlow after a fit"])
-def test_what_a_fit_left_behind_reaches_no_trial(answers: dict[str, Any], name: str) -> None:
+def test_state_of_earlier_fit_is_not_in_trial_request(answers: dict[str, Any], name: str) -> None:
     carried = request_of(answers[name])["HyperParameters"]
     assert carried.keys() == {"smsweep", "epochs", "lr", "momentum"}
     assert json.loads(carried["smsweep"])["params"] == {"epochs": 3, "lr": 0.1, "momentum": 0.9}
 
 
-def test_what_the_toolkit_would_keep_from_the_script_is_no_param(answers: dict[str, Any]) -> None:
+def test_hyperparameters_removed_by_toolkit_are_not_params(answers: dict[str, Any]) -> None:
     carried = request_of(answers["words to the toolkit"])["HyperParameters"]
     assert json.loads(carried["smsweep"])["params"] == {"lr": 0.1, "momentum": 0.9}
 
 
-def test_hooks_that_nobody_asked_for_are_dropped(answers: dict[str, Any]) -> None:
+def test_default_debug_hooks_are_dropped(answers: dict[str, Any]) -> None:
     for name in CLASSES:
         assert not answers[name]["template"]["request"].keys() & {"DebugHookConfig", "ProfilerConfig"}
 
 
-def test_hooks_that_were_asked_for_stay(answers: dict[str, Any]) -> None:
+def test_configured_debug_hooks_are_kept(answers: dict[str, Any]) -> None:
     ours, theirs = answers["everything"]["template"]["request"], answers["everything"]["sent"]
     for name in ("DebugHookConfig", "ProfilerConfig"):
         assert ours[name] == theirs[name]
 
 
-def test_without_an_output_path_the_backend_chooses_one(answers: dict[str, Any]) -> None:
+def test_backend_chooses_missing_output_path(answers: dict[str, Any]) -> None:
     for name in NOWHERE:
         assert "OutputDataConfig" not in answers[name]["template"]["request"]
         assert request_of(answers[name])["OutputDataConfig"] == {"S3OutputPath": "s3://smsweep-test/jobs"}
 
 
-def test_each_trial_has_checkpoints_of_its_own_below_the_estimators(answers: dict[str, Any]) -> None:
+def test_each_trial_has_separate_checkpoint_prefix(answers: dict[str, Any]) -> None:
     checkpoints = request_of(answers["everything"])["CheckpointConfig"]
     assert checkpoints["S3Uri"] == "s3://results/checkpoints/abcd1234/3"
 
 
-def test_a_local_estimator_names_no_machine_and_reads_folders(answers: dict[str, Any]) -> None:
+def test_local_estimator_has_no_instance_type_and_reads_folders(answers: dict[str, Any]) -> None:
     request = answers["local"]["template"]["request"]
     assert "ResourceConfig" not in request
     assert request["InputDataConfig"][0]["DataSource"]["S3DataSource"]["S3Uri"] == "file:///data"
 
 
-def test_a_role_that_the_sdk_cannot_look_up_is_told(answers: dict[str, Any]) -> None:
+def test_role_that_sdk_cannot_resolve_is_reported(answers: dict[str, Any]) -> None:
     assert "use an ARN as the role" in answers["role by name"]["error"]
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
+def test_unsupported_setting_is_refused_by_key(answers: dict[str, Any], name: str) -> None:
     assert REFUSED[name] in answers[name]["error"]

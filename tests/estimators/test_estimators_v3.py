@@ -29,7 +29,7 @@ REFUSED = {
     "no such script": "source_code.command: is not supported",
     "source in S3": "source_dir: expected a folder",
     "command": "source_code.command: is not supported",
-    "requirements elsewhere": "source_code.requirements: is not supported",
+    "requirements in another folder": "source_code.requirements: is not supported",
     "patterns": "write *.bin into .smsweepignore",
     "mpi": "distributed: is not supported in a sweep; mpi needs the number of processes",
 }
@@ -46,31 +46,31 @@ def source_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def answers(source_dir: Path) -> dict[str, Any]:
-    told: dict[str, Any] = oracle("sagemaker3").ask(SCRIPT, {"cases": cases(source_dir)})
-    return told
+    result: dict[str, Any] = oracle("sagemaker3").ask(SCRIPT, {"cases": cases(source_dir)})
+    return result
 
 
 @pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
-def test_compiling_leaves_the_trainer_as_it_was(answers: dict[str, Any], name: str) -> None:
+def test_compiling_does_not_change_trainer(answers: dict[str, Any], name: str) -> None:
     assert not answers[name]["changed"]
 
 
 @pytest.mark.parametrize("name", [*COMPILED, *REFUSED])
-def test_compiling_asks_nothing_of_aws(answers: dict[str, Any], name: str) -> None:
+def test_compiling_sends_no_request(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["calls"] == []
 
 
 @pytest.mark.parametrize("name", COMPILED)
-def test_compiling_twice_gives_the_same(answers: dict[str, Any], name: str) -> None:
+def test_compiling_twice_gives_same_template(answers: dict[str, Any], name: str) -> None:
     assert answers[name]["again"]
 
 
 @pytest.mark.parametrize("name", [name for name in COMPILED if name != "named inputs"])
-def test_a_trials_request_is_one_that_the_api_takes(answers: dict[str, Any], name: str) -> None:
+def test_trial_request_is_valid_for_api(answers: dict[str, Any], name: str) -> None:
     assert violations(request_of(answers[name])) == []
 
 
-def test_the_template_says_all_that_the_trainer_says(answers: dict[str, Any]) -> None:
+def test_template_has_all_settings_of_trainer(answers: dict[str, Any]) -> None:
     assert answers["everything"]["template"]["request"] == {
         "AlgorithmSpecification": {
             "TrainingImage": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1",
@@ -114,31 +114,29 @@ def test_the_template_says_all_that_the_trainer_says(answers: dict[str, Any]) ->
     }
 
 
-def test_the_entry_script_becomes_the_program_and_smsweep_starts_it(
-    answers: dict[str, Any], source_dir: Path
-) -> None:
+def test_entry_script_becomes_program_started_by_smsweep(answers: dict[str, Any], source_dir: Path) -> None:
     template = answers["script"]["template"]
     assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
     algorithm = request_of(answers["script"])["AlgorithmSpecification"]
     assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
 
 
-def test_a_launch_by_torchrun_becomes_the_command(answers: dict[str, Any]) -> None:
+def test_torchrun_launch_becomes_command(answers: dict[str, Any]) -> None:
     command = answers["torchrun"]["template"]["command"]
     assert command == ["torchrun", "--standalone", "--nproc_per_node=8", "${program}", "${args}"]
 
 
-def test_none_of_the_sdks_own_files_go_with_it(answers: dict[str, Any]) -> None:
+def test_files_of_sdk_are_not_uploaded(answers: dict[str, Any]) -> None:
     channels = [channel["ChannelName"] for channel in request_of(answers["script"])["InputDataConfig"]]
     assert channels == ["smsweep", "training"]
 
 
-def test_text_that_looks_like_a_number_reaches_the_script_as_text(answers: dict[str, Any]) -> None:
+def test_numeric_text_reaches_script_as_text(answers: dict[str, Any]) -> None:
     params = json.loads(request_of(answers["everything"])["HyperParameters"]["smsweep"])["params"]
     assert (params["digits"], params["n"], params["opt.beta"]) == ("007", "7", 0.9)
 
 
-def test_inputs_may_be_named_uris_and_folders(answers: dict[str, Any], source_dir: Path) -> None:
+def test_inputs_can_be_uris_and_folders(answers: dict[str, Any], source_dir: Path) -> None:
     channels = answers["named inputs"]["template"]["request"]["InputDataConfig"]
     assert {each["ChannelName"]: each["DataSource"]["S3DataSource"]["S3Uri"] for each in channels} == {
         "images": "s3://data/images",
@@ -146,12 +144,12 @@ def test_inputs_may_be_named_uris_and_folders(answers: dict[str, Any], source_di
     }
 
 
-def test_given_inputs_come_before_the_trainers_own(answers: dict[str, Any]) -> None:
+def test_explicit_inputs_override_inputs_of_trainer(answers: dict[str, Any]) -> None:
     (channel,) = answers["own and given inputs"]["template"]["request"]["InputDataConfig"]
     assert channel["DataSource"]["S3DataSource"]["S3Uri"] == "s3://data/train"
 
 
-def test_checkpoints_without_a_place_get_one_from_the_backend(answers: dict[str, Any]) -> None:
+def test_backend_chooses_missing_checkpoint_location(answers: dict[str, Any]) -> None:
     assert request_of(answers["checkpoints anywhere"])["CheckpointConfig"] == {
         "LocalPath": "/opt/ml/mine",
         "S3Uri": "s3://smsweep-test/checkpoints/abcd1234/3",
@@ -159,9 +157,9 @@ def test_checkpoints_without_a_place_get_one_from_the_backend(answers: dict[str,
 
 
 @pytest.mark.parametrize("name", REFUSED)
-def test_what_a_sweep_cannot_run_is_refused_by_its_key(answers: dict[str, Any], name: str) -> None:
+def test_unsupported_setting_is_refused_by_key(answers: dict[str, Any], name: str) -> None:
     assert REFUSED[name] in answers[name]["error"]
 
 
-def test_inputs_that_the_sdk_cannot_bring_to_s3_are_told(answers: dict[str, Any]) -> None:
+def test_inputs_that_sdk_cannot_upload_are_reported(answers: dict[str, Any]) -> None:
     assert "use an ARN as the role, and data in S3" in (answers["inputs on this machine"]["error"])

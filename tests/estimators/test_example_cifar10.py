@@ -29,34 +29,34 @@ SAME = ("RoleArn", "ResourceConfig", "StoppingCondition", "EnableManagedSpotTrai
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
-def test_its_scripts_compile(script: Path, tmp_path: Path) -> None:
+def test_example_scripts_compile(script: Path, tmp_path: Path) -> None:
     py_compile.compile(str(script), cfile=str(tmp_path / "compiled"), doraise=True)
 
 
-def test_its_sweep_is_one_that_runs() -> None:
+def test_example_sweep_is_valid() -> None:
     parsed = read_sweep(EXAMPLE / "sweep.yaml")
     assert (parsed.warnings, parsed.config.program, parsed.config.run_cap) == ((), "train.py", 12)
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("sdk", [2, 3])
-def test_job_yaml_estimator_and_model_trainer_say_the_same(sdk: int) -> None:
-    told = ask(sdk)["template"]
+def test_job_yaml_estimator_and_model_trainer_agree(sdk: int) -> None:
+    result = ask(sdk)["template"]
     job = read_job(EXAMPLE / "job.yaml").template
-    assert {name: told["request"][name] for name in SAME} == {name: job.request[name] for name in SAME}
-    assert (told["source_dir"], told["program"]) == (job.source_dir, "train.py")
+    assert {name: result["request"][name] for name in SAME} == {name: job.request[name] for name in SAME}
+    assert (result["source_dir"], result["program"]) == (job.source_dir, "train.py")
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("sdk", [2, 3])
-def test_its_image_is_the_one_that_job_yaml_names(sdk: int) -> None:
+def test_example_image_equals_image_of_job_yaml(sdk: int) -> None:
     image = ask(sdk)["template"]["request"]["AlgorithmSpecification"]["TrainingImage"]
     assert image == "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-gpu-py311"
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("backend", ["process", "sagemaker"])
-def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+def test_example_trials_reach_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
     example = shutil.copytree(EXAMPLE, tmp_path / "example")
     (example / "source" / "requirements.txt").unlink()
     monkeypatch.chdir(example)
@@ -77,15 +77,15 @@ def test_two_of_its_trials_learn_something(tmp_path: Path, monkeypatch: pytest.M
             job.write(f"output_path: s3://{BUCKET}/out\n")
             if backend == "sagemaker":
                 account.s3.create_bucket(Bucket=BUCKET)
-                account.s3.put_object(Bucket=BUCKET, Key=f"data/{ARCHIVE}", Body=a_small_data_set())
+                account.s3.put_object(Bucket=BUCKET, Key=f"data/{ARCHIVE}", Body=small_data_set())
                 job.write(f"inputs: {{training: s3://{BUCKET}/data}}\n")
         outcome = run(config, job=example / "job.yaml", backend=backend, on_created=ids.append)
     assert outcome.ended == {TrialState.FINISHED: 2}
-    assert all((run.objective or 0) > 0.5 for run in Api().sweep(ids[0]).runs)  # 0.1 by chance
+    assert all((run.objective or 0) > 0.5 for run in Api().sweep(ids[0]).runs)  # a random guess has 0.1
 
 
-def a_small_data_set() -> bytes:
-    """Return an archive in the form of CIFAR-10's: noisy copies of ten images."""
+def small_data_set() -> bytes:
+    """Return an archive in the format of CIFAR-10, with noisy copies of ten images."""
     chance = np.random.default_rng(0)
     labels = [number % 10 for number in range(200)]
     images = chance.integers(0, 256, (10, 3072))[labels]
@@ -94,7 +94,7 @@ def a_small_data_set() -> bytes:
         for name in (*(f"data_batch_{number}" for number in range(1, 6)), "test_batch"):
             noisy = np.clip(images + chance.normal(0, 30, images.shape), 0, 255).astype(np.uint8)
             batch = pickle.dumps({b"data": noisy, b"labels": labels}, protocol=2)
-            batch = batch.replace(b"numpy._core", b"numpy.core")  # as NumPy 1 wrote the real one: 2 reads both
+            batch = batch.replace(b"numpy._core", b"numpy.core")  # NumPy 1 wrote the real file; NumPy 2 reads both
             member = tarfile.TarInfo(f"cifar-10-batches-py/{name}")
             member.size = len(batch)
             tar.addfile(member, io.BytesIO(batch))
@@ -104,6 +104,6 @@ def a_small_data_set() -> bytes:
 @functools.cache
 def ask(sdk: int) -> dict[str, Any]:
     question = {"sdk": sdk, "script": str(EXAMPLE / f"run_v{sdk}.py")}
-    told: dict[str, Any] = oracle(f"sagemaker{sdk}").ask(Path(__file__).with_name("ask_example.py"), question)
-    assert told["calls"] == []
-    return told
+    result: dict[str, Any] = oracle(f"sagemaker{sdk}").ask(Path(__file__).with_name("ask_example.py"), question)
+    assert result["calls"] == []
+    return result

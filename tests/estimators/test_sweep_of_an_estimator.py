@@ -25,7 +25,7 @@ smsweep.log({"loss": args.x * args.epochs})
 
 
 @pytest.mark.parametrize(("sdk", "way"), [(2, "run"), (3, "agent")])
-def test_each_trial_is_one_training_job_of_the_estimator(
+def test_each_trial_is_one_training_job_of_estimator(
     tmp_path: Path, sdk: int, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = tmp_path / "source"
@@ -33,7 +33,7 @@ def test_each_trial_is_one_training_job_of_the_estimator(
     (source / "train.py").write_text(TRAIN)
     monkeypatch.chdir(tmp_path)
     with emulator.run_emulator(folder=tmp_path / "emulator") as opened:
-        told = oracle(f"sagemaker{sdk}").ask(
+        result = oracle(f"sagemaker{sdk}").ask(
             Path(__file__).with_name("run_sweep.py"),
             {
                 "sdk": sdk,
@@ -45,5 +45,5 @@ def test_each_trial_is_one_training_job_of_the_estimator(
             },
         )
         calls = Counter(entry["action"] for entry in opened.ledger.read())
-    assert told == {"states": ["finished"] * 3, "loss": [2, 4, 6], "hosts": ["('127.0.0.1'"]}
+    assert result == {"states": ["finished"] * 3, "loss": [2, 4, 6], "hosts": ["('127.0.0.1'"]}
     assert calls["CreateTrainingJob"] == 3

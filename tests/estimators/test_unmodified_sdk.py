@@ -20,7 +20,7 @@ from tools.environments import oracle
 pytestmark = [pytest.mark.oracle, pytest.mark.docker]
 
 HERE = Path(__file__).parent
-TELEMETRY = "sm-pysdk-t-us-east-1.s3.us-east-1.amazonaws.com"  # they report each call of theirs to it
+TELEMETRY = "sm-pysdk-t-us-east-1.s3.us-east-1.amazonaws.com"  # the SDKs send telemetry to this host
 TRAIN = """
 import argparse, os
 parser = argparse.ArgumentParser()
@@ -36,14 +36,14 @@ with open(os.environ["SM_MODEL_DIR"] + "/weights", "w") as file:
 
 
 @pytest.mark.parametrize("sdk", [2, 3])
-def test_a_users_program_trains_shows_its_log_and_gets_its_model(
+def test_unmodified_program_trains_prints_log_and_downloads_model(
     sdk: int, docker_engine: DockerClient, tmp_path: Path
 ) -> None:
     scratch, work = tmp_path / "image", tmp_path / "work"
     scratch.mkdir()
     (work / "source").mkdir(parents=True)
     (work / "source" / "train.py").write_text(TRAIN)
-    # SDK 2.x leaves the start of the script to AWS's toolkit in the image, 3.x brings what it needs.
+    # With SDK 2.x, AWS's toolkit in the image starts the script. SDK 3.x sends its own launcher.
     image = ensure_toolkit_image(docker_engine, scratch) if sdk == 2 else IMAGE
     with open_account(tmp_path / "endpoint", os.environ, backend="docker") as account:
         account.s3.put_object(Bucket=BUCKET, Key="data/a.csv", Body=b"1,2")

@@ -1,7 +1,7 @@
-"""Says what W&B's package `sweeps` thinks of sweep configs. Runs in that package's environment, not in ours.
+"""Check sweep configs with W&B's package `sweeps`. Runs in that package's environment.
 
-stdin: {"configs": [...], "schema": {...}}; stdout: for each config the violations that W&B finds (an exception is
-one), and whether the given JSON Schema accepts it.
+stdin: {"configs": [...], "schema": {...}}; stdout: for each config the violations that W&B finds (or the
+exception), and whether the specified JSON Schema accepts the config.
 """
 
 from __future__ import annotations

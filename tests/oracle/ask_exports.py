@@ -1,4 +1,4 @@
-"""What other programs' own readers find in exports. stdin: {"folder"}; stdout: see each function."""
+"""Read exports with the readers of other programs. stdin: {"folder"}; stdout: see each function."""
 
 from __future__ import annotations
 

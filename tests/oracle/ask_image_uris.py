@@ -1,4 +1,4 @@
-"""Runs in the SageMaker SDK's environment: image_uris.retrieve for each question on stdin."""
+"""Call image_uris.retrieve of the SageMaker SDK for each question on stdin. Runs in the SDK's environment."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 
-answers, sys.stdout = sys.stdout, sys.stderr  # the SDK talks on stdout while it loads
+answers, sys.stdout = sys.stdout, sys.stderr  # the SDK prints to stdout during its import
 
 from sagemaker import image_uris  # noqa: E402
 

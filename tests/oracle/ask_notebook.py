@@ -1,4 +1,4 @@
-"""Executes a notebook in a real kernel: {"cells": [source], "environ": {...}} -> each cell's outputs."""
+"""Execute a notebook in a real kernel: {"cells": [source], "environ": {...}} -> outputs of each cell."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import os
 import sys
 
-import nbformat  # type: ignore[import-not-found]  # in an environment of its own
+import nbformat  # type: ignore[import-not-found]  # in a separate environment
 from nbclient import NotebookClient  # type: ignore[import-not-found]  # likewise
 
 question = json.load(sys.stdin)

@@ -1,7 +1,7 @@
-"""Searches with Optuna's samplers. Runs in an environment that has Optuna and smsweep.
+"""Propose trials with Optuna's samplers. Runs in an environment with Optuna and smsweep.
 
-stdin: {"cases": [{"config", "trials", "n", "seed"}]}; stdout: for each what `smsweep.suggest` answers, at once
-and one by one, each as pending before the next.
+stdin: {"cases": [{"config", "trials", "n", "seed"}]}; stdout: for each case the answers of
+`smsweep.suggest`, at once and one by one, with each answer pending for the next.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from smsweep import suggest
 
 
 def one_by_one(case: dict[str, Any]) -> list[Any]:
-    trials, made = list(case["trials"]), []
+    trials, proposed = list(case["trials"]), []
     for _ in range(case["n"]):
         for params in suggest(case["config"], trials, 1, case["seed"]):
             trials.append({"number": len(trials), "params": params, "state": "pending"})
-            made.append(params)
-    return made
+            proposed.append(params)
+    return proposed
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Answers questions with W&B's package `sweeps`. Runs in that package's environment, not in ours.
+"""Answer questions with W&B's package `sweeps`. Runs in that package's environment.
 
 stdin: {"op": ..., "cases": [...]}; stdout: one answer per case.
 """

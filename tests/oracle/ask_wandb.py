@@ -1,4 +1,4 @@
-"""Runs in the `wandb` environment: what W&B's own agent starts for a run, and the param file it leaves.
+"""Return the command that W&B's own agent starts for a run, and its param file. Runs in the `wandb` environment.
 
 stdin: a list of {"command", "program", "params", "environ"}; stdout: a list of {"argv", "param_file"}.
 """
@@ -18,7 +18,7 @@ started: list[list[str]] = []
 
 
 class Recorder:
-    """Stands where W&B starts a process."""
+    """Replaces the function of W&B that starts a process."""
 
     def __init__(self, command: list[str], **_: object) -> None:
         started.append(command)
@@ -28,7 +28,7 @@ wandb_agent.AgentProcess = Recorder
 
 
 def answer(case: dict[str, Any]) -> dict[str, Any]:
-    agent = wandb_agent.Agent.__new__(wandb_agent.Agent)  # its constructor wants a server
+    agent = wandb_agent.Agent.__new__(wandb_agent.Agent)  # the constructor needs a server
     agent._sweep_command = list(case["command"])
     agent._function = None
     agent._in_jupyter = agent._forward_signals = False

@@ -1,4 +1,4 @@
-"""Sweep configs at random: whole ones, and ones with something wrong in them."""
+"""Random sweep configs: valid configs, and configs with one error."""
 
 from __future__ import annotations
 
@@ -107,12 +107,12 @@ def early_terminate(rng: random.Random) -> Config:
 
 
 def config(rng: random.Random) -> Config:
-    made: Config = {
+    created: Config = {
         "method": rng.choice(["grid", "random", "random", "random", "bayes", "custom"]),
         "parameters": parameters(rng),
     }
-    if made["method"] == "bayes" or rng.random() < 0.5:
-        made["metric"] = metric(rng)
+    if created["method"] == "bayes" or rng.random() < 0.5:
+        created["metric"] = metric(rng)
     options: dict[str, Callable[[], Any]] = {
         "program": lambda: "train.py",
         "command": lambda: ["${env}", "python", "${program}", 3, "${args}"],
@@ -127,11 +127,11 @@ def config(rng: random.Random) -> Config:
         "metrics": lambda: [metric(rng), metric(rng)],
     }
     chances = {"scheduler": 0.04, "metrics": 0.04}
-    return made | {key: make() for key, make in options.items() if rng.random() < chances.get(key, 0.15)}
+    return created | {key: make() for key, make in options.items() if rng.random() < chances.get(key, 0.15)}
 
 
 def mutate(whole: Config, rng: random.Random) -> Config:
-    """Return a copy with one thing changed somewhere."""
+    """Return a copy with one random change."""
     changed = copy.deepcopy(whole)
     place: Any = changed
     while rng.random() < 0.6:
@@ -159,10 +159,10 @@ def mutate(whole: Config, rng: random.Random) -> Config:
 
 def cases(n: int, seed: int = 0) -> list[Config]:
     rng = random.Random(seed)
-    made = []
+    created = []
     for _ in range(n):
         case = config(rng)
         for _ in range(rng.choice([0, 0, 1, 1, 2])):
             case = mutate(case, rng)
-        made.append(case)
-    return made
+        created.append(case)
+    return created

@@ -1,7 +1,7 @@
-"""Makes a sweep with all kinds of params, metrics and ends, and exports it in every format.
+"""Create a sweep with all kinds of params, metrics and final states, and export it in every format.
 
-Runs in an environment that has smsweep and what the exports need. stdin: null; stdout: the ids of a sweep of one
-metric and of one of two, and what the exports of the first are in JSON.
+Runs in an environment with smsweep and the requirements of the exports. stdin: null; stdout: the ids of a
+sweep with one metric and of a sweep with two metrics, and the JSON exports of the first sweep.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Generated W&B parameters, the same on every run, and our search spaces for them."""
+"""Generated W&B parameters, the same in every run, and our search spaces for them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from smsweep.space.distributions import DISTRIBUTIONS, Distribution
 from smsweep.space.space import SearchSpace
 from tools.environments import oracle
 
-Parameter = dict[str, Any]  # one parameter as W&B's YAML says it
+Parameter = dict[str, Any]  # one parameter in W&B's YAML format
 
 SCALARS: tuple[Any, ...] = (
     0,
@@ -56,7 +56,7 @@ def ask(op: str, cases: list[dict[str, Any]]) -> list[Any]:
 
 
 def distribution_of(parameter: Parameter) -> Distribution:
-    """Return our distribution for a parameter that names its own."""
+    """Return our distribution for a parameter with an explicit distribution."""
     arguments = {name: value for name, value in parameter.items() if name != "distribution"}
     for name in ("values", "probabilities"):
         if name in arguments:
@@ -149,7 +149,7 @@ def grid_parameter(rng: random.Random) -> Parameter:
 
 
 def nested(rng: random.Random, make: Callable[[random.Random], Parameter], depth: int = 2) -> dict[str, Any]:
-    """Return one to three named parameters, some of which hold parameters of their own."""
+    """Return one to three named parameters, some with nested parameters."""
     names = rng.sample(["lr", "optimizer.lr", "Batch", "_x", "a", "a-b", "z9", "opt"], rng.randint(1, 3))
     return {
         name: {"parameters": nested(rng, make, depth - 1)} if depth and rng.random() < 0.25 else make(rng)

@@ -1,4 +1,4 @@
-"""The argv and the param file of a trial are those of W&B's own agent."""
+"""The argv and the param file of a trial equal those of W&B's own agent."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def ours(asked: dict[str, Any]) -> list[str]:
     return expand(asked["command"], asked["program"], asked["params"], environ=ENVIRON, json_file=JSON_FILE)
 
 
-def test_the_argv_of_generated_commands_is_that_of_wandb() -> None:
+def test_argv_of_generated_commands_equals_wandb() -> None:
     rng = random.Random("argv")
     cases = [case(command(rng), params(rng)) for _ in range(N_CASES)]
     cases += [case([item], {"a": 1, "flag": True, "off": False, "s": "x y", "d": {"k": 1}}) for item in ITEMS]
@@ -37,7 +37,7 @@ def test_the_argv_of_generated_commands_is_that_of_wandb() -> None:
     assert differences == []
 
 
-def test_every_macro_expands_every_value_as_wandb_does() -> None:
+def test_every_macro_expands_values_like_wandb() -> None:
     cases = [
         case(list(MACROS), {"v": value}) for value in (*TEXTS, *NUMBERS, [], {}, [1, "a", None], {"k": [1.0]})
     ]
@@ -49,7 +49,7 @@ def test_every_macro_expands_every_value_as_wandb_does() -> None:
     assert differences == []
 
 
-def test_the_param_file_of_generated_params_is_that_of_wandb_byte_for_byte() -> None:
+def test_param_file_equals_wandb_byte_for_byte() -> None:
     rng = random.Random("param file")
     cases = [case([], params(rng)) for _ in range(N_CASES)]
     cases += [case([], {"v": value, "l": [value], "d": {"k": [value]}}) for value in (*TEXTS, *NUMBERS)]

@@ -1,4 +1,4 @@
-"""A script written for W&B, run as a trial with W&B itself and no server, in old and new versions."""
+"""A script for W&B runs as a trial with wandb and without a server, in old and new versions of wandb."""
 
 from __future__ import annotations
 
@@ -69,12 +69,12 @@ def run(job: Job, script: str) -> Done:
 
 
 def reported(done: Done) -> list[tuple[str, str]]:
-    """Return what was reported as ('"step": 0', '"metrics": ...'), without times."""
+    """Return the reported records as ('"step": 0', '"metrics": ...'), without times."""
     lines = [line.partition(', "time": ')[::2] for line in done.out.splitlines() if line.startswith("@smsweep {")]
     return [(head.removeprefix("@smsweep {"), rest.partition(", ")[2]) for head, rest in lines if rest]
 
 
-def test_config_names_metrics_and_summary_are_the_trials(wandb_job: Job) -> None:
+def test_run_config_names_metrics_and_summary_equal_trial(wandb_job: Job) -> None:
     done = run(wandb_job, SCRIPT)
     assert done.code == 0, done.out
     assert reported(done)[:3] == [
@@ -88,7 +88,7 @@ def test_config_names_metrics_and_summary_are_the_trials(wandb_job: Job) -> None
 
 
 @pytest.mark.parametrize("place", ["argument", "variable"])
-def test_a_script_may_do_without_wandb(wandb_job: Job, place: str) -> None:
+def test_script_runs_without_wandb(wandb_job: Job, place: str) -> None:
     if place == "variable":
         wandb_job.environ["WANDB_MODE"] = "disabled"
     done = run(wandb_job, DISABLED.replace("MODE", '"disabled"' if place == "argument" else "None"))
@@ -97,7 +97,7 @@ def test_a_script_may_do_without_wandb(wandb_job: Job, place: str) -> None:
     assert "opt is adam\n" in done.out
 
 
-def test_what_was_logged_outlives_a_kill(wandb_job: Job) -> None:
+def test_logged_values_survive_kill(wandb_job: Job) -> None:
     done = run(wandb_job, DIES)
     assert done.code == 128 + 9
     assert reported(done) == [
@@ -106,12 +106,12 @@ def test_what_was_logged_outlives_a_kill(wandb_job: Job) -> None:
     ]
 
 
-def test_runs_that_a_script_starts_beside_its_own_are_not_the_trials(wandb_job: Job) -> None:
+def test_additional_runs_of_script_do_not_belong_to_trial(wandb_job: Job) -> None:
     done = run(wandb_job, FOLDS)
     assert (done.code, reported(done)) == (0, [('"step": 0', '"metrics": {"accuracy": 0.5}}')]), done.out
 
 
-def test_the_run_says_nothing_of_a_sweep_that_wandbs_server_does_not_know(wandb_job: Job) -> None:
+def test_offline_run_has_no_sweep_id_unknown_to_wandb(wandb_job: Job) -> None:
     """Otherwise `wandb sync` ends with "sweep s1 not found"."""
     done = run(
         wandb_job, "import os, wandb; wandb.init().finish(); print('had', os.environ.get('WANDB_SWEEP_ID'))"
@@ -120,7 +120,7 @@ def test_the_run_says_nothing_of_a_sweep_that_wandbs_server_does_not_know(wandb_
     assert ("had None" in done.out, [b"\x62\x02s1" in file.read_bytes() for file in files]) == (True, [False])
 
 
-def test_the_sweep_says_what_its_run_is_called_whatever_the_settings_say(wandb_job: Job) -> None:
+def test_sweep_sets_run_name_over_wandb_settings(wandb_job: Job) -> None:
     done = run(wandb_job, SETTINGS)
     assert (done.code, "called digits s1-7\n" in done.out) == (0, True), done.out
     assert done.out.count("is ignored in a sweep") == 2  # id and project

@@ -1,4 +1,4 @@
-"""We accept and refuse what W&B's own schema does, but for the differences that the documentation lists."""
+"""smsweep accepts and refuses the same configs as W&B's schema, except for the documented differences."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def ask(configs: list[Any]) -> list[dict[str, Any]]:
     return answers
 
 
-def test_every_difference_from_wandbs_verdict_is_documented() -> None:
+def test_every_difference_from_wandb_is_documented() -> None:
     configs = cases(N_CASES)
     n_accepted = n_refused = 0
     unexplained = []
@@ -55,10 +55,10 @@ def test_every_difference_from_wandbs_verdict_is_documented() -> None:
         if theirs and not ours and not all(TOLERABLE.search(text) for text in theirs):
             unexplained.append(("only W&B refuses", theirs, config))
     assert unexplained == []
-    assert min(n_accepted, n_refused) > N_CASES / 6  # the comparison means something only with many of both
+    assert min(n_accepted, n_refused) > N_CASES / 6  # the comparison needs many valid and many invalid configs
 
 
-def test_each_stricter_rule_is_one_that_wandb_does_not_have() -> None:
+def test_each_documented_stricter_rule_is_absent_in_wandb() -> None:
     documents = [load(rule.yaml) for rule in STRICTER if rule.id not in ("finite", "text-keys")]
     assert [answer["violations"] for answer in ask(documents)] == [[]] * len(documents)
 
@@ -68,12 +68,12 @@ def test_wandbs_schema_reports_each_milder_rule() -> None:
     assert [bool(answer["violations"]) for answer in ask(documents)] == [True] * len(documents)
 
 
-def test_the_editor_schema_accepts_every_example() -> None:
+def test_editor_schema_accepts_every_example() -> None:
     examples = [*EXAMPLES.values(), *(rule.yaml for rule in MILDER)]
     documents = [load(text) for text in examples]
     assert [answer["fits"] for answer in ask(documents)] == [True] * len(documents)
 
 
-def test_the_editor_schema_refuses_nothing_that_we_accept() -> None:
+def test_editor_schema_accepts_every_valid_config() -> None:
     accepted = [config for config in cases(300, seed=1) if not problems(config)]
     assert [answer["fits"] for answer in ask(accepted)] == [True] * len(accepted)

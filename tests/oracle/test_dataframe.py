@@ -1,4 +1,4 @@
-"""`Api().sweep(..).to_dataframe()`, with pandas, which is nobody's dependency."""
+"""`Api().sweep(..).to_dataframe()` with pandas, which smsweep does not depend on."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ print(json.dumps([list(frame.columns), rows, history["loss"].tolist()]))
 """
 
 
-def test_a_row_is_a_run_with_wandbs_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_dataframe_has_row_per_run_with_wandb_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "sweeps"))
     (tmp_path / "ask.py").write_text(ASK)
     columns, rows, history = oracle("pandas").ask(tmp_path / "ask.py", None)

@@ -1,4 +1,4 @@
-"""Exports, read back by the programs that they are for."""
+"""Exports, read by the programs that they are for."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HERE = Path(__file__).parent
 pytestmark = [pytest.mark.oracle, pytest.mark.slow]
 
 Data = dict[str, Any]
-# What becomes of names of metrics that MLflow does not take: see ODD in exports_sweep.py.
+# Replacements for metric names that MLflow refuses: see ODD in exports_sweep.py.
 ODD_NAMES = {"_", "__/up", "_.x", "root", "a/b", "a/_/b", "a_b", "l" * 250}
 
 
@@ -32,10 +32,10 @@ ODD_NAMES = {"_", "__/up", "_.x", "root", "a/b", "a/_/b", "a_b", "l" * 250}
 class Made:
     folder: Path
     python: Path
-    one: str  # id of the sweep of one metric
-    two: str  # of the one with two
-    trials: list[Data]  # the JSON export of the first
-    read: Data  # what ask_exports.py found
+    one: str  # id of the sweep with one metric
+    two: str  # id of the sweep with two metrics
+    trials: list[Data]  # JSON export of the first sweep
+    read: Data  # output of ask_exports.py
 
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         command = [str(self.python), "-m", "smsweep.cli.main", *words]
@@ -43,7 +43,7 @@ class Made:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
+def created(tmp_path_factory: pytest.TempPathFactory) -> Made:
     folder = tmp_path_factory.mktemp("exports")
     found = oracle("exports")
     ran = subprocess.run(
@@ -59,7 +59,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
 
 
 def flat(trial: Data) -> Data:
-    """Return a trial's params by flat names."""
+    """Return the params of a trial with flat names."""
     opt = trial["params"]["opt"]
     return {
         **{name: value for name, value in trial["params"].items() if name != "opt"},
@@ -68,14 +68,14 @@ def flat(trial: Data) -> Data:
     }
 
 
-def test_the_sweep_has_what_the_other_tests_are_about(made: Made) -> None:
-    assert {trial["state"] for trial in made.trials} == {"finished", "failed"}
+def test_export_sweep_has_all_tested_cases(created: Made) -> None:
+    assert {trial["state"] for trial in created.trials} == {"finished", "failed"}
 
 
-def test_parquet_has_the_columns_of_the_csv_with_types(made: Made) -> None:
-    with (made.folder / "trials.csv").open(newline="") as file:
+def test_parquet_has_columns_of_csv_with_types(created: Made) -> None:
+    with (created.folder / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    types = made.read["parquet"]["types"]
+    types = created.read["parquet"]["types"]
     assert list(types) == list(rows[0])
     assert (types["number"], types["objective"], types["started_at"]) == (
         "int64",
@@ -88,44 +88,44 @@ def test_parquet_has_the_columns_of_the_csv_with_types(made: Made) -> None:
     }  # fmt: skip
 
 
-def test_parquet_has_the_values_of_the_json(made: Made) -> None:
-    for row, trial in zip(made.read["parquet"]["rows"], made.trials, strict=True):
+def test_parquet_has_values_of_json(created: Made) -> None:
+    for row, trial in zip(created.read["parquet"]["rows"], created.trials, strict=True):
         assert (row["number"], row["objective"], row["params.lr"]) == (
             trial["number"], trial["objective"], trial["params"]["lr"],
         )  # fmt: skip
         assert datetime.fromisoformat(row["ended_at"]) == datetime.fromisoformat(trial["ended_at"])
         assert row["metrics.broken"] == trial["metrics"]["broken"] == "NaN"
-        assert row["params.act"] == trial["params"]["act"]  # a formula is none here
+        assert row["params.act"] == trial["params"]["act"]  # the text is not a formula
         assert json.loads(row["params.shape"]) == trial["params"]["shape"]
-    assert made.read["parquet"]["about"]["id"] == made.one
+    assert created.read["parquet"]["about"]["id"] == created.one
 
 
-def test_csv_has_the_numbers_of_the_json_and_no_formulas(made: Made) -> None:
-    with (made.folder / "trials.csv").open(newline="") as file:
+def test_csv_has_numbers_of_json_and_no_formulas(created: Made) -> None:
+    with (created.folder / "trials.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [float(row["params.lr"]) for row in rows] == [trial["params"]["lr"] for trial in made.trials]
-    assert [float(row["objective"]) for row in rows] == [trial["objective"] for trial in made.trials]
+    assert [float(row["params.lr"]) for row in rows] == [trial["params"]["lr"] for trial in created.trials]
+    assert [float(row["objective"]) for row in rows] == [trial["objective"] for trial in created.trials]
     cells = [cell for row in rows for cell in row.values()]
     assert "'=relu" in cells
     assert not [cell for cell in cells if cell.startswith(("=", "@", "+"))]
 
 
-def test_a_study_has_the_trials_with_states_values_and_curves(made: Made) -> None:
-    study = made.read["studies"][0]
+def test_study_has_trials_with_states_values_and_curves(created: Made) -> None:
+    study = created.read["studies"][0]
     states = {"finished": "COMPLETE", "failed": "FAIL"}
-    assert [trial["state"] for trial in study["trials"]] == [states[trial["state"]] for trial in made.trials]
-    for found, trial in zip(study["trials"], made.trials, strict=True):
+    assert [trial["state"] for trial in study["trials"]] == [states[trial["state"]] for trial in created.trials]
+    for found, trial in zip(study["trials"], created.trials, strict=True):
         assert found["values"] == ([trial["objective"]] if trial["state"] == "finished" else None)
         assert [step for step, _ in found["curve"]] == [0, 1, 2, 3, 4]
         assert found["curve"][-1][1] == trial["metrics"]["loss"]
         assert found["attributes"]["metrics.acc"] == trial["metrics"]["acc"]
         assert datetime.fromisoformat(found["start"]) == datetime.fromisoformat(trial["started_at"])
     assert (study["directions"], study["metrics"]) == (["MINIMIZE"], ["loss"])
-    assert study["attributes"]["id"] == made.one
+    assert study["attributes"]["id"] == created.one
 
 
-def test_a_study_has_the_closest_distributions(made: Made) -> None:
-    trials = made.read["studies"][0]["trials"]
+def test_study_has_closest_distributions(created: Made) -> None:
+    trials = created.read["studies"][0]["trials"]
     found = trials[0]["distributions"]
     assert found["lr"] == "FloatDistribution(high=1.0, log=True, low=0.0001, step=None)"
     assert found["wide"] == "FloatDistribution(high=2.5, log=False, low=-2.5, step=None)"
@@ -135,22 +135,22 @@ def test_a_study_has_the_closest_distributions(made: Made) -> None:
     assert found["flag"] == "CategoricalDistribution(choices=(True, False))"
     assert found["act"] == "CategoricalDistribution(choices=('=relu', 'tanh', None))"
     assert found["mixed"] == """CategoricalDistribution(choices=('1', 'true', '"1"', '0.5'))"""
-    for trial, ours in zip(trials, made.trials, strict=True):
+    for trial, ours in zip(trials, created.trials, strict=True):
         numbers = ("lr", "wide", "layers", "batch", "keep", "noise", "size", "opt.momentum", "flag", "act")
         assert [trial["params"][name] for name in numbers] == pytest.approx([flat(ours)[name] for name in numbers])
 
 
-def test_a_study_of_two_metrics_has_two_directions(made: Made) -> None:
-    study = made.read["studies"][1]
+def test_study_of_two_metrics_has_two_directions(created: Made) -> None:
+    study = created.read["studies"][1]
     assert (study["directions"], study["metrics"]) == (["MINIMIZE", "MAXIMIZE"], ["loss", "acc"])
     assert all(len(trial["values"]) == 2 for trial in study["trials"] if trial["state"] == "COMPLETE")
 
 
-def test_mlflow_has_an_experiment_with_a_run_each(made: Made) -> None:
-    found = made.read["mlflow"]
-    assert (found["name"], found["tags"]["smsweep.export"]) == (f"kinds-{made.one}", "complete")
+def test_mlflow_has_experiment_with_run_per_trial(created: Made) -> None:
+    found = created.read["mlflow"]
+    assert (found["name"], found["tags"]["smsweep.export"]) == (f"kinds-{created.one}", "complete")
     runs = {run["name"].rpartition("-")[2]: run for run in found["runs"]}
-    for trial in made.trials:
+    for trial in created.trials:
         run = runs[str(trial["number"])]
         assert run["status"] == trial["state"].upper()
         assert float(run["params"]["lr"]) == trial["params"]["lr"]
@@ -162,18 +162,18 @@ def test_mlflow_has_an_experiment_with_a_run_each(made: Made) -> None:
         assert run["loss"][-1][1] == trial["metrics"]["loss"]
 
 
-def test_tensorboard_has_scalars_and_params(made: Made) -> None:
-    for trial in made.trials:
-        found = made.read["events"][str(trial["number"])]
+def test_tensorboard_has_scalars_and_params(created: Made) -> None:
+    for trial in created.trials:
+        found = created.read["events"][str(trial["number"])]
         assert [step for step, _ in found["loss"]] == [0, 1, 2, 3, 4]
-        assert found["loss"][-1][1] == pytest.approx(trial["metrics"]["loss"])  # it keeps 32 bits
+        assert found["loss"][-1][1] == pytest.approx(trial["metrics"]["loss"])  # TensorBoard stores 32 bits
         assert found["params"]["lr"] == trial["params"]["lr"]
         assert found["params"]["flag"] is trial["params"]["flag"]
         assert found["params"]["act"] == str(trial["params"]["act"])
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         (["--to", "trials.csv"], "trials.csv: exists"),
         (["--to", "trials.parquet"], "trials.parquet: exists"),
@@ -182,30 +182,30 @@ def test_tensorboard_has_scalars_and_params(made: Made) -> None:
         (["--format", "tensorboard", "--to", "runs"], "exists"),
     ],
 )
-def test_what_is_there_is_replaced_only_if_asked(made: Made, words: list[str], said: str) -> None:
-    refused = made.cli("export", made.one, *words)
-    assert (refused.returncode, said in refused.stderr) == (2, True)
+def test_existing_study_is_replaced_only_with_flag(created: Made, words: list[str], message: str) -> None:
+    refused = created.cli("export", created.one, *words)
+    assert (refused.returncode, message in refused.stderr) == (2, True)
     assert "--force" in refused.stderr
-    assert made.cli("export", made.one, *words, "--force").returncode == 0
+    assert created.cli("export", created.one, *words, "--force").returncode == 0
 
 
-def test_a_file_of_something_else_is_left_alone(made: Made) -> None:
-    before = (made.folder / "mlflow.db").read_bytes()
-    for place in ("mlflow.db", "trials.csv", str(made.folder / ".smsweep" / "store.db")):
-        refused = made.cli("export", made.one, "--format", "optuna", "--to", place, "--force")
+def test_unrelated_file_is_not_overwritten(created: Made) -> None:
+    before = (created.folder / "mlflow.db").read_bytes()
+    for place in ("mlflow.db", "trials.csv", str(created.folder / ".smsweep" / "store.db")):
+        refused = created.cli("export", created.one, "--format", "optuna", "--to", place, "--force")
         assert (refused.returncode, refused.stdout) == (2, "")
-    assert (made.folder / "mlflow.db").read_bytes() == before
+    assert (created.folder / "mlflow.db").read_bytes() == before
 
 
-def test_optunas_dashboard_shows_the_study(made: Made) -> None:
-    program = made.python.with_name("optuna-dashboard")
-    with served([str(program), "sqlite:///study.db", "--host", "127.0.0.1", "--port"], made.folder) as url:
+def test_optuna_dashboard_shows_study(created: Made) -> None:
+    program = created.python.with_name("optuna-dashboard")
+    with served([str(program), "sqlite:///study.db", "--host", "127.0.0.1", "--port"], created.folder) as url:
         (found,) = [
             study for study in get(f"{url}/api/studies")["study_summaries"] if "kinds" in study["study_name"]
         ]
         shown = get(f"{url}/api/studies/{found['study_id']}")
     trials = {trial["number"]: trial for trial in shown["trials"]}
-    for ours in made.trials:
+    for ours in created.trials:
         theirs = trials[ours["number"]]
         assert theirs["state"] == {"finished": "Complete", "failed": "Fail"}[ours["state"]]
         assert {param["name"] for param in theirs["params"]} == set(flat(ours))
@@ -214,28 +214,28 @@ def test_optunas_dashboard_shows_the_study(made: Made) -> None:
     assert "lr" in {param["name"] for param in shown["union_search_space"]}
 
 
-def test_tensorboard_shows_the_params_beside_the_metric(made: Made) -> None:
-    program = made.python.with_name("tensorboard")
-    logs = made.folder / "runs" / f"kinds-{made.one}"
+def test_tensorboard_shows_params_and_metric(created: Made) -> None:
+    program = created.python.with_name("tensorboard")
+    logs = created.folder / "runs" / f"kinds-{created.one}"
     command = [str(program), "--logdir", str(logs), "--host", "127.0.0.1", "--load_fast=false", "--port"]
-    with served(command, made.folder) as url:
+    with served(command, created.folder) as url:
         statuses = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
         wanted = {"experimentName": "x", "allowedStatuses": statuses, "startIndex": 0, "sliceSize": 100}
         path = f"{url}/data/plugin/hparams/session_groups"
-        wait_for(lambda: len(found_groups(path, wanted)) == len(made.trials), 60)  # it reads in the background
+        wait_for(lambda: len(found_groups(path, wanted)) == len(created.trials), 60)  # the reader is asynchronous
         groups = found_groups(path, wanted)
         experiment = get(f"{url}/data/plugin/hparams/experiment", {"experimentName": "x", "hparamsLimit": 0})
-    assert {info["name"] for info in experiment["hparamInfos"]} == set(flat(made.trials[0]))
+    assert {info["name"] for info in experiment["hparamInfos"]} == set(flat(created.trials[0]))
     assert [info["name"]["tag"] for info in experiment["metricInfos"]] == ["loss"]
     found = {group["name"].rpartition("-")[2]: group["hparams"] for group in groups}
     assert {number: params["lr"] for number, params in found.items()} == {
-        str(trial["number"]): trial["params"]["lr"] for trial in made.trials
+        str(trial["number"]): trial["params"]["lr"] for trial in created.trials
     }
 
 
 @contextmanager
 def served(command: list[str], folder: Path) -> Iterator[str]:
-    """Run a server, whose command ends with the option for its port, until it answers."""
+    """Start a server, and wait until it responds. The command ends with the option for its port."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -254,7 +254,7 @@ def served(command: list[str], folder: Path) -> Iterator[str]:
 def found_groups(url: str, wanted: Data) -> list[Data]:
     try:
         return list(get(url, wanted).get("sessionGroups", []))
-    except urllib.error.HTTPError:  # nothing is read yet
+    except urllib.error.HTTPError:  # not read yet
         return []
 
 

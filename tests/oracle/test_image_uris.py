@@ -1,4 +1,4 @@
-"""The images of framework words are those that the SageMaker SDK takes, in every region."""
+"""Images of frameworks equal those of the SageMaker SDK, in every region."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MACHINES = ("ml.m5.xlarge", "ml.g5.xlarge", "ml.p3.2xlarge", "ml.c5.large")
 
 
 @pytest.mark.oracle
-def test_image_uris_are_the_sdks_own() -> None:
+def test_image_uris_equal_sdk() -> None:
     questions, ours = [], []
     for region, machine in product(REGIONS, MACHINES):
         for name, version, python in (("pytorch", "2.1.0", "py310"), ("tensorflow", "2.14.1", "py310")):

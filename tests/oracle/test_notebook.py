@@ -1,4 +1,4 @@
-"""smsweep in a Jupyter kernel: progress below the cell, and what sweeps, runs, figures and reports look like."""
+"""smsweep in a Jupyter kernel: progress, and the display of sweeps, runs, figures and reports."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def execute(cells: list[str], folder: Path) -> list[list[Output]]:
 
 
 @pytest.fixture(scope="module")
-def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Output]]:
+def outputs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Output]]:
     answers = execute(list(CELLS.values()), tmp_path_factory.mktemp("notebook"))
     return dict(zip(CELLS, answers, strict=True))
 
@@ -59,63 +59,63 @@ def html(outputs: list[Output]) -> str:
     return str(output["data"]["text/html"])
 
 
-def test_progress_is_one_display_that_ends_with_the_sweep(told: dict[str, list[Output]]) -> None:
-    (output,) = [output for output in told["progress"] if output["output_type"] == "display_data"]
+def test_progress_is_single_display_until_sweep_ends(outputs: dict[str, list[Output]]) -> None:
+    (output,) = [output for output in outputs["progress"] if output["output_type"] == "display_data"]
     assert "is finished: 3 of 3 trials ended" in output["data"]["text/plain"]
     for part in ("finished", "3 of 3", "minimize loss", "failures"):
         assert part in output["data"]["text/html"]
 
 
-def test_run_shows_its_progress_too(told: dict[str, list[Output]]) -> None:
-    shown, result = told["run again"]
+def test_run_shows_progress(outputs: dict[str, list[Output]]) -> None:
+    shown, result = outputs["run again"]
     assert "1 of 3 trials ended" in shown["data"]["text/plain"]
     assert result["output_type"] == "execute_result"
 
 
 @pytest.mark.parametrize("name", ["progress", "sweep", "sweeps", "runs", "run"])
-def test_what_others_wrote_stays_text(told: dict[str, list[Output]], name: str) -> None:
-    shown = html(told[name])
+def test_untrusted_text_is_escaped(outputs: dict[str, list[Output]], name: str) -> None:
+    shown = html(outputs[name])
     assert "<script" not in shown
     assert "<img" not in shown
     assert "&lt;script&gt;" in shown
 
 
 @pytest.mark.parametrize("name", ["sweep", "sweeps", "runs", "run"])
-def test_nothing_comes_from_elsewhere(told: dict[str, list[Output]], name: str) -> None:
-    shown = html(told[name])
+def test_html_loads_no_external_resource(outputs: dict[str, list[Output]], name: str) -> None:
+    shown = html(outputs[name])
     assert not any(word in shown for word in ("http:", "https:", "url(", "@import", "<link", "<style"))
 
 
-def test_a_sweep_shows_its_best_trials_first(told: dict[str, list[Output]]) -> None:
-    shown = html(told["sweep"])
+def test_sweep_html_shows_best_trials_first(outputs: dict[str, list[Output]]) -> None:
+    shown = html(outputs["sweep"])
     assert shown.index(">0*<") < shown.index(">1<") < shown.index(">2<")
 
 
-def test_a_run_has_its_curve_and_why_it_failed(told: dict[str, list[Output]]) -> None:
-    shown = html(told["run"])
+def test_run_html_shows_curve_and_failure_reason(outputs: dict[str, list[Output]]) -> None:
+    shown = html(outputs["run"])
     assert "<polyline" in shown
     assert "ValueError" in shown
 
 
-def test_plots_say_what_there_is(told: dict[str, list[Output]]) -> None:
-    (output,) = told["plots"]
+def test_plots_lists_available_plots(outputs: dict[str, list[Output]]) -> None:
+    (output,) = outputs["plots"]
     assert "parallel_coordinates" in output["data"]["text/plain"]
 
 
-def test_a_figure_is_plotlys(told: dict[str, list[Output]]) -> None:
-    (output,) = [output for output in told["figure"] if "application/vnd.plotly.v1+json" in output["data"]]
+def test_figure_is_plotly_figure(outputs: dict[str, list[Output]]) -> None:
+    (output,) = [output for output in outputs["figure"] if "application/vnd.plotly.v1+json" in output["data"]]
     figure = output["data"]["application/vnd.plotly.v1+json"]
     assert "best so far" in [trace.get("name") for trace in figure["data"]]
 
 
-def test_a_report_is_a_frame_that_reaches_nothing(told: dict[str, list[Output]]) -> None:
-    shown = html(told["report"])
+def test_report_is_sandboxed_frame(outputs: dict[str, list[Output]]) -> None:
+    shown = html(outputs["report"])
     assert shown.startswith('<iframe sandbox="allow-scripts"')
     assert "default-src" in shown
-    assert "<script" not in shown  # all of it is inside the attribute
+    assert "<script" not in shown  # all content is inside the attribute
 
 
-def test_the_cells_of_the_page_run(tmp_path: Path) -> None:
+def test_cells_of_docs_page_run(tmp_path: Path) -> None:
     cells = [block.text for block in blocks(ROOT / "docs/notebooks.md") if block.title == "notebook"]
     first, second = execute(cells, tmp_path)
     assert "is finished: 20 of 20 trials ended" in first[0]["data"]["text/plain"]

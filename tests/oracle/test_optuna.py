@@ -1,4 +1,4 @@
-"""`scheduler: {engine: optuna}`: Optuna's samplers behind smsweep's own interface."""
+"""`scheduler: {engine: optuna}`: Optuna's samplers with smsweep's interface."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ SPACE: dict[str, Any] = {
     "epochs": {"value": 3},
 }
 SMALL: dict[str, Any] = {"a": {"values": [1, 2, 3]}, "b": {"values": [True, False]}, "c": {"min": 0, "max": 1}}
-# What there is to ask for depends on what was answered.
+# Later questions depend on earlier answers.
 PROGRAM = """
 import optuna
 
@@ -63,7 +63,7 @@ def trial(number: int, params: dict[str, Any], state: str = "finished", **values
 
 
 def history() -> list[dict[str, Any]]:
-    """Trials of which the ones with a small lr are good, and all kinds of ends."""
+    """Return trials with all final states, in which a small lr is good."""
     states = ["finished"] * 12 + ["failed", "crashed", "killed", "stopped", "running", "pending"]
     return [
         trial(
@@ -110,7 +110,7 @@ def answers() -> dict[str, dict[str, Any]]:
     return dict(zip(cases, ask(*cases.values()), strict=True))
 
 
-def test_what_is_asked_for_lies_in_the_space(answers: dict[str, dict[str, Any]]) -> None:
+def test_proposals_are_in_space(answers: dict[str, dict[str, Any]]) -> None:
     space = parse_sweep(config()).config.space
     for name, answer in answers.items():
         for params in answer["at_once"] if name != "small" else ():
@@ -118,22 +118,22 @@ def test_what_is_asked_for_lies_in_the_space(answers: dict[str, dict[str, Any]])
                 assert 0 <= leaf.cdf(value) <= 1, (name, path, value)
 
 
-def test_many_at_once_are_the_same_as_one_by_one(answers: dict[str, dict[str, Any]]) -> None:
+def test_proposals_at_once_equal_proposals_one_by_one(answers: dict[str, dict[str, Any]]) -> None:
     assert all(answer["at_once"] == answer["one_by_one"] for answer in answers.values())
 
 
-def test_all_chance_follows_from_the_seed(answers: dict[str, dict[str, Any]]) -> None:
+def test_proposals_depend_only_on_seed(answers: dict[str, dict[str, Any]]) -> None:
     assert answers["tpe"] == answers["again"]
     assert answers["tpe"] != answers["other seed"]
     assert answers["tpe"] != answers["random"]
 
 
-def test_no_assignment_of_a_finite_space_comes_twice(answers: dict[str, dict[str, Any]]) -> None:
+def test_finite_space_is_searched_without_repeats(answers: dict[str, dict[str, Any]]) -> None:
     asked = answers["small"]["at_once"]
     assert len(asked) == len({json.dumps(params) for params in asked}) == 12
 
 
-def test_tpe_learns_where_it_is_good() -> None:
+def test_tpe_proposes_more_params_in_good_region() -> None:
     parameters = {"x": {"min": 0.0, "max": 1.0}, "y": {"min": 0.0, "max": 1.0}}
     known = [
         trial(number, {"x": number / 40, "y": number * 7 % 40 / 40}, loss=abs(number / 40 - 0.8))
@@ -162,7 +162,7 @@ def smsweep(folder: Path, *words: str, **environ: str) -> subprocess.CompletedPr
     )
 
 
-def test_a_whole_sweep_runs_through_optuna(tmp_path: Path) -> None:
+def test_complete_sweep_runs_with_optuna(tmp_path: Path) -> None:
     done = run(tmp_path, config({"x": {"min": 0.0, "max": 1.0}}), "x")
     assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stderr
@@ -182,7 +182,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("program")
 @pytest.mark.parametrize("sampler", [{}, {"optimizer": "sampler"}])
-def test_a_program_asks_for_params_that_depend_on_others(sampler: dict[str, str]) -> None:
+def test_search_program_defines_conditional_params(sampler: dict[str, str]) -> None:
     known = [
         trial(number, {"lr": 0.01, "kind": "sgd", "momentum": number / 20}, loss=abs(number - 15))
         for number in range(18)
@@ -202,7 +202,7 @@ def test_a_program_asks_for_params_that_depend_on_others(sampler: dict[str, str]
 
 
 @pytest.mark.usefixtures("program")
-def test_what_a_program_asked_for_is_drawn_again_while_something_else_is_likely() -> None:
+def test_repeated_proposal_of_program_is_drawn_again() -> None:
     small, constant = ask(
         case(of_program("small") | {"parameters": {"epochs": {"value": 3}}}, [], n=2),
         case(of_program("small", optimizer="study"), [], n=0),
@@ -212,7 +212,7 @@ def test_what_a_program_asked_for_is_drawn_again_while_something_else_is_likely(
     assert constant["at_once"] == []
 
 
-def test_a_sweep_of_a_program_keeps_it_and_runs_where_that_is_allowed(tmp_path: Path) -> None:
+def test_sweep_stores_search_program_and_runs_where_allowed(tmp_path: Path) -> None:
     (tmp_path / "space.py").write_text(PROGRAM)
     refused = run(tmp_path, of_program(optimizer="sampler"), "lr")
     assert refused.returncode == 2
@@ -222,7 +222,7 @@ def test_a_sweep_of_a_program_keeps_it_and_runs_where_that_is_allowed(tmp_path: 
     assert "3 finished" in done.stderr
 
 
-def test_a_trial_of_a_program_runs_again_and_its_sweep_outlives_its_store(tmp_path: Path) -> None:
+def test_program_trial_is_reproducible_and_sweep_is_recoverable(tmp_path: Path) -> None:
     (tmp_path / "space.py").write_text(PROGRAM)
     sweep_id = run(tmp_path, of_program(), "lr", SMSWEEP_ALLOW_CODE="1").stdout.split()[0]
 
@@ -251,7 +251,7 @@ def test_a_trial_of_a_program_runs_again_and_its_sweep_outlives_its_store(tmp_pa
         (of_program(source="none.py"), "scheduler.source: none.py was not found in"),
     ],
 )
-def test_a_program_that_is_no_search_makes_no_sweep(tmp_path: Path, sweep: dict[str, Any], message: str) -> None:
+def test_invalid_search_program_creates_no_sweep(tmp_path: Path, sweep: dict[str, Any], message: str) -> None:
     (tmp_path / "space.py").write_text(PROGRAM)
     done = run(tmp_path, sweep, "lr", SMSWEEP_ALLOW_CODE="1")
     assert done.returncode == 2

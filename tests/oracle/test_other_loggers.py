@@ -1,4 +1,4 @@
-"""Scripts that log to TensorBoard or MLflow, run as trials with those libraries themselves."""
+"""Scripts that log to TensorBoard or MLflow run as trials with the real libraries."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ with mlflow.start_run():
 def job(tmp_path: Path) -> Job:
     job = Job(tmp_path)
     job.environ["PATH"] = f"{oracle('loggers').python.parent}:{job.environ['PATH']}"
-    job.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # its newest versions would rather have a database
+    job.environ["MLFLOW_ALLOW_FILE_STORE"] = "true"  # its newest versions recommend a database
     return job
 
 
-def test_scalars_of_a_summary_writer_are_reported_with_their_own_steps(job: Job) -> None:
+def test_summary_writer_scalars_are_reported_with_their_steps(job: Job) -> None:
     done = run(job, TENSORBOARD)
     assert done.code == 0, done.out
     assert reported(done) == [

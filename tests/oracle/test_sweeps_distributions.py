@@ -1,4 +1,4 @@
-"""Our distributions give what W&B's give at the same place."""
+"""Our distributions give the same values as W&B's at the same quantile."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, nested, p
 
 pytestmark = pytest.mark.oracle
 
-N_CONFIGS = 30  # per distribution
-TOLERANCE = 1e-9  # relative; exp, log and the normal's inverse are other people's code there
+N_CONFIGS = 30  # cases per distribution
+TOLERANCE = 1e-9  # relative; W&B uses other implementations of exp, log and the normal quantile
 
 
 def is_close(ours: float, theirs: float) -> bool:
@@ -27,7 +27,7 @@ def is_close(ours: float, theirs: float) -> bool:
 
 
 def agree(item: Parameter, u: float, ours: Any, theirs: Any) -> bool:
-    """Tell whether two values at u are the same, type included, as far as rounding lets one say."""
+    """Return True if two values at u are equal up to rounding, and of the same type."""
     distribution = distribution_of(item)
     if type(ours) is not type(theirs):
         return False
@@ -55,7 +55,7 @@ def answered() -> list[tuple[Case, list[Any]]]:
 
 
 @pytest.mark.parametrize("kind", DISTRIBUTIONS)
-def test_the_value_at_u_is_that_of_wandb(kind: str, answered: list[tuple[Case, list[Any]]]) -> None:
+def test_value_at_quantile_equals_wandb(kind: str, answered: list[tuple[Case, list[Any]]]) -> None:
     compared = [
         (case["parameter"], u, distribution_of(case["parameter"]).ppf(u), theirs)
         for case, answers in answered
@@ -86,7 +86,7 @@ def test_cumulative_probabilities_are_those_of_wandb() -> None:
     assert not differences
 
 
-def test_draws_of_nested_params_are_those_of_wandb_from_the_same_seed() -> None:
+def test_nested_draws_equal_wandb_with_same_seed() -> None:
     rng = random.Random(3)
 
     def any_parameter(rng: random.Random) -> Parameter:
@@ -151,7 +151,7 @@ def test_defects_of_wandb_are_not_copied() -> None:
         assert identity(distribution_of(item).ppf(u)) == identity(ours), why
 
 
-def test_a_beta_without_shape_is_refused_where_wandb_draws_nan() -> None:
+def test_beta_without_shape_is_refused_although_wandb_draws_nan() -> None:
     item = {"distribution": "beta", "a": 0, "b": 1}
     [[answer]] = ask("ppf", [{"parameter": item, "us": [0.5]}])
     assert math.isnan(answer)

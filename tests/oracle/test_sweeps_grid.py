@@ -1,4 +1,4 @@
-"""Our grid has W&B's cells in W&B's order, and leaves out what W&B leaves out."""
+"""Our grid has the cells of W&B in the same order, and skips the same cells."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ pytestmark = pytest.mark.oracle
 N_GRIDS = 1_000
 MAX_CELLS = 200
 
-# W&B's word for each of our states, and the states only W&B has
+# W&B's name for each of our states, and states that only W&B has
 STATES: tuple[tuple[TrialState, str], ...] = (
     (TrialState.PENDING, "pending"),
     (TrialState.RUNNING, "running"),
@@ -37,7 +37,7 @@ STATES: tuple[tuple[TrialState, str], ...] = (
 
 
 def changed(rng: random.Random, value: Any) -> Any:
-    """Return the value as a script or a database may hand it back: equal or not to W&B, who knows."""
+    """Return the value as a script or a database can return it. W&B may or may not treat it as equal."""
     choices: list[Any] = [value, str(value), [value], None]
     if isinstance(value, (int, float)) and value == value and abs(value) != float("inf"):
         choices += [float(value), int(value), bool(value), value + 1]
@@ -47,7 +47,7 @@ def changed(rng: random.Random, value: Any) -> Any:
 
 
 def past(rng: random.Random, space: SearchSpace) -> list[Any]:
-    """Return the params of earlier runs: cells of the grid, some of them altered."""
+    """Return the params of earlier runs: cells of the grid, some of them changed."""
     runs = []
     size = space.grid_size or 0
     for _ in range(rng.choice([0, 1, 3, size // 2, size, 2 * size])):
@@ -71,8 +71,8 @@ def alter(rng: random.Random, params: dict[str, Any]) -> None:
         params[name] = changed(rng, params[name])
 
 
-def made_case(rng: random.Random) -> dict[str, Any]:
-    """Return a grid of a size that W&B can list, and runs that it has seen."""
+def random_case(rng: random.Random) -> dict[str, Any]:
+    """Return a grid that W&B can list, and earlier runs."""
     while True:
         parameters = nested(rng, grid_parameter)
         space = space_of(parameters)
@@ -83,7 +83,7 @@ def made_case(rng: random.Random) -> dict[str, Any]:
 
 
 def is_readable(space: SearchSpace, params: Mapping[str, Any]) -> bool:
-    """Tell whether W&B can read a run: it stumbles over a scalar where params are nested."""
+    """Return True if W&B can read a run. W&B raises an error for a scalar in place of nested params."""
     for path, _ in space.leaves:
         level: Any = params
         for name in path[:-1]:
@@ -101,7 +101,7 @@ def history_of(runs: list[dict[str, Any]]) -> History:
 
 
 def exactly(value: Any) -> str:
-    """Tell 1 from 1.0 and from True, and NaN from nothing; ignore the order of keys."""
+    """Return a form in which 1, 1.0 and True differ, NaN equals NaN, and the order of keys has no effect."""
     return json.dumps(value, sort_keys=True)
 
 
@@ -117,7 +117,7 @@ def has_equal_values(parameters: Mapping[str, Any]) -> bool:
 @pytest.fixture(scope="module")
 def cases() -> list[dict[str, Any]]:
     rng = random.Random(20)
-    return [made_case(rng) for _ in range(N_GRIDS)]
+    return [random_case(rng) for _ in range(N_GRIDS)]
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +132,7 @@ def test_remaining_cells_and_their_order_are_those_of_wandb(
     for case, theirs in zip(cases, answers, strict=True):
         space = space_of(case["parameters"])
         ours = GridSearch(space).suggest(history_of(case["runs"]), case["n"])
-        # with equal values listed, W&B takes the last of them: see INTENDED
+        # if equal values are listed, W&B uses the last: see INTENDED
         if has_equal_values(case["parameters"]):
             same = [space.grid_index(cell) for cell in ours] == [space.grid_index(cell) for cell in theirs]
         else:
@@ -142,9 +142,7 @@ def test_remaining_cells_and_their_order_are_those_of_wandb(
     assert not differences
 
 
-def test_the_generated_grids_cover_what_matters(
-    cases: list[dict[str, Any]], answers: list[list[dict[str, Any]]]
-) -> None:
+def test_generated_grids_cover_all_kinds(cases: list[dict[str, Any]], answers: list[list[dict[str, Any]]]) -> None:
     sizes = [space_of(case["parameters"]).grid_size or 0 for case in cases]
     partly_seen = [size for size, rest in zip(sizes, answers, strict=True) if 0 < len(rest) < size]
     assert len(partly_seen) > 200
@@ -153,7 +151,7 @@ def test_the_generated_grids_cover_what_matters(
     assert max(sizes) > 50
 
 
-def test_asking_cell_by_cell_gives_the_cells_of_one_ask(cases: list[dict[str, Any]]) -> None:
+def test_cells_one_by_one_equal_cells_at_once(cases: list[dict[str, Any]]) -> None:
     for case in cases[:50]:
         space = space_of(case["parameters"])
         history = history_of(copy.deepcopy(case["runs"]))
@@ -176,7 +174,7 @@ INTENDED: tuple[tuple[Parameter, list[Any], list[Any], str], ...] = (
 
 
 @pytest.mark.parametrize(("item", "theirs", "ours", "why"), INTENDED)
-def test_a_defect_of_wandb_is_not_copied(item: Parameter, theirs: list[Any], ours: list[Any], why: str) -> None:
+def test_wandb_defect_is_not_copied(item: Parameter, theirs: list[Any], ours: list[Any], why: str) -> None:
     [answer] = ask("grid", [{"parameters": {"p": item}, "runs": [], "n": 10}])
     assert exactly([params["p"] for params in answer]) == exactly(theirs), why
     leaf = distribution_of(item)

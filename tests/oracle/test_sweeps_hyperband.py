@@ -1,4 +1,4 @@
-"""Our hyperband stops the trials that W&B's stops."""
+"""Our hyperband stops the same trials as W&B's."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.oracle
 N_SWEEPS = 1_500
 JUNK: tuple[Any, ...] = (float("nan"), float("inf"), "0.1", None, True)
 
-# W&B knows no state like our stopping: a run told to stop is one it would tell again
+# W&B has no state like our STOPPING: it would stop such a run again
 STATES: tuple[tuple[TrialState, str], ...] = (
     (TrialState.PENDING, "pending"),
     (TrialState.RUNNING, "running"),
@@ -29,7 +29,7 @@ STATES: tuple[tuple[TrialState, str], ...] = (
 )
 
 
-def made_rule(rng: random.Random) -> dict[str, Any]:
+def random_rule(rng: random.Random) -> dict[str, Any]:
     eta: float = rng.choice([2, 3, 4, 1.5, 2.7, 3.0, 10])
     strict: dict[str, Any] = rng.choice([{}, {"strict": True}, {"strict": False}])
     given: dict[str, Any] = rng.choice([{}, {"eta": eta}, {"eta": eta}])
@@ -40,7 +40,7 @@ def made_rule(rng: random.Random) -> dict[str, Any]:
     return {"type": "hyperband", "max_iter": rng.randint(low, 81), "s": rng.randint(1, 5), **given, **strict}
 
 
-def made_run(rng: random.Random) -> dict[str, Any]:
+def random_run(rng: random.Random) -> dict[str, Any]:
     level, slope = rng.gauss(0, 1), rng.gauss(0, 0.1)
     rows: list[dict[str, Any]] = []
     for step in range(rng.choice([0, 1, 2, 3, 9, rng.randint(0, 60)])):
@@ -52,16 +52,16 @@ def made_run(rng: random.Random) -> dict[str, Any]:
     return {"history": rows, "state": rng.choice(["running", "running", rng.choice(STATES)[1]])}
 
 
-def made_case(rng: random.Random) -> dict[str, Any]:
+def random_case(rng: random.Random) -> dict[str, Any]:
     goal: dict[str, Any] = rng.choice([{}, {"goal": "minimize"}, {"goal": "maximize"}])
     return {
         "config": {
             "method": "grid",
             "parameters": {"p": {"values": [1]}},
             "metric": {"name": "loss", **goal},
-            "early_terminate": made_rule(rng),
+            "early_terminate": random_rule(rng),
         },
-        "runs": [made_run(rng) for _ in range(rng.randint(1, 30))],
+        "runs": [random_run(rng) for _ in range(rng.randint(1, 30))],
     }
 
 
@@ -86,7 +86,7 @@ def trials_of(runs: list[dict[str, Any]]) -> list[Trial]:
 
 def test_stopped_trials_are_those_of_wandb() -> None:
     rng = random.Random(5)
-    cases = [made_case(rng) for _ in range(N_SWEEPS)]
+    cases = [random_case(rng) for _ in range(N_SWEEPS)]
     answers = ask("stop", cases)
     differences = []
     for case, theirs in zip(cases, answers, strict=True):

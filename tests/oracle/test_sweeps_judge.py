@@ -1,4 +1,4 @@
-"""`smsweep.judge` stops the trials that W&B's `stop_runs` stops, given the same config and the same rows."""
+"""`smsweep.judge` stops the same trials as W&B's `stop_runs` for the same config and rows."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ NAMES = ("loss", "val.loss", "val/loss", "val.mean.loss", "Best loss (%)")
 Row = dict[str, Any]
 
 
-def made_rule(rng: random.Random) -> dict[str, Any]:
+def random_rule(rng: random.Random) -> dict[str, Any]:
     eta: float = rng.choice([2, 3, 4, 1.5, 2.7, 3.0, 1.01, rng.uniform(1.1, 12)])
     given: dict[str, Any] = rng.choice([{}, {"eta": eta}, {"eta": eta}])
     strict: dict[str, Any] = rng.choice([{}, {"strict": True}, {"strict": False}])
@@ -32,52 +32,52 @@ def made_rule(rng: random.Random) -> dict[str, Any]:
 
 
 def nested(name: str, value: Any) -> Row:
-    """Return the row that a script logs which nests its metrics."""
+    """Return the row as logged by a script that nests its metrics."""
     head, _, rest = name.partition(".")
     return {head: nested(rest, value) if rest else value}
 
 
 def flat(row: Row) -> Row:
-    """Return the row as W&B's server keeps it."""
-    kept: Row = {}
+    """Return the row as stored by W&B's server."""
+    stored: Row = {}
     for name, value in row.items():
         inner = {f"{name}.{key}": item for key, item in flat(value).items()} if isinstance(value, dict) else None
-        kept |= {name: value} if inner is None else inner
-    return kept
+        stored |= {name: value} if inner is None else inner
+    return stored
 
 
-def made_rows(rng: random.Random, name: str) -> list[Row]:
+def random_rows(rng: random.Random, name: str) -> list[Row]:
     level, slope = rng.gauss(0, 1), rng.gauss(0, 0.1)
     rows: list[Row] = []
     for step in range(rng.choice([0, 1, 2, 3, 9, rng.randint(0, 60)])):
         if rng.random() < 0.2:
             rows.append(rng.choice([{}, {"other": 1.0}, nested(name, rng.choice(JUNK)), {"loss_": step}]))
         value = level + slope * step + rng.gauss(0, 0.2)
-        rounded = rng.choice([value, round(value, 1), round(value)])  # makes ties, and ints
+        rounded = rng.choice([value, round(value, 1), round(value)])  # rounding makes ties, and ints
         rows.append({"epoch": step, **rng.choice([nested(name, rounded), {name: rounded}])})
     return rows
 
 
-def made_trial(rng: random.Random, name: str) -> dict[str, Any]:
+def random_trial(rng: random.Random, name: str) -> dict[str, Any]:
     trial: dict[str, Any] = {"state": rng.choice(["running", "running", rng.choice(STATES)])}
     shape = rng.random()
     if shape > 0.05:
-        trial["history"] = made_rows(rng, name)
+        trial["history"] = random_rows(rng, name)
     if shape < 0.3:
-        trial["summary"] = {name: rng.gauss(0, 3)}  # sometimes all that there is of the metric
+        trial["summary"] = {name: rng.gauss(0, 3)}  # sometimes the only value of the metric
     return trial
 
 
-def made_case(rng: random.Random) -> dict[str, Any]:
+def random_case(rng: random.Random) -> dict[str, Any]:
     name = rng.choice(NAMES)
     goal: dict[str, Any] = rng.choice([{}, {"goal": "minimize"}, {"goal": "maximize"}])
     config = {
         "method": "random",
         "parameters": {"p": {"min": 0.0, "max": 1.0}},
         "metric": {"name": name, **goal},
-        "early_terminate": made_rule(rng),
+        "early_terminate": random_rule(rng),
     }
-    return {"config": config, "trials": [made_trial(rng, name) for _ in range(rng.randint(0, 30))]}
+    return {"config": config, "trials": [random_trial(rng, name) for _ in range(rng.randint(0, 30))]}
 
 
 def for_wandb(case: dict[str, Any]) -> dict[str, Any]:
@@ -92,9 +92,9 @@ def for_wandb(case: dict[str, Any]) -> dict[str, Any]:
     return {"config": case["config"], "runs": runs}
 
 
-def test_judge_names_the_trials_that_wandb_stops() -> None:
+def test_judge_stops_same_trials_as_wandb() -> None:
     rng = random.Random(8)
-    cases = [made_case(rng) for _ in range(N_SWEEPS)]
+    cases = [random_case(rng) for _ in range(N_SWEEPS)]
     answers = ask("stop", [for_wandb(case) for case in cases])
     differences = []
     for case, theirs in zip(cases, answers, strict=True):

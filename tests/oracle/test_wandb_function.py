@@ -67,14 +67,14 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    said = json.loads(done.stdout.partition("ANSWERS")[2])
-    said["folders"] = sorted(
+    output = json.loads(done.stdout.partition("ANSWERS")[2])
+    output["folders"] = sorted(
         path.name[-10:] for path in Path(folder).glob(".smsweep/jobs/*/ml/output/data/wandb/o*")
     )
-    return dict(said)
+    return dict(output)
 
 
-def test_its_run_is_the_trials(answers: dict[str, Any]) -> None:
+def test_run_of_function_belongs_to_trial(answers: dict[str, Any]) -> None:
     sweep = answers["one"]["sweep"]
     assert answers["one"]["seen"] == [
         [f"{sweep}-{number}", sweep, lr, {"name": "adam", "momentum": 0.5}] for number, lr in enumerate([0.1, 0.2])
@@ -86,12 +86,12 @@ def test_its_run_is_the_trials(answers: dict[str, Any]) -> None:
     assert answers["folders"] == [f"{sweep}-0", f"{sweep}-1"]  # where `smsweep wandb sync` finds them
 
 
-def test_a_function_that_reports_by_itself_keeps_its_wandb_runs(answers: dict[str, Any]) -> None:
+def test_function_that_reports_to_smsweep_keeps_its_wandb_runs(answers: dict[str, Any]) -> None:
     assert answers["itself"]["seen"] == [[None, 9]]
     assert [summary for _, summary, _ in answers["itself"]["runs"]] == [{"ours": 1}]
 
 
-def test_beside_other_trials_it_is_refused(answers: dict[str, Any]) -> None:
+def test_function_with_wandb_init_is_refused_in_parallel(answers: dict[str, Any]) -> None:
     states = {(state, reason.partition(" works ")[0]) for state, _, reason in answers["parallel"]["runs"]}
     assert states == {("failed", "RuntimeError: wandb.init() in a function")}
 

@@ -1,4 +1,4 @@
-"""Sweeps on W&B's server, run by its own agent in jobs of ours, against a stand-in of that server."""
+"""Sweeps on W&B's server, which W&B's own agent runs in our jobs. The server is emulated."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def server() -> Iterator[FakeWandb]:
 def place(
     request: pytest.FixtureRequest, server: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> str:
-    """The sweep's path; its program lies in the working directory, and `python` has the parameter's wandb."""
+    """The path of the sweep. The program is in the working directory, and `python` has the parametrized wandb."""
     for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
         monkeypatch.delenv(name)
     (tmp_path / "train.py").write_text(SCRIPT)
@@ -85,7 +85,7 @@ def run(place: str, **options: Any) -> tuple[list[TrialDocument], dict[TrialStat
 
 
 @old_and_new
-def test_each_trial_is_a_job_in_which_wandbs_agent_asks_for_one_run(place: str, server: FakeWandb) -> None:
+def test_each_trial_is_job_with_wandb_agent_for_one_run(place: str, server: FakeWandb) -> None:
     trials, ended = run(place, parallel=2)
     assert ended == {TrialState.FINISHED: 2}
     found = sorted((trial["params"]["lr"], trial["params"]["opt"], trial["objective"]) for trial in trials)
@@ -99,7 +99,7 @@ def test_each_trial_is_a_job_in_which_wandbs_agent_asks_for_one_run(place: str, 
 
 
 @old_and_new
-def test_a_run_that_fails_is_a_failed_trial_though_wandbs_agent_ends_well(
+def test_failed_run_is_failed_trial_although_wandb_agent_exits_0(
     place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("FAIL_AT", "0.5")
@@ -108,7 +108,7 @@ def test_a_run_that_fails_is_a_failed_trial_though_wandbs_agent_ends_well(
     assert next(trial for trial in trials if trial["params"]["lr"] == 0.5)["state"] == "failed"
 
 
-def test_where_wandb_has_no_run_left_the_trial_says_so_and_the_sweep_ends(place: str, server: FakeWandb) -> None:
+def test_sweep_ends_when_wandb_has_no_run_left(place: str, server: FakeWandb) -> None:
     server.sweep = {**SWEEP, "method": "random", "parameters": {"lr": {"values": [0.5]}}}  # of unknown length
     trials, ended = run(place)
     assert ended == {TrialState.FINISHED: 2}
@@ -116,7 +116,7 @@ def test_where_wandb_has_no_run_left_the_trial_says_so_and_the_sweep_ends(place:
     assert json_views.show(server.sweep_id)["state"] == "finished"
 
 
-def test_a_run_that_wandb_ends_is_a_finished_trial(place: str, server: FakeWandb, tmp_path: Path) -> None:
+def test_run_stopped_by_wandb_is_finished_trial(place: str, server: FakeWandb, tmp_path: Path) -> None:
     server.sweep = {**SWEEP, "parameters": {"lr": {"values": [0.5]}}}
     server.stops.add("run0")
     (tmp_path / "train.py").write_text(
@@ -126,13 +126,13 @@ def test_a_run_that_wandb_ends_is_a_finished_trial(place: str, server: FakeWandb
     assert (ended, trials[0]["objective"]) == ({TrialState.FINISHED: 1}, 1)
 
 
-def test_a_sweep_that_wandb_does_not_have_is_an_error(place: str, server: FakeWandb) -> None:
+def test_unknown_wandb_sweep_is_error(place: str, server: FakeWandb) -> None:
     server.sweep = {}
     with pytest.raises(NotFound, match="has no sweep team/digits/hosted01"):
         hosted.attach(place)
 
 
-def test_a_stop_reaches_the_script_and_leaves_nothing_running(server: FakeWandb, tmp_path: Path) -> None:
+def test_stop_reaches_script_and_ends_all_processes(server: FakeWandb, tmp_path: Path) -> None:
     job = Job(tmp_path)
     job.environ |= {"PATH": f"{oracle('wandb').python.parent}:{job.environ['PATH']}", **server.environ}
     command = ["python", "-m", WANDB_AGENT, f"team/digits/{server.sweep_id}"]
@@ -147,13 +147,13 @@ def test_a_stop_reaches_the_script_and_leaves_nothing_running(server: FakeWandb,
     assert (done.code, is_running(int((job.ml / "code" / "pid").read_text()))) == (7, False)
 
 
-def test_the_command_runs_a_sweep_of_wandbs(place: str, server: FakeWandb, tmp_path: Path) -> None:
+def test_command_runs_wandb_sweep(place: str, server: FakeWandb, tmp_path: Path) -> None:
     agent = [
         sys.executable,
         "-m",
         "smsweep.cli.main",
         "agent",
-        f"https://wandb.ai/{place.replace('/hosted01', '/sweeps/hosted01')}?nw=nwuserme",  # as people copy it
+        f"https://wandb.ai/{place.replace('/hosted01', '/sweeps/hosted01')}?nw=nwuserme",  # as users copy it
         "--controller",
         "wandb",
         "--job",
@@ -165,7 +165,7 @@ def test_the_command_runs_a_sweep_of_wandbs(place: str, server: FakeWandb, tmp_p
     assert "0.25" in done.stderr
 
 
-def test_a_job_without_wandb_says_so_as_the_trials_reason(place: str, tmp_path: Path) -> None:
+def test_job_without_wandb_gives_trial_reason(place: str, tmp_path: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     (tmp_path / "job.yaml").write_text(f"environment:\n  PATH: {path}\n")
     trials, _ = run(place, count=1)

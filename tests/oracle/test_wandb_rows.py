@@ -1,4 +1,4 @@
-"""What an unmodified script tells W&B is what reaches the sweep: row for row, in old and new versions of wandb."""
+"""The rows that an unmodified script logs to W&B reach the sweep unchanged, in old and new versions of wandb."""
 
 from __future__ import annotations
 
@@ -25,20 +25,20 @@ def run(job: Job, script: str, **trial: Any) -> Done:
     return finish(job.trial({"train.py": script}, PARAMS, **trial).start(), timeout_s=120)
 
 
-def said(done: Done, word: str) -> Any:
+def printed_json(done: Done, word: str) -> Any:
     line = next((line for line in done.out.splitlines() if line.startswith(word + " ")), None)
     assert line is not None, done.out
     return json.loads(line.removeprefix(word))
 
 
 def reported(done: Done) -> list[list[Any]]:
-    """Return the rows that the sweep sees, as [step, {name: value}]."""
+    """Return the rows that the sweep receives, as [step, {name: value}]."""
     found = rows(MetricParser().read(done.out.splitlines(), NOW).points)
     return [[row.pop("_step"), {name: row[name] for name in row if name != "_timestamp"}] for row in found]
 
 
 def summed_up(done: Done) -> list[dict[str, float]]:
-    """Return what the sweep has in the summary of each run, a later run's over an earlier one's."""
+    """Return the sweep's summary of each run. Values of later runs replace values of earlier runs."""
     found: list[dict[str, float]] = [{}]
     for line in done.out.splitlines():
         if line.startswith("@smsweep {") and '"summary": ' in line:
@@ -50,7 +50,7 @@ def summed_up(done: Done) -> list[dict[str, float]]:
 
 
 def comparable(rows: list[list[Any]]) -> list[tuple[int, dict[str, Any]]]:
-    """Return rows that say something, with numbers as floats and NaN as equal to itself."""
+    """Return the non-empty rows, with numbers as floats, and NaN in a form that equals itself."""
     return [(step, {name: number(value) for name, value in row.items()}) for step, row in rows if row]
 
 
@@ -60,9 +60,9 @@ def number(value: Any) -> Any:
     return "NaN" if math.isnan(value) else float(value)
 
 
-def test_rows_are_those_that_wandb_records(wandb_job: Job) -> None:
+def test_reported_rows_equal_wandb_rows(wandb_job: Job) -> None:
     done = run(wandb_job, SCRIPT)
-    recorded = said(done, "ROWS")
+    recorded = printed_json(done, "ROWS")
     assert [len(rows) > 100 for rows in recorded] == [True, True]
-    assert summed_up(done) == [pytest.approx(summary) for summary in said(done, "SUMMARY")]
+    assert summed_up(done) == [pytest.approx(summary) for summary in printed_json(done, "SUMMARY")]
     assert comparable(reported(done)) == comparable([row for rows in recorded for row in rows])

@@ -1,4 +1,4 @@
-"""Runs that W&B kept offline are uploaded by its own client, here to a stand-in of its server."""
+"""W&B's own client uploads offline runs. The server is emulated."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def server() -> Iterator[FakeWandb]:
 
 @pytest.fixture(params=["wandb", "wandb-0.16"])
 def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A sweep of two trials that have ended, run without a key; `wandb` is that version's."""
+    """A sweep of two ended trials that ran without a key. `wandb` is the parametrized version."""
     for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
         monkeypatch.delenv(name)
     path = f"{oracle(request.param).python.parent}{os.pathsep}{os.environ['PATH']}"
@@ -44,12 +44,12 @@ def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     (tmp_path / "train.py").write_text(SCRIPT)
-    made = sweep(CONFIG, job={"environment": {"PATH": path}})
-    run_agent.agent(made, parallel=2)
-    return made
+    created = sweep(CONFIG, job={"environment": {"PATH": path}})
+    run_agent.agent(created, parallel=2)
+    return created
 
 
-def test_a_sweeps_runs_are_uploaded_once(
+def test_runs_of_sweep_are_uploaded_once(
     sweep_id: str, server: FakeWandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     for name, value in server.environ.items():
@@ -58,12 +58,12 @@ def test_a_sweeps_runs_are_uploaded_once(
     assert [folder.name.rpartition(sweep_id)[2] for folder in uploaded] == ["-0", "-1"]
     runs = {name: (run.group, [row["loss"] for row in run.history]) for name, run in server.runs.items()}
     assert runs == {f"{sweep_id}-0": (sweep_id, [0, 0.5, 1]), f"{sweep_id}-1": (sweep_id, [0, 0.25, 0.5])}
-    told = {(each["entity"], each["project"]) for name, each in server.asked if name == "UpsertBucket"}
-    assert told == {("team", "mine")}
+    result = {(each["entity"], each["project"]) for name, each in server.asked if name == "UpsertBucket"}
+    assert result == {("team", "mine")}
     assert sync.sync(sweep_id) == []
 
 
-def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
+def test_runs_started_in_same_second_are_all_uploaded(
     sweep_id: str, server: FakeWandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     (first,) = tmp_path.glob(f".smsweep/jobs/*/ml/output/data/wandb/offline-run-*-{sweep_id}-0")
@@ -75,7 +75,7 @@ def test_runs_that_a_script_began_in_one_second_are_all_uploaded(
     assert set(server.runs) == {f"{sweep_id}-0"}
 
 
-def test_a_sweep_without_such_runs_is_an_error(sweep_id: str, tmp_path: Path) -> None:
+def test_sweep_without_offline_runs_is_error(sweep_id: str, tmp_path: Path) -> None:
     for file in tmp_path.glob(".smsweep/jobs/*/ml/output/data/wandb"):
         file.rename(file.with_name("elsewhere"))
     with pytest.raises(NotFound, match="no offline W&B runs"):

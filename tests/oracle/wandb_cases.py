@@ -1,4 +1,4 @@
-"""Generated commands and params, the same on every run, and what W&B's agent makes of them."""
+"""Generated commands and params, the same in every run, and the results of W&B's agent for them."""
 
 from __future__ import annotations
 
@@ -207,7 +207,7 @@ NAMES = (
 
 
 def ask(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Return, for each case, the argv and the text of the param file that W&B's agent makes of it."""
+    """Return, for each case, the argv and the text of the param file of W&B's agent."""
     answers: list[dict[str, Any]] = oracle("wandb").ask(Path(__file__).parent / "ask_wandb.py", cases)
     return answers
 

@@ -1,8 +1,8 @@
-"""A trial's script: logs a generated series of rows to W&B and prints what W&B has recorded of them.
+"""Script of a trial: logs generated rows to W&B, and prints the rows that W&B has recorded.
 
-Prints "ROWS" and a JSON list with, for each run, its rows as [step, {name: value}], "SUMMARY" and a JSON list with
-what each run's summary has of one metric, and "CONFIG" and a JSON dict.
-W&B's file is LevelDB's log format: blocks of 32 KiB, records in parts with a header of 7 bytes.
+Prints "ROWS" and a JSON list with the rows of each run as [step, {name: value}], "SUMMARY" and a JSON list
+with the summary of one metric in each run, and "CONFIG" and a JSON dict. W&B's file has LevelDB's log
+format: blocks of 32 KiB, records in parts with a header of 7 bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import wandb  # type: ignore[import-not-found]  # in an environment of its own
+import wandb  # type: ignore[import-not-found]  # in a separate environment
 from wandb.proto import wandb_internal_pb2  # type: ignore[import-not-found]  # likewise
 
 BLOCK, HEADER, FIRST, LAST = 32_768, 7, (1, 2), (1, 4)
@@ -34,17 +34,17 @@ def value(rng: random.Random) -> Any:
 
 
 def other(rng: random.Random) -> Any:
-    """What is no metric and stays with W&B."""
+    """Return a value that is not a metric, and that only W&B receives."""
     return rng.choice([[1, 2], (1,), np.array([1, 2]), np.zeros(50), wandb.Histogram([1])])
 
 
 def nested(rng: random.Random) -> dict[Any, Any]:
-    """Of one shape: versions differ in whether another one within the same row joins it or takes its place."""
+    """Return a dict with a fixed shape. Versions of wandb differ in whether a second dict in a row is merged."""
     return {"x": value(rng), 7: rng.random(), "deep": {"y.z": value(rng)}}
 
 
 class Tensor:
-    """As much of torch's as W&B looks at, holding one number; torch itself is large."""
+    """The part of a torch tensor that W&B uses, with one number. torch itself is too large."""
 
     requires_grad = False
 
@@ -70,7 +70,7 @@ def log_rows(run: Any, rng: random.Random) -> None:
     for index in range(N_CALLS):
         row = {rng.choice(NAMES): value(rng) for _ in range(rng.randint(0, 3))}
         if "epoch" in row:
-            row["epoch"] = index // 10  # its values go into other rows; a number, as nobody has it otherwise
+            row["epoch"] = index // 10  # its values go into other rows; a number that no other row has
         row["count"] = index
         if rng.random() < 0.2:
             row["nested"] = nested(rng)
@@ -83,7 +83,7 @@ def log_rows(run: Any, rng: random.Random) -> None:
 
 
 def log_in_threads(run: Any) -> None:
-    """Let the threads' rows come in any order: it shall be the same one for the sweep."""
+    """Log rows from threads. The order can differ, but W&B and the sweep must have the same order."""
 
     def log(name: str) -> None:
         for index in range(100):
@@ -126,7 +126,7 @@ def recorded(path: Path) -> list[Any]:
 
 
 def flat(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Yield what is a metric: no lists and media, which stay with W&B, and nothing that W&B adds itself."""
+    """Yield the metrics of a row, without lists and media, and without values that W&B adds itself."""
     for name, item in values.items():
         if isinstance(item, dict):
             if not any(str(key).endswith("_type") for key in item):
@@ -143,11 +143,11 @@ def main() -> None:
             print("CONFIG", json.dumps(dict(run.config)), flush=True)
         log_rows(run, random.Random(seed))
         log_in_threads(run)
-        run.log({})  # W&B sums up whole rows
+        run.log({})  # W&B summarizes complete rows
         summaries.append({kind: run.summary["count"][kind] for kind in SUMMED_UP})
         run.finish()
         print("FINISHED", flush=True)
-        time.sleep(1.1)  # the names of the runs' folders differ by the second
+        time.sleep(1.1)  # the folder names of runs have a resolution of one second
     paths = sorted(Path(os.environ["WANDB_DIR"], "wandb").glob("offline-run-*/run-*.wandb"))
     print("ROWS", json.dumps([recorded(path) for path in paths]), flush=True)
     print("SUMMARY", json.dumps(summaries), flush=True)

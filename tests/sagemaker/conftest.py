@@ -126,7 +126,7 @@ def account(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
         }
         for name, value in environ.items():
             monkeypatch.setenv(name, value)
-        made = Account(opened, folder)
+        created = Account(opened, folder)
         if backend == "docker":
-            made.job["image_uri"] = IMAGE
-        yield made
+            created.job["image_uri"] = IMAGE
+        yield created

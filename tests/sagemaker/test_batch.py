@@ -41,7 +41,7 @@ def listed(account: Account, queue: str) -> list[dict[str, Any]]:
 
 
 def test_sweep_runs_through_a_job_queue(account: Account, queue: str) -> None:
-    account.emulator.faults.set({"quota": 1})  # the queue waits for room, smsweep does not hear of it
+    account.emulator.faults.set({"quota": 1})  # the queue waits for capacity, and smsweep gets no error
     outcome = run(account.sweep(4), job=account.job, backend="batch", parallel=4)
     assert outcome.ended == {"finished": 4}
     trials = account.trials()
@@ -121,10 +121,10 @@ def test_job_queue_is_listed_in_pages(account: Account, queue: str) -> None:
 
 def test_submission_matches_the_model_of_botocore(account: Account) -> None:
     request = {"TrainingJobName": "smsweep-x-0-0", "Tags": [{"Key": "smsweep:sweep", "Value": "x"}]}
-    made = submission(JobQueue(name="gpus", share="team", priority=10), request)
-    assert list(request_model.violations("SubmitServiceJob", made)) == []
-    assert json.loads(made["serviceRequestPayload"]) == request
-    assert (made["shareIdentifier"], made["schedulingPriority"]) == ("team", 10)
+    created = submission(JobQueue(name="gpus", share="team", priority=10), request)
+    assert list(request_model.violations("SubmitServiceJob", created)) == []
+    assert json.loads(created["serviceRequestPayload"]) == request
+    assert (created["shareIdentifier"], created["schedulingPriority"]) == ("team", 10)
 
 
 def test_missing_job_queue_is_reported(account: Account) -> None:

@@ -16,7 +16,7 @@ from smsweep.web.server import serving
 from tests.sagemaker.conftest import Account
 from tests.unit.web.conftest import Client
 
-# Says its key everywhere that a script can say something; one trial fails over it.
+# Prints its key in every output of a script; one trial fails with it.
 TELLS = """
 import os, sys, smsweep
 run = smsweep.init()
@@ -45,7 +45,7 @@ SETTINGS = {
 
 
 class Finder:
-    """Looks for the secrets."""
+    """Searches output for the secrets."""
 
     def __init__(
         self, secrets: dict[str, str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
@@ -72,10 +72,10 @@ class Finder:
         self._capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
             main()
-        said = self._capsys.readouterr()
-        assert ended.value.code == 0 or words == ("doctor",), said.err
-        self.check(" ".join(words), (said.out + said.err).encode())
-        return said.out
+        output = self._capsys.readouterr()
+        assert ended.value.code == 0 or words == ("doctor",), output.err
+        self.check(" ".join(words), (output.out + output.err).encode())
+        return output.out
 
     def check_files(self, folder: Path) -> None:
         for file in folder.rglob("*"):
@@ -102,13 +102,13 @@ def test_secrets_are_in_no_output(
     (account.folder / "job.yaml").write_text(json.dumps({**account.job, "secrets": {"WANDB_API_KEY": arn}}))
 
     finder.run("--job", "local.yaml", "--backend", "docker")
-    monkeypatch.delenv("WANDB_API_KEY")  # from here on only Secrets Manager has it
+    monkeypatch.delenv("WANDB_API_KEY")  # from here on, only Secrets Manager has it
     monkeypatch.delenv("SMSWEEP_NOTIFY")  # no server listens at this URL, which delays the command
     finder.run("--job", "job.yaml", "--backend", "sagemaker")
     for sweep in json.loads(finder.look("ls", "--json")):
         look_at(finder, sweep["id"])
 
-    dotenv.unlink()  # the person's own, and the only file that may hold one
+    dotenv.unlink()  # the user's file, and the only one that may contain a secret
     finder.check_files(tmp_path)
     for key, body in account.objects().items():
         finder.check(key, body)
@@ -118,7 +118,7 @@ def test_secrets_are_in_no_output(
 
 
 def look_at(finder: Finder, sweep_id: str) -> None:
-    """Ask for all that is shown of a sweep: by commands, files, pages."""
+    """Request all output about a sweep: commands, files and pages."""
     failed = next(t["number"] for t in json.loads(finder.look("trials", sweep_id, "--json")) if t["params"]["x"])
     assert "cannot log in with ***" in finder.look("show", f"{sweep_id}/{failed}", "--json")
     assert "my key is ***" in finder.look("logs", f"{sweep_id}/{failed}", "--raw")

@@ -39,11 +39,11 @@ while os.path.exists(run.config["wait"]):
 
 
 class Laptop:
-    """A folder with detached sweeps, and the commands of its user."""
+    """A folder with detached sweeps, and the commands that the user runs in it."""
 
     def __init__(self, account: Account) -> None:
         self.account = account
-        self.gate = account.folder / "wait"  # trials run as long as it is there
+        self.gate = account.folder / "wait"  # trials run while it exists
         (account.folder / "train.py").write_text(TRAIN)
 
     def config(self, n: int) -> dict[str, Any]:
@@ -84,7 +84,7 @@ class Laptop:
         assert self.show(sweep_id)["state"] == "finished"
 
     def pids(self, sweep_id: str, word: str) -> list[int]:
-        """Return the processes of the sweep's agent whose command line has the word."""
+        """Return the ids of the sweep's agent processes whose command line contains the word."""
         found = []
         for folder in Path("/proc").glob("[0-9]*"):
             try:
@@ -155,7 +155,7 @@ def test_commands_from_the_laptop_are_carried_out(laptop: Laptop) -> None:
     assert laptop.states(sweep_id) == ["killed"]
     assert {"s3:DeleteObject", "sagemaker:StopTrainingJob"} <= called(laptop.account)
     assert called(laptop.account) <= actions(aws_setup.policies(laptop.account.job)["agent"])
-    control.set_state(sweep_id, "resume")  # its agent is gone: written here
+    control.set_state(sweep_id, "resume")  # its agent has exited: written here
     control.retry([f"{sweep_id}/0"])
     laptop.gate.unlink()
     assert (laptop.show(sweep_id)["state"], laptop.states(sweep_id)) == ("running", ["pending"])
@@ -214,7 +214,9 @@ def test_trials_continue_when_the_agent_job_is_stopped(laptop: Laptop) -> None:
 @pytest.mark.slow
 def test_agent_starts_successor_before_its_maximum_run_time(laptop: Laptop) -> None:
     laptop.gate.touch()
-    sweep_id = laptop.detach(2, parallel=2, agent={"role": AGENT_ROLE, "max_run": 100})  # half of it is its time
+    sweep_id = laptop.detach(
+        2, parallel=2, agent={"role": AGENT_ROLE, "max_run": 100}
+    )  # at half of it, the agent restarts
     until(lambda: laptop.agent(sweep_id)["job"].endswith("-agent-1"))
     laptop.gate.unlink()
     assert laptop.end(sweep_id)["status"] == "Completed"

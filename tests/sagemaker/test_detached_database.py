@@ -53,14 +53,14 @@ def test_password_of_the_store_is_sent_through_secrets_manager_only(
     laptop: Laptop, postgres: Postgres, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url = sa.make_url(postgres.new_schema())
-    told = url.update_query_dict({"password": PASSWORD}).render_as_string(hide_password=False)
-    monkeypatch.setenv("SMSWEEP_STORE", told)
+    result = url.update_query_dict({"password": PASSWORD}).render_as_string(hide_password=False)
+    monkeypatch.setenv("SMSWEEP_STORE", result)
     sweep_id = create.sweep(laptop.config(1), job=laptop.account.job)
     with pytest.raises(UsageError, match="has a password"):
         detach.send_away(sweep_id, {})
     assert not read_records(Path(".smsweep"))
     vault = laptop.account.client("secretsmanager")
-    arn = vault.create_secret(Name="smsweep/store", SecretString=told)["ARN"]
+    arn = vault.create_secret(Name="smsweep/store", SecretString=result)["ARN"]
     sweep_id = laptop.detach(1, agent={"role": AGENT_ROLE, "store": arn})
     assert laptop.end(sweep_id)["status"] == "Completed"
     laptop.check(sweep_id, 1)

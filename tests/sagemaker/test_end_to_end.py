@@ -44,7 +44,7 @@ def test_thirty_trials_survive_all_faults_at_once(account: Account) -> None:
     job = {**account.job, "use_spot_instances": True, "max_wait": 900}
     sweep_id = create.sweep(account.sweep(N_TRIALS), job=job)
     account.emulator.faults.set(FAULTS)
-    for n_created in (5, 15):  # how far each launcher comes
+    for n_created in (5, 15):  # number of jobs after which each launcher is killed
         run_until(sweep_id, account, n_created)
     assert launcher(sweep_id).wait(timeout=280) == 0
 
@@ -70,7 +70,7 @@ def launcher(sweep_id: str) -> subprocess.Popen[bytes]:
 
 
 def run_until(sweep_id: str, account: Account, n_created: int) -> None:
-    """Start a launcher and kill it, without warning, once so many jobs were created."""
+    """Start a launcher, and kill it with SIGKILL after this number of jobs was created."""
     process = launcher(sweep_id)
     deadline = time.monotonic() + 120
     while len(account.created()) < n_created:
@@ -87,6 +87,6 @@ def jobs_of(account: Account) -> list[dict[str, Any]]:
 
 
 def most_alive(jobs: list[dict[str, Any]]) -> int:
-    """Return how many jobs lived at once at most."""
+    """Return the maximum number of concurrent jobs."""
     spans: list[tuple[float, float]] = [(job["created_at"], job["modified_at"]) for job in jobs]
     return max(sum(a <= at < b for a, b in spans) for at, _ in spans)

@@ -48,7 +48,7 @@ def test_job_end_is_kept_when_the_next_poll_fails(account: Account, tmp_path: Pa
             jobs.finish(name, watched)
         account.emulator.faults.set({"fail_call": [{"action": "DescribeTrainingJob", "job": two, "times": 3}]})
         with pytest.raises(BackendUnavailable, match="DescribeTrainingJob"):
-            jobs.backend.describe([one, two])  # the end of one, and then no answer
+            jobs.backend.describe([one, two])  # read the end of one job, then fail
         for name in (one, two):
             jobs.finish(name)
             assert is_read_out(jobs.backend, name)
@@ -57,7 +57,7 @@ def test_job_end_is_kept_when_the_next_poll_fails(account: Account, tmp_path: Pa
 
 
 def is_read_out(backend: Backend, name: str) -> bool:
-    """Read an ended job's log; False where it has no end within ten seconds."""
+    """Read the log of an ended job. Return False if the log does not end within ten seconds."""
     cursor, deadline = "", time.monotonic() + 10
     while time.monotonic() < deadline:
         page = backend.read_logs(name, cursor)
@@ -72,7 +72,7 @@ def test_throttling_fails_no_trial(account: Account) -> None:
     account.emulator.faults.set(
         {
             "throttle": {
-                "CreateTrainingJob": 0.5,  # slower than any machine submits three jobs
+                "CreateTrainingJob": 0.5,  # longer than the submission of three jobs takes
                 "ListTrainingJobs": 2,
                 "DescribeTrainingJob": 2,
                 "FilterLogEvents": 2,
@@ -87,22 +87,22 @@ def test_quota_keeps_trials_pending(account: Account) -> None:
     account.emulator.faults.set({"quota": 1})
     assert account.run(3, parallel=3).ended == FINISHED_3
     assert [trial.attempt for trial in account.trials()] == [0, 0, 0]
-    assert account.calls(outcome="refused")["CreateTrainingJob"] == 1  # it is known from then on
+    assert account.calls(outcome="refused")["CreateTrainingJob"] == 1  # smsweep learns the quota from the error
 
 
 def test_show_reports_trials_that_wait_for_quota(account: Account, capsys: pytest.CaptureFixture[str]) -> None:
-    told: list[SweepDocument] = []
+    result: list[SweepDocument] = []
 
     def look(trial: Trial) -> None:
         data = json_views.show(trial.sweep_id)
-        if data["waiting"] and not told:
-            told.append(data)
+        if data["waiting"] and not result:
+            result.append(data)
             show.show_sweep(data)
 
     (account.folder / "train.py").write_text("import smsweep, time; time.sleep(1); smsweep.log({'loss': 1})")
     account.emulator.faults.set({"quota": 1})
     account.run(2, parallel=2, on_change=look)
-    (waiting,) = told[0]["waiting"]
+    (waiting,) = result[0]["waiting"]
     assert (waiting["number"], waiting["for"], waiting["limit"]) == (1, "quota", 1)
     assert "/1  waiting for quota: The account-level service limit 'ml.m5.large" in capsys.readouterr().out
     sweep_id = account.trials()[0].sweep_id
@@ -198,8 +198,8 @@ def test_jobs_that_continue_without_agent_are_reported(
     sweep_id = sweep(account.sweep(1), job=account.job)
     with pytest.raises(AccessDenied):
         follow(sweep_id, as_json=False, backend="sagemaker")
-    said = "1 trial continues without this agent; after you fix the error, run: smsweep agent"
-    assert f"{said} {sweep_id} --backend sagemaker" in capsys.readouterr().err
+    message = "1 trial continues without this agent; after you fix the error, run: smsweep agent"
+    assert f"{message} {sweep_id} --backend sagemaker" in capsys.readouterr().err
 
 
 def test_job_stopped_by_the_user_is_killed_and_not_retried(account: Account) -> None:

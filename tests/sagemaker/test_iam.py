@@ -11,7 +11,7 @@ from smsweep.services import aws_setup
 from smsweep.services.views import model_download
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 
-IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # checked by AWS inside CreateTrainingJob, never called
+IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # AWS checks it inside CreateTrainingJob
 DOCTOR = {"s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"}  # see test_doctor.py
 DETACHED = {"s3:DeleteObject", "s3:ListBucket"}  # see test_detached.py
 QUEUE_ACTIONS = {"ReceiveMessage": "sqs:ReceiveMessage", "DeleteMessageBatch": "sqs:DeleteMessage"}
@@ -23,7 +23,7 @@ def actions(policy: dict[str, Any]) -> set[str]:
 
 
 def called(account: Account) -> set[str]:
-    """Return what the launcher was seen to call, in IAM's words."""
+    """Return the recorded calls of the launcher as IAM actions."""
     found = set()
     for entry in account.emulator.ledger.read():
         method, _, path = entry["action"].partition(" ")

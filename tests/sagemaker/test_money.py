@@ -11,7 +11,7 @@ from smsweep.errors import ConfigError
 from smsweep.services.views import json_views
 from tests.sagemaker.conftest import Account
 
-PRICED = {"price_per_hour": 3.6, "max_run": 100}  # at worst 10 cents a trial
+PRICED = {"price_per_hour": 3.6, "max_run": 100}  # at most 10 cents per trial
 
 
 def test_cost_follows_from_billable_seconds(account: Account) -> None:
@@ -42,15 +42,15 @@ def test_active_trials_are_limited_by_the_worst_case_of_the_budget(account: Acco
 def test_worst_case_of_a_running_trial_is_reserved_and_shown(
     account: Account, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    told: list[SweepDocument] = []
+    result: list[SweepDocument] = []
 
     def look(trial: Trial) -> None:
-        if not told:
-            told.append(json_views.show(trial.sweep_id))
-            show.show_sweep(told[0])
+        if not result:
+            result.append(json_views.show(trial.sweep_id))
+            show.show_sweep(result[0])
 
     account.run(1, job={**PRICED, "budget": {"usd": 0.25, "hours": 1}}, on_change=look)
-    usage = told[0]["usage"]
+    usage = result[0]["usage"]
     assert usage["set_aside"] == {"usd": 0.1, "hours": round(100 / 3600, 6)}
     assert "$0.00 of $0.25; $0.10 and 0.03 hours reserved for running trials" in capsys.readouterr().out
     assert json_views.show(account.trials()[0].sweep_id)["usage"]["set_aside"] == {"usd": 0.0, "hours": 0.0}
@@ -61,7 +61,7 @@ def test_price_list_is_requested_when_the_job_enables_it(
 ) -> None:
     account.run(1, job={"price_per_hour": "aws", "max_run": 3600, "budget": {"usd": 1.5}})
     (trial,) = account.trials()
-    assert trial.usage["usd"] == pytest.approx(trial.usage["billable_s"] / 3600, abs=1e-6)  # a dollar an hour
+    assert trial.usage["usd"] == pytest.approx(trial.usage["billable_s"] / 3600, abs=1e-6)  # one dollar per hour
     data = json_views.show(trial.sweep_id)
     assert data["usage"]["price"] is not None
     assert data["usage"]["price"]["by_type"] == {"ml.m5.large": 1.0}

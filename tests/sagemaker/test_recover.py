@@ -31,8 +31,10 @@ def test_sweep_is_rebuilt_from_its_training_jobs(
     assert (found.n_trials, found.n_lost) == (3, 0)
     assert run_agent.agent(sweep_id, backend=backend, parallel=2).ended == {"finished": 4}
     after = account.trials()
-    told = [[(t.params, t.state, t.attempt, t.metrics, t.usage) for t in trials] for trials in (before, after[:3])]
-    assert told[0] == told[1]
+    result = [
+        [(t.params, t.state, t.attempt, t.metrics, t.usage) for t in trials] for trials in (before, after[:3])
+    ]
+    assert result[0] == result[1]
     assert [trial.params["x"] for trial in after] == [0, 1, 2, 3]
     assert len(account.client("sagemaker").list_training_jobs()["TrainingJobSummaries"]) == 4
     assert called(account) <= actions(aws_setup.policies(job)["launcher"]) | actions(

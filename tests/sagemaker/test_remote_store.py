@@ -35,14 +35,14 @@ def parse(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
 
 @pytest.fixture
 def s3_store(account: Account, tmp_path: Path) -> Iterator[S3Store]:
-    """One with a store of one sweep."""
+    """A store in S3 with one sweep."""
     file = tmp_path / "first.db"
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse)) as store:
         store.create_sweep(Sweep(id=SWEEP, config=CONFIG.config, seed=0, sweep_yaml=CONFIG.text))
     with closing(Aws(account.emulator.environ)) as aws:
-        made = S3Store(aws, f"s3://{account.bucket}/agent")
-        made.replace(file, version="", stamp="first")
-        yield made
+        created = S3Store(aws, f"s3://{account.bucket}/agent")
+        created.replace(file, version="", stamp="first")
+        yield created
 
 
 def writer(s3_store: S3Store, tmp_path: Path, who: str) -> Writer:
@@ -85,7 +85,7 @@ def test_writer_continues_when_a_response_is_lost(
         true_call = s3_store._aws.call
 
         def call_twice(service: str, operation: str, **arguments: object) -> object:
-            if operation == "put_object":  # as botocore does after an answer that never came
+            if operation == "put_object":  # like botocore after a lost response
                 true_call(service, operation, **{**arguments, "Body": arguments["Body"].read()})  # type: ignore[attr-defined]  # a file
                 arguments["Body"].seek(0)  # type: ignore[attr-defined]  # likewise
             return true_call(service, operation, **arguments)

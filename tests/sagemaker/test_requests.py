@@ -109,7 +109,7 @@ def test_invalid_params_are_rejected_before_any_call(account: Account, job: dict
         plan.plan(account.sweep(1), job={**account.job, **job}, backend="sagemaker")
     with pytest.raises(JobRejected, match=words):
         account.run(1, job=job)
-    assert account.emulator.ledger.read() == before  # not even the source
+    assert account.emulator.ledger.read() == before  # not even the source is uploaded
 
 
 def test_runtime_and_source_use_file_mode_for_any_input_mode(account: Account) -> None:
@@ -172,7 +172,7 @@ def test_launch_is_one_call(account: Account) -> None:
     account.run(3)
     calls = account.calls() + account.calls(outcome="refused")
     assert calls["CreateTrainingJob"] == 3
-    assert calls["DescribeTrainingJob"] == 3  # once each, at the end
+    assert calls["DescribeTrainingJob"] == 3  # one call each, at the end
 
 
 def test_default_bucket_of_the_sdk_is_used_without_a_bucket(account: Account) -> None:

@@ -85,7 +85,7 @@ def test_warm_pool_of_an_adopted_job_is_ended(account: Account) -> None:
     (planned,) = plan.plan_sweep(sweep_id, backend="sagemaker").trials
     assert planned.request is not None
     workspace = Workspace()
-    with workspace.store() as store:  # as an agent does it until it is killed
+    with workspace.store() as store:  # the same calls as an agent that is killed later
         stored = store.get_sweep(sweep_id)
         trial = store.add_trials(sweep_id, 0, [planned.params])[0]
         claimed = store.claim(sweep_id, "gone:0", "sagemaker@us-east-1", 0.0)
@@ -108,7 +108,7 @@ def test_events_report_ends_between_two_polls(account: Account, monkeypatch: pyt
     sqs.send_message(QueueUrl=queue, MessageBody="poison")
     account.emulator.faults.set({"duplicate_events": True})
     monkeypatch.setenv("SMSWEEP_SAGEMAKER_EVENTS", queue)
-    monkeypatch.setenv("SMSWEEP_SAGEMAKER_POLL_S", "600")  # the lists alone would take an hour
+    monkeypatch.setenv("SMSWEEP_SAGEMAKER_POLL_S", "600")  # listing alone would take an hour
     (account.folder / "train.py").write_text("import smsweep; smsweep.log({'loss': 1})")
     assert account.run(2, parallel=2).ended == {TrialState.FINISHED: 2}
     assert [trial.metrics["loss"].last for trial in account.trials()] == [1, 1]

@@ -16,7 +16,7 @@ from smsweep.services import aws_setup as sdk_auth
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account
 
-CANARY = hashlib.sha1(b"canary").hexdigest()  # forty hexadecimal digits, as a W&B key has
+CANARY = hashlib.sha1(b"canary").hexdigest()  # forty hexadecimal digits, like a W&B key
 TELLS = """
 import hashlib, os, smsweep
 smsweep.init()
@@ -123,7 +123,7 @@ def test_wandb_key_is_read_from_the_files_of_wandb(tmp_path: Path, file: str, te
 
 
 def test_unreadable_file_has_no_wandb_key(tmp_path: Path) -> None:
-    (tmp_path / ".netrc").mkdir()  # root may read any file, but no folder as one
+    (tmp_path / ".netrc").mkdir()  # root can read any file, but a folder cannot be read as a file
     (tmp_path / "_netrc").write_text(f"machine api.wandb.ai login user password {CANARY}\n")
     (tmp_path / "_netrc").chmod(0o600)
     found = find_wandb_key({"HOME": str(tmp_path)})

@@ -27,7 +27,7 @@ for epoch in range(run.config.epochs):
 
 
 @pytest.fixture(autouse=True)
-def _wandb_in_the_jobs(account: Account) -> None:
+def _wandb_in_jobs(account: Account) -> None:
     (account.folder / "train.py").write_text(TRAIN)
     account.job["environment"] = {"PATH": f"{oracle('wandb').python.parent}:{os.environ['PATH']}"}
 
@@ -55,8 +55,8 @@ def test_offline_wandb_run_can_be_uploaded_later(
         monkeypatch.setenv(name, value)
     assert len(sync.sync(sweep_id)) == 2
     assert sync.sync(sweep_id) == []
-    told = {name: (len(run.history), run.group) for name, run in server.runs.items()}
-    assert told == {f"{sweep_id}-0": (2, sweep_id), f"{sweep_id}-1": (2, sweep_id)}
+    result = {name: (len(run.history), run.group) for name, run in server.runs.items()}
+    assert result == {f"{sweep_id}-0": (2, sweep_id), f"{sweep_id}-1": (2, sweep_id)}
 
 
 def test_sweep_of_the_wandb_server_runs_as_training_jobs(

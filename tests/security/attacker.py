@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, Route
 
 from tools.browser import chromium
 
-READABLE = "readable"  # what an unprotected server answers
+READABLE = "readable"  # response of an unprotected server
 PAGE = "<title>attack</title>"
 
 
@@ -32,7 +32,7 @@ class Site:
 def site() -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            made.requests.append((f"{self.command} {self.path}", dict(self.headers.items())))
+            created.requests.append((f"{self.command} {self.path}", dict(self.headers.items())))
             self.rfile.read(int(self.headers.get("Content-Length", 0)))
             body = (PAGE if self.path == "/attack" else READABLE).encode()
             self.send_response(200)
@@ -47,11 +47,11 @@ def site() -> Iterator[Site]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        made = Site(url=f"http://127.0.0.1:{server.server_port}")
+        created = Site(url=f"http://127.0.0.1:{server.server_port}")
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
         thread.start()
         try:
-            yield made
+            yield created
         finally:
             server.shutdown()
             thread.join()
@@ -59,9 +59,10 @@ def site() -> Iterator[Site]:
 
 @contextmanager
 def rebound_browser() -> Iterator[Browser]:
-    """Start a browser for which each name is this machine, as after DNS rebinding.
+    """Start a browser that resolves every name to this machine, as after DNS rebinding.
 
-    New versions of Chromium do not let a public page call loopback at all; other browsers, and older ones, do.
+    New versions of Chromium block requests of a public page to loopback. Other browsers and older
+    versions do not.
     """
     with chromium(
         "--host-resolver-rules=MAP * 127.0.0.1", "--disable-features=LocalNetworkAccessChecks"

@@ -31,7 +31,7 @@ def parse(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
 
 @dataclass
 class RemoteStore:
-    """One sweep's store, as a writer and a reader see it."""
+    """The store of one sweep, with methods of a writer and of a reader."""
 
     s3: FaultyS3
     bucket: str
@@ -41,7 +41,7 @@ class RemoteStore:
 
     @property
     def path(self) -> str:
-        """Return the path that all requests for it begin with."""
+        """Return the common prefix of all request paths for the store."""
         return f"/{self.bucket}/smsweep/agents/{SWEEP}"
 
     def key(self, name: str) -> str:
@@ -51,7 +51,7 @@ class RemoteStore:
         self.s3.client().put_object(Bucket=self.bucket, Key=self.key(name), Body=body)
 
     def objects(self, below: str = "") -> dict[str, bytes]:
-        """Return what is stored below a prefix, by the rest of its key."""
+        """Return the stored objects below a prefix, by the rest of their key."""
         client = self.s3.client()
         prefix = self.key(below)
         found = client.list_objects_v2(Bucket=self.bucket, Prefix=prefix).get("Contents", [])

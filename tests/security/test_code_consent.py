@@ -1,6 +1,6 @@
 """Boundary from configuration to machine: code that a hostile sweep.yaml, job.yaml or store can run."""
 
-# One file: the hostile inputs of one boundary
+# One file, because all tests concern one boundary.
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ OTHER_SPACE = SPACE.replace("PWNED", "PWNED again")
 
 
 class Listener:
-    """A webhook of the attacker's: what it was sent."""
+    """A webhook of the attacker, with the received requests."""
 
     def __init__(self) -> None:
         self.got: list[Mapping[str, str]] = []
@@ -100,7 +100,7 @@ def digest(text: str) -> str:
 
 
 def write(desk: WorkingDir, **files: str | Mapping[str, Any]) -> None:
-    """Write sweep.yaml, job.yaml and space.py. A mapping is JSON, which is YAML, too."""
+    """Write sweep.yaml, job.yaml and space.py. A mapping is written as JSON, which is also YAML."""
     for name, content in files.items():
         suffix = "py" if name == "space" else "yaml"
         text = content if isinstance(content, str) else json.dumps(content)
@@ -117,7 +117,7 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
     "program as the search": (program(), {}, "scheduler.source: space.py: it runs inside smsweep"),
     "program in a folder": (program(source="deep/space.py"), {}, "scheduler.source: deep/space.py: it runs"),
     "program as the sampler": (program(optimizer="space"), {}, "scheduler.source: space.py: it runs"),
-    "program that lies outside": (program(source="../space.py"), {}, "was not found in"),
+    "program outside the source": (program(source="../space.py"), {}, "was not found in"),
     "program by its absolute path": (program(source="/etc/profile"), {}, "was not found in"),
     "text of a program in the config": (program(code=SPACE), {}, "scheduler.code: unknown key"),
     "empty name of a program": (program(source="", code=SPACE), {}, "scheduler.source"),
@@ -177,14 +177,14 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
 
 def put(desk: WorkingDir, listener: Listener, name: str) -> tuple[list[str], str]:
     """Write a hostile configuration, and return its flag and the expected error."""
-    sweep, job, said = HOSTILE[name]
+    sweep, job, output = HOSTILE[name]
     write(desk, sweep=sweep, space=SPACE)
     text = job if isinstance(job, str) else json.dumps(job)
     (desk.folder / "job.yaml").write_text(text.replace("{url}", listener.url))
     (desk.folder / "deep").mkdir()
     (desk.folder / "deep" / "space.py").write_text(SPACE)
     desk.environ["HOOK_URL"] = listener.url
-    return ["--job", "job.yaml"], said
+    return ["--job", "job.yaml"], output
 
 
 @pytest.mark.parametrize("verb", ["run", "sweep"])
@@ -192,9 +192,9 @@ def put(desk: WorkingDir, listener: Listener, name: str) -> tuple[list[str], str
 def test_hostile_configuration_creates_no_sweep(
     desk: WorkingDir, listener: Listener, name: str, verb: str
 ) -> None:
-    flags, said = put(desk, listener, name)
+    flags, output = put(desk, listener, name)
     refused = desk.call(verb, "sweep.yaml", *flags, code=2)
-    assert said in refused.stderr
+    assert output in refused.stderr
     assert "Traceback" not in refused.stderr
     assert (marks(desk), listener.got) == ([], [])
     assert not (desk.folder / ".smsweep" / "store.db").exists()
@@ -204,9 +204,9 @@ def test_hostile_configuration_creates_no_sweep(
 def test_plan_of_a_hostile_configuration_executes_nothing(desk: WorkingDir, listener: Listener, name: str) -> None:
     flags, _ = put(desk, listener, name)
     with desk.start("plan", "sweep.yaml", *flags) as planned:
-        _, said = planned.communicate(timeout=60)
+        _, output = planned.communicate(timeout=60)
     assert planned.returncode in (0, 2)
-    assert "Traceback" not in said
+    assert "Traceback" not in output
     assert (marks(desk), listener.got) == ([], [])
 
 
@@ -279,7 +279,7 @@ def test_value_that_the_error_names_allows_the_hooks(desk: WorkingDir, listener:
 
 
 def test_consent_to_one_hook_does_not_allow_another(desk: WorkingDir, listener: Listener) -> None:
-    """Not to the same header for another host, and not to the same command with another argument."""
+    """Consent does not cover the same header for another host, or the same command with another argument."""
     header = {"url": "https://hooks.example.com/x", "headers": {"X": "env:HOOK_TOKEN"}}
     allowed = [*hook_codes([parse_hook(header)]), *hook_codes([parse_hook({"command": ["touch", "x"]})])]
     desk.environ["SMSWEEP_ALLOW_CODE"] = ",".join(code.digest for code in allowed)
@@ -341,12 +341,12 @@ def test_page_reports_that_a_hook_needs_consent(tmp_path: Path, monkeypatch: pyt
     assert not (tmp_path / "sweeps" / "store.db").exists()
 
 
-# Programs as searches run only with Optuna, which has an environment of its own.
+# Programs as searches run only with Optuna, which is in a separate environment.
 
 
 @pytest.fixture
 def optuna_desk(desk: WorkingDir) -> WorkingDir:
-    """smsweep with Optuna, in a folder with a search that is a program."""
+    """A working directory with smsweep, Optuna and a search program."""
     write(desk, sweep=program(), space=SPACE)
     return desk
 
@@ -359,7 +359,7 @@ def call(desk: WorkingDir, *words: str, code: int = 0, allowed: str = "") -> str
 
 
 def made(desk: WorkingDir) -> str:
-    """Create a sweep with consent, forget that its program ran, and return its id."""
+    """Create a sweep with consent, delete the evidence that its program ran, and return the sweep's id."""
     sweep_id = call(desk, "sweep", "sweep.yaml", allowed=digest(SPACE))
     (desk.folder / "PWNED").unlink()
     return sweep_id
@@ -369,9 +369,9 @@ def made(desk: WorkingDir) -> str:
 @pytest.mark.parametrize("words", [("run", "sweep.yaml"), ("sweep", "sweep.yaml"), ("plan", "sweep.yaml")])
 @pytest.mark.parametrize("value", ["", "0", "false", "off", "true", "sha256:" + "0" * 64])
 def test_program_does_not_run_without_consent(optuna_desk: WorkingDir, words: tuple[str, ...], value: str) -> None:
-    said = call(optuna_desk, *words, code=2, allowed=value)
-    assert f"scheduler.source: space.py: it runs inside smsweep, with all your rights ({digest(SPACE)})" in said
-    assert digest(SPACE) in said.split("SMSWEEP_ALLOW_CODE=")[1]
+    output = call(optuna_desk, *words, code=2, allowed=value)
+    assert f"scheduler.source: space.py: it runs inside smsweep, with all your rights ({digest(SPACE)})" in output
+    assert digest(SPACE) in output.split("SMSWEEP_ALLOW_CODE=")[1]
     assert marks(optuna_desk) == []
 
 
@@ -405,8 +405,8 @@ def test_note_in_the_store_alone_changes_no_program(optuna_desk: WorkingDir, ver
     sweep_id = made(optuna_desk)
     change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
     value = value.format(digest(SPACE), digest(OTHER_SPACE))
-    said = call(optuna_desk, verb, sweep_id, code=2, allowed=value)
-    assert f"the code in the store ({digest(OTHER_SPACE)}) is not the code that sweep" in said
+    output = call(optuna_desk, verb, sweep_id, code=2, allowed=value)
+    assert f"the code in the store ({digest(OTHER_SPACE)}) is not the code that sweep" in output
     assert marks(optuna_desk) == []
 
 
@@ -444,10 +444,10 @@ def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_de
 
 
 @pytest.mark.oracle
-def test_one_value_allows_a_program_and_a_command(optuna_desk: WorkingDir) -> None:
+def test_allow_value_covers_program_and_command(optuna_desk: WorkingDir) -> None:
     write(optuna_desk, job={"notify": {"command": ["touch", "PWNED by command"]}})
-    said = call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", code=2)
-    value = re.findall(r"set SMSWEEP_ALLOW_CODE=(\S+)", said)
+    output = call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", code=2)
+    value = re.findall(r"set SMSWEEP_ALLOW_CODE=(\S+)", output)
     assert len(value) == 2
     assert value[0] == value[1]
     call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", "-q", allowed=value[0])
@@ -456,7 +456,7 @@ def test_one_value_allows_a_program_and_a_command(optuna_desk: WorkingDir) -> No
 
 @pytest.mark.oracle
 def test_hash_matches_sha256sum(optuna_desk: WorkingDir) -> None:
-    """Also with the line ends of Windows, which Python would replace."""
+    """Includes Windows line ends, which Python's text mode would replace."""
     content = SPACE.replace("\n", "\r\n").encode()
     (optuna_desk.folder / "space.py").write_bytes(content)
     value = f"sha256:{hashlib.sha256(content).hexdigest()}"
@@ -473,7 +473,7 @@ def laptop(account: Account) -> Laptop:  # noqa: F811 - the fixture
     return Laptop(account)
 
 
-def command_that_tells(folder: Path) -> dict[str, Any]:
+def command_that_creates_file(folder: Path) -> dict[str, Any]:
     return {"notify": {"command": ["touch", str(folder / "PWNED")]}}
 
 
@@ -481,12 +481,14 @@ def test_detached_agent_gets_consent_for_the_hash_only(
     laptop: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMSWEEP_ALLOW_CODE", "1")
-    job = command_that_tells(tmp_path)
+    job = command_that_creates_file(tmp_path)
     sweep_id = laptop.detach(1, **job)
     assert laptop.end(sweep_id)["status"] == "Completed"
-    made = laptop.account.client("sagemaker").describe_training_job(TrainingJobName=f"smsweep-{sweep_id}-agent-0")
+    created = laptop.account.client("sagemaker").describe_training_job(
+        TrainingJobName=f"smsweep-{sweep_id}-agent-0"
+    )
     (code,) = hook_codes(parse_job(job).template.notify)
-    assert made["Environment"]["SMSWEEP_ALLOW_CODE"] == code.digest
+    assert created["Environment"]["SMSWEEP_ALLOW_CODE"] == code.digest
     assert (tmp_path / "PWNED").exists()
 
 
@@ -494,7 +496,7 @@ def test_agent_is_not_detached_without_consent(
     laptop: Laptop, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SMSWEEP_ALLOW_CODE", "1")
-    sweep_id = create.sweep(laptop.config(1), job={**laptop.account.job, **command_that_tells(tmp_path)})
+    sweep_id = create.sweep(laptop.config(1), job={**laptop.account.job, **command_that_creates_file(tmp_path)})
     monkeypatch.delenv("SMSWEEP_ALLOW_CODE")
     with pytest.raises(ConfigError, match="it runs on the agent's machine"):
         detach.send_away(sweep_id, {"parallel": 1})

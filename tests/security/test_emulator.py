@@ -49,7 +49,7 @@ OWNER = {  # in the environment of the emulator's owner; no job may read it
 }
 NO_RETRIES = Config(retries={"total_max_attempts": 1})
 OTHER_KEY = "AKIA" + "X" * 16  # in the form of AWS
-# Key ids that were accepted once, or that are the same everywhere.
+# Key ids that were valid earlier, or that are public defaults.
 OTHER_KEYS = (
     "any",
     "test",
@@ -64,8 +64,8 @@ OTHER_KEYS = (
 @pytest.fixture(scope="module")
 def account(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
     """An account with a secret, a bucket with an object, and a job that has ended."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
-    with open_account(tmp_path_factory.mktemp("emulator"), {**kept, **OWNER}) as opened:
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
+    with open_account(tmp_path_factory.mktemp("emulator"), {**inherited, **OWNER}) as opened:
         opened.client("secretsmanager").create_secret(Name="key", SecretString=SECRET)
         opened.s3.put_object(Bucket=BUCKET, Key="a b/secret.txt", Body=SECRET.encode(), ContentType="text/plain")
         opened.run("existing", "print('ran')")
@@ -97,12 +97,12 @@ def state(account: Account) -> object:
 
 
 def objects(s3: Any, bucket: str) -> list[dict[str, Any]]:
-    """Return the objects of a bucket, without sources: a test uploads one for a request that it then sends."""
+    """Return the objects of a bucket, without sources, because one test uploads a source."""
     listed = s3.list_objects_v2(Bucket=bucket).get("Contents", [])
     return [item for item in listed if not item["Key"].startswith("source/")]
 
 
-# Wrong keys, by boto3: the client gets AWS's own error.
+# Wrong keys with boto3: the client gets AWS's own error.
 
 
 def other_client(account: Account, service: str, key: str = OTHER_KEY, secret: str = "secret") -> Any:
@@ -310,7 +310,7 @@ def test_presigned_url_expires(account: Account, version: str) -> None:
 
 @pytest.mark.usefixtures("unchanged")
 def test_presigned_upload_cannot_be_turned_into_a_copy(account: Account) -> None:
-    """The key "mine" may be written; reading another object through it may not."""
+    """The URL allows writing the key "mine". It must not allow reading another object."""
     s3 = account.client("s3", config=Config(signature_version="s3v4"))
     url = s3.generate_presigned_url("put_object", Params={"Bucket": BUCKET, "Key": "mine"})
     copied = {"x-amz-copy-source": f"/{BUCKET}/a%20b/secret.txt"}
@@ -339,7 +339,7 @@ def test_presigned_url_rejects_another_spelling_of_its_path(account: Account, ve
 
 @pytest.mark.usefixtures("unchanged")
 def test_form_upload_is_refused(account: Account) -> None:
-    """S3's forms are signed in the body, for which browsers need no Origin on AWS."""
+    """S3 forms have their signature in the body. On AWS, they need no Origin header."""
     form = account.s3.generate_presigned_post(BUCKET, "form")
     parts = "".join(
         f'--x\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
@@ -451,9 +451,9 @@ def test_fixed_session_tokens_are_not_issued(account: Account) -> None:
     assert error_of(sts.get_federation_token, Name="name")[0] == "NotImplemented"
 
 
-# What the owner's jobs see, and what others see of the owner.
+# Data that the owner's jobs see, and that other users see of the owner.
 
-RUNTIME = {"PWD", "SHLVL", "_", "PYTHONUNBUFFERED"}  # a job has these by itself; they may be the same here
+RUNTIME = {"PWD", "SHLVL", "_", "PYTHONUNBUFFERED"}  # each job sets these; they can be the same here
 SHOW = """
 import json, os, urllib.request
 import boto3
@@ -488,12 +488,12 @@ def test_request_cannot_read_a_variable_of_the_user(account: Account, name: str)
 def test_data_folder_is_closed_to_other_users(account: Account, tmp_path: Path) -> None:
     folder = account.emulator.ledger.path.parent
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    for made in (tmp_path / "new", tmp_path / "deep" / "new"):
-        with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
-            assert stat.S_IMODE(made.stat().st_mode) == 0o700
-    made.chmod(0o755)  # as earlier versions left it
-    with emulator.run_emulator(folder=made, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
-        assert stat.S_IMODE(made.stat().st_mode) == 0o700
+    for created in (tmp_path / "new", tmp_path / "deep" / "new"):
+        with emulator.run_emulator(folder=created, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+            assert stat.S_IMODE(created.stat().st_mode) == 0o700
+    created.chmod(0o755)  # like earlier versions
+    with emulator.run_emulator(folder=created, environ={"SMSWEEP_DIR": str(tmp_path / "s")}):
+        assert stat.S_IMODE(created.stat().st_mode) == 0o700
 
 
 def test_folder_that_other_users_can_read_is_refused(tmp_path: Path) -> None:
@@ -526,7 +526,7 @@ def test_keys_are_in_no_file_and_on_no_command_line(account: Account) -> None:
 
 
 NOBODY = pwd.getpwnam("nobody").pw_uid
-# Runs with boto3 and no key. A second user may not read this Python's files, so all of it is loaded before.
+# Runs boto3 without a key. The second user cannot read this Python's files, so all modules load before.
 OTHER_USER = """
 import json, os, pathlib, sys, urllib.error, urllib.request
 import boto3
@@ -593,9 +593,9 @@ def test_another_user_of_the_machine_has_no_access(account: Account) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
-    assert told["uid"] == NOBODY
-    assert told["found"] == {
+    result = json.loads(done.stdout)
+    assert result["uid"] == NOBODY
+    assert result["found"] == {
         **dict.fromkeys(
             ("list jobs", "create a job", "stop a job", "describe a job"), "UnrecognizedClientException"
         ),
@@ -748,7 +748,7 @@ def test_page_on_another_origin_has_no_access(account: Account, browser: Browser
         unprotected = page.evaluate(ATTACK, victim.url)
         learned = page.evaluate(ATTACK, account.emulator.url)
     page.context.close()
-    assert "opaque" in unprotected.values()  # where nothing stops it, a request is carried out
+    assert "opaque" in unprotected.values()  # a server without protection carries out the request
     assert {"GET /moto-api/recorder/start-recording", "POST /", "GET /bucket/a%20b/secret.txt"} <= set(
         victim.paths
     )
@@ -795,7 +795,7 @@ def test_page_has_no_access_after_dns_rebinding(account: Account, browser: Brows
             page = rebound_page(browser, url)
             learned[url] = page.evaluate(REBOUND)
             page.context.close()
-    assert set(learned[victim.url].values()) == {f"200 {READABLE}"}  # where nothing stops it, it reads all
+    assert set(learned[victim.url].values()) == {f"200 {READABLE}"}  # a server without protection returns all data
     assert "PUT /page-bucket" in victim.paths
     answers = learned[account.emulator.url]
     assert {answer.partition(" ")[0] for answer in answers.values()} == {"403"}, answers

@@ -41,7 +41,7 @@ def agent_of(sweep_id: str) -> DetachedAgentDocument:
 
 
 def until(is_so: Callable[[], object], agent: subprocess.Popen[str] | None = None) -> None:
-    """Wait for a condition. If it does not become true, fail with what the agent has printed."""
+    """Wait for a condition. If the condition stays false, fail with the output of the agent."""
     deadline = time.monotonic() + PATIENCE_S
     while not is_so():
         if time.monotonic() > deadline:
@@ -52,7 +52,7 @@ def until(is_so: Callable[[], object], agent: subprocess.Popen[str] | None = Non
 
 
 class Remote:
-    """A sweep whose store is in S3, and an agent in a process of its own."""
+    """A sweep with a store in S3, and an agent in a separate process."""
 
     def __init__(self, account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, n: int) -> None:
         self.account = account
@@ -96,8 +96,8 @@ def test_agent_runs_each_trial_once_over_an_unreliable_s3(
         assert control.set_state(remote.sweep_id, "pause").state == "paused"
         assert control.set_state(remote.sweep_id, "resume").state == "running"
         remote.gate.unlink()
-        _, said = agent.communicate(timeout=PATIENCE_S)
-    assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, output
     remote.check(4)
     assert agent_of(remote.sweep_id)["rejected"] == []
 
@@ -112,10 +112,10 @@ def test_agent_job_waits_for_s3_at_its_start(
     fault = s3.refuse(method, f"{remote.path}/store.db.gz", 503, "SlowDown", times=6)
     name = f"smsweep-{remote.sweep_id}-agent-0"
     with remote.start(SMSWEEP_AGENT_JOB=name, SMSWEEP_DIR=str(tmp_path / "job")) as agent:
-        _, said = agent.communicate(timeout=PATIENCE_S)
-    assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, output
     assert fault.hits == 6
-    assert "trying again" in said
+    assert "trying again" in output
     remote.check(1)
 
 
@@ -135,8 +135,8 @@ def test_agent_saves_its_end_when_s3_is_back(
         until(lambda: fault.hits > n_refused + 8)
         assert agent.poll() is None, "the agent exits after its last changes are saved"
         fault.times = 0
-        _, said = agent.communicate(timeout=PATIENCE_S)
-    assert agent.returncode == 0, said
+        _, output = agent.communicate(timeout=PATIENCE_S)
+    assert agent.returncode == 0, output
     remote.check(1)
 
 
@@ -176,7 +176,7 @@ def test_agent_with_a_large_store_saves_changes_rarely_but_jobs_at_once(remote: 
     path = f"{remote.path}/store.db.gz"
 
     def ticks(n: int) -> int:
-        """Return how often the store is saved in so many seconds, each of which has news."""
+        """Return the number of saves in n seconds, when each second has changes."""
         nonlocal now
         before = remote.s3.count("PUT", path)
         for _ in range(n):
@@ -186,7 +186,7 @@ def test_agent_with_a_large_store_saves_changes_rarely_but_jobs_at_once(remote: 
         return remote.s3.count("PUT", path) - before
 
     assert ticks(60) == 30
-    writer.store.put_note(SWEEP, "large", os.urandom(750_000).hex())  # 10 s: it cannot be packed well
+    writer.store.put_note(SWEEP, "large", os.urandom(750_000).hex())  # 10 s: it is not compressible
     writer.save()
     assert 0.9e6 > writer.n_bytes > 0.7e6
     assert 6 <= ticks(60) <= 8

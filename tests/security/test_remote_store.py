@@ -38,7 +38,7 @@ def test_writer_continues_when_the_response_to_a_save_is_lost(remote: RemoteStor
     store = f"{remote.path}/store.db.gz"
     writer.store.put_note(SWEEP, "n", 1)
     remote.s3.lose_answer("PUT", store)
-    remote.s3.lose_request("PUT", store, times=2)  # botocore's own second and third attempt
+    remote.s3.lose_request("PUT", store, times=2)  # botocore's second and third attempt
     with pytest.raises(StoreUnavailable):
         writer.save()
     writer.store.put_note(SWEEP, "n", 2)
@@ -49,7 +49,7 @@ def test_writer_continues_when_the_response_to_a_save_is_lost(remote: RemoteStor
 def test_writer_continues_when_a_save_arrives_late(remote: RemoteStore) -> None:
     writer = remote.writer("one")
     store = f"{remote.path}/store.db.gz"
-    for n in (1, 2):  # two saves in flight, of which only the first can count
+    for n in (1, 2):  # two concurrent saves, of which only the first can succeed
         writer.store.put_note(SWEEP, "n", n)
         remote.s3.lose_request("PUT", store, times=3, late_s=0.1 * n)
         with pytest.raises(StoreUnavailable):
@@ -115,12 +115,12 @@ HOSTILE_COMMANDS = {
     "below zero": b'{"do": "remove_trial", "number": -1}',
     "a list": b"[1, 2, 3]",
     "no verb": b'{"number": 0}',
-    "a verb that is no text": b'{"do": {"do": "remove_trial"}, "number": 0}',
+    "verb is not text": b'{"do": {"do": "remove_trial"}, "number": 0}',
     "an unknown verb": b'{"do": "rm -rf /", "to": "running"}',
     "more than the verb needs": b'{"do": "remove_trial", "number": 0, "sweep_id": "other"}',
     "code in a note": b'{"do": "put_note", "key": "search_code", "value": "import os"}',
     "a note of the agent's own": b'{"do": "put_note", "key": "agents", "value": {}}',
-    "a state that is none": b'{"do": "set_sweep_state", "expect": ["x"], "to": "gone"}',
+    "invalid state": b'{"do": "set_sweep_state", "expect": ["x"], "to": "gone"}',
     "a state only an agent sets": b'{"do": "set_sweep_state", "expect": ["running"], "to": "finished"}',
     "a thousand states": b'{"do": "set_sweep_state", "to": "paused", "expect": [%s]}'
     % b",".join([b'"running"'] * 1_000),
@@ -218,14 +218,14 @@ def database(*statements: str) -> bytes:
 HOSTILE_STORES = {
     "nothing": b"",
     "no archive": b"SQLite format 3\0" + b"x" * 1_000,
-    "HTML": b"<html>an error of somebody's proxy</html>",
+    "HTML": b"<html>an error of a proxy</html>",
     "half an archive": packed(b"x" * 100_000)[:60],
     "an archive with a flipped bit": packed(bytes(range(256)) * 40)[:200] + b"\xff" * 100,
     "an archive of nothing": packed(b""),
     "an archive of text": packed(b"not a database" * 1_000),
     "a torn database": packed(database("CREATE TABLE t (x)", "INSERT INTO t VALUES (1)")[:5_000]),
     "another program's database": packed(database("CREATE TABLE sweeps (x)")),
-    "a version that is no number": packed(
+    "version is not a number": packed(
         database("CREATE TABLE smsweep_version (version_num)", "INSERT INTO smsweep_version VALUES ('x')")
     ),
     "a version of the future": packed(

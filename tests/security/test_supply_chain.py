@@ -40,7 +40,7 @@ class Place:
     copy: Path
     venv: Path
     honest: bytes  # the wheel that is pinned
-    mark: Path  # exists once code of a hostile file ran
+    mark: Path  # exists after code of a hostile file ran
 
     @property
     def python(self) -> str:
@@ -93,7 +93,7 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-# What an index may do to a package. Each writes files below the folder, and returns the links of its page.
+# Attacks of an index. Each writes files below the folder, and returns the links of its page.
 
 Attack = Callable[[Place, Path], Sequence[str]]
 
@@ -134,7 +134,7 @@ def evil_source(place: Place) -> bytes:
 
 
 def serving(content: Callable[[Place], bytes], name: str = WHEEL, fragment: str = "") -> Attack:
-    """Return an attack that serves one file under a name. fragment: {own} and {pinned} are digests."""
+    """Return an attack that serves a file under a name. fragment: can contain {own} and {pinned} digests."""
 
     def attack(place: Place, folder: Path) -> Sequence[str]:
         data = content(place)
@@ -146,7 +146,7 @@ def serving(content: Callable[[Place], bytes], name: str = WHEEL, fragment: str 
 
 
 def with_metadata_apart(place: Place, folder: Path) -> Sequence[str]:
-    """Give the metadata of the wheel as a file of its own (PEP 658), which asks for one more package."""
+    """Serve the metadata of the wheel as a separate file (PEP 658), which requires an additional package."""
     evil = evil_wheel(place)
     metadata = f"Metadata-Version: 2.1\nName: {PROJECT}\nVersion: 1.0\nRequires-Dist: smsweep-evil\n".encode()
     (folder / WHEEL).write_bytes(evil)
@@ -185,18 +185,18 @@ ATTACKS: Mapping[str, Attack] = {
     "a higher build number": serving(evil_wheel, name=f"{NAME}-1.0-999-py3-none-any.whl"),
 }
 HONEST = serving(lambda place: place.honest, fragment="#sha256={own}")
-# Here the pinned file is on the index as well: it is installed, and no other.
+# The index also has the pinned file: pip installs it, and no other file.
 PASSED_OVER: Mapping[str, Attack] = {
     name: beside(ATTACKS[name], HONEST)
     for name in ("a newer version", "a local version", "a higher build number", "a source archive")
 }
 
 
-# The commands that install something.
+# Commands that install packages.
 
 
 def makefile_lines(place: Place) -> list[list[str]]:
-    """Return the commands of pip that `make` would run for a new environment."""
+    """Return the pip commands that `make` runs for a new environment."""
     stamp = str(place.venv / ".dev")
     done = subprocess.run(
         ["make", "--dry-run", f"VENV={place.venv}", stamp],
@@ -209,7 +209,7 @@ def makefile_lines(place: Place) -> list[list[str]]:
 
 
 def dockerfile_lines(place: Place) -> list[list[str]]:
-    """Return the commands of pip in container/agent.Dockerfile, with the place's environment and files."""
+    """Return the pip commands in container/agent.Dockerfile, with the environment and files of this test."""
     text = (place.copy / "container" / "agent.Dockerfile").read_text().replace("\\\n", " ")
     found = []
     for command in re.findall(r"bin/pip (.*?)(?: &&|$)", text, re.M):
@@ -255,24 +255,24 @@ def dockerfile_line(number: int) -> Command:
 
 
 def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Run the entrypoint of a detached agent's job, with the requirements that it travels with."""
+    """Run the entrypoint of a detached agent's job with its included requirements."""
     script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
-    told = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
-    assert told.returncode == 0, told.stdout
-    job = Job(scratch / "job").trial({"train.py": "import smsweep_demo\n", "requirements.txt": told.stdout})
+    result = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
+    assert result.returncode == 0, result.stdout
+    job = Job(scratch / "job").trial({"train.py": "import smsweep_demo\n", "requirements.txt": result.stdout})
     job.environ |= {**environ, "PATH": f"{place.venv / 'bin'}:{os.environ['PATH']}"}
     done = job.run(["--install-requirements"])
     return subprocess.CompletedProcess([], done.code, done.out + done.err)
 
 
 def download(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Run what `make audit` does; its downloads are in a folder that is gone afterwards."""
+    """Run the download of `make audit`. The files are stored in a temporary folder."""
     script = "import sys; from tools import audit; sys.exit('\\n'.join(audit.wrong_hashes()) or 0)"
     return run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
 
 
 def environment(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Make an environment of tools/environments.py."""
+    """Create an environment of tools/environments.py."""
     shutil.rmtree(place.copy / ".venvs", ignore_errors=True)
     script = "from tools.environments import oracle; print(oracle('sweeps').python)"
     done = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
@@ -291,13 +291,13 @@ COMMANDS: Mapping[str, Command] = {
     "make audit": download,
     "tools.environments": environment,
 }
-KINDS = ("make .base", "remote agent")  # pip resolves nothing for one, and resolves for the other
+KINDS = ("make .base", "remote agent")  # pip does not resolve dependencies for one command, but does for the other
 INTO_THE_VENV = set(COMMANDS) - {"make audit", "tools.environments"}
 
 
 @pytest.fixture
 def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.CompletedProcess[str]]:
-    """Return a function that runs a command while the index does something to the package."""
+    """Return a function that runs a command while the index serves an attack."""
 
     def attempt(command: str, attack: Attack) -> subprocess.CompletedProcess[str]:
         index = tmp_path / "index"
@@ -306,21 +306,21 @@ def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.
         (index / PROJECT / "index.html").write_text(f"<!DOCTYPE html><html><body>{links}</body></html>")
         with serve(index) as (url, asked):
             done = COMMANDS[command](place, pip_environment(url, tmp_path), tmp_path)
-        assert any(path.startswith(f"/{PROJECT}") for path in asked), "the index was asked"
+        assert any(path.startswith(f"/{PROJECT}") for path in asked), "the index received a request"
         return done
 
     return attempt
 
 
 def pip_environment(url: str, home: Path) -> dict[str, str]:
-    """Return an environment in which pip knows this index and no other."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "SMSWEEP_"))}
+    """Return an environment in which pip uses only this index."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "SMSWEEP_"))}
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "CI": ""}
-    return {**kept, **settings, "HOME": str(home), "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    return {**inherited, **settings, "HOME": str(home), "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_the_pinned_file_is_installed(
+def test_pinned_file_is_installed(
     command: str, place: Place, attempt: Callable[[str, Attack], subprocess.CompletedProcess[str]]
 ) -> None:
     done = attempt(command, HONEST)
@@ -348,7 +348,7 @@ def test_other_files_are_refused(
 
 @pytest.mark.parametrize("command", KINDS)
 @pytest.mark.parametrize("attack", PASSED_OVER)
-def test_the_pinned_file_is_found_among_others(
+def test_pinned_file_is_selected_among_other_files(
     command: str, attack: str, place: Place, attempt: Callable[[str, Attack], subprocess.CompletedProcess[str]]
 ) -> None:
     done = attempt(command, PASSED_OVER[attack])
@@ -358,7 +358,7 @@ def test_the_pinned_file_is_found_among_others(
 
 
 def test_build_of_this_folder_uses_no_index(place: Place, tmp_path: Path) -> None:
-    """An index may offer a build backend, but the pinned one must be there already."""
+    """The index offers a build backend, but the build must use the installed, pinned one."""
     index = tmp_path / "index"
     (index / "hatchling").mkdir(parents=True)
     (index / "hatchling" / "index.html").write_text("<html></html>")
@@ -373,7 +373,7 @@ def test_build_of_this_folder_uses_no_index(place: Place, tmp_path: Path) -> Non
 
 @pytest.mark.parametrize("swapped", ["", "smsweep", PROJECT])
 def test_user_data_installs_only_the_release_and_its_pins(swapped: str, place: Place, tmp_path: Path) -> None:
-    """examples/ec2/user-data.sh knows the hash of the release's wheel, which knows those of the other files."""
+    """The hash of the release's wheel is in examples/ec2/user-data.sh; those of other files are in the wheel."""
     text = (ROOT / "examples" / "ec2" / "user-data.sh").read_text(encoding="utf-8")
     (version,) = re.findall(r"smsweep==([\d.]+) ", text)
     (lines,) = re.findall(r"^python3 -m venv .*?postgres.txt\"$", text, re.M | re.S)

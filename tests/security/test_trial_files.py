@@ -56,7 +56,7 @@ def failure_pipe():
 acts = {
     "honest": lambda: None,
     "stop is garbage": lambda: (instead("stop.json", lambda path: path.write_text("{")), wait()),
-    "stop is of nobody": lambda: (
+    "stop has an unknown origin": lambda: (
         instead("stop.json", lambda path: path.write_text('{"by": ["nobody"], "kill_at_s": 1.0}')), wait()),
     "stop has no time": lambda: (
         instead("stop.json", lambda path: path.write_text('{"by": "person", "kill_at_s": NaN}')), wait()),
@@ -95,7 +95,7 @@ acts[run.config.kind]()
 """
 FAILS = {  # action of the script -> reason of the trial
     "stop is garbage": "stop.json is not a JSON object",
-    "stop is of nobody": "stop.json is not an order to stop",
+    "stop has an unknown origin": "stop.json is not an order to stop",
     "stop has no time": "stop.json is not an order to stop",
     "stop is a folder": "stop.json is a folder",
     "stop is a pipe": "stop.json is not a regular file",
@@ -122,10 +122,10 @@ HARMLESS = ("honest", "uptime is garbage", "uptime is endless", "drafts are take
 
 @pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
-    """One agent, which has met a script for each attack, with honest ones before and after them."""
+    """An agent that ran one script per attack, with normal scripts before and after them."""
     folder = tmp_path_factory.mktemp("attacked")
     kinds = ["honest", *FAILS, *HARMLESS[1:]]
-    job = {"max_run": 15, "retries": {"crashed": 0}}  # by which jobs are stopped whose `pid` lies
+    job = {"max_run": 15, "retries": {"crashed": 0}}  # max_run stops jobs with a false `pid` file
     with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
         config = grid(kind=kinds, here=str(folder), bystander=bystander.pid)
         desk = WorkingDir(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
@@ -152,7 +152,7 @@ def test_script_that_damages_its_job_folder_fails_its_trial(attacked: WorkingDir
     trial = trial_of(attacked, kind)
     assert (trial["state"], trial["attempt"]) == ("failed", 0)
     assert FAILS[kind] in trial["reason"]
-    assert (attacked.folder / "runs").read_text().splitlines().count(kind) == 1, "it ran again"
+    assert (attacked.folder / "runs").read_text().splitlines().count(kind) == 1, "the trial ran again"
 
 
 @pytest.mark.parametrize("kind", HARMLESS)
@@ -166,7 +166,7 @@ def test_pid_of_another_process_is_never_signalled(
     tmp_path: Path, text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     signalled: list[int] = []
-    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))  # for everybody's sake
+    monkeypatch.setattr(os, "kill", lambda pid, number: signalled.append(pid))  # no real signal is sent
     (tmp_path / "pid").write_text(text)
     with contextlib.suppress(DamagedFile):
         signal_job(JobFolder(tmp_path), signal.SIGTERM)
@@ -214,7 +214,7 @@ REGEXES = {
 
 @pytest.fixture(scope="module")
 def flooded(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
-    """One agent, which has read a megabyte of each kind of hostile lines."""
+    """An agent that has read a megabyte of each kind of hostile lines."""
     folder = tmp_path_factory.mktemp("flooded")
     job = {"metric_definitions": [{"Name": name, "Regex": regex} for name, regex in REGEXES.items()]}
     desk = WorkingDir(folder, {"train.py": LINES, "sweep.yaml": grid(kind=KINDS), "job.yaml": job})
@@ -285,7 +285,7 @@ def test_container_with_damaged_job_folder_fails_alone(
     containers: Jobs, name: str, make: Callable[[Path], object]
 ) -> None:
     broken, whole = start_two(containers, 3)
-    containers.backend.close()  # as an agent that goes
+    containers.backend.close()  # like an agent that exits
     instead(containers.folder / "jobs" / broken / name, make)
     next_agent = containers.another()
     assert containers.finish(whole, next_agent).status.status == "Completed"

@@ -32,7 +32,7 @@ from tests.support.s3_server import ACCOUNT, FaultyS3
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/trainer"
 AGENT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/agent"
 CONFIG = {"program": "train.py", "method": "grid", "parameters": {"x": {"values": [1, 2]}}}
-# What a job.yaml may say so that a role of the trials covers a whole bucket.
+# A job.yaml whose trial role covers a complete bucket.
 JOBS: Mapping[str, dict[str, Any]] = {
     "output below a prefix": {"output_path": "s3://BUCKET/out"},
     "output anywhere in the bucket": {"output_path": "s3://BUCKET"},
@@ -57,7 +57,7 @@ JOBS: Mapping[str, dict[str, Any]] = {
 
 @dataclass
 class Cloud:
-    """An account with a bucket, to which two sweeps were detached."""
+    """An account with a bucket and two detached sweeps."""
 
     s3: FaultyS3
     bucket: str
@@ -71,7 +71,7 @@ class Cloud:
         return {"role": ROLE, "image_uri": "image", "agent": {"role": AGENT_ROLE}, **own}
 
     def detach(self, name: str) -> str:
-        """Send a sweep's store and sources to S3 and return its id."""
+        """Upload a sweep's store and sources to S3, and return the sweep's id."""
         sweep_id = create.sweep(CONFIG, job=self.job(name))
         uri = detach.send_away(sweep_id, {}, with_agent=False).uri
         with closing(Aws(self.s3.environ())) as aws:
@@ -81,12 +81,12 @@ class Cloud:
         return sweep_id
 
     def agents(self) -> dict[str, str]:
-        """Return the keys of what agents work with, and the etags."""
+        """Return the keys and etags of all objects that agents use."""
         listed = self.s3.client().list_objects_v2(Bucket=self.bucket, Prefix="smsweep/agents/")
         return {item["Key"]: item["ETag"] for item in listed["Contents"]}
 
     def role(self, policy: Mapping[str, Any]) -> Any:
-        """Return an S3 client with a role of this policy."""
+        """Return an S3 client that uses a role with this policy."""
         environ = self.s3.new_role(policy)
         return self.s3.client(
             aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
@@ -103,15 +103,18 @@ def cloud(s3_server: FaultyS3, tmp_path_factory: pytest.TempPathFactory) -> Iter
                 patch.delenv(name)
         for name, value in s3_server.environ().items():
             patch.setenv(name, value)
-        made = Cloud(s3_server, s3_server.new_bucket(), tmp_path_factory.mktemp("cloud"))
-        patch.chdir(made.folder)
+        created = Cloud(s3_server, s3_server.new_bucket(), tmp_path_factory.mktemp("cloud"))
+        patch.chdir(created.folder)
         Path("train.py").write_text("print('hello')\n")
-        made.other, made.own = made.detach("output below a prefix"), made.detach("output below a prefix")
-        yield made
+        created.other, created.own = (
+            created.detach("output below a prefix"),
+            created.detach("output below a prefix"),
+        )
+        yield created
 
 
 def attempts(client: Any, bucket: str, key: str) -> Iterator[tuple[str, Callable[[], object]]]:
-    """Yield what a hostile script tries with one object."""
+    """Yield the operations that a hostile script tries with one object."""
     where = {"Bucket": bucket, "Key": key}
     yield "read", lambda: client.get_object(**where)["Body"].read()
     yield "look", lambda: client.head_object(**where)

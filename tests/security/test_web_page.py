@@ -31,7 +31,7 @@ SECRET = "value-that-only-the-user-sees"
 
 
 class Target:
-    """A page with one running sweep, whose trials hold a value that no attacker may see."""
+    """A page with one running sweep. The trials contain a value that must not leak."""
 
     def __init__(self, client: Client) -> None:
         self.client = client
@@ -51,7 +51,7 @@ class Target:
         return answer.headers["set-cookie"].partition(";")[0], answer.headers["location"].partition("#key=")[2]
 
     def check(self, answer: Answer, *statuses: int) -> None:
-        """Check that an attacker has learned and changed nothing."""
+        """Check that an attacker has read and changed no data."""
         assert answer.status in statuses, (answer.status, answer.text[:200])
         assert self.sweep_id not in answer.text
         assert self.client.served.token not in answer.text + str(answer.headers)
@@ -85,7 +85,7 @@ def stranger(target: Target) -> Client:
 
 
 def without_token(served_token: str, port: int) -> dict[str, dict[str, str]]:
-    """Return headers of requests that do not know the token; the value is at most in the wrong place."""
+    """Return headers without the token, or with the token in a wrong place."""
     t = served_token
     return {
         "nothing": {},
@@ -131,11 +131,11 @@ def test_token_in_the_url_is_accepted_on_the_first_page_only(target: Target, str
     assert (answer.status, "set-cookie" in answer.headers) == (401, False)
 
 
-# What the browser of a user who has signed in may be made to send.
+# Requests that a page can make the browser of a signed-in user send.
 
 
 def test_cookie_without_the_page_key_gives_no_data(target: Target, stranger: Client) -> None:
-    """The cookie is all that another server on this machine receives."""
+    """Another server on this machine receives only the cookie."""
     cookie, key = target.entered()
     for wrong in (
         {},
@@ -273,7 +273,7 @@ KINDS = (
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_form_of_another_page_changes_nothing(target: Target, kind: str) -> None:
-    """A page can send these without asking the server first."""
+    """Browsers send these requests without a preflight request."""
     for path in target.changes:
         target.check(target.client.ask("POST", path, "labels=a", Content_Type=kind), 415)
 
@@ -330,7 +330,7 @@ def test_body_of_unknown_or_wrong_length_is_refused(target: Target, length: str)
     for path in target.changes:
         try:
             answer = target.client.ask("POST", path, "{}", Content_Length=length, **more)
-        except ConnectionError:  # closed before all of it was read
+        except ConnectionError:  # closed before the body was read
             answer = Answer(status=400, headers={}, text="")
         target.check(answer, 400, 413)
 
@@ -382,7 +382,7 @@ def test_unknown_sweep_gives_no_data(target: Target, name: str) -> None:
     assert "root:" not in cursor.text
 
 
-# The same by a real browser.
+# The same attacks with a real browser.
 
 
 @pytest.fixture(scope="module")
@@ -397,7 +397,7 @@ def signed_in(target: Target, browser: Browser) -> Iterator[Page]:
     page = context.new_page()
     page.goto(f"{target.client.served.url}/?token={target.client.served.token}")
     expect(page.get_by_text(target.sweep_id)).to_be_visible(timeout=60_000)
-    assert page.url == f"{target.client.served.url}/"  # neither token nor key stays in the address
+    assert page.url == f"{target.client.served.url}/"  # the address bar shows neither token nor key
     yield page
     context.close()
 
@@ -419,7 +419,7 @@ def test_cookie_is_useless_for_another_server_on_this_machine(
     stolen.add_cookies([{"name": name, "value": value, "url": stranger.served.url}])
     thief = stolen.new_page()
     thief.goto(stranger.served.url)
-    expect(thief.get_by_label("Token")).to_be_visible()  # its scripts are refused, and it asks for the token
+    expect(thief.get_by_label("Token")).to_be_visible()  # its scripts are blocked, and the page asks for the token
     assert target.sweep_id not in thief.content()
     stolen.close()
 
@@ -449,7 +449,7 @@ def test_restarted_page_needs_its_new_token(folder: Path, browser: Browser) -> N
     context.close()
 
 
-# What a page of another origin can send with the user's cookies. Each returns what that page has learned.
+# Requests of another origin with the user's cookies. Each returns the data that the page received.
 ATTACK = """async ([url, sweep]) => {
   const learned = {};
   const read = async (path, options = {}) => {
@@ -513,11 +513,11 @@ def test_page_on_another_origin_reads_and_changes_nothing(target: Target, signed
     assert not any(target.sweep_id in answer for answer in learned.values()), learned
     assert {answer for answer in learned.values() if answer[:1].isdigit()} == set()
     assert target.state() == target.before
-    expect(signed_in.get_by_text(target.sweep_id)).to_be_visible()  # and the user notices nothing
+    expect(signed_in.get_by_text(target.sweep_id)).to_be_visible()  # without a visible effect for the user
 
 
 def assert_carried_out(victim: Site, request: str) -> None:
-    """Check that the attack works against a server that does not defend itself."""
+    """Check that the attack works against a server without protection."""
     assert victim.paths.count(request) >= 3
 
 
@@ -551,14 +551,14 @@ def test_page_after_dns_rebinding_reads_and_changes_nothing(target: Target, sign
             page = rebound_page(browser, url)
             learned[url] = page.evaluate(REBOUND, target.sweep_id)
             page.context.close()
-    assert set(learned[victim.url].values()) == {f"200 {READABLE}"}  # where nothing stops it, it reads all
+    assert set(learned[victim.url].values()) == {f"200 {READABLE}"}  # a server without protection returns all data
     answers = learned[target.client.served.url]
     assert {answer.partition(" ")[0] for answer in answers.values()} == {"421"}, answers
     assert target.state() == target.before
 
 
 def test_fixed_token_does_not_extend_a_stolen_cookie(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With SMSWEEP_UI_TOKEN cookie and key outlive the server; the cookie alone is as useless as before."""
+    """With SMSWEEP_UI_TOKEN, cookie and key stay valid after a restart. The cookie alone still gives no access."""
     monkeypatch.setenv(TOKEN_VAR, "a token that stays the same")
     with serving() as first:
         port = urlsplit(first.url).port or 0

@@ -1,6 +1,6 @@
 """Boundary between users: files that another user puts into the workspace, or in place of it."""
 
-# One file: the hostile inputs of one boundary
+# One file, because all tests concern one boundary.
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="only root can act as 
 
 @pytest.fixture
 def desk() -> Iterator[WorkingDir]:
-    """A folder that every user can enter, as pytest's own is not. The runner's umask does not matter."""
+    """A folder that every user can enter, unlike pytest's folders. The umask of the runner has no effect."""
     folder = Path(tempfile.mkdtemp(prefix="smsweep-users-"))
     folder.chmod(0o755)
     desk = WorkingDir(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
@@ -46,7 +46,7 @@ def desk() -> Iterator[WorkingDir]:
 
 
 def stranger(*argv: str, cwd: Path) -> None:
-    """Run a program of the system as the second user."""
+    """Run a system program as the second user."""
     environ = {"PATH": os.environ["PATH"]}
     subprocess.run(argv, user=STRANGER, group=STRANGER, extra_groups=[], cwd=cwd, env=environ, check=True, umask=0)
 
@@ -60,9 +60,9 @@ def runtime_of(folder: Path) -> Path:
 
 
 def payload(desk: WorkingDir) -> bytes:
-    """Return a runtime that shows that it ran: the launcher imports it in the agent's own account."""
-    made = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(runtime_zip())) as source, zipfile.ZipFile(made, "w") as target:
+    """Return a runtime that records that it ran. The launcher imports the runtime in the agent's account."""
+    created = io.BytesIO()
+    with zipfile.ZipFile(io.BytesIO(runtime_zip())) as source, zipfile.ZipFile(created, "w") as target:
         for name in source.namelist():
             if name.endswith("/entrypoint.py"):
                 code = f"open({str(desk.folder / 'PWNED')!r}, 'w').close()\n"
@@ -71,14 +71,14 @@ def payload(desk: WorkingDir) -> bytes:
                 target.writestr(name, text.replace(future, future + code, 1))
             elif not name.endswith("/entrypoint.pyc"):
                 target.writestr(name, source.read(name))
-    return made.getvalue()
+    return created.getvalue()
 
 
 def is_safe(desk: WorkingDir) -> bool:
     return not (desk.folder / "PWNED").exists()
 
 
-# Hostile folders. Each function lets the second user act where that user could, and returns what the error names.
+# Hostile folders. Each function acts as the second user, and returns the path in the error.
 
 
 def opened_for_strangers(desk: WorkingDir) -> None:
@@ -134,8 +134,8 @@ def sticky_folder_that_all_can_write(desk: WorkingDir) -> str:
     return f"other users can write to {home(desk)} (mode 1777)"
 
 
-def folder_that_was_open_once(name: str) -> Callable[[WorkingDir], str]:
-    """An entry of the second user's, from before the folder was closed. It may have any name and depth."""
+def folder_that_was_open_earlier(name: str) -> Callable[[WorkingDir], str]:
+    """An entry that the second user created before the folder was protected. Name and depth can vary."""
 
     def plant(desk: WorkingDir) -> str:
         path = home(desk) / name
@@ -157,7 +157,7 @@ def hard_link_to_a_runtime_of_a_stranger(desk: WorkingDir) -> str:
     (desk.folder / "copy.zip").write_bytes(content)
     stranger("cp", "copy.zip", "theirs.zip", cwd=desk.folder)
     (home(desk) / "runtime" / name).unlink()
-    os.link(desk.folder / "theirs.zip", home(desk) / "runtime" / name)  # as earlier versions did
+    os.link(desk.folder / "theirs.zip", home(desk) / "runtime" / name)  # like earlier versions
     return f"{name}: this belongs to user nobody"
 
 
@@ -198,15 +198,15 @@ HOSTILE: Mapping[str, Callable[[WorkingDir], str]] = {
     "all can write": folder_that_all_can_write,
     "group can write": folder_that_its_group_can_write,
     "all can write, sticky": sticky_folder_that_all_can_write,
-    "store of a stranger": folder_that_was_open_once("store.db"),
-    "log of a store of a stranger": folder_that_was_open_once("store.db-wal"),
-    "jobs of a stranger": folder_that_was_open_once("jobs"),
-    "runtime of a stranger": folder_that_was_open_once("runtime"),
-    "assets of a stranger": folder_that_was_open_once("assets"),
-    "bundles of a stranger": folder_that_was_open_once("bundles"),
-    "one job of a stranger": folder_that_was_open_once("jobs/smsweep-abcd1234-0"),
-    "one bundle of a stranger": folder_that_was_open_once("bundles/x.tar.gz"),
-    "one record of a stranger": folder_that_was_open_once("away/note.txt"),
+    "store of a stranger": folder_that_was_open_earlier("store.db"),
+    "log of a store of a stranger": folder_that_was_open_earlier("store.db-wal"),
+    "jobs of a stranger": folder_that_was_open_earlier("jobs"),
+    "runtime of a stranger": folder_that_was_open_earlier("runtime"),
+    "assets of a stranger": folder_that_was_open_earlier("assets"),
+    "bundles of a stranger": folder_that_was_open_earlier("bundles"),
+    "one job of a stranger": folder_that_was_open_earlier("jobs/smsweep-abcd1234-0"),
+    "one bundle of a stranger": folder_that_was_open_earlier("bundles/x.tar.gz"),
+    "one record of a stranger": folder_that_was_open_earlier("away/note.txt"),
     "hard link": hard_link_to_a_runtime_of_a_stranger,
     "entry for the group": entry_that_its_group_can_write,
     "store for all": store_that_all_can_write,
@@ -217,9 +217,9 @@ HOSTILE: Mapping[str, Callable[[WorkingDir], str]] = {
 
 @pytest.mark.parametrize("plant", HOSTILE.values(), ids=HOSTILE.keys())
 def test_planted_folder_is_refused_with_instructions(desk: WorkingDir, plant: Callable[[WorkingDir], str]) -> None:
-    said = plant(desk)
+    output = plant(desk)
     refused = desk.call("run", "sweep.yaml", code=2)
-    assert said in refused.stderr
+    assert output in refused.stderr
     assert "SMSWEEP_TRUSTED_DIRS=" in refused.stderr
     assert "Traceback" not in refused.stderr
     assert is_safe(desk)
@@ -257,16 +257,16 @@ def test_command_in_the_error_makes_the_folder_usable(desk: WorkingDir) -> None:
     for name in ("", "jobs", "runtime", "bundles"):
         (home(desk) / name).mkdir()
         (home(desk) / name).chmod(0o775)
-    said = desk.call("run", "sweep.yaml", code=2).stderr
-    subprocess.run(shlex.split(said.split("run `")[1].split("`")[0]), check=True)
+    output = desk.call("run", "sweep.yaml", code=2).stderr
+    subprocess.run(shlex.split(output.split("run `")[1].split("`")[0]), check=True)
     desk.run()
 
 
 def test_trusted_folder_is_used(desk: WorkingDir) -> None:
     opened_for_strangers(desk)
     stranger("mkdir", ".smsweep", cwd=desk.folder)
-    said = desk.call("run", "sweep.yaml", code=2).stderr
-    name, _, value = said.rsplit("set ", 1)[1].strip().partition("=")
+    output = desk.call("run", "sweep.yaml", code=2).stderr
+    name, _, value = output.rsplit("set ", 1)[1].strip().partition("=")
     desk.environ[name] = f"/elsewhere:{shlex.split(value)[0]}"
     sweep_id = desk.run()
     assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]
@@ -327,7 +327,7 @@ def test_folder_in_a_shared_sticky_folder_is_used(desk: WorkingDir) -> None:
 
 
 def test_folder_in_a_project_of_a_group_is_used(desk: WorkingDir) -> None:
-    """Systems with a private group for each user have umask 002, so that every project is like this."""
+    """Systems with a private group per user have umask 002, so that every project is group-writable."""
     desk.folder.chmod(0o2775)
     desk.run()
 
@@ -378,7 +378,7 @@ def test_created_files_are_not_writable_by_others(desk: WorkingDir, umask: int, 
     assert len(desk.trials(sweep_id)) == 2
 
 
-# Content: a name says nothing about it.
+# The content, because the name does not prove it.
 
 
 def test_runtime_with_other_content_is_replaced(desk: WorkingDir) -> None:
@@ -390,7 +390,7 @@ def test_runtime_with_other_content_is_replaced(desk: WorkingDir) -> None:
 
 
 def test_test_payload_runs_when_it_is_not_refused(desk: WorkingDir) -> None:
-    """Otherwise the tests here would show nothing."""
+    """Without this test, the other tests could pass with a payload that never runs."""
     file = desk.folder / "payload.zip"
     file.write_bytes(payload(desk))
     argv = [sys.executable, "-I", "-S", "-c", "import sys; sys.path.insert(0, sys.argv[1]); "]

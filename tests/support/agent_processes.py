@@ -117,7 +117,7 @@ class Crew:
             trials = sorted(store.list_trials(SWEEP), key=lambda trial: trial.number)
             assert [trial.params["x"] for trial in trials] == list(range(n_trials)), "each trial exists once"
             assert {(trial.state.value, trial.attempt) for trial in trials} == {("finished", 0)}
-            assert {trial.n_points for trial in trials} == {POINTS}, "each point counts once"
+            assert {trial.n_points for trial in trials} == {POINTS}, "each point is stored once"
             assert store.get_sweep(SWEEP).state == "finished"
             assert store.holders(SWEEP) == set()
         assert {file.name for file in self.jobs.iterdir()} == {trial.job_name for trial in trials}, "no orphan"

@@ -1,9 +1,9 @@
-"""The smsweep command, which kills itself with SIGKILL at one call to its store or its backend.
+"""The smsweep command, killed with SIGKILL at one call to its store or its backend.
 
     python -m tests.support.kill_points before store.claim 2 agent abcd1234
 
-Each step of an agent is one of these calls. A test can therefore kill an agent between any two steps, without
-hooks in the program. `CRASH_POINTS` has a name for each point at which a change is made.
+Each step of an agent is one of these calls. A test can therefore kill an agent between any two steps,
+without hooks in the program. `CRASH_POINTS` names each point at which a change is made.
 """
 
 from __future__ import annotations

@@ -78,7 +78,7 @@ def _run(store: Store, sweep: Sweep, trial: Trial, n_points: int) -> None:
 
 
 def loss_of(params: Mapping[str, Any]) -> float:
-    """Return a loss that depends strongly on lr, slightly on momentum, and not on noise."""
+    """Return a loss that depends strongly on lr, slightly on momentum, and not on `noise`."""
     lr = float(params.get("lr", 0.01))
     momentum = float(params.get("optimizer", {}).get("momentum", 0.5))
     return (math.log10(lr) + 2) ** 2 + 0.3 * (momentum - 0.9) ** 2

@@ -45,10 +45,10 @@ def toolkit_sources() -> Path:
         (archive,) = CACHE.glob(f"sagemaker[_-]training-{VERSION}.tar.gz")
         with tarfile.open(archive) as tar:
             tar.extractall(CACHE / "toolkit.part", filter="data")
-        (made,) = (CACHE / "toolkit.part").iterdir()
+        (created,) = (CACHE / "toolkit.part").iterdir()
         # Only MPI needs this C library, and its compilation needs a compiler.
-        (made / "src" / "gethostname.py").touch()
-        made.rename(home)
+        (created / "src" / "gethostname.py").touch()
+        created.rename(home)
         (CACHE / "toolkit.part").rmdir()
     return home / "src"
 

@@ -71,12 +71,12 @@ def script(shown: Sequence[Block]) -> str:
 
 def environment(folder: Path) -> dict[str, str]:
     """Return the environment of a new user: smsweep on PATH, its own home, no settings."""
-    kept = {
+    inherited = {
         name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_", "PYTHON"))
     }
-    kept.pop("VIRTUAL_ENV", None)
-    kept["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    return {**kept, "HOME": str(folder)}
+    inherited.pop("VIRTUAL_ENV", None)
+    inherited["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    return {**inherited, "HOME": str(folder)}
 
 
 def sweep_ids(folder: Path) -> list[str]:

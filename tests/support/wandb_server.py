@@ -43,7 +43,7 @@ class FakeWandb:
     state: str = "RUNNING"
     runs: dict[str, FakeRun] = field(default_factory=dict)
     asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # each call's name and variables
-    stops: set[str] = field(default_factory=set)  # runs that agents are told to end
+    stops: set[str] = field(default_factory=set)  # runs that agents must stop
     lock: threading.RLock = field(default_factory=threading.RLock)
 
     @property
@@ -64,7 +64,7 @@ class FakeWandb:
         return {"data": {}}
 
     def stream(self, run_id: str, files: Mapping[str, Any], exit_code: int | None) -> None:
-        """Take what a client appends to the files of a run."""
+        """Store the lines that a client appends to the files of a run."""
         with self.lock:
             run = self.runs.setdefault(run_id, FakeRun())
             for row in files.get("wandb-history.jsonl", {}).get("content", ()):
@@ -103,7 +103,7 @@ def _create_agent(server: FakeWandb, variables: dict[str, Any]) -> Answer:
 
 
 def _heartbeat(server: FakeWandb, variables: dict[str, Any]) -> Answer:
-    """Give an idle agent the next cell, an agent of a finished sweep its leave."""
+    """Return the next cell for an idle agent, or the exit command if the sweep has finished."""
     at_work = json.loads(variables["runState"] or "{}")
     commands: list[Answer] = [{"type": "stop", "run_id": run_id} for run_id in at_work if run_id in server.stops]
     if not at_work:
@@ -157,7 +157,7 @@ def _upload_urls(server: FakeWandb, variables: dict[str, Any]) -> Answer:
 
 
 def _runs(server: FakeWandb, variables: dict[str, Any]) -> Answer:
-    """In pages of two, whatever was asked for."""
+    """Return pages of two runs, for any requested page size."""
     found = [item for item in server.runs.items() if item[1].sweep == json.loads(variables["filters"])["sweep"]]
     start = int(variables["cursor"] or 0)
     edges = [
@@ -181,7 +181,7 @@ def _viewer(server: FakeWandb, variables: dict[str, Any]) -> Answer:
     return {"viewer": viewer}
 
 
-REPLIES = {  # a field of the query -> what answers it; the first that is there
+REPLIES = {  # field of the query -> handler; the first match answers
     "createAgent": _create_agent,
     "agentHeartbeat": _heartbeat,
     "upsertBucket": _upsert_bucket,
@@ -209,8 +209,8 @@ def _handler(server: FakeWandb) -> type[BaseHTTPRequestHandler]:
                 except LookupError as err:
                     status, answer = 404, {"errors": [{"message": str(err)}]}
             elif self.path.endswith("/file_stream"):
-                said = json.loads(body)
-                server.stream(self.path.split("/")[4], said.get("files") or {}, said.get("exitcode"))
+                output = json.loads(body)
+                server.stream(self.path.split("/")[4], output.get("files") or {}, output.get("exitcode"))
             data = json.dumps(answer).encode()
             self.send_response(status)
             self.send_header("Content-Type", "application/json")

@@ -1,4 +1,4 @@
-"""Settings of the property tests: a slow or busy machine is no failure. And folders that cannot be written."""
+"""Settings of property tests, which have no time limit, and folders that cannot be written."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ settings.load_profile("unhurried")
 
 @pytest.fixture
 def protect() -> Iterator[Callable[[Path], None]]:
-    """Takes the right to write from a folder and all in it; from root, who may write anywhere, by a mount."""
+    """Make a folder and its content read-only. For root, which ignores permissions, this uses a mount."""
     with ExitStack() as undone:
 
         def protect(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""Input that nobody meant: it is read, or refused by one of our own errors, and nothing else happens."""
+"""Damaged input is either parsed or refused with an error of smsweep, without other effects."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def places(node: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
 
 @st.composite
 def damaged(draw: st.DrawFn, documents: list[dict[str, Any]]) -> dict[str, Any]:
-    """A valid document with something else in one or two of its places."""
+    """Return a valid document with one or two values replaced."""
     document: dict[str, Any] = copy.deepcopy(draw(st.sampled_from(documents)))
     for _ in range(draw(st.integers(1, 2))):
         *way, last = draw(st.sampled_from(places(document) or [("program",)]))
@@ -103,7 +103,7 @@ def damaged(draw: st.DrawFn, documents: list[dict[str, Any]]) -> dict[str, Any]:
 @pytest.mark.slow
 @given(damaged(SWEEPS), st.randoms(use_true_random=False))
 @settings(max_examples=400, deadline=None)
-def test_a_damaged_sweep_is_refused_or_searched(document: dict[str, Any], chance: random.Random) -> None:
+def test_damaged_sweep_is_refused_or_searched(document: dict[str, Any], chance: random.Random) -> None:
     try:
         parsed = parse_sweep(document)
         assert parse_sweep(parsed.text).config == parsed.config
@@ -125,7 +125,7 @@ def trial(number: int, params: Mapping[str, Any], chance: random.Random) -> dict
 @pytest.mark.slow
 @given(damaged([JOB]))
 @settings(max_examples=300, deadline=None)
-def test_a_damaged_job_is_refused_or_read(document: dict[str, Any]) -> None:
+def test_damaged_job_is_refused_or_parsed(document: dict[str, Any]) -> None:
     try:
         parsed = parse_job(document)
         assert parse_job(parsed.text).template == parsed.template
@@ -135,7 +135,7 @@ def test_a_damaged_job_is_refused_or_read(document: dict[str, Any]) -> None:
 
 @given(st.text(alphabet=st.sampled_from("a1 :-[]{}&*!|>'\"#%@,?\n\t~<.e"), max_size=60))
 @settings(max_examples=500, deadline=None)
-def test_any_text_is_yaml_or_a_mistake_in_it(text: str) -> None:
+def test_any_text_is_parsed_as_yaml_or_refused(text: str) -> None:
     try:
         read_yaml(text, "sweep.yaml")
     except SmsweepError as err:
@@ -146,7 +146,7 @@ def test_any_text_is_yaml_or_a_mistake_in_it(text: str) -> None:
     st.lists(st.text(max_size=30), min_size=1, max_size=5), st.text(max_size=10).map(lambda name: name or "loss")
 )
 @settings(max_examples=300, deadline=None)
-def test_any_line_is_read_and_a_record_in_it_is_found(noise: list[str], name: str) -> None:
+def test_record_is_found_in_any_line(noise: list[str], name: str) -> None:
     reader = MetricParser([("printed", "loss=([0-9.e+-]+)")])
     reader.read(noise, NOW)
     line = noise[0].replace("\n", "") + "".join(records(METRICS, {name: 0.5}, time=0.0))
@@ -155,7 +155,7 @@ def test_any_line_is_read_and_a_record_in_it_is_found(noise: list[str], name: st
 
 @given(st.binary(max_size=200), st.integers(0, 1000), st.booleans())
 @settings(max_examples=200, deadline=None)
-def test_a_damaged_archive_writes_only_into_its_folder(damage: bytes, at: int, is_packed: bool) -> None:
+def test_damaged_archive_writes_only_into_its_folder(damage: bytes, at: int, is_packed: bool) -> None:
     with tempfile.TemporaryDirectory() as name:
         top = Path(name)
         (top / "source.tar.gz").write_bytes(archive(damage, at, is_packed=is_packed))
@@ -167,7 +167,7 @@ def test_a_damaged_archive_writes_only_into_its_folder(damage: bytes, at: int, i
 
 
 def archive(damage: bytes, at: int, *, is_packed: bool) -> bytes:
-    """Return a tarball overwritten at some place: before it was compressed, or after."""
+    """Return a tarball with overwritten bytes, before or after its compression."""
     stream = io.BytesIO()
     with tarfile.open(fileobj=stream, mode="w") as tar:
         info = tarfile.TarInfo("train.py")

@@ -1,6 +1,6 @@
-"""Pictures for the docs, of real pages over a real sweep: `python -m tools.screenshots [folder]`.
+"""Create the pictures of the docs from real pages of a real sweep: `python -m tools.screenshots [folder]`.
 
-Runs the sweep beside this file on this machine, takes some pictures while it runs and the others when it is done.
+Runs the sweep in this folder on this machine, and takes pictures during the run and after its end.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Scheme = Literal["light", "dark"]
 
 
 def take(browser: Browser, served: Served, into: Path, name: str, path: str, wait: str, scheme: Scheme) -> None:
-    """Save a picture of a page once something on it is there."""
+    """Save a picture of a page after an element is visible."""
     with visit(browser, served.url, scheme) as seen:
         page: Page = seen.page
         width, height = NARROW if name.endswith("narrow") else WIDE

@@ -1,5 +1,5 @@
 # mypy: ignore-errors
-"""Logistic regression on handwritten digits by plain gradient descent, epoch by epoch."""
+"""Logistic regression on handwritten digits with plain gradient descent, one epoch at a time."""
 
 import time
 

@@ -1,4 +1,4 @@
-"""The way to AWS where a machine is not set up for it: each thing that is missing is named, with its cure."""
+"""AWS client on a machine with incomplete settings: each error names the missing setting and the fix."""
 
 from __future__ import annotations
 
@@ -28,35 +28,35 @@ def _no_settings(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-def test_without_a_region_there_is_none() -> None:
+def test_region_is_none_when_not_configured() -> None:
     assert Aws({}).region == ""
 
 
-def test_a_profile_that_is_not_there_is_named() -> None:
+def test_missing_profile_is_named() -> None:
     with pytest.raises(BadCredentials, match=r"profile \(nope\) could not be found; refresh them"):
         _ = Aws({"AWS_PROFILE": "nope"}).region
 
 
-def test_no_credentials_are_told_with_the_cure() -> None:
+def test_missing_credentials_are_reported_with_fix() -> None:
     with pytest.raises(BadCredentials, match="Unable to locate credentials; refresh them"):
         Aws({"AWS_REGION": "eu-west-1"}).translated("sagemaker", "list_training_jobs")
 
 
-def test_an_endpoint_that_is_no_url_is_told() -> None:
+def test_invalid_endpoint_url_is_reported() -> None:
     environ = {"AWS_REGION": "eu-west-1", "AWS_ENDPOINT_URL": "localhost:8471"}
     with pytest.raises(UsageError, match="AWS_ENDPOINT_URL: Invalid endpoint: localhost:8471; expected a URL"):
         Aws(environ).translated("sagemaker", "list_training_jobs")
 
 
-def test_an_expired_single_sign_on_is_a_matter_of_credentials() -> None:
+def test_expired_single_sign_on_is_credentials_error() -> None:
     assert isinstance(translate(UnauthorizedSSOTokenError(), "sagemaker:CreateTrainingJob"), BadCredentials)
 
 
 @pytest.mark.parametrize(
-    ("minutes", "said"), [(-30, "is 30 minutes ahead of AWS's"), (90, "is 90 minutes behind AWS's")]
+    ("minutes", "expected"), [(-30, "is 30 minutes ahead of AWS's"), (90, "is 90 minutes behind AWS's")]
 )
-def test_a_clock_that_is_wrong_is_told_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, minutes: int, said: str
+def test_wrong_clock_is_reported_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, minutes: int, expected: str
 ) -> None:
     date = format_datetime(datetime.now(timezone.utc) + timedelta(minutes=minutes))
     answer = {"TrainingJobSummaries": [], "ResponseMetadata": {"HTTPHeaders": {"date": date}}}
@@ -66,12 +66,12 @@ def test_a_clock_that_is_wrong_is_told_once(
     for _ in range(2):
         aws.call("sagemaker", "list_training_jobs")
     (message,) = caplog.messages
-    assert said in message
+    assert expected in message
 
 
 @contextmanager
 def answering(status: int, kind: str, body: bytes, **headers: str) -> Iterator[Aws]:
-    """Stand between us and AWS, and answer every call."""
+    """Replace AWS, and answer every call."""
 
     class Handler(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
@@ -120,7 +120,7 @@ PAGE = b"<html>Log in to go on</html>"
         ("s3", "list_objects_v2", {"Bucket": "abc"}, 403),
     ],
 )
-def test_the_page_of_a_proxy_says_nothing_about_a_job(
+def test_html_page_of_proxy_is_not_job_status(
     service: str, operation: str, arguments: dict[str, str], status: int
 ) -> None:
     with answering(status, "text/html", PAGE) as aws, pytest.raises(BackendUnavailable, match="not from AWS"):
@@ -128,13 +128,13 @@ def test_the_page_of_a_proxy_says_nothing_about_a_job(
 
 
 @pytest.mark.parametrize("body", [b"", b"{}", b'{"TrainingJobSummar'])
-def test_an_answer_that_was_cut_off_is_none(body: bytes) -> None:
+def test_truncated_response_is_ignored(body: bytes) -> None:
     with answering(200, "application/x-amz-json-1.1", body) as aws, pytest.raises(BackendUnavailable):
         aws.translated("sagemaker", "list_training_jobs")
 
 
 @pytest.mark.parametrize("date", ["Thu, 26 Nov ", "soon", "Thu, 26 Nov 2026 09:00:00 -0000"])
-def test_a_date_that_is_none_is_passed_over(date: str) -> None:
+def test_invalid_date_header_is_ignored(date: str) -> None:
     body = b'{"TrainingJobSummaries": []}'
     with answering(200, "application/x-amz-json-1.1", body, Date=date) as aws:
         assert aws.call("sagemaker", "list_training_jobs")["TrainingJobSummaries"] == []

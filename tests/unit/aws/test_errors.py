@@ -1,4 +1,4 @@
-"""What AWS says, and what it means."""
+"""Translation of AWS errors and job failures."""
 
 from __future__ import annotations
 
@@ -32,38 +32,38 @@ def refusal(code: str, message: str = "no", status: int = 400) -> ClientError:
         (ReadTimeoutError(endpoint_url="https://x"), errors.BackendUnavailable),
     ],
 )
-def test_each_refusal_has_its_error(err: ClientError, kind: type[Exception]) -> None:
+def test_each_aws_error_maps_to_its_exception(err: ClientError, kind: type[Exception]) -> None:
     assert type(translate(err, "sagemaker:CreateTrainingJob")) is kind
 
 
-def test_what_a_program_for_credentials_says_is_told_in_one_line() -> None:
+def test_message_of_credential_process_is_one_line() -> None:
     assert str(no_credentials("Error from custom-process: expired,\n  log in\n")).startswith(
         "AWS credentials: Error from custom-process: expired, log in; refresh them "
     )
 
 
-def test_of_hundreds_of_machines_only_those_close_to_what_was_asked_are_named() -> None:
+def test_error_lists_only_similar_instance_types() -> None:
     machines = [f"ml.{family}{size}.{n}xlarge" for family in "cgmpr" for size in range(3, 9) for n in (2, 4, 8)]
     place = "at 'resourceConfig.instanceType' failed to satisfy constraint: Member must satisfy enum value set: "
-    said = f"1 validation error detected: Value 'ml.g5.3xlarge' {place}[{', '.join(machines)}]; and more"
-    text = str(translate(refusal("ValidationException", said), "sagemaker:CreateTrainingJob"))
+    message = f"1 validation error detected: Value 'ml.g5.3xlarge' {place}[{', '.join(machines)}]; and more"
+    text = str(translate(refusal("ValidationException", message), "sagemaker:CreateTrainingJob"))
     assert f"Value 'ml.g5.3xlarge' {place}[" in text
     assert "ml.g5.2xlarge" in text
     assert text.endswith(", ... 90 in all]; and more")
     assert len(text) < 400
-    few = said.replace(", ".join(machines), "a, b")
+    few = message.replace(", ".join(machines), "a, b")
     assert few in str(translate(refusal("ValidationException", few), "sagemaker:CreateTrainingJob"))
 
 
-def test_a_denial_names_the_action_that_is_missing_not_the_one_that_was_called() -> None:
-    said = (
+def test_denial_names_missing_action() -> None:
+    message = (
         "User: x is not authorized to perform: iam:PassRole on resource: arn:aws:iam::1:role/r because no policy"
     )
-    text = str(translate(refusal("AccessDeniedException", said), "sagemaker:CreateTrainingJob"))
+    text = str(translate(refusal("AccessDeniedException", message), "sagemaker:CreateTrainingJob"))
     assert '{"Effect": "Allow", "Action": "iam:PassRole", "Resource": "arn:aws:iam::1:role/r"} to your' in text
 
 
-def test_a_denial_without_a_word_names_the_action_as_policies_do() -> None:
+def test_denial_without_message_names_iam_action() -> None:
     text = str(translate(refusal("403", "Forbidden", status=403), "s3:HeadObject"))
     assert '"Action": "s3:GetObject"' in text
 
@@ -86,9 +86,9 @@ def test_a_denial_without_a_word_names_the_action_as_policies_do() -> None:
         ("with an explicit deny in an identity-based policy", "an identity-based policy denies it explicitly"),
     ],
 )
-def test_a_denial_of_s3_is_cured_where_it_comes_from(why: str, cure: str) -> None:
-    said = f'User: x is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/k" {why}'
-    text = str(translate(refusal("AccessDenied", said, status=403), "s3:PutObject"))
+def test_s3_denial_names_fix_for_its_cause(why: str, cure: str) -> None:
+    message = f'User: x is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/k" {why}'
+    text = str(translate(refusal("AccessDenied", message, status=403), "s3:PutObject"))
     assert cure in text.splitlines()[1]
 
 
@@ -112,31 +112,31 @@ def test_a_denial_of_s3_is_cured_where_it_comes_from(why: str, cure: str) -> Non
         ("", "MaxRuntimeExceeded", "timeout"),
     ],
 )
-def test_each_failed_job_has_its_class(reason: str, secondary: str, kind: str) -> None:
+def test_each_failed_job_has_failure_class(reason: str, secondary: str, kind: str) -> None:
     status = "Stopped" if secondary.startswith("Max") else "Failed"
     document = {"TrainingJobStatus": status, "SecondaryStatus": secondary, "FailureReason": reason}
     assert failure_class(document) == kind
     assert kind in RETRIES
 
 
-def test_a_reason_is_shown_in_the_scripts_own_words() -> None:
+def test_failure_reason_has_message_of_script() -> None:
     reason = "AlgorithmError: ValueError: no such optimizer, exit code: 7"
     assert own_words(reason) == "ValueError: no such optimizer"
     assert exit_code(reason) == 7
 
 
 @pytest.mark.parametrize("reason", ["AlgorithmError: Exit Code: 139", "AlgorithmError: , exit code: 139"])
-def test_a_job_that_said_nothing_has_its_exit_code_as_its_reason(reason: str) -> None:
+def test_job_without_message_has_exit_code_as_reason(reason: str) -> None:
     assert own_words(reason) == "exit code 139"
 
 
-def test_a_cursor_of_several_streams_comes_back_as_it_was() -> None:
+def test_cursor_of_several_streams_round_trips() -> None:
     cursor = {"algo-1-1700000000": (1_700_000_012_345, 2), "algo-2-1700000000": (1_700_000_000_000, 1)}
     assert parse_cursor(write_cursor(cursor)) == cursor
     assert parse_cursor("") == {}
 
 
-def test_log_pages_are_in_the_partitions_own_console() -> None:
+def test_log_url_uses_console_of_partition() -> None:
     arn = "arn:aws-cn:sagemaker:cn-north-1:123456789012:training-job/x"
     assert log_url(arn, "x").startswith(
         "https://cn-north-1.console.amazonaws.cn/cloudwatch/home?region=cn-north-1"
@@ -158,11 +158,11 @@ ADVICE = ". Please use AWS Service Quotas to request an increase for this quota.
         ("Longest run time for a training job", "Seconds", 432_000, 0, 864_000, None, True),
     ],
 )
-def test_a_limit_is_learned_and_one_that_no_job_can_keep_is_told(
+def test_quota_is_learned_and_insufficient_quota_is_reported(
     name: str, unit: str, limit: int, used: int, delta: int, learned: int | None, is_hopeless: bool
 ) -> None:
-    said = LIMIT.format(name, limit, unit, used, unit, delta, unit)
-    found = quota_exceeded(refusal("ResourceLimitExceeded", said + ADVICE))
+    message = LIMIT.format(name, limit, unit, used, unit, delta, unit)
+    found = quota_exceeded(refusal("ResourceLimitExceeded", message + ADVICE))
     assert found.limit == learned
     assert ("exceeds the limit" in str(found)) is is_hopeless
-    assert str(found).startswith(f"waiting for quota: {said}")
+    assert str(found).startswith(f"waiting for quota: {message}")

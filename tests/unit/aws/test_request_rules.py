@@ -1,4 +1,4 @@
-"""What a request's fields demand of one another, which the API's model does not say."""
+"""Rules between fields of a request, which the model of the API does not contain."""
 
 from __future__ import annotations
 
@@ -60,11 +60,11 @@ def channel(name: str, **source: Any) -> dict[str, Any]:
         ({"Tags": [{"Key": "k", "Value": "1"}, {"Key": "k", "Value": "2"}]}, "Duplicate tag keys: k"),
     ],
 )
-def test_what_does_not_go_together_is_said(changes: dict[str, Any], words: str) -> None:
+def test_conflicting_fields_are_reported(changes: dict[str, Any], words: str) -> None:
     assert list(broken_rules({**REQUEST, **changes})) == [words]
 
 
-def test_what_goes_together_is_fine() -> None:
+def test_compatible_fields_are_accepted() -> None:
     request = {
         **REQUEST,
         "ResourceConfig": {"InstanceGroups": [GROUP, {**GROUP, "InstanceGroupName": "b"}]},

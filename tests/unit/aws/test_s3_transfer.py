@@ -1,4 +1,4 @@
-"""Uploads where S3 does not say why not."""
+"""Uploads when the response of S3 has no reason."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ EXPIRED = b"<Error><Code>ExpiredToken</Code><Message>The provided token has expi
 
 
 class _Expired(BaseHTTPRequestHandler):
-    """Answers as S3 does to credentials that have expired: to a HEAD, without a word."""
+    """Responds to a HEAD request like S3 with expired credentials: without an error code."""
 
     def do_HEAD(self) -> None:
         self._refuse(b"")
@@ -62,11 +62,11 @@ def aws(expired: str) -> Iterator[Aws]:
     opened.close()
 
 
-def test_expired_credentials_are_told_though_a_head_does_not_say_so(aws: Aws, tmp_path: Path) -> None:
+def test_expired_credentials_are_reported_although_head_response_has_no_code(aws: Aws, tmp_path: Path) -> None:
     (tmp_path / "runtime.zip").write_bytes(b"zip")
     with pytest.raises(BadCredentials, match="The provided token has expired; refresh them"):
         upload_once(aws, tmp_path, "bucket", "prefix")
 
 
-def test_a_bucket_of_which_s3_says_nothing_is_left_to_the_upload(aws: Aws) -> None:
+def test_bucket_without_readable_status_is_checked_by_upload(aws: Aws) -> None:
     check_bucket(aws, "bucket", "prefix")

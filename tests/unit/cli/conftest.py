@@ -73,8 +73,8 @@ def cli(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
             main()
         code = ending.value.code
         assert isinstance(code, int)
-        said = capsys.readouterr()
-        return Ended(code=code, out=said.out, err=said.err)
+        output = capsys.readouterr()
+        return Ended(code=code, out=output.out, err=output.err)
 
     return run
 

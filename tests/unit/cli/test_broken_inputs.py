@@ -1,7 +1,7 @@
-"""Broken files, scripts, images, credentials and stores: each gets one clear message, exit code and no traceback.
+"""Broken files, scripts, images, credentials and stores: one clear message, an exit code and no traceback.
 
-The message says what to do. Wrong words on the command line are in test_mistakes.py, images that an engine refuses
-in docker/test_broken_images.py.
+The message has a fix. Wrong arguments on the command line are in test_mistakes.py, and images that an
+engine refuses in docker/test_broken_images.py.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         "sweep.yaml:5: a quote that is never closed; close it",
     ),
     "an invisible line break": (f"{GRID}name: a\u2028b\n", "sweep.yaml:5: character U+2028 ends a line"),
-    "no words in a command": (f"{GRID}command: []\n", "command: expected at least 1 item, got 0"),
-    "an alias of itself": ("a: &a [*a]\n", "contains itself"),
+    "empty command": (f"{GRID}command: []\n", "command: expected at least 1 item, got 0"),
+    "alias that contains itself": ("a: &a [*a]\n", "contains itself"),
     "an empty parameter": (param("a: {}"), "sweep.yaml:6: parameters.a: an empty parameter"),
     "a bare parameter": (param("a: 3"), "write {value: 3}"),
     "a bare list": (param("a: [1, 2]"), "write {values: [...]}"),
-    "values is no list": (param("a: {values: 3}"), "write [a, b, c]"),
+    "values is not a list": (param("a: {values: 3}"), "write [a, b, c]"),
     "no values": (param("a: {values: []}"), "at least one value"),
     "a bound is text": (param("a: {min: low, max: 3}"), "parameters.a.min: expected a number, got 'low'"),
     "a bound is NaN": (param("a: {min: .nan, max: 3.0}"), "not a finite number"),
@@ -57,7 +57,7 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
     "value and min": (param("a: {value: 1, min: 0.1}"), "parameters.a.min: cannot be combined with value"),
     "probabilities": (param("a: {values: [1, 2], probabilities: [0.3, 0.3]}"), "got a sum of 0.6"),
     "min above max": (param("a: {parameters: {b: {min: 2, max: 1}}}"), "got min 2 and max 1"),
-    "a log of less than nothing": (
+    "log of a negative bound": (
         param("a: {distribution: log_uniform_values, min: -1, max: 2}"),
         "use uniform, or raise min",
     ),
@@ -79,15 +79,15 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
         "needs min_iter, or max_iter",
     ),
     "early_terminate misspelt": (f"{GRID}early_terminate: {{type: hyperbnd}}\n", "did you mean hyperband?"),
-    "a program elsewhere": (GRID.replace("train.py", "../train.py"), "was not found in"),
+    "program in another folder": (GRID.replace("train.py", "../train.py"), "was not found in"),
     "a program that is a number": (GRID.replace("train.py", "3"), "program: expected text, got 3; quote it"),
 }
 
 
-@pytest.mark.parametrize(("content", "said"), SWEEPS.values(), ids=SWEEPS.keys())
-def test_broken_sweep_config_gets_an_error(cli: Cli, folder: Path, content: str | bytes, said: str) -> None:
+@pytest.mark.parametrize(("content", "message"), SWEEPS.values(), ids=SWEEPS.keys())
+def test_broken_sweep_config_gets_an_error(cli: Cli, folder: Path, content: str | bytes, message: str) -> None:
     (folder / "sweep.yaml").write_bytes(content.encode() if isinstance(content, str) else content)
-    expect(cli, ["run", "sweep.yaml"], 2, said)
+    expect(cli, ["run", "sweep.yaml"], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -97,26 +97,26 @@ JOBS = {
     "max_run with a unit": ("max_run: 1h\n", "max_run: expected a whole number above 0, got '1h'"),
     "max_wait too short": ("max_run: 9\nmax_wait: 1\nuse_spot_instances: true\n", "raise max_wait"),
     "a role's name alone": ("role: trainer\n", "expected a whole ARN"),
-    "a regex that is none": ("metric_definitions: [{Name: x, Regex: '('}]\n", "is not a valid regular expression"),
+    "invalid regex": ("metric_definitions: [{Name: x, Regex: '('}]\n", "is not a valid regular expression"),
     "a regex without a group": ("metric_definitions: [{Name: x, Regex: abc}]\n", "has no group"),
     "a channel by its path": ("inputs: {train: ./data}\n", "a folder on this machine is file://"),
-    "a condition that is none": ("stop_if: ['loss >> 3']\n", "is not a valid condition"),
+    "invalid condition": ("stop_if: ['loss >> 3']\n", "is not a valid condition"),
     "a budget below zero": ("budget: {usd: -1}\n", "budget.usd: expected a number above 0"),
     "a launch by its name": ("distribution: mpi\n", "got 'mpi'; write {mpi: {enabled: ...}}"),
     "a budget without a unit": ("budget: 10\n", "got 10; write {usd: 10}"),
-    "a source of nobody's": (
+    "home folder of an unknown user": (
         "source_dir: ~nobody-of-that-name/x\n",
         "no such source folder; correct `source_dir`",
     ),
     "tags without keys": ("tags: [a]\n", "tags: expected a mapping"),
-    "a key in the open": ("environment: {WANDB_API_KEY: abc}\n", "move it to secrets"),
+    "key in plain text": ("environment: {WANDB_API_KEY: abc}\n", "move it to secrets"),
 }
 
 
-@pytest.mark.parametrize(("text", "said"), JOBS.values(), ids=JOBS.keys())
-def test_broken_job_config_gets_an_error(cli: Cli, folder: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), JOBS.values(), ids=JOBS.keys())
+def test_broken_job_config_gets_an_error(cli: Cli, folder: Path, text: str, message: str) -> None:
     (folder / "job.yaml").write_text(text)
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml"], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml"], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -124,17 +124,17 @@ SCRIPTS = {
     "a module is missing": ("import notthere\n", "ModuleNotFoundError: No module named 'notthere'"),
     "a signal": ("import os\nos.kill(os.getpid(), 11)\n", "SIGSEGV"),
     "nothing is logged": ("", "ever reporting the sweep's metric 'loss'; it reported nothing"),
-    "another metric is logged": ("import smsweep\nsmsweep.init().log({'los': 1})\n", "it reported los"),
-    "it is of another Python": ("print 'hello'\n", "SyntaxError"),
-    "it says why it ends": ("raise SystemExit('no data in /data')\n", "no data in /data"),
+    "only another metric is logged": ("import smsweep\nsmsweep.init().log({'los': 1})\n", "it reported los"),
+    "syntax of Python 2": ("print 'hello'\n", "SyntaxError"),
+    "exit with a message": ("raise SystemExit('no data in /data')\n", "no data in /data"),
 }
 
 
-@pytest.mark.parametrize(("text", "said"), SCRIPTS.values(), ids=SCRIPTS.keys())
-def test_broken_script_fails_its_trials(cli: Cli, folder: Path, text: str, said: str) -> None:
+@pytest.mark.parametrize(("text", "message"), SCRIPTS.values(), ids=SCRIPTS.keys())
+def test_broken_script_fails_its_trials(cli: Cli, folder: Path, text: str, message: str) -> None:
     (folder / "train.py").write_text(text)
     (folder / "sweep.yaml").write_text(GRID)
-    expect(cli, ["run", "sweep.yaml"], 3, said)
+    expect(cli, ["run", "sweep.yaml"], 3, message)
 
 
 COMMANDS = {
@@ -143,11 +143,11 @@ COMMANDS = {
 }
 
 
-@pytest.mark.parametrize(("command", "said"), COMMANDS.values(), ids=COMMANDS.keys())
-def test_broken_command_fails_its_trials(cli: Cli, folder: Path, command: str, said: str) -> None:
+@pytest.mark.parametrize(("command", "message"), COMMANDS.values(), ids=COMMANDS.keys())
+def test_broken_command_fails_its_trials(cli: Cli, folder: Path, command: str, message: str) -> None:
     (folder / "run.sh").write_text("echo\n")
     (folder / "sweep.yaml").write_text(f"{GRID}command: {command}\n")
-    expect(cli, ["run", "sweep.yaml"], 3, said)
+    expect(cli, ["run", "sweep.yaml"], 3, message)
 
 
 IMAGES = {
@@ -157,7 +157,7 @@ IMAGES = {
     "a framework without a version": ("framework: pytorch\n", {}, "framework_version: missing"),
     "an engine's address without a port": ("", {"DOCKER_HOST": "nonsense"}, "DOCKER_HOST: Invalid bind address"),
     "an engine by another protocol": ("", {"DOCKER_HOST": "ftp://h"}, "expected a URL such as unix:///var/run"),
-    "a cap that is none": ("", {"SMSWEEP_DOCKER_CPUS": "many"}, "SMSWEEP_DOCKER_CPUS: expected a number such as"),
+    "invalid cap": ("", {"SMSWEEP_DOCKER_CPUS": "many"}, "SMSWEEP_DOCKER_CPUS: expected a number such as"),
     "a channel that is piped": (
         "inputs: {a: {s3_uri: 's3://b/a', input_mode: Pipe}}\n",
         {},
@@ -172,21 +172,21 @@ IMAGES = {
 }
 
 
-@pytest.mark.parametrize(("job", "environ", "said"), IMAGES.values(), ids=IMAGES.keys())
+@pytest.mark.parametrize(("job", "environ", "message"), IMAGES.values(), ids=IMAGES.keys())
 def test_broken_image_gets_an_error(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, environ: dict[str, str], said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, job: str, environ: dict[str, str], message: str
 ) -> None:
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     (folder / "job.yaml").write_text(job or "image_uri: train:1\n")
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker"], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker"], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
 KEYS = {"AWS_ACCESS_KEY_ID": "AKIA", "AWS_SECRET_ACCESS_KEY": "hidden"}
-# Variables, ~/.aws/config, exit code, what is said. Some are about the way to AWS rather than the keys.
+# Variables, ~/.aws/config, exit code, message. Some cases concern the connection instead of the keys.
 CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
-    "there are none": ({}, "", 1, "AWS credentials: there are none; refresh them (aws sso login"),
+    "no credentials": ({}, "", 1, "AWS credentials: there are none; refresh them (aws sso login"),
     "half a key": ({"AWS_ACCESS_KEY_ID": "AKIA"}, "", 1, "AWS_SECRET_ACCESS_KEY is not"),
     "no such profile": ({"AWS_PROFILE": "nope"}, "", 1, "profile (nope) could not be found"),
     "a profile of a profile": (
@@ -209,7 +209,7 @@ CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
     ),
     "a file of settings cut off": ({}, "[default\n", 1, "Unable to parse config file"),
     "no region of AWS's": ({**KEYS, "AWS_REGION": "eu west"}, "", 2, "AWS_REGION: Provided region_name 'eu west'"),
-    "an endpoint that is no URL": (
+    "invalid endpoint URL": (
         {**KEYS, "AWS_ENDPOINT_URL": "sagemaker"},
         "",
         2,
@@ -218,7 +218,7 @@ CREDENTIALS: dict[str, tuple[dict[str, str], str, int, str]] = {
 }
 
 
-@pytest.mark.parametrize(("environ", "config", "code", "said"), CREDENTIALS.values(), ids=CREDENTIALS.keys())
+@pytest.mark.parametrize(("environ", "config", "code", "message"), CREDENTIALS.values(), ids=CREDENTIALS.keys())
 def test_broken_credentials_get_an_error(
     cli: Cli,
     folder: Path,
@@ -226,10 +226,10 @@ def test_broken_credentials_get_an_error(
     environ: dict[str, str],
     config: str,
     code: int,
-    said: str,
+    message: str,
 ) -> None:
     sagemaker(folder, monkeypatch, environ, config)
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], code, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], code, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -245,16 +245,16 @@ SETTINGS = {
         {"SMSWEEP_SAGEMAKER_RATES": "foo=1"},
         "SMSWEEP_SAGEMAKER_RATES: 'foo=1'",
     ),
-    "a pause that is no number": ("sagemaker", {"SMSWEEP_SAGEMAKER_POLL_S": "x"}, "expected a number, got 'x'"),
+    "pause is not a number": ("sagemaker", {"SMSWEEP_SAGEMAKER_POLL_S": "x"}, "expected a number, got 'x'"),
 }
 
 
-@pytest.mark.parametrize(("backend", "environ", "said"), SETTINGS.values(), ids=SETTINGS.keys())
+@pytest.mark.parametrize(("backend", "environ", "message"), SETTINGS.values(), ids=SETTINGS.keys())
 def test_broken_settings_get_an_error(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, environ: dict[str, str], said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, environ: dict[str, str], message: str
 ) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, **environ}, "")
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
@@ -262,7 +262,7 @@ TOKEN = "secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}"
 
 
 @pytest.mark.parametrize(
-    ("backend", "line", "said"),
+    ("backend", "line", "message"),
     [
         ("process", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set on this machine; set it"),
         ("docker", TOKEN, "secret TOKEN: NOT_SET_AT_ALL is not set on this machine; set it"),
@@ -271,23 +271,23 @@ TOKEN = "secrets: {TOKEN: 'env:NOT_SET_AT_ALL'}"
     ],
 )
 def test_missing_requirement_of_every_job_creates_no_sweep(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, line: str, said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, backend: str, line: str, message: str
 ) -> None:
     sagemaker(folder, monkeypatch, KEYS, "")
     with (folder / "job.yaml").open("a") as job:
         job.write(f"{line}\n")
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, said)
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", backend], 2, message)
     assert cli("ls", "--json").out.strip() == "[]"
 
 
 def test_unreachable_aws_gets_an_error(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sagemaker(folder, monkeypatch, {**KEYS, "AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "")
-    said = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
-    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], 1, said)
+    message = 'runtime.zip"; check the network, AWS_REGION and AWS_ENDPOINT_URL'
+    expect(cli, ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker"], 1, message)
 
 
 def sagemaker(folder: Path, monkeypatch: pytest.MonkeyPatch, environ: dict[str, str], config: str) -> None:
-    """Set a machine up for AWS, with nothing but what is given."""
+    """Configure AWS with only the specified settings."""
     for name in [name for name in os.environ if name.startswith("AWS_")]:
         monkeypatch.delenv(name)
     (folder / "config").write_text(config)
@@ -313,17 +313,17 @@ STORES = {
         "sqlite+aiosqlite is not supported; the store is an SQLite file",
     ),
     "a word that SQLite does not know": ("sqlite:///x.db?mode=ro", 2, "`?mode=` is not an option"),
-    "a number that is none": ("sqlite:///x.db?timeout=long", 2, "is not valid"),
-    "nobody answers": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
+    "invalid number": ("sqlite:///x.db?timeout=long", 2, "is not valid"),
+    "no answer": ("postgresql+psycopg://u:hidden@127.0.0.1:1/d", 1, "u:***@127.0.0.1"),
 }
 
 
-@pytest.mark.parametrize(("url", "code", "said"), STORES.values(), ids=STORES.keys())
+@pytest.mark.parametrize(("url", "code", "message"), STORES.values(), ids=STORES.keys())
 def test_broken_store_gets_an_error(
-    cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, said: str
+    cli: Cli, monkeypatch: pytest.MonkeyPatch, url: str, code: int, message: str
 ) -> None:
     monkeypatch.setenv("SMSWEEP_STORE", url)
-    expect(cli, ["ls"], code, said)
+    expect(cli, ["ls"], code, message)
 
 
 def test_foreign_store_file_gets_an_error(cli: Cli, folder: Path) -> None:
@@ -353,9 +353,9 @@ HOMES = {
 }
 
 
-@pytest.mark.parametrize(("spoil", "said"), HOMES.values(), ids=HOMES.keys())
+@pytest.mark.parametrize(("spoil", "message"), HOMES.values(), ids=HOMES.keys())
 def test_broken_home_matters_only_for_the_wandb_key(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, spoil: Callable[[Path], None], message: str
 ) -> None:
     home = folder / "home"
     home.mkdir()
@@ -365,7 +365,7 @@ def test_broken_home_matters_only_for_the_wandb_key(
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("SMSWEEP_DIR", "~/sweeps")
     (folder / ".smsweepignore").write_text("home\n")
-    expect(cli, ["auth"], 2, said)
+    expect(cli, ["auth"], 2, message)
     assert cli("sweep", "sweep.yaml").code == 0
     assert (home / "sweeps" / "store.db").exists()
 
@@ -396,9 +396,9 @@ def test_missing_key_is_not_reported_as_a_missing_sweep(
     assert "smsweep ls" not in cli("auth").err
 
 
-def expect(cli: Cli, args: list[str], code: int, said: str) -> None:
+def expect(cli: Cli, args: list[str], code: int, message: str) -> None:
     ended = cli(*args)
     assert ended.code == code, ended.err
-    assert said in ended.err
-    assert "\nTraceback" not in f"\n{ended.err}"  # of ours; a script's own is indented
+    assert message in ended.err
+    assert "\nTraceback" not in f"\n{ended.err}"  # a traceback of smsweep; a script's traceback is indented
     assert "This is a bug" not in ended.err

@@ -14,7 +14,7 @@ from tests.unit.cli.conftest import SWEEP, Cli
 pytestmark = pytest.mark.slow
 
 
-def told(cli: Cli, a: str, b: str) -> dict[str, Any]:
+def diff_of(cli: Cli, a: str, b: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(cli("diff", a, b, "--json").out)
     return found
 
@@ -25,7 +25,7 @@ def named(pairs: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def other(cli: Cli, ran: str, folder: Path) -> str:
-    """The id of a sweep with another config, another job.yaml and another source than `ran`."""
+    """The id of a sweep whose config, job.yaml and source differ from `ran`."""
     (folder / "sweep.yaml").write_text(
         SWEEP.replace("[1, 2, 4]", "[5, null]").replace("method: grid", "method: random\nrun_cap: 1")
     )
@@ -37,7 +37,7 @@ def other(cli: Cli, ran: str, folder: Path) -> str:
 
 
 def test_diff_of_trials_shows_only_params_and_metrics(cli: Cli, ran: str) -> None:
-    found = told(cli, f"{ran}/0", f"{ran}/2")
+    found = diff_of(cli, f"{ran}/0", f"{ran}/2")
     assert named(found["params"]) == {"a": {"a": 1, "b": 4, "delta": 3}}
     assert named(found["metrics"])["loss"] == {"a": 10, "b": 2.5, "delta": -7.5}
     assert (found["kind"], found["is_same"], found["source"]["is_same"]) == ("trial", False, True)
@@ -46,12 +46,12 @@ def test_diff_of_trials_shows_only_params_and_metrics(cli: Cli, ran: str) -> Non
 
 
 def test_diff_of_a_trial_with_itself_is_empty(cli: Cli, ran: str) -> None:
-    assert told(cli, f"{ran}/1", f"{ran}/1")["is_same"]
+    assert diff_of(cli, f"{ran}/1", f"{ran}/1")["is_same"]
     assert cli("diff", f"{ran}/1", f"{ran}/1", "--exit-code").code == 0
 
 
 def test_diff_of_sweeps_compares_keys_and_files(cli: Cli, ran: str, other: str) -> None:
-    found = told(cli, ran, other)
+    found = diff_of(cli, ran, other)
     assert named(found["config"])["run_cap"] == {"b": 1}
     assert named(found["config"])["method"] == {"a": "grid", "b": "random"}
     assert named(found["job"]) == {"max_run": {"b": 77}, "environment.LEVEL": {"b": "low"}}
@@ -66,17 +66,17 @@ def test_diff_of_sweeps_compares_keys_and_files(cli: Cli, ran: str, other: str) 
 
 
 def test_diff_of_trials_of_two_sweeps_compares_requests(cli: Cli, ran: str, other: str) -> None:
-    request = named(told(cli, f"{ran}/0", f"{other}/0")["request"])
+    request = named(diff_of(cli, f"{ran}/0", f"{other}/0")["request"])
     assert request["StoppingCondition.MaxRuntimeInSeconds"] == {"a": 86400, "b": 77, "delta": -86323}
     assert request["Environment.LEVEL"] == {"b": "low"}
     assert not [name for name in request if "CheckpointConfig" in name or "JobName" in name]
 
 
 def test_diff_prints_a_table_and_a_patch(cli: Cli, ran: str, other: str) -> None:
-    said = cli("diff", ran, other).out
-    assert "M train.py  +1 -1" in said
-    assert '+smsweep.log({"loss": 20 / a})' in said
-    assert "\x1b[" not in said
+    output = cli("diff", ran, other).out
+    assert "M train.py  +1 -1" in output
+    assert '+smsweep.log({"loss": 20 / a})' in output
+    assert "\x1b[" not in output
     assert '+smsweep.log({"loss": 20 / a})' not in cli("diff", ran, other, "--stat").out
     assert cli("diff", ran, other, "--exit-code").code == 1
 
@@ -84,7 +84,7 @@ def test_diff_prints_a_table_and_a_patch(cli: Cli, ran: str, other: str) -> None
 def test_diff_names_a_missing_snapshot(cli: Cli, ran: str, other: str, folder: Path) -> None:
     for bundle in (folder / ".smsweep" / "bundles").iterdir():
         bundle.unlink()
-    found = told(cli, ran, other)["source"]
+    found = diff_of(cli, ran, other)["source"]
     assert (found["is_same"], found["files"], len(found["missing"])) == (False, None, 2)
     assert found["missing"][0] in cli("diff", ran, other).out
 
@@ -96,11 +96,11 @@ def test_secrets_are_masked(cli: Cli, ran: str, other: str, monkeypatch: pytest.
 
 
 @pytest.mark.parametrize(
-    ("other", "said"), [("SWEEP/0", "of a kind"), ("zzzz9999", "zzzz9999"), ("?!", "not a sweep id")]
+    ("other", "message"), [("SWEEP/0", "of a kind"), ("zzzz9999", "zzzz9999"), ("?!", "not a sweep id")]
 )
-def test_diff_refuses_different_kinds(cli: Cli, ran: str, other: str, said: str) -> None:
+def test_diff_refuses_different_kinds(cli: Cli, ran: str, other: str, message: str) -> None:
     ended = cli("diff", ran, other.replace("SWEEP", ran))
-    assert (ended.code, said in ended.err, ended.out) == (2, True, "")
+    assert (ended.code, message in ended.err, ended.out) == (2, True, "")
 
 
 def test_from_python(ran: str) -> None:

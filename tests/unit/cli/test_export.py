@@ -18,11 +18,11 @@ from tests.unit.cli.conftest import Cli
 
 @pytest.mark.parametrize("option", ["--to", "--output", "-o"])
 def test_export_file_equals_stdout(cli: Cli, ran: str, folder: Path, option: str) -> None:
-    said = cli("export", ran).out
+    output = cli("export", ran).out
     ended = cli("export", ran, option, "trials.csv")
     assert (ended.code, ended.out, "3 trials to trials.csv" in ended.err) == (0, "", True)
-    assert (folder / "trials.csv").read_bytes().decode() == said
-    assert cli("export", ran, "--to", "-").out == said
+    assert (folder / "trials.csv").read_bytes().decode() == output
+    assert cli("export", ran, "--to", "-").out == output
 
 
 def test_export_format_comes_from_the_extension_unless_given(cli: Cli, ran: str, folder: Path) -> None:

@@ -127,7 +127,7 @@ def test_verbose_is_accepted_before_and_after_the_command(cli: Cli, arguments: t
 
 
 def completions(*words: str) -> list[str]:
-    """Return what bash would offer for the last word."""
+    """Return the completions of bash for the last word."""
     environ = {
         "_SMSWEEP_COMPLETE": "complete_bash",
         "COMP_WORDS": " ".join(words),

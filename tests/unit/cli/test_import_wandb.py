@@ -33,11 +33,11 @@ def test_wandb_import_skips_cells_that_ran_on_wandb(
             monkeypatch.setenv(name, value)
         ended = cli("wandb", "import", "team/digits/wbsweep1", "--json")
     assert ended.code == 0, ended.err
-    made = json.loads(ended.out)
-    assert made["prior_runs"] == 2
+    created = json.loads(ended.out)
+    assert created["prior_runs"] == 2
     assert "team/digits/wbsweep1: not ended yet: 1 of 3 runs" in ended.err
-    cli("agent", made["id"])
-    trials = json.loads(cli("trials", made["id"], "--json").out)
+    cli("agent", created["id"])
+    trials = json.loads(cli("trials", created["id"], "--json").out)
     assert [trial["params"]["a"] for trial in trials] == [2]
 
 
@@ -65,7 +65,7 @@ def test_param_with_the_name_of_a_metric_survives_the_round_trip(cli: Cli, folde
     (folder / "train.py").write_text(
         "import smsweep\n"
         "smsweep.init()\n"
-        "smsweep.log({'loss': 1.0, 'lr': 0.0, 'Name': 7.0})\n"  # as a schedule of the learning rate ends
+        "smsweep.log({'loss': 1.0, 'lr': 0.0, 'Name': 7.0})\n"  # like the end of a learning rate schedule
     )
     (folder / "sweep.yaml").write_text(
         "program: train.py\nmethod: grid\nmetric: {name: loss}\n"

@@ -54,12 +54,12 @@ def test_output_matches_its_type(cli: Cli, ran: str, name: str, arguments: list[
     assert check(name, ended.out), ended.err
 
 
-def test_each_event_of_watch_matches_its_type(cli: Cli, ran: str) -> None:
+def test_watch_events_match_their_types(cli: Cli, ran: str) -> None:
     lines = cli("watch", ran, "--json").out.splitlines()
     assert [check("smsweep watch, each line", line)["event"] for line in lines] == ["sweep", "best"]
 
 
-def test_each_line_of_a_log_matches_its_type(cli: Cli, ran: str) -> None:
+def test_log_lines_match_their_types(cli: Cli, ran: str) -> None:
     lines = cli("logs", f"{ran}/0", "--json").out.splitlines()
     assert [check("smsweep logs, each line", line)["line"] for line in lines] == ["trained with 1"]
 

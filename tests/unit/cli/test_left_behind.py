@@ -34,9 +34,9 @@ def test_sweep_warns_of_paths_outside_the_source(cli: Cli, data: Path, monkeypat
     command = "command: [python, '${program}', --config=data/x.csv, --other=kept/x.csv, '${args}']\n"
     (data / "sweep.yaml").write_text(CARRIED_OR_NOT + command)
     monkeypatch.chdir(data)
-    said = [line.partition(SAID)[0] for line in cli("sweep", "sweep.yaml").err.splitlines() if SAID in line]
+    output = [line.partition(SAID)[0] for line in cli("sweep", "sweep.yaml").err.splitlines() if SAID in line]
     places = "command[2]: data/x.csv", "parameters.b.data: data/", "parameters.b.data: ../away"
-    assert said == [f"warning: {place}" for place in places]
+    assert output == [f"warning: {place}" for place in places]
 
 
 def test_missing_module_of_a_partial_package_is_explained(
@@ -50,10 +50,10 @@ def test_missing_module_of_a_partial_package_is_explained(
     (data / "sweep.yaml").write_text(SWEEP)
     monkeypatch.chdir(data)
     monkeypatch.setenv("PYTHONPATH", f"{data}/src")
-    said = "add !/src/pack/_version.py to .smsweepignore"
-    assert said in cli("run", "sweep.yaml", "--count", "1").err
+    message = "add !/src/pack/_version.py to .smsweepignore"
+    assert message in cli("run", "sweep.yaml", "--count", "1").err
     (data / ".smsweepignore").write_text("!/src/pack/_version.py\n")
-    assert said not in cli("run", "sweep.yaml", "--count", "1").err
+    assert message not in cli("run", "sweep.yaml", "--count", "1").err
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ MISTAKES = {
     "not an id at all": (["agent", "Not An Id"], "smsweep ls"),
     "no such backend": (["agent", "SWEEP", "--backend", "cloud"], "process"),
     "no trials at once": (["agent", "SWEEP", "--parallel", "0"], "--parallel"),
-    "count is no number": (["agent", "SWEEP", "--count", "many"], "--count"),
+    "count is not a number": (["agent", "SWEEP", "--count", "many"], "--count"),
     "two states": (["sweep", "--pause", "--stop", "SWEEP"], "contradict"),
     "update": (["sweep", "--update", "SWEEP", "sweep.yaml"], "--prior-run"),
     "no such state": (["trials", "SWEEP", "--state", "done"], "finished"),
@@ -41,27 +41,27 @@ MISTAKES = {
 
 @pytest.mark.parametrize("verb", ["plan", "sweep", "run"])
 @pytest.mark.parametrize(
-    ("job", "said"),
+    ("job", "message"),
     [
         ("budget: {usd: 5}", "budget.usd: needs price_per_hour"),
         ("budget: {hours: 1}", "do not cover one trial"),
         ("price_per_hour: aws\nbudget: {usd: 5, hours: 1}", "budget: 1 hours do not cover one trial"),
     ],
 )
-def test_budget_below_one_trial_creates_no_sweep(cli: Cli, verb: str, job: str, said: str) -> None:
+def test_budget_below_one_trial_creates_no_sweep(cli: Cli, verb: str, job: str, message: str) -> None:
     Path("job.yaml").write_text(job)
     ended = cli(verb, "sweep.yaml", "--job", "job.yaml")
     assert (ended.code, ended.out) == (2, "")
-    assert said in ended.err
+    assert message in ended.err
     assert "no sweep yet" in cli("ls").err
 
 
-@pytest.mark.parametrize(("args", "said"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_mistake_gets_an_error_message(cli: Cli, args: list[str], said: str) -> None:
+@pytest.mark.parametrize(("args", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_mistake_gets_an_error_message(cli: Cli, args: list[str], message: str) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
     ended = cli(*(arg.replace("SWEEP", sweep_id) for arg in args))
     assert ended.code == 2, ended.err
-    assert said in ended.err.replace(sweep_id, "SWEEP")
+    assert message in ended.err.replace(sweep_id, "SWEEP")
     assert ended.out == ""
     assert "Traceback" not in ended.err
 
@@ -106,9 +106,9 @@ DOOMED = {
 }
 
 
-@pytest.mark.parametrize(("files", "flags", "said"), DOOMED.values(), ids=DOOMED.keys())
+@pytest.mark.parametrize(("files", "flags", "message"), DOOMED.values(), ids=DOOMED.keys())
 def test_run_that_cannot_start_a_trial_creates_nothing(
-    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], flags: list[str], said: str
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch, files: dict[str, str], flags: list[str], message: str
 ) -> None:
     for name in ("AWS_REGION", "AWS_DEFAULT_REGION", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -117,7 +117,7 @@ def test_run_that_cannot_start_a_trial_creates_nothing(
         (folder / name).write_text(text)
     ended = cli("run", "sweep.yaml", *flags)
     assert ended.code in (1, 2), ended.err
-    assert said in ended.err
+    assert message in ended.err
     assert ended.out == ""
     assert cli("ls", "--json").out.strip() == "[]"
 
@@ -128,7 +128,7 @@ def test_debug_variable_prints_the_traceback(cli: Cli, monkeypatch: pytest.Monke
 
 
 def test_debug_flag_prints_the_traceback(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("SMSWEEP_DEBUG", "")  # so that it is put back afterwards
+    monkeypatch.setenv("SMSWEEP_DEBUG", "")  # so that the variable is restored afterwards
     assert "Traceback" in cli("--debug", "run", "nope.yaml").err
 
 

@@ -17,7 +17,7 @@ WHERE = (
 
 
 def project(folder: Path, **lines: str) -> None:
-    """Lay out conf/sweep.yaml with those lines, and two programs: src/train.py and conf/train.py."""
+    """Create conf/sweep.yaml with these lines, and two programs: src/train.py and conf/train.py."""
     for name in ("src", "conf"):
         (folder / name).mkdir()
         (folder / name / "train.py").write_text(f"{WHERE}{name:>4}")
@@ -42,15 +42,15 @@ def test_program_in_the_working_directory_runs_from_the_snapshot(
     planned = json.loads(cli("plan", "conf/sweep.yaml", "--json").out)
     assert planned["trials"][0]["argv"][:3] == ["/usr/bin/env", "python", argument]
     sweep_id = cli("sweep", "conf/sweep.yaml").out.strip()
-    (folder / "src/train.py").unlink()  # changes nothing any more
+    (folder / "src/train.py").unlink()  # a later change has no effect
     assert cli("agent", sweep_id).code == 0
     assert "here:  src" in cli("logs", f"{sweep_id}/0").out
 
 
 def test_renamed_program_gets_an_error(cli: Cli, folder: Path) -> None:
     project(folder, program=f"{folder}/src/train.py")
-    said = f"program: {folder}/src/train.py is run as src/train.py, from the snapshot of {folder}"
-    assert said in cli("sweep", "conf/sweep.yaml").err
+    message = f"program: {folder}/src/train.py is run as src/train.py, from the snapshot of {folder}"
+    assert message in cli("sweep", "conf/sweep.yaml").err
 
 
 @pytest.mark.parametrize(
@@ -106,9 +106,9 @@ def test_program_that_the_command_ignores_is_not_checked(cli: Cli, folder: Path)
 def test_program_outside_both_folders_is_refused(
     cli: Cli, folder: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    elsewhere = tmp_path_factory.mktemp("elsewhere") / "train.py"
-    elsewhere.touch()
-    project(folder, program=str(elsewhere))
+    other = tmp_path_factory.mktemp("elsewhere") / "train.py"
+    other.touch()
+    project(folder, program=str(other))
     ended = cli("run", "conf/sweep.yaml")
     assert ended.code == 2
-    assert f"program: {elsewhere} is outside {folder} and {folder}/conf" in ended.err
+    assert f"program: {other} is outside {folder} and {folder}/conf" in ended.err

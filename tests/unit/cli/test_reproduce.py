@@ -14,7 +14,7 @@ from tests.unit.cli.conftest import SWEEP, Cli
 
 pytestmark = pytest.mark.slow
 
-# Reports the same, or else what a file beside the sweep says: a script whose results depend on its surroundings.
+# Reports the same value, or the value in a file beside the sweep, like a script that depends on its environment.
 DRIFTING = """
 import argparse, os, smsweep
 parser = argparse.ArgumentParser()
@@ -28,7 +28,7 @@ if drift > 5:
 """
 
 
-def told(cli: Cli, *words: str) -> dict[str, Any]:
+def verdict_of(cli: Cli, *words: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads(cli("reproduce", *words, "--json", "-q").out)
     return found
 
@@ -54,7 +54,7 @@ def test_reproduce_runs_the_snapshot(cli: Cli, ran: str, folder: Path) -> None:
 
 
 def test_reproduce_json_has_the_comparison(cli: Cli, ran: str) -> None:
-    found = told(cli, f"{ran}/1")
+    found = verdict_of(cli, f"{ran}/1")
     assert (found["trial"], found["verdict"], found["state"]) == (
         f"{ran}/1",
         "equal",
@@ -87,7 +87,7 @@ def test_reproduce_uses_the_given_tolerance(cli: Cli, drift: Path) -> None:
 def test_reproduce_judges_only_the_metrics_of_the_sweep(cli: Cli, drift: Path) -> None:
     sweep_id = cli("run", "sweep.yaml", "-q").out.strip()
     drift.write_text("0.002")
-    verdicts = {each["name"]: each["verdict"] for each in told(cli, f"{sweep_id}/0")["metrics"]}
+    verdicts = {each["name"]: each["verdict"] for each in verdict_of(cli, f"{sweep_id}/0")["metrics"]}
     assert (verdicts["loss"], verdicts["aside"]) == ("within tolerance", "different")
 
 
@@ -105,7 +105,7 @@ def test_reproduce_compares_a_stopped_trial_up_to_its_last_step(cli: Cli, folder
     (folder / "job.yaml").write_text("stop_if: loss > 1\n")
     sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "-q", "--count", "1").out.strip()
     assert cli("show", f"{sweep_id}/0", "--json").out.count('"stopped"') == 1
-    found = told(cli, f"{sweep_id}/0")
+    found = verdict_of(cli, f"{sweep_id}/0")
     assert (found["verdict"], found["metrics"][0]["steps"] >= 3) == ("equal", True)
 
 
@@ -115,13 +115,13 @@ def test_reproduce_reports_different_steps(cli: Cli, drift: Path, folder: Path) 
     )
     sweep_id = cli("run", "sweep.yaml", "-q").out.strip()
     drift.write_text("2")
-    assert told(cli, f"{sweep_id}/0")["verdict"] == "different"
+    assert verdict_of(cli, f"{sweep_id}/0")["verdict"] == "different"
 
 
 def test_reproduce_keeps_the_repeat_number(cli: Cli, drift: Path, folder: Path) -> None:
     (folder / "job.yaml").write_text("repeats: 3\nbudget: {trials: 9}\nnotify: env:NOBODY\n")
     sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml", "-q").out.strip()
-    found = told(cli, f"{sweep_id}/4")
+    found = verdict_of(cli, f"{sweep_id}/4")
     seeds = {each["name"]: (each["a"], each["b"]) for each in found["metrics"]}["seed"]
     assert (found["verdict"], seeds) == ("equal", ("1", "1"))
 
@@ -130,7 +130,7 @@ def test_reproduce_names_different_environments(cli: Cli, ran: str, folder: Path
     around = folder / f".smsweep/jobs/smsweep-{ran}-0-0/ml/smsweep/environment.json"
     facts = json.loads(around.read_text())
     around.write_text(json.dumps({**facts, "python": "3.9.1", "packages": ["Left_Pad==1.0"]}))
-    found = {fact["name"]: (fact["a"], fact["b"]) for fact in told(cli, f"{ran}/0")["facts"]}
+    found = {fact["name"]: (fact["a"], fact["b"]) for fact in verdict_of(cli, f"{ran}/0")["facts"]}
     assert found["python"] == ("3.9.1", facts["python"])
     assert found["packages.left-pad"] == ("1.0", None)
 
@@ -142,14 +142,14 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize(("label", "said"), MISTAKES.values(), ids=MISTAKES.keys())
-def test_reproduce_refuses_trials_that_cannot_run_again(cli: Cli, ran: str, label: str, said: str) -> None:
+@pytest.mark.parametrize(("label", "message"), MISTAKES.values(), ids=MISTAKES.keys())
+def test_reproduce_refuses_trials_that_cannot_run_again(cli: Cli, ran: str, label: str, message: str) -> None:
     cli("retry", f"{ran}/0")
     new = cli("sweep", "sweep.yaml").out.strip()
     with Workspace().store() as store:
         store.add_trials(new, 0, [{"a": 1}])
     ended = cli("reproduce", label.replace("SWEEP", ran).replace("NEW", new))
-    assert (ended.code, said in ended.err, ended.out) == (2, True, "")
+    assert (ended.code, message in ended.err, ended.out) == (2, True, "")
 
 
 def test_reproduce_refuses_a_trial_without_its_snapshot(cli: Cli, ran: str, folder: Path) -> None:

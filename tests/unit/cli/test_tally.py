@@ -53,7 +53,7 @@ def test_news_is_the_reason_or_the_metrics_or_the_params() -> None:
     )
 
 
-def test_the_traceback_that_all_failures_share_is_shown() -> None:
+def test_tally_shows_traceback_shared_by_all_failures() -> None:
     seen = FailureTally("s", "acc")
     for number in range(3):
         seen.note(trial(number, "failed", reason="KeyError: 'lr'\nTraceback:\n  line 3"))

@@ -27,7 +27,7 @@ def test_clean_text_is_printable(text: str) -> None:
     assert all(c.isprintable() or c in "\xa0\u3000\u1680" or "\u2000" <= c <= "\u205f" for c in clean(text))
 
 
-def test_a_log_line_keeps_colours_and_tabs_only() -> None:
+def test_log_line_keeps_only_colours_and_tabs() -> None:
     assert clean_line("\x1b[32mok\x1b[0m\tgo\x1b[2J\x07") == "\x1b[32mok\x1b[0m\tgo\\x07"
 
 

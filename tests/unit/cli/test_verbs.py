@@ -20,7 +20,7 @@ def test_sweep_prints_only_the_id_on_stdout(cli: Cli) -> None:
     assert ended.code == 0
     assert len(ended.out.strip()) == 8
     assert ended.err.splitlines() == [
-        f"Creating sweep with ID: {ended.out.strip()}",  # as W&B has it
+        f"Creating sweep with ID: {ended.out.strip()}",  # the same form as in W&B
         f"run trials with: smsweep agent {ended.out.strip()}",
     ]
 
@@ -249,12 +249,14 @@ def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("method", "said"), [("grid", "those grid cells again"), ("random", "other trials instead")]
+    ("method", "message"), [("grid", "those grid cells again"), ("random", "other trials instead")]
 )
-def test_rm_prints_the_command_that_runs_the_trials_again(cli: Cli, folder: Path, method: str, said: str) -> None:
+def test_rm_prints_the_command_that_runs_the_trials_again(
+    cli: Cli, folder: Path, method: str, message: str
+) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("grid", method))
     sweep_id = cli("run", "sweep.yaml", "--count", "1").out.strip()
-    assert f"to run {said}: smsweep sweep --resume {sweep_id}" in cli("rm", f"{sweep_id}/0", "--yes").err
+    assert f"to run {message}: smsweep sweep --resume {sweep_id}" in cli("rm", f"{sweep_id}/0", "--yes").err
 
 
 def test_rm_removes_a_whole_sweep(cli: Cli, ran: str) -> None:
@@ -289,8 +291,8 @@ def test_rm_keeps_wandb_runs_that_were_never_synced(cli: Cli, ran: str, folder: 
         (wandb / name / file).touch()
     (wandb / "offline-run-2-b/run-b.wandb.synced").touch()
     ended = cli("rm", f"{ran}/1")
-    (kept,) = (folder / ".smsweep/wandb").glob("*/*")
-    assert (kept.name, f"wandb sync {kept}" in ended.err) == ("offline-run-1-a", True)
+    (stored,) = (folder / ".smsweep/wandb").glob("*/*")
+    assert (stored.name, f"wandb sync {stored}" in ended.err) == ("offline-run-1-a", True)
 
 
 def test_rm_removes_nothing_while_a_job_still_runs(cli: Cli, ran: str, folder: Path) -> None:
@@ -311,7 +313,7 @@ def test_rm_removes_nothing_that_an_agent_claims_at_the_same_time(
     with Workspace().store() as store:
         store.add_trials(sweep_id, 1, [{"a": 2}])
 
-        def flock(descriptor: int, operation: int) -> None:  # as rm asks whether the jobs still run
+        def flock(descriptor: int, operation: int) -> None:  # while rm checks whether the jobs still run
             store.claim(sweep_id, "agent", "elsewhere", 60)
 
         earlier = folder / f".smsweep/jobs/smsweep-{sweep_id}-1-0"
@@ -337,7 +339,7 @@ def test_rm_can_be_repeated_after_an_interruption(cli: Cli, ran: str, folder: Pa
 
 def test_agent_of_an_ended_sweep_names_the_next_command(cli: Cli, ran: str) -> None:
     finished = cli("agent", ran)
-    assert (finished.code, "--resume" in finished.err) == (0, False)  # it would find nothing to do
+    assert (finished.code, "--resume" in finished.err) == (0, False)  # otherwise the agent has no work
     assert f"smsweep retry {ran}/N" in finished.err
     other = cli("sweep", "sweep.yaml").out.strip()
     cli("sweep", "--cancel", other)

@@ -21,12 +21,12 @@ def test_watch_of_an_ended_sweep_prints_one_line(cli: Cli, ran: str) -> None:
 def test_watch_json_prints_one_event_per_line(cli: Cli, ran: str) -> None:
     ended = cli("watch", ran, "--json")
     assert ended.code == 0
-    told = events(ended.out)
-    assert [event["event"] for event in told] == ["sweep", "best"]
-    assert told[0]["state"] == "finished"
-    assert told[0]["trials"] == {"finished": 3}
-    assert (told[1]["number"], told[1]["objective"]) == (2, 2.5)
-    assert {event["sweep"] for event in told} == {ran}
+    result = events(ended.out)
+    assert [event["event"] for event in result] == ["sweep", "best"]
+    assert result[0]["state"] == "finished"
+    assert result[0]["trials"] == {"finished": 3}
+    assert (result[1]["number"], result[1]["objective"]) == (2, 2.5)
+    assert {event["sweep"] for event in result} == {ran}
 
 
 def test_watch_quiet_prints_nothing(cli: Cli, ran: str) -> None:

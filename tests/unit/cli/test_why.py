@@ -81,8 +81,8 @@ def test_why_json_has_rule_and_log(cli: Cli, ended: str) -> None:
 
 def test_why_of_a_retried_trial(cli: Cli, ended: str) -> None:
     cli("retry", f"{ended}/1")
-    told = cli("why", f"{ended}/1").out
-    assert told.splitlines()[0] == f"{ended}/1 waits for an agent to run again, for the 2nd time"
+    result = cli("why", f"{ended}/1").out
+    assert result.splitlines()[0] == f"{ended}/1 waits for an agent to run again, for the 2nd time"
 
 
 def test_why_of_a_sweep_asks_for_a_trial(cli: Cli, ended: str) -> None:

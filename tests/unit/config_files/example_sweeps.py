@@ -1,4 +1,4 @@
-"""The shapes of W&B's published example sweeps, written anew: the same keys, distributions and sizes.
+"""Sweeps with the keys, distributions and sizes of W&B's published examples, rewritten.
 
 Named after the files of github.com/wandb/examples and github.com/wandb/sweeps that have these shapes.
 """

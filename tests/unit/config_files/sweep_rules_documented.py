@@ -8,15 +8,15 @@ from dataclasses import dataclass
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rule:
     id: str  # as in the document's table
-    yaml: str  # a config that meets the rule, and no other
-    says: str  # regular expression: found in our message; in W&B's, for what only W&B refuses
+    yaml: str  # a config that violates only this rule
+    says: str  # regular expression for our message, or for W&B's message if only W&B refuses the config
 
 
 HEAD = "method: random\n"
 PARAMETERS = "parameters:\n  lr: {min: 0.1, max: 0.5}\n"
 METRIC = "metric: {name: loss}\n"
 
-# Errors here where W&B's own schema sees nothing wrong.
+# Errors in smsweep for configs that W&B's own schema accepts.
 STRICTER = (
     Rule(id="bayes-metric", yaml=f"method: bayes\n{PARAMETERS}", says="bayes needs a metric"),
     Rule(
@@ -86,7 +86,7 @@ STRICTER = (
     ),
 )
 
-# Errors here and in W&B's schema, though W&B itself goes on: it warns, and falls back on something or fails later.
+# Errors in smsweep and in W&B's schema, where W&B only warns and uses a fallback or fails later.
 ENFORCED = (
     Rule(
         id="goal", yaml=f"{HEAD}{PARAMETERS}metric: {{name: loss, goal: Maximize}}", says="did you mean maximize"
@@ -113,7 +113,7 @@ ENFORCED = (
     Rule(id="duplicate-key", yaml=f"{HEAD}{HEAD}{PARAMETERS}", says="occurs twice, first in line 1"),
 )
 
-# Fine here, with a warning or without, where W&B's schema reports a violation. `says` is found in W&B's message.
+# Accepted here, with or without a warning; W&B's schema reports a violation. `says` is in W&B's message.
 MILDER = (
     Rule(
         id="deprecated-exponents",

@@ -30,7 +30,7 @@ def test_hooks_are_parsed(text: str, hooks: list[Hook]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("notify: ftp://host/x", "notify[0].url: not a webhook"),
         ("notify: {command: rm -rf x}", "command"),
@@ -43,10 +43,10 @@ def test_hooks_are_parsed(text: str, hooks: list[Hook]) -> None:
         ("notify: {url: http://h, headers: {X: env:AWS_SESSION_TOKEN}}", "is a variable of AWS"),
     ],
 )
-def test_invalid_hook_is_refused(text: str, said: str) -> None:
+def test_invalid_hook_is_refused(text: str, message: str) -> None:
     with pytest.raises(ConfigError) as refused:
         parse_job(text)
-    assert said in str(refused.value)
+    assert message in str(refused.value)
     assert "123" not in str(refused.value)
 
 

@@ -169,8 +169,8 @@ def test_warnings_name_the_file(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_keys_without_effect_are_warned_about(text: str, warning: str) -> None:
-    (said,) = parse_sweep(f"method: random\nparameters: {{p: {{value: 1}}}}\n{text}").warnings
-    assert said.partition(" ")[2] == warning
+    (message,) = parse_sweep(f"method: random\nparameters: {{p: {{value: 1}}}}\n{text}").warnings
+    assert message.partition(" ")[2] == warning
 
 
 @pytest.mark.parametrize("item", ["echo ${HOME}", "${envvar:USER}", "dir=${now:%H-%M}/${oc.env:USER}"])

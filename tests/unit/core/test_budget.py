@@ -1,4 +1,4 @@
-"""What a sweep may cost, and that it never costs more."""
+"""Budgets of sweeps are never exceeded."""
 
 from __future__ import annotations
 

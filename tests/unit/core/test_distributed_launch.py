@@ -1,4 +1,4 @@
-"""From a distributed launch, of an estimator or of job.yaml, to the command that starts the script."""
+"""Start command of a script for the distributed launch of an estimator or of job.yaml."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_mpi_on_one_host_starts_processes_per_host() -> None:
 
 
 @pytest.mark.parametrize(
-    ("distribution", "n_hosts", "said"),
+    ("distribution", "n_hosts", "message"),
     [
         ({"mpi": {"enabled": True, "processes_per_host": 8}}, 2, "mpi on several instances"),
         ({"mpi": {"enabled": True}}, 1, "processes_per_host"),
@@ -89,8 +89,8 @@ def test_mpi_on_one_host_starts_processes_per_host() -> None:
         ({"mpi": {"enabled": True}, "pytorchddp": {"enabled": True}}, 1, "keep one"),
     ],
 )
-def test_launch_that_needs_the_toolkit_raises(distribution: dict[str, Any], n_hosts: int, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_launch_that_needs_the_toolkit_raises(distribution: dict[str, Any], n_hosts: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         launch(distribution, {"InstanceCount": n_hosts})
 
 
@@ -112,20 +112,20 @@ def test_plan_shows_launch_command(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 @pytest.mark.parametrize(
-    ("distribution", "said"),
+    ("distribution", "message"),
     [
         ({"mpi": {"enabled": True}}, "distribution: mpi needs the number of processes"),
         ({"torch_distrbuted": {"enabled": True}}, "did you mean torch_distributed"),
         ({"torch_distributed": {"enabled": "yes"}}, "expected true or false"),
     ],
 )
-def test_job_yaml_with_impossible_distribution_raises(distribution: dict[str, Any], said: str) -> None:
-    with pytest.raises(ConfigError, match=said):
+def test_job_yaml_with_impossible_distribution_raises(distribution: dict[str, Any], message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
         parse_job({"distribution": distribution})
 
 
 def _started(sweep: dict[str, Any], job: dict[str, Any]) -> list[str]:
-    """Return the command that a trial's request carries."""
+    """Return the command in a trial's request."""
     request = training_job(
         parse_job(job).template,
         Sweep(id="abcd1234", config=parse_sweep(sweep).config),

@@ -1,4 +1,4 @@
-"""Metric definitions: they find what Python's `re` finds, in linear time."""
+"""Metric definitions match like Python's `re`, in linear time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from smsweep.core.line_regex import MAX_BYTES, LineRegex, LineSearch
 from smsweep.core.regex_syntax import RegexError, nested_quantifier, required_text
 
-OF_DOCS = (  # AWS's, Hugging Face's and XGBoost's documentation, and the RL estimators of the SDK
+OF_DOCS = (  # from the documentation of AWS, Hugging Face and XGBoost, and the RL estimators of the SDK
     r"loss: ([0-9\.]+)",
     r".*\[[0-9]+\].*#011train-rmse:([-+]?[0-9]*\.?[0-9]+(?:[eE][-+]?[0-9]+)?).*",
     r"'train_runtime': ([0-9]+(.|e\-)[0-9]+),?",
@@ -72,7 +72,7 @@ def groups_of(pattern: str, line: str) -> list[str]:
 
 
 def groups_by_python(pattern: str, line: str) -> list[str] | None:
-    """None where a match is empty: Python then looks for one that is not, at the same place."""
+    """Return the groups that Python finds. None if a match is empty: Python then retries at the same place."""
     matches = list(re.finditer(pattern, line))
     return None if any(not match[0] for match in matches) else [match[1] for match in matches if match[1]]
 
@@ -80,17 +80,17 @@ def groups_by_python(pattern: str, line: str) -> list[str] | None:
 @pytest.mark.filterwarnings("ignore:Possible nested set")
 @settings(deadline=None)  # the first of some patterns reads a table of all characters
 @given(st.one_of(patterns, repeated), texts)
-def test_a_pattern_finds_what_python_finds(pattern: str, line: str) -> None:
+def test_pattern_matches_like_python(pattern: str, line: str) -> None:
     try:
         expected = groups_by_python(pattern, line)
-    except re.error:  # `**` and the like
+    except re.error:  # for example `**`
         return
     if expected is not None:
         assert groups_of(pattern, line) == expected
 
 
 @pytest.mark.parametrize("pattern", OF_DOCS)
-def test_a_pattern_of_the_docs_finds_what_python_finds(pattern: str) -> None:
+def test_documented_pattern_matches_like_python(pattern: str) -> None:
     lines = [line.encode("utf-8", "replace").decode() for line in OF_LOGS]
     assert [groups_of(pattern, line) for line in lines] == [groups_by_python(pattern, line) for line in lines]
     assert any(groups_of(pattern, line) for line in lines)
@@ -99,7 +99,7 @@ def test_a_pattern_of_the_docs_finds_what_python_finds(pattern: str) -> None:
 @pytest.mark.filterwarnings("ignore:Possible nested set")
 @settings(deadline=None)
 @given(patterns, texts)
-def test_a_line_without_the_required_text_has_no_match(pattern: str, line: str) -> None:
+def test_line_without_required_text_has_no_match(pattern: str, line: str) -> None:
     try:
         has_match = re.search(pattern, line) is not None
     except re.error:
@@ -132,9 +132,7 @@ def test_required_text_is_plain_and_outside_of_groups(pattern: str, text: str) -
         (r"([0-9]+)\z", "1 2", ["2"]),
     ],
 )
-def test_a_pattern_that_only_other_languages_know_is_read_as_they_do(
-    pattern: str, line: str, found: list[str]
-) -> None:
+def test_syntax_of_other_languages_is_supported(pattern: str, line: str, found: list[str]) -> None:
     assert groups_of(pattern, line) == found
 
 
@@ -159,15 +157,15 @@ def test_a_pattern_that_only_other_languages_know_is_read_as_they_do(
         ("(" * 10_000 + "a", "is not a valid regular expression"),
     ],
 )
-def test_a_pattern_that_needs_backtracking_is_refused_with_the_reason(pattern: str, why: str) -> None:
+def test_pattern_with_backtracking_is_refused_with_reason(pattern: str, why: str) -> None:
     with pytest.raises(RegexError) as refused:
         LineRegex(pattern)
     assert str(refused.value).startswith(why)
 
 
 @pytest.mark.parametrize("pattern", [r"(a*+)b", r"(a++)b", r"(?>a)(b)"])
-def test_a_possessive_pattern_is_refused(pattern: str) -> None:
-    with pytest.raises(RegexError):  # Python before 3.11 has another reason
+def test_possessive_pattern_is_refused(pattern: str) -> None:
+    with pytest.raises(RegexError):  # Python before 3.11 reports another reason
         LineRegex(pattern)
 
 
@@ -187,7 +185,7 @@ def test_a_possessive_pattern_is_refused(pattern: str) -> None:
         *[(pattern, "") for pattern in OF_DOCS],
     ],
 )
-def test_a_repeat_of_a_repeat_is_found(pattern: str, nested: str) -> None:
+def test_nested_repeat_is_matched(pattern: str, nested: str) -> None:
     assert nested_quantifier(pattern) == nested
 
 
@@ -196,11 +194,11 @@ def test_text_behind_the_first_64_kib_of_a_line_is_not_read() -> None:
     assert groups_of("=(.)", "x" * MAX_BYTES + "=1") == []
 
 
-def test_a_program_that_is_too_large_for_all_letters_of_the_world_still_reads_others() -> None:
+def test_large_pattern_falls_back_to_ascii_classes() -> None:
     assert groups_of(r"\w{0,1000}=([0-9])", "é abc=1") == ["1"]
 
 
-def test_a_pattern_that_reads_a_line_again_for_each_match_is_cut_short_and_warned_of_once(
+def test_quadratic_pattern_is_limited_and_warned_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     search = LineSearch([("slow", LineRegex("([0-9])(?:.*x)?")), ("other", LineRegex("(9)"))])
@@ -210,21 +208,21 @@ def test_a_pattern_that_reads_a_line_again_for_each_match_is_cut_short_and_warne
         assert search.begin(line)
         started_s = time.thread_time()
         found = list(search.find(line))
-        assert time.thread_time() - started_s < 0.5, "it took seconds"
+        assert time.thread_time() - started_s < 0.5, "the search took too long"
         assert 10 < len(found) < MAX_BYTES
     (warning,) = caplog.records
     assert warning.levelno == logging.WARNING
     assert "slow: its regex takes too long for a line of 65536 characters" in warning.getMessage()
 
 
-def test_a_page_of_slow_lines_is_cut_short() -> None:
+def test_time_for_page_of_slow_lines_is_limited() -> None:
     search = LineSearch([("slow", LineRegex(r"((?:\w{0,30}){0,30})([0-9])"))])
     search.begin_page()
     started_s = time.thread_time()
     for line in ["x" * 1000] * 1000:
         if search.begin(line):
             list(search.find(line))
-    assert time.thread_time() - started_s < 5, "it took half a minute"
+    assert time.thread_time() - started_s < 5, "the search took too long"
 
 
 def test_many_matches_in_an_ordinary_line_all_count() -> None:

@@ -1,4 +1,4 @@
-"""What a job's end means for its trial."""
+"""Final state of a trial for each end of its job."""
 
 from __future__ import annotations
 
@@ -152,13 +152,13 @@ def test_billable_seconds_default_to_duration_of_job() -> None:
 @pytest.mark.parametrize(
     ("trial_start_s", "job_s", "watched_s", "expected_s"),
     [
-        (0, (1, 41), 90, 41),  # noticed late
+        (0, (1, 41), 90, 41),  # read late
         (0, (1, 41), None, 41),  # by another agent
-        (0, (600, 640), None, 640),  # after a long pull of its image
+        (0, (600, 640), None, 640),  # after a long pull of the image
         (-86_400, (1, 41), 42, 42),  # the store's clock is a day behind
-        (86_400, (1, 41), 42, 40),  # or ahead
+        (86_400, (1, 41), 42, 40),  # or a day ahead
         (86_400, (1, 41), None, 40),
-        (0, (1, 41), 30, 40),  # a stopwatch that stands still while the machine sleeps
+        (0, (1, 41), 30, 40),  # a stopwatch that stops while the machine sleeps
     ],
 )
 def test_duration_is_from_trial_start_to_job_end(

@@ -1,4 +1,4 @@
-"""A sweep carries the template that its job.yaml was parsed into."""
+"""Parsed job template of a stored sweep."""
 
 from __future__ import annotations
 

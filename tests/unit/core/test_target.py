@@ -29,7 +29,7 @@ def test_target_of_one_metric_is_inclusive() -> None:
     assert targets.are_reached(history)
 
 
-def test_one_trial_must_meet_targets_of_several_metrics() -> None:
+def test_same_trial_must_meet_all_targets() -> None:
     apart = History([trial(0, error=0.1, speed=10.0), trial(1, error=0.9, speed=60.0)])
     assert not Targets(config(ERROR, SPEED)).are_reached(apart)
     assert Targets(config(ERROR, SPEED)).are_reached(History([trial(0, error=0.2, speed=50.0)]))

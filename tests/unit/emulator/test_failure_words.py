@@ -15,9 +15,9 @@ def test_failure_reason_has_message_and_exit_code() -> None:
 
 
 def test_long_failure_reason_is_cut_and_keeps_the_exit_code() -> None:
-    said = failed(exit_code=3, failure_reason="x" * 5_000)
-    assert len(said) == 1_024
-    assert said.endswith("x, exit code: 3")
+    output = failed(exit_code=3, failure_reason="x" * 5_000)
+    assert len(output) == 1_024
+    assert output.endswith("x, exit code: 3")
 
 
 def test_killed_script_is_reported_as_out_of_memory() -> None:

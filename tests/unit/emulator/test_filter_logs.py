@@ -85,7 +85,7 @@ def test_page_ends_at_one_megabyte() -> None:
     ("options", "code"),
     [
         ({"logStreamNames": ["a"], "logStreamNamePrefix": "a"}, "InvalidParameterException"),
-        ({"logStreamNames": ["nobody"]}, "ResourceNotFoundException"),
+        ({"logStreamNames": ["missing"]}, "ResourceNotFoundException"),
         ({"logStreamNames": [str(number) for number in range(101)]}, "InvalidParameterException"),
         ({"limit": 10_001}, "InvalidParameterException"),
         ({"limit": 0}, "InvalidParameterException"),

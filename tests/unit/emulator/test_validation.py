@@ -78,7 +78,7 @@ def test_broken_rule_has_the_message_of_sagemaker(changes: dict[str, Any], words
 
 
 def test_several_problems_are_in_one_error() -> None:
-    _, message = refusal(TrainingJobName="a_b", RoleArn="nobody's role at all")
+    _, message = refusal(TrainingJobName="a_b", RoleArn="not the ARN of a role")
     assert message.startswith("2 validation errors detected: ")
 
 
@@ -130,7 +130,7 @@ def test_all_patterns_of_the_model_compile(action: str) -> None:
 
 
 def patterns(shape: Shape, seen: frozenset[str]) -> set[str]:
-    """Return the patterns of a shape and all below it."""
+    """Return the patterns of a shape and of all shapes that it contains."""
     if shape.name in seen:
         return set()
     below: list[Shape] = []

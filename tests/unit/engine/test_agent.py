@@ -27,7 +27,7 @@ GRID = {
 ENDLESS = {"method": "random", "program": "train.py", "parameters": {"a": {"min": 0.0, "max": 1.0}}}
 
 
-def reports_a(trial: Assignment) -> Plot:
+def reports_metric_a(trial: Assignment) -> Plot:
     return Plot(pages=[[logged(0, loss=trial.params["a"] + 1)], [logged(1, loss=trial.params["a"])]])
 
 
@@ -46,14 +46,14 @@ def set_state(kit: Kit, verb: str) -> None:
 
 def test_grid_runs_to_its_end(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    outcome = kit.agent(ScriptedBackend(reports_a), parallel=2).run()
+    outcome = kit.agent(ScriptedBackend(reports_metric_a), parallel=2).run()
     assert outcome.ended == {TrialState.FINISHED: 6}
     assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
 
 
 def test_trials_follow_the_order_of_the_grid(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    kit.agent(ScriptedBackend(reports_a)).run()
+    kit.agent(ScriptedBackend(reports_metric_a)).run()
     assert [(trial.params["a"], trial.params["b"]) for trial in kit.trials()] == [
         (3, "x"),
         (3, "y"),
@@ -66,21 +66,21 @@ def test_trials_follow_the_order_of_the_grid(tmp_path: Path) -> None:
 
 def test_agent_runs_no_more_jobs_than_slots(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(reports_a)
+    backend = ScriptedBackend(reports_metric_a)
     kit.agent(backend, parallel=3).run()
     assert backend.most_alive == 3
 
 
 def test_each_reported_point_is_stored_once(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    kit.agent(ScriptedBackend(reports_a)).run()
+    kit.agent(ScriptedBackend(reports_metric_a)).run()
     points = kit.store.read_points("abcd1234", 0)
     assert [(point.step, point.value) for point in points] == [(0, 4), (1, 3)]
 
 
-def test_two_agents_share_a_sweep_without_repeats(tmp_path: Path) -> None:
+def test_two_agents_share_sweep_without_repeats(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(reports_a)
+    backend = ScriptedBackend(reports_metric_a)
     first, second = kit.agent(backend, agent_id="a"), kit.agent(backend, agent_id="b")
     for _ in range(60):
         first.tick()
@@ -165,7 +165,7 @@ def test_trial_over_the_budget_becomes_pending_again(tmp_path: Path) -> None:
 
 def test_outlook_is_stored_and_stops_nothing(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "method": "random", "run_cap": 9})
-    agent = kit.agent(ScriptedBackend(reports_a))
+    agent = kit.agent(ScriptedBackend(reports_metric_a))
     for _ in range(3):
         agent.tick()
     assert not notes.OUTLOOK.get(kit.store, "abcd1234")
@@ -176,7 +176,7 @@ def test_outlook_is_stored_and_stops_nothing(tmp_path: Path) -> None:
 
 def test_no_trial_starts_after_the_target_is_reached(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "metric": {"name": "loss", "goal": "minimize", "target": 1.5}})
-    kit.agent(ScriptedBackend(reports_a)).run()
+    kit.agent(ScriptedBackend(reports_metric_a)).run()
     assert len(kit.trials()) == 3
     assert "the target is reached" in notes.OUTLOOK.get(kit.store, "abcd1234")
 
@@ -198,38 +198,40 @@ def test_first_failures_stop_the_agent_with_their_grouped_reason(tmp_path: Path)
 @pytest.mark.parametrize(
     "config", [{**ENDLESS, "run_cap": 3}, {**GRID, "parameters": {"a": {"values": [1, 2, 3]}}}]
 )
-def test_a_sweep_whose_last_trial_makes_the_agent_give_up_is_finished(tmp_path: Path, config: Any) -> None:
+def test_sweep_finishes_when_last_trial_reaches_failure_limit(tmp_path: Path, config: Any) -> None:
     kit = Kit(tmp_path, config)
     assert kit.agent(ScriptedBackend(fails)).run().trouble
     assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
 
 
-def test_a_sweep_whose_last_trial_is_the_last_by_count_is_finished(tmp_path: Path) -> None:
+def test_sweep_finishes_when_last_trial_reaches_agent_count(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    kit.agent(ScriptedBackend(reports_a), count=5).run()
+    kit.agent(ScriptedBackend(reports_metric_a), count=5).run()
     assert kit.store.get_sweep("abcd1234").state is SweepState.RUNNING
-    kit.agent(ScriptedBackend(reports_a), count=1, agent_id="b").run()
+    kit.agent(ScriptedBackend(reports_metric_a), count=1, agent_id="b").run()
     assert kit.store.get_sweep("abcd1234").state is SweepState.FINISHED
 
 
 def test_success_at_the_start_ends_the_limit_of_first_failures(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     outcome = kit.agent(
-        ScriptedBackend(lambda trial: reports_a(trial) if trial.number == 0 else fails(trial))
+        ScriptedBackend(lambda trial: reports_metric_a(trial) if trial.number == 0 else fails(trial))
     ).run()
     assert (outcome.trouble, kit.states()) == ("", ["finished"] + ["failed"] * 5)
 
 
 def test_consecutive_failures_stop_the_agent_at_any_time(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(lambda trial: reports_a(trial) if trial.number == 0 else fails(trial))
+    backend = ScriptedBackend(lambda trial: reports_metric_a(trial) if trial.number == 0 else fails(trial))
     assert "2 trials in a row failed" in kit.agent(backend, max_consecutive=2).run().trouble
 
 
 def test_lost_job_is_retried_once(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     lost = Plot(status="Failed", failure_reason="machine gone", exit_code=None, is_lost=True)
-    backend = ScriptedBackend(lambda trial: lost if trial.number == 1 and trial.attempt == 0 else reports_a(trial))
+    backend = ScriptedBackend(
+        lambda trial: lost if trial.number == 1 and trial.attempt == 0 else reports_metric_a(trial)
+    )
     kit.agent(backend).run()
     assert kit.trials()[1].attempt == 1
     assert kit.states() == ["finished"] * 6
@@ -238,13 +240,13 @@ def test_lost_job_is_retried_once(tmp_path: Path) -> None:
 def test_trial_crashes_when_its_job_is_lost_too_often(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     lost = Plot(status="Failed", failure_reason="machine gone", exit_code=None, is_lost=True)
-    kit.agent(ScriptedBackend(lambda trial: lost if trial.number == 1 else reports_a(trial))).run()
+    kit.agent(ScriptedBackend(lambda trial: lost if trial.number == 1 else reports_metric_a(trial))).run()
     assert (kit.trials()[1].state, kit.trials()[1].reason) == (TrialState.CRASHED, "machine gone")
 
 
 def test_lack_of_capacity_delays_trial(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(reports_a)
+    backend = ScriptedBackend(reports_metric_a)
     backend.refusals = [CapacityError("none left")] * 3
     kit.agent(backend).run()
     assert kit.states() == ["finished"] * 6
@@ -252,7 +254,7 @@ def test_lack_of_capacity_delays_trial(tmp_path: Path) -> None:
 
 def test_rejected_job_fails_trial_at_once(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(reports_a)
+    backend = ScriptedBackend(reports_metric_a)
     backend.refusals = [JobRejected("no such image")]
     kit.agent(backend).run()
     assert kit.states() == ["failed"] + ["finished"] * 5
@@ -260,7 +262,7 @@ def test_rejected_job_fails_trial_at_once(tmp_path: Path) -> None:
 
 def test_next_agent_takes_over_trials_of_killed_agent(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(reports_a)
+    backend = ScriptedBackend(reports_metric_a)
     dead = kit.agent(backend, agent_id="dead", parallel=2)
     for _ in range(2):
         dead.tick()
@@ -288,7 +290,7 @@ def test_leases_are_renewed_while_logs_take_long_to_read(tmp_path: Path) -> None
             return super().read_logs(name, cursor)
 
     agent = kit.agent(Slow(never_ends), parallel=4)
-    for _ in range(3):  # reading all four takes longer than a lease
+    for _ in range(3):  # reading all four logs takes longer than a lease
         agent.tick()
         assert kit.store.claim(kit.sweep.id, "other", "scripted@here", 60, abandoned_only=True) is None
     assert [trial.agent_id for trial in kit.trials()] == ["a"] * 4
@@ -336,7 +338,7 @@ def test_late_read_of_old_attempt_adds_no_points(tmp_path: Path) -> None:
     late = kit.agent(backend, agent_id="late")
     late.tick()
     kit.advance(61)
-    heir = kit.agent(ScriptedBackend(reports_a, place="process@there"), agent_id="heir")
+    heir = kit.agent(ScriptedBackend(reports_metric_a, place="process@there"), agent_id="heir")
     heir.run()
     late.run()
     assert [point.value for point in kit.store.read_points("abcd1234", 0)] == [4, 3]
@@ -344,10 +346,10 @@ def test_late_read_of_old_attempt_adds_no_points(tmp_path: Path) -> None:
 
 def test_removed_last_trial_runs_again(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    kit.agent(ScriptedBackend(reports_a)).run()
+    kit.agent(ScriptedBackend(reports_metric_a)).run()
     kit.store.remove_trial("abcd1234", 5)
     set_state(kit, "resume")
-    kit.agent(ScriptedBackend(reports_a), agent_id="b").run()
+    kit.agent(ScriptedBackend(reports_metric_a), agent_id="b").run()
     assert [trial.number for trial in kit.trials()] == [0, 1, 2, 3, 4, 6]
 
 
@@ -355,7 +357,7 @@ def test_trial_with_unreachable_job_is_retried(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
     kit.agent(ScriptedBackend(never_ends, place="process@there"), agent_id="dead").tick()
     kit.advance(61)
-    here = ScriptedBackend(reports_a, place="process@here")
+    here = ScriptedBackend(reports_metric_a, place="process@here")
     kit.agent(here, agent_id="heir").run()
     assert here.submitted == ["smsweep-abcd1234-0-1"]
     assert kit.states() == ["finished"]
@@ -363,7 +365,7 @@ def test_trial_with_unreachable_job_is_retried(tmp_path: Path) -> None:
 
 def test_paused_sweep_starts_no_trials_until_resumed(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    agent = kit.agent(ScriptedBackend(reports_a))
+    agent = kit.agent(ScriptedBackend(reports_metric_a))
     set_state(kit, "pause")
     for _ in range(5):
         agent.tick()
@@ -375,7 +377,7 @@ def test_paused_sweep_starts_no_trials_until_resumed(tmp_path: Path) -> None:
 
 def test_stopped_sweep_lets_running_trials_finish(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    agent = kit.agent(ScriptedBackend(reports_a), parallel=2)
+    agent = kit.agent(ScriptedBackend(reports_metric_a), parallel=2)
     agent.tick()
     set_state(kit, "stop")
     agent.run()
@@ -405,7 +407,7 @@ def test_repeated_shutdown_request_ends_running_trials(tmp_path: Path, presses: 
 
 
 class Unreachable(ScriptedBackend):
-    """Cannot be asked any more once it runs a job."""
+    """Backend that raises on every question after it runs a job."""
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         if self.submitted:
@@ -429,31 +431,31 @@ def test_agent_that_must_exit_does_not_wait_for_unreachable_backend(tmp_path: Pa
     assert kit.states() == ["running"]
 
 
-class Sulking(ScriptedBackend):
-    """Answers no question while it sulks."""
+class TemporarilyUnreachable(ScriptedBackend):
+    """Backend that raises on every question while `is_unreachable` is set."""
 
-    sulks = False
+    is_unreachable = False
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
-        if self.sulks:
+        if self.is_unreachable:
             raise BackendUnavailable("the network is down")
         return super().describe(names)
 
 
 def test_taken_over_trial_keeps_its_state_until_its_job_can_be_described(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "run_cap": 1})
-    backend = Sulking(never_ends)
+    backend = TemporarilyUnreachable(never_ends)
     kit.agent(backend, agent_id="dead").tick()
     kit.advance(61)
-    backend.sulks = True
+    backend.is_unreachable = True
     heir = kit.agent(backend, agent_id="heir")
     heir.tick()
     heir.leave(ShutdownLevel.STOP)
 
     def mend_later() -> None:
-        if backend.sulks:
+        if backend.is_unreachable:
             assert (kit.states(), backend.stops) == (["stopping"], [])
-        backend.sulks = kit.slept < 10
+        backend.is_unreachable = kit.slept < 10
 
     kit.on_sleep = mend_later
     heir.run()
@@ -477,7 +479,7 @@ def test_waiting_trial_ends_like_a_running_one_on_shutdown(tmp_path: Path, machi
 @pytest.mark.parametrize("verb", ["Ctrl-C", "pause", "stop"])
 def test_waiting_trial_gets_no_job_when_sweep_or_agent_stops(tmp_path: Path, verb: str) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(reports_a)
+    backend = ScriptedBackend(reports_metric_a)
     agent = kit.agent(backend)
     backend.refusals = [QuotaExceeded("one at a time", limit=1)]
     agent.tick()
@@ -507,7 +509,7 @@ def test_waiting_trial_gets_no_job_when_agent_gives_up(tmp_path: Path) -> None:
 
 def test_trial_that_becomes_pending_again_does_not_use_up_the_count(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    backend = ScriptedBackend(reports_a)
+    backend = ScriptedBackend(reports_metric_a)
     agent = kit.agent(backend, count=1)
     backend.refusals = [QuotaExceeded("none now", limit=1)]
     agent.tick()
@@ -535,7 +537,7 @@ def test_agent_exits_when_store_is_damaged(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     agent = kit.agent(ScriptedBackend(never_ends))
     agent.tick()
-    kit.store.close()  # its next use connects anew
+    kit.store.close()  # its next call opens a new connection
     (tmp_path / "store.db").write_bytes(b"\xff" * 8192)
     with pytest.raises(StoreDamaged):
         agent.run()
@@ -543,7 +545,7 @@ def test_agent_exits_when_store_is_damaged(tmp_path: Path) -> None:
 
 def test_first_shutdown_request_lets_running_trials_finish(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
-    agent = kit.agent(ScriptedBackend(reports_a), parallel=2)
+    agent = kit.agent(ScriptedBackend(reports_metric_a), parallel=2)
     agent.tick()
     agent.leave()
     agent.run()
@@ -591,7 +593,7 @@ def test_job_is_stopped_in_the_tick_that_reads_the_cause(tmp_path: Path) -> None
     assert kit.states() == ["stopping"]
 
 
-def test_the_same_seed_draws_the_same_trials_with_any_number_of_agents(tmp_path: Path) -> None:
+def test_same_seed_draws_same_trials_with_any_number_of_agents(tmp_path: Path) -> None:
     drawn = []
     for name, agents in (("one", 1), ("three", 3)):
         folder = tmp_path / name

@@ -1,4 +1,4 @@
-"""What "no trial now" means: only an exhausted search, a cap, a target or a budget ends a sweep."""
+"""End of a sweep: only an exhausted search, a cap, a target or a budget ends it."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_agents_that_claim_the_last_of_the_budget_at_once_lose_no_trial(tmp_path
 
 
 def test_cell_that_is_freed_at_the_last_moment_is_tried(tmp_path: Path) -> None:
-    """An agent finds the grid used up; before the sweep is marked, another process removes a trial."""
+    """Between "the grid is exhausted" and the end of the sweep, another process removes a trial."""
     kit = Kit(tmp_path, GRID)
     set_state = kit.store.set_sweep_state
 
@@ -157,7 +157,7 @@ def test_cell_that_is_freed_at_the_last_moment_is_tried(tmp_path: Path) -> None:
 
 
 def test_pending_trial_of_a_used_up_grid_is_run_before_the_sweep_is_finished(tmp_path: Path) -> None:
-    """A trial that returns to the queue while another agent finds nothing else to do is not left behind."""
+    """A trial becomes pending while another agent finds the grid exhausted. The sweep must not end without it."""
     kit = Kit(tmp_path, {**GRID, "parameters": {"a": {"values": [0]}}})
     kit.store.add_trials(SWEEP, 0, [{"a": 0}])
     kit.store.claim(SWEEP, "b", "elsewhere", 9_999.0)
@@ -190,7 +190,7 @@ def test_paused_sweep_is_neither_exhausted_nor_left(tmp_path: Path) -> None:
 
 
 class Server:
-    """W&B's server as far as the controller asks it, on a clock that each read moves."""
+    """The part of W&B's server that the controller uses, on a clock that advances with each read."""
 
     def __init__(self) -> None:
         self.hosted = HostedSweep(name="", state="RUNNING", config="", n_runs=0, n_expected=4)
@@ -215,7 +215,7 @@ def hosted_controller(kit: Kit, server: Server) -> HostedController:
     return controller
 
 
-def test_hosted_sweep_tells_paused_reserved_and_exhausted_apart(tmp_path: Path) -> None:
+def test_hosted_sweep_distinguishes_paused_reserved_and_exhausted(tmp_path: Path) -> None:
     kit, server = Kit(tmp_path, GRID), Server()
     controller = hosted_controller(kit, server)
     server.change(state="PAUSED")
@@ -223,7 +223,7 @@ def test_hosted_sweep_tells_paused_reserved_and_exhausted_apart(tmp_path: Path) 
     server.change(state="RUNNING")
     assert controller.propose(9) is Proposal.ADDED
     assert len(kit.trials()) == 4
-    assert controller.propose(1) is Proposal.RESERVED  # the four may still fail to get a run
+    assert controller.propose(1) is Proposal.RESERVED  # the four claimed trials can still fail to get a run
     assert not controller.conclude()
     server.change(n_runs=4)
     assert controller.propose(1) is Proposal.EXHAUSTED

@@ -1,4 +1,4 @@
-"""When an agent gives up on a sweep whose trials fail."""
+"""Failures after which an agent stops working on a sweep."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def test_success_resets_equal_tracebacks() -> None:
     assert not any(flapping.note(failed(TRACEBACK), LATE) for _ in range(9))
 
 
-@pytest.mark.parametrize("prefix", ["", "AlgorithmError: "])  # of SageMaker
+@pytest.mark.parametrize("prefix", ["", "AlgorithmError: "])  # prefix of SageMaker
 def test_requirements_that_cannot_be_installed_stop_the_agent_at_once(prefix: str) -> None:
     trouble = FailureLimit(START).note(failed(prefix + PIP), LATE)
     assert trouble.startswith("no trial of this sweep can start, so this agent starts no more: ")

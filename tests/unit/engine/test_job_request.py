@@ -1,4 +1,4 @@
-"""From a trial's params to a request that the API takes."""
+"""Request of a trial's job: valid for the API for any params."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ CONFIG = parse_sweep({"method": "grid", "program": "train.py", "parameters": {"p
 def test_texts_of_several_lines_are_no_reason_to_refuse_a_trial(text: str) -> None:
     trial = Trial(sweep_id="s", number=0, params={"prompt": text, "plain": "one line"})
     request = training_job(JobTemplate(), Sweep(id="s", config=CONFIG, name=text), trial, SITE)
-    told = {item.path for item in request_model.violations("CreateTrainingJob", request)}
-    assert not [path for path in told if path[0] == "HyperParameters"]
+    result = {item.path for item in request_model.violations("CreateTrainingJob", request)}
+    assert not [path for path in result if path[0] == "HyperParameters"]
     assert json.loads(request["HyperParameters"][KEY])["params"]["prompt"] == text
     assert json.loads(request["HyperParameters"]["prompt"]) == text
     assert request["HyperParameters"]["plain"] == "one line"

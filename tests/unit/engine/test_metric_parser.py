@@ -1,4 +1,4 @@
-"""Points out of log lines, whatever else is in them."""
+"""Points in log lines, with other text around them."""
 
 from __future__ import annotations
 
@@ -116,11 +116,11 @@ def test_unstorable_values_are_replaced() -> None:
         ("loss=1" + "x" * 1_000_000, [1.0]),
     ],
 )
-def test_every_match_of_a_definition_counts(line: str, expected: list[float]) -> None:
+def test_every_match_of_definition_is_a_point(line: str, expected: list[float]) -> None:
     assert [value for _, value in values(line)] == expected
 
 
-def test_every_update_of_a_progress_bar_counts() -> None:
+def test_every_progress_bar_update_is_parsed() -> None:
     bar = "".join(f"\r{'#' * 80}| loss={number}" for number in range(2000))
     assert [value for _, value in values(bar)] == list(range(2000))
 

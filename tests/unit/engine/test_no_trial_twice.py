@@ -1,4 +1,4 @@
-"""An assignment is tried once, however many agents ask, unless repetition is asked for."""
+"""An assignment is tried once, with any number of agents, unless the job sets `repeats`."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_twelve_points_asked_for_at_once_are_twelve(method: str) -> None:
 
 
 @pytest.mark.parametrize("method", ["bayes", "grid"])
-def test_a_space_that_is_used_up_ends_the_sweep(tmp_path: Path, method: str) -> None:
+def test_exhausted_space_ends_sweep(tmp_path: Path, method: str) -> None:
     kit = Kit(tmp_path, sweep(method))
     kit.agent(ScriptedBackend(train), parallel=5).run()
     assert kit.states() == ["finished"] * 12
@@ -89,7 +89,7 @@ def test_repeats_try_each_assignment_so_often_and_tell_the_script_which_it_is(tm
     assert len(tried(kit)) == 36
 
 
-def test_one_lucky_repeat_does_not_reach_the_target(tmp_path: Path) -> None:
+def test_single_repeat_does_not_reach_target(tmp_path: Path) -> None:
     config = sweep("grid", metric={"name": "loss", "target": 1.5})
     kit = Kit(tmp_path, config)
 

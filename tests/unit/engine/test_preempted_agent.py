@@ -1,4 +1,4 @@
-"""Agents whose machine is taken away, as a scheduler does it."""
+"""Agents whose machine is shut down by a scheduler."""
 
 from __future__ import annotations
 

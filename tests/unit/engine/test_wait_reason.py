@@ -33,7 +33,7 @@ def test_wait_reason_is_stored_until_trial_has_its_job(
     assert found == {"for": kind, "reason": str(error), "limit": limit, "since": "2026-01-02T00:00:00+00:00"}
     kit.advance(60)
     agent.tick()
-    assert read_wait_reason(kit.store, kit.trials()[0]) == found  # since then, and said once
+    assert read_wait_reason(kit.store, kit.trials()[0]) == found  # same time, logged once
     agent.tick()
     assert read_wait_reason(kit.store, kit.trials()[0]) is None
 
@@ -64,9 +64,9 @@ def test_wait_reason_of_another_agent_is_ignored(tmp_path: Path) -> None:
 def test_wait_that_blocks_the_sweep_is_logged_as_error(
     tmp_path: Path, caplog: pytest.LogCaptureFixture, error: JobError, level: int
 ) -> None:
-    caplog.set_level(logging.INFO, logger="smsweep")  # a quiet command may have run in this process
+    caplog.set_level(logging.INFO, logger="smsweep")  # a quiet command can have run in this process
     backend = ScriptedBackend(lambda trial: Plot(ends=False))
     backend.refusals = [error]
     Kit(tmp_path, GRID).agent(backend).tick()
-    # Not by levelname: the command line's handler, if it was set up in this process, writes it in small letters.
+    # levelname is not usable: the command line's handler changes it to lower case.
     assert [record.levelno for record in caplog.records if "waits" in record.message] == [level]

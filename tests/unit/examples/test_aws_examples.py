@@ -1,4 +1,4 @@
-"""The files for AWS under examples/ are requests that AWS's own models accept."""
+"""Files for AWS in examples/ are valid requests for the models of AWS."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def read(name: str) -> dict[str, Any]:
 
 
 def strangers(shape: Shape, value: Any) -> Iterator[str]:
-    """Yield values that are none of those that AWS knows, which botocore itself lets pass."""
+    """Yield values that are not in AWS's enums. botocore does not check enums."""
     if isinstance(shape, StructureShape):
         for name, part in value.items():
             yield from strangers(shape.members[name], part)
@@ -53,7 +53,7 @@ def strangers(shape: Shape, value: Any) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("name", REQUESTS)
-def test_a_request_is_one_that_aws_knows(name: str) -> None:
+def test_request_is_valid_for_aws_model(name: str) -> None:
     service, operation = REQUESTS[name]
     shape = botocore.session.get_session().get_service_model(service).operation_model(operation).input_shape
     assert shape is not None
@@ -69,28 +69,28 @@ def test_each_json_file_is_checked() -> None:
 
 
 @pytest.mark.parametrize(("name", "command"), COMMANDS)
-def test_a_containers_command_is_one_that_smsweep_knows(name: str, command: Any) -> None:
+def test_container_command_is_valid_smsweep_command(name: str, command: Any) -> None:
     verb, *arguments = command(read(name))
     known = load_command(verb)
     options = {option for parameter in known.params for option in parameter.opts}
     assert {word for word in arguments if word.startswith("-")} <= options
 
 
-def test_the_task_role_allows_the_calls_that_are_made_and_no_more() -> None:
+def test_task_role_allows_only_required_calls() -> None:
     actions: set[str] = set()
     for statement in read("ecs/task-role.json")["Statement"]:
         assert "*" not in str(statement["Resource"]).removesuffix("/*")
         actions |= {statement["Action"]} if isinstance(statement["Action"], str) else set(statement["Action"])
     source = (ROOT / "smsweep" / "remote" / "sqs.py").read_text()
-    made = {
+    called = {
         f"sqs:{''.join(word.capitalize() for word in name.split('_'))}"
         for name in ("receive_message", "delete_message", "change_message_visibility", "get_queue_attributes")
         if f'"{name}"' in source
     }
-    assert actions == made | {"sqs:GetQueueUrl", "sqs:SendMessage", "s3:GetObject"}
+    assert actions == called | {"sqs:GetQueueUrl", "sqs:SendMessage", "s3:GetObject"}
 
 
 def test_user_data_is_a_script_and_fits() -> None:
     file = EXAMPLES / "ec2" / "user-data.sh"
-    assert len(file.read_bytes()) < 12_000  # EC2: 16 KiB in base64
+    assert len(file.read_bytes()) < 12_000  # limit of EC2: 16 KiB in base64
     subprocess.run(["bash", "-n", str(file)], check=True)

@@ -46,14 +46,14 @@ def test_longer_or_unknown_time_limit_is_accepted(limit: str) -> None:
 def test_folder_name_is_quoted_for_the_shell() -> None:
     script = batch_script("abcd1234", 1, environment={"SMSWEEP_DIR": "/a b/$(c)'d"})
     line = next(line for line in script.splitlines() if line.startswith("export"))
-    said = subprocess.run(
+    output = subprocess.run(
         ["bash", "-c", f'{line}; echo -n "$SMSWEEP_DIR"'], capture_output=True, text=True, check=True
     )
-    assert said.stdout == "/a b/$(c)'d"
+    assert output.stdout == "/a b/$(c)'d"
 
 
 def test_task_is_requeued_when_the_signal_comes_before_the_agent_has_started(tmp_path: Path) -> None:
-    """The trap of BASH_ENV sends SIGTERM to the shell right after the agent was started."""
+    """The trap of BASH_ENV sends SIGTERM to the shell immediately after the start of the agent."""
     (tmp_path / "early").write_text('trap \'[ "$BASH_COMMAND" = "agent=\\$!" ] && kill -TERM $$\' DEBUG\n')
     for name, text in {"smsweep": "exec sleep 60", "scontrol": f'echo "$@" >> {tmp_path}/calls'}.items():
         (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")

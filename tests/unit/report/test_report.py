@@ -43,8 +43,8 @@ def test_table_has_the_values_of_the_export() -> None:
     data = data_of(report.report(sweep_id))
     exported = json.loads(export.export(sweep_id, form="json").text)
     columns, rows = json_views.table(exported)
-    told = [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
-    assert told == [{name: row.get(name) for name in data["columns"]} for row in rows]
+    result = [dict(zip(data["columns"], row, strict=True)) for row in data["rows"]]
+    assert result == [{name: row.get(name) for name in data["columns"]} for row in rows]
     assert set(data["columns"]) == set(columns)
 
 

@@ -1,4 +1,4 @@
-"""A training job's file tree in a temporary folder, with its entrypoint as a real process."""
+"""File tree of a training job in a temporary folder, and its entrypoint as a real process."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ from typing import IO, Any
 
 from smsweep.source.runtime_zip import runtime_zip
 
-PYTHON = os.environ.get("SMSWEEP_TEST_JOB_PYTHON", sys.executable)  # what jobs run on, and their `python`
+PYTHON = os.environ.get("SMSWEEP_TEST_JOB_PYTHON", sys.executable)  # interpreter of jobs, and their `python`
 PATH = f"{Path(PYTHON).parent}:{os.environ['PATH']}"
 
 
 @dataclass(frozen=True)
 class Done:
     code: int
-    out: str  # stdout and stderr of the script, as they came; bytes that are not UTF-8 replaced
-    err: str  # of the entrypoint itself
+    out: str  # stdout and stderr of the script in order; invalid UTF-8 is replaced
+    err: str  # output of the entrypoint itself
 
 
 class Job:
-    """One job. files: name -> text of the source; params and further arguments: of the trial."""
+    """One job. files: name -> text of the source; params and other arguments: those of the trial."""
 
     def __init__(self, root: Path) -> None:
         self.ml = root / "ml"
@@ -91,7 +91,7 @@ def finish(process: subprocess.Popen[bytes], timeout_s: float = 30) -> Done:
 def wait_for(is_so: Callable[[], object], timeout_s: float = 15) -> None:
     deadline = time.monotonic() + timeout_s
     while not is_so():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "timed out"
         time.sleep(0.01)
 
 

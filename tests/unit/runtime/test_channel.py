@@ -107,7 +107,7 @@ def test_points_arrive_while_stdout_is_redirected(job: Job) -> None:
     os.closerange(3, 100)
     os.dup2(os.open("more", os.O_RDWR | os.O_CREAT), 5)
     os.dup2(5, 1)
-    smsweep.log({"x": 5})  # nobody sees it; but what the script opened since is not written to
+    smsweep.log({"x": 5})  # not visible, and not written to a file that the script opened since
     assert os.path.getsize("more") > 0
     """
     done = job.trial({"train.py": textwrap.dedent(script)}).run()

@@ -14,8 +14,8 @@ from smsweep.runtime.script.config import Config, Summary
 
 
 def config(warned: list[str] | None = None) -> Config:
-    said = [] if warned is None else warned
-    return Config({"lr": 0.1, "opt": {"name": "adam", "m": {"a": 1}}}, said.append)
+    output = [] if warned is None else warned
+    return Config({"lr": 0.1, "opt": {"name": "adam", "m": {"a": 1}}}, output.append)
 
 
 def test_sweep_value_is_locked_with_one_warning() -> None:
@@ -81,24 +81,28 @@ def test_missing_attribute_error_lists_existing_keys() -> None:
 
 @pytest.mark.parametrize(
     "duplicate",
-    [copy.copy, copy.deepcopy, lambda made: pickle.loads(pickle.dumps(made))],
+    [copy.copy, copy.deepcopy, lambda created: pickle.loads(pickle.dumps(created))],
     ids=["copy", "deep", "pickle"],
 )
 def test_copy_of_config_is_equal_and_independent(duplicate: Callable[[Config], Any]) -> None:
     config = Config({"lr": 0.1, "net": {"depth": 3}}, warn=lambda text: None)
     config.epochs = 5
-    made = duplicate(config)
-    assert (made.lr, made["net"], dict(made)) == (0.1, {"depth": 3}, {"lr": 0.1, "net": {"depth": 3}, "epochs": 5})
-    made.lr = 0.2
-    assert (made.lr, config.lr) == (0.2, 0.1)
+    created = duplicate(config)
+    assert (created.lr, created["net"], dict(created)) == (
+        0.1,
+        {"depth": 3},
+        {"lr": 0.1, "net": {"depth": 3}, "epochs": 5},
+    )
+    created.lr = 0.2
+    assert (created.lr, config.lr) == (0.2, 0.1)
     with pytest.raises(AttributeError, match="config has no 'lrate'; it has: lr, net, epochs"):
-        _ = made.lrate
+        _ = created.lrate
 
 
 def test_copy_of_summary_reports_nothing() -> None:
     reported: list[Any] = []
     summary = Summary(reported.append)
     summary["best"] = 1
-    made = copy.deepcopy(summary)
-    made["best"] = 2
-    assert (summary.best, made.best, reported) == (1, 2, [{"best": 1}])
+    created = copy.deepcopy(summary)
+    created["best"] = 2
+    assert (summary.best, created.best, reported) == (1, 2, [{"best": 1}])

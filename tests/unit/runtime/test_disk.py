@@ -10,7 +10,7 @@ from smsweep.core.failure_kind import DISK, classify
 from smsweep.runtime.job.failure import MAX_CHARS, RESERVE
 from tests.unit.runtime.jobs import Job
 
-# /dev/full refuses what is written to it as a full disk does.
+# Writes to /dev/full fail like writes to a full disk.
 FILLS_THE_DISK = "import os; os.symlink('/dev/full', os.environ['SMSWEEP_ML_ROOT'] + '/output/success')"
 SWALLOWS_IT = """
 try:

@@ -84,7 +84,7 @@ def test_plain_sagemaker_job_runs_as_with_aws_toolkit(job: Job) -> None:
 @pytest.mark.parametrize("shebang", ["#!/bin/sh\n", ""])
 def test_plain_job_with_non_python_program_runs_as_with_aws_toolkit(job: Job, shebang: str) -> None:
     (job.ml / "code/bin").mkdir(parents=True)
-    (job.ml / "code/bin/train.sh").write_text(f'{shebang}echo "$0" "$@"\n')  # of a mode that only lets it be read
+    (job.ml / "code/bin/train.sh").write_text(f'{shebang}echo "$0" "$@"\n')  # a read-only file
     job.hyperparameters({"sagemaker_program": '"bin/train.sh"', "name": '"two  words"', "x": "1"})
     assert job.run().out == "./bin/train.sh --name two  words -x 1\n"
 

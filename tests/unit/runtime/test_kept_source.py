@@ -19,7 +19,7 @@ FILES = {"train.py": 0o644, "run.sh": 0o755, "conf/deep/a.yaml": 0o600, "shared.
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept() -> Iterator[None]:
+def without_cache() -> Iterator[None]:
     source_folder._cached.clear()
     yield
     source_folder._cached.clear()

@@ -203,7 +203,7 @@ def test_nested_dicts_are_flattened(channel: Channel) -> None:
     assert channel.rows == [(0, {"val.loss": 1, "val.by.cat": 2, "3": 4})]
 
 
-def test_a_large_dict_becomes_several_records_of_one_step(channel: Channel) -> None:
+def test_large_dict_becomes_several_records_of_one_step(channel: Channel) -> None:
     data = {f"metric/{i:04}": float(i) for i in range(1000)}
     smsweep.log(data)
     assert len(channel.lines) > 5
@@ -235,7 +235,7 @@ def test_logged_value_replaces_summary_set_by_the_script(channel: Channel) -> No
     assert [record["summary"] for record in channel.records if "summary" in record] == [{"loss": 9}, {"loss": 5}]
 
 
-def test_the_summary_shows_the_last_logged_values(channel: Channel) -> None:
+def test_summary_has_last_logged_values(channel: Channel) -> None:
     smsweep.log({"loss": 2})
     smsweep.log({"loss": 1})
     assert smsweep.summary["loss"] == 1
@@ -317,14 +317,14 @@ def test_trials_in_threads_are_independent() -> None:
     assert [channel.rows for channel in channels] == [[(i, {"n": n}) for i in range(50)] for n in range(4)]
 
 
-def in_a_thread(call: Callable[[], object]) -> None:
-    thread = threading.Thread(target=lambda: contextvars.Context().run(call))  # some Pythons would hand ours on
+def run_in_thread(call: Callable[[], object]) -> None:
+    thread = threading.Thread(target=lambda: contextvars.Context().run(call))  # some Pythons copy ours
     thread.start()
     thread.join()
 
 
 def test_thread_of_the_only_function_trial_logs_to_it(channel: Channel) -> None:
-    in_a_thread(lambda: api.log({"loss": 1}))
+    run_in_thread(lambda: api.log({"loss": 1}))
     api.log({"loss": 2})
     assert [record["metrics"] for record in channel.records] == [{"loss": 1}, {"loss": 2}]
     assert [record["step"] for record in channel.records] == [0, 1]
@@ -337,8 +337,8 @@ def test_thread_of_one_of_several_trials_is_warned(
     api._warn_of_thread.cache_clear()
     with activate({**TRIAL, "number": 3}, channel.lines.append):
         for n in range(3):
-            in_a_thread(functools.partial(api.log, {"loss": n}))
-        in_a_thread(api.finish)
+            run_in_thread(functools.partial(api.log, {"loss": n}))
+        run_in_thread(api.finish)
     assert capsys.readouterr().err.count("logged in a thread") == 1
     assert not channel.lines
 

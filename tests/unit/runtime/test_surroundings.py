@@ -22,7 +22,7 @@ def interpreter(tmp_path: Path) -> str:
 def test_environment_info_is_cached(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cached_environment_info(interpreter)
     assert (first["python"], first["packages"]) == ("3.9", ["numpy==1.2"])
-    monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("looked again"))
+    monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("the cache was not used"))
     assert cached_environment_info(interpreter) == first
 
 
@@ -30,5 +30,5 @@ def test_environment_info_is_updated_after_an_installation(interpreter: str, tmp
     cached_environment_info(interpreter)
     folder = tmp_path / "lib/python3.9/site-packages"
     (folder / "torch-2.0.dist-info").mkdir()
-    os.utime(folder, (1, 1))  # however coarse the clock of the file system
+    os.utime(folder, (1, 1))  # for any resolution of the file system's clock
     assert cached_environment_info(interpreter)["packages"] == ["numpy==1.2", "torch==2.0"]

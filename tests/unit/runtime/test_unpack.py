@@ -49,7 +49,7 @@ UNSAFE = {
 def test_unsafe_member_is_refused_by_name(
     tmp_path: Path, kind: str, has_filter: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if not has_filter:  # as on a Python before 3.8.17
+    if not has_filter:  # like Python before 3.8.17
         monkeypatch.delattr(tarfile, "data_filter", raising=False)
     path = tarball(tmp_path / "source.tar.gz", *UNSAFE[kind])
     with pytest.raises(JobFailure, match=f"member '{UNSAFE[kind][-1].name}' refused"):

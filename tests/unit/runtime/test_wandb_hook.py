@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from tests.unit.runtime.jobs import Job
 
-WANDB = {  # where the real one has the same names
+WANDB = {  # the real wandb has the same names
     "wandb/__init__.py": "from wandb.sdk.wandb_run import Run; from wandb.sdk.wandb_init import init",
     "wandb/sdk/__init__.py": "",
     "wandb/sdk/wandb_init.py": "def init(**given): print('init', given)",
@@ -65,8 +65,8 @@ def test_nested_wandb_summary_is_reported(job: Job) -> None:
 
 def test_logged_value_replaces_wandb_summary(job: Job) -> None:
     found = records(job, "run.summary['loss'] = 9; run.log({'loss': 5, 'x': 1}); run.log({'x': 2})")
-    told = [line.partition('"summary": ')[2] for line in found.splitlines() if "summary" in line]
-    assert told == ['{"loss": 9}}', '{"loss": 5}}']
+    result = [line.partition('"summary": ')[2] for line in found.splitlines() if "summary" in line]
+    assert result == ['{"loss": 9}}', '{"loss": 5}}']
 
 
 def test_row_has_the_last_value_of_its_step_metric(job: Job) -> None:
@@ -82,8 +82,8 @@ for rank, mode in ("0", "disabled"), ("1", None), ("1", "disabled"):
     wandb.init(mode=mode)
     run.log({"loss": f"{rank} {mode}"}); run.summary["best"] = f"{rank} {mode}"
 """
-    told = [line for line in records(job, script).splitlines() if line.startswith("@smsweep")]
-    assert [line.rpartition(": ")[2] for line in told] == [*['"0 disabled"}}'] * 2, *['"1 None"}}'] * 2]
+    result = [line for line in records(job, script).splitlines() if line.startswith("@smsweep")]
+    assert [line.rpartition(": ")[2] for line in result] == [*['"0 disabled"}}'] * 2, *['"1 None"}}'] * 2]
 
 
 def test_sweep_sets_the_run_id(job: Job) -> None:

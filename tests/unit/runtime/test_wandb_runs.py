@@ -8,7 +8,7 @@ import pytest
 
 from tests.unit.runtime.jobs import Job
 
-# What wandb.init() does that matters here; a folder may be relative, as W&B's own is.
+# The relevant effects of wandb.init(). The folder can be relative, like W&B's.
 WANDB = {
     "wandb/__init__.py": "from wandb.sdk.wandb_init import init",
     "wandb/sdk/__init__.py": "",

@@ -19,9 +19,9 @@ def remove(history: History, number: int) -> None:
 
 def run(strategy: SearchStrategy, history: History, n: int) -> list[Params]:
     """Propose n trials one by one, add each of them, and return their params."""
-    made = []
+    proposed = []
     for _ in range(n):
         for params in strategy.suggest(history, 1):
             add(history, params)
-            made.append(params)
-    return made
+            proposed.append(params)
+    return proposed

@@ -225,7 +225,7 @@ def test_rank_view_shrinks_its_unit_and_distance_view_does_not() -> None:
 
 
 def test_thinning_keeps_the_best_half_and_an_even_choice() -> None:
-    kept = thinned(np.arange(1000.0)[::-1], 100)
-    assert len(kept) == 100
-    assert set(range(950, 1000)) <= set(kept.tolist())
-    assert kept[0] == 0
+    remaining = thinned(np.arange(1000.0)[::-1], 100)
+    assert len(remaining) == 100
+    assert set(range(950, 1000)) <= set(remaining.tolist())
+    assert remaining[0] == 0

@@ -128,9 +128,9 @@ def test_posterior_weighs_uncertain_observations_less() -> None:
 def test_pending_points_reduce_uncertainty_and_keep_the_means() -> None:
     belief, _, _ = posterior()
     rng = np.random.default_rng(2)
-    pending, elsewhere = rng.random((3, 3)), rng.random((50, 3))
-    mean, deviation = belief.predict(elsewhere)
-    after_mean, after_deviation = belief.believing(pending).predict(elsewhere)
+    pending, other = rng.random((3, 3)), rng.random((50, 3))
+    mean, deviation = belief.predict(other)
+    after_mean, after_deviation = belief.believing(pending).predict(other)
     assert after_mean == pytest.approx(mean, abs=1e-6)
     assert (after_deviation <= deviation + 1e-9).all()
     assert belief.believing(pending).predict(pending)[1].max() < 0.01

@@ -116,16 +116,16 @@ def test_trials_at_once_equal_trials_one_by_one(n_known: int) -> None:
 
 def test_finite_space_is_used_up_without_repeats() -> None:
     history = History()
-    made = run(make_strategy(config(SMALL), 0), history, 12)
-    assert len({(params["a"], params["b"]) for params in made}) == 12
+    proposed = run(make_strategy(config(SMALL), 0), history, 12)
+    assert len({(params["a"], params["b"]) for params in proposed}) == 12
     assert make_strategy(config(SMALL), 0).suggest(history, 1) == []
 
 
 def test_likely_multiples_of_a_normal_distribution_are_not_repeated() -> None:
     space = SearchSpace({"n": QNormal(mu=8, sigma=2, q=1)})
-    made = run(make_strategy(config(space), 0), History(), 8)
-    assert len({params["n"] for params in made}) == 8
-    assert make_strategy(config(space), 0).suggest(History(), 8) == made
+    proposed = run(make_strategy(config(space), 0), History(), 8)
+    assert len({params["n"] for params in proposed}) == 8
+    assert make_strategy(config(space), 0).suggest(History(), 8) == proposed
 
 
 def test_request_for_too_many_trials_gives_all_assignments() -> None:
@@ -140,8 +140,8 @@ def test_space_of_constants_gives_one_trial() -> None:
 @pytest.mark.slow
 def test_hundred_pending_trials_differ() -> None:
     history = searched(15)
-    made = make_strategy(config(), 0).suggest(history, 100)
-    assert len({repr(params) for params in made}) == 100
+    proposed = make_strategy(config(), 0).suggest(history, 100)
+    assert len({repr(params) for params in proposed}) == 100
 
 
 def test_missing_metric_is_refused() -> None:

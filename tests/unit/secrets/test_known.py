@@ -1,4 +1,4 @@
-"""Secrets of this machine's environment, in places where nothing but their value tells them."""
+"""Known secrets of the environment, in files where only their value identifies them."""
 
 from __future__ import annotations
 
@@ -37,23 +37,23 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ({}, {"request": {"HyperParameters": {"other": KEY}}}),
     ],
 )
-def test_it_stops_the_launch(config: dict[str, Any], job: dict[str, Any]) -> None:
+def test_known_secret_stops_launch(config: dict[str, Any], job: dict[str, Any]) -> None:
     with pytest.raises(SourceError, match="a secret that this machine knows") as caught:
         sweep({**SWEEP, **config}, job=job)
     assert KEY not in str(caught.value)
 
 
-def test_in_a_comment_of_the_source_it_stops_the_launch(place: Path) -> None:
+def test_known_secret_in_source_comment_stops_launch(place: Path) -> None:
     (place / "notes.md").write_text(f"# mine is {KEY}\n")
     with pytest.raises(SourceError, match=r"notes\.md:1"):
         sweep(SWEEP)
 
 
-def test_in_an_agents_own_job_file_it_stops_the_agent() -> None:
+def test_known_secret_in_job_file_of_agent_stops_agent() -> None:
     sweep_id = sweep(SWEEP)
     with pytest.raises(SourceError, match="a secret that this machine knows"):
         agent(sweep_id, job={"environment": {"PLAIN": KEY}})
 
 
-def test_a_word_that_only_its_name_calls_secret_may_be_anywhere() -> None:
+def test_common_word_with_secret_name_is_not_a_secret() -> None:
     assert known_secrets({"SORT_KEY": "validation_loss_of_all", "HOME": "/nowhere"}) == ()

@@ -46,8 +46,8 @@ def test_known_secret_can_be_short() -> None:
 
 
 def test_numeric_secret_is_not_masked_inside_another_number() -> None:
-    said = 'pin 20261124, loss 0.20261124, {"x": 20261124.5, "n": 120261124}'
-    assert redact(said, ("20261124",)) == said.replace("pin 20261124", "pin ***")
+    message = 'pin 20261124, loss 0.20261124, {"x": 20261124.5, "n": 120261124}'
+    assert redact(message, ("20261124",)) == message.replace("pin 20261124", "pin ***")
 
 
 def test_megabyte_of_log_is_masked_quickly() -> None:

@@ -131,9 +131,9 @@ def test_secret_is_found_and_not_shown(name: str, text: str, secret: str, key: s
     assert finding.line == 2 + text[: text.index(PEM_BEGIN if "private" in kind else secret)].count("\n")
     with pytest.raises(SourceError) as caught:
         refuse_secrets([finding])
-    for told in (str(finding), repr(finding), str(caught.value)):
-        assert secret not in told
-        assert secret[-12:] not in told
+    for result in (str(finding), repr(finding), str(caught.value)):
+        assert secret not in result
+        assert secret[-12:] not in result
 
 
 def test_known_secret_is_found_in_any_form() -> None:
@@ -214,9 +214,9 @@ def test_secrets_are_found_once_in_order_of_lines() -> None:
 
 def test_secret_as_a_key_is_not_shown() -> None:
     text = f'names = {{"{HUGGING_FACE}": "{GITHUB}", "{GENERIC}": "{WANDB_NEW}"}}'
-    told = "".join(str(finding) for finding in scan_text("train.py", text))
-    assert HUGGING_FACE not in told
-    assert GENERIC not in told
+    result = "".join(str(finding) for finding in scan_text("train.py", text))
+    assert HUGGING_FACE not in result
+    assert GENERIC not in result
 
 
 @settings(max_examples=200, deadline=None)

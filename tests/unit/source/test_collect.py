@@ -156,8 +156,8 @@ def test_many_files_are_warned_about(tmp_path: Path, caplog: pytest.LogCaptureFi
     assert caplog.messages == []
     (tmp_path / "train.py").touch()
     collect(tmp_path)
-    (said,) = caplog.messages
-    assert said.startswith(
+    (output,) = caplog.messages
+    assert output.startswith(
         f"each trial unpacks 5,001 files of {tmp_path}, many of them in data/; exclude what the script "
     )
 
@@ -169,7 +169,7 @@ def test_pipe_is_reported(tmp_path: Path) -> None:
 
 
 def test_socket_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)  # a socket's path may have 100 characters or so
+    monkeypatch.chdir(tmp_path)  # the path of a socket is limited to about 100 characters
     with socket.socket(socket.AF_UNIX) as server:
         server.bind("sock")
         with pytest.raises(SourceError, match=r"sock: is a pipe, socket or device"):

@@ -105,11 +105,11 @@ def test_ignore_files_exclude_the_same_files_as_git(
             (root / name).parent.mkdir(parents=True, exist_ok=True)
             (root / name).write_text(text, newline="")
         try:
-            kept = {file.name for file in collect(root)}
+            collected = {file.name for file in collect(root)}
         except SourceError as err:
             assert "the source is empty" in str(err)
-            kept = set()
-        assert kept == names_git_keeps(repository, root, set(texts))
+            collected = set()
+        assert collected == names_git_keeps(repository, root, set(texts))
 
 
 @pytest.mark.parametrize(

@@ -140,19 +140,19 @@ def test_file_written_while_it_is_read_is_reported(source: Path) -> None:
 
 def test_hashed_content_is_packed_content(source: Path, tmp_path: Path) -> None:
     files = collect(source)
-    (source / "train.py").write_bytes(b"print('jello')\n")  # as long as before
+    (source / "train.py").write_bytes(b"print('jello')\n")  # same length
     bundle = pack(files, tmp_path / "bundles")
     extract(bundle.path, tmp_path / "out")
     assert (tmp_path / "out/train.py").read_bytes() == b"print('jello')\n"
 
 
-SECRET = "token = '" + "q7Zr2Lw9Xc4Vb6Nm1Kj8" + "'\n"  # in two pieces: the project's own source is scanned too
+SECRET = "token = '" + "q7Zr2Lw9Xc4Vb6Nm1Kj8" + "'\n"  # in two parts: this file is scanned, too
 
 
 def test_scanned_content_is_packed_content(source: Path, tmp_path: Path) -> None:
     (source / "train.py").write_text("#" * (len(SECRET) - 1) + "\n")
     files = collect(source)
-    (source / "train.py").write_text(SECRET)  # as long as before
+    (source / "train.py").write_text(SECRET)  # same length
     with pytest.raises(SourceError, match=r"train.py:1: token = \*\*\*"):
         hash_files(files)
     with pytest.raises(SourceError, match=r"train.py:1: token = \*\*\*"):

@@ -119,7 +119,7 @@ def test_too_much_content_is_refused_before_reading(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_too_large_header_is_refused(tmp_path: Path) -> None:
-    """tarfile reads a long name completely, whatever length its header claims."""
+    """tarfile reads a long name completely, with any length that its header claims."""
     info, _ = member("././@LongLink", b"", type=tarfile.GNUTYPE_LONGNAME, size=200_000_000)
     with gzip.open(tmp_path / "x.tar.gz", "wb") as file:
         file.write(info.tobuf(tarfile.GNU_FORMAT))

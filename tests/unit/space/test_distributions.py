@@ -96,7 +96,7 @@ def test_finite_distribution_numbers_its_values(law: Distribution, data: st.Data
 
 
 @given(law=finite_laws, u=unit)
-def test_each_draw_of_a_finite_distribution_has_a_number(law: Distribution, u: float) -> None:
+def test_each_draw_of_finite_distribution_has_index(law: Distribution, u: float) -> None:
     index = law.index_of(law.ppf(u))
     assert index is not None
     assert identity(law.value_at(index)) == identity(law.ppf(u))

@@ -127,5 +127,5 @@ def test_assignment_and_index_are_inverse(space: SearchSpace, data: st.DataObjec
 
 @pytest.mark.slow
 @given(space=spaces_of(finite_laws), seed=st.integers())
-def test_each_draw_of_a_finite_space_has_a_number(space: SearchSpace, seed: int) -> None:
+def test_each_draw_of_finite_space_has_index(space: SearchSpace, seed: int) -> None:
     assert space.index(space.sample(random.Random(seed))) is not None

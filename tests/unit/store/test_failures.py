@@ -1,4 +1,4 @@
-"""What a driver says of a database that does not answer: does waiting help, or must the user change something?"""
+"""Errors of database drivers: temporary errors, and errors that the user must fix."""
 
 from __future__ import annotations
 
@@ -42,18 +42,18 @@ STAYS = (
 )
 
 
-def translated(said: str) -> StoreUnavailable:
-    err = translate(exc.OperationalError("SELECT 1", {}, Exception(said)), URL)
+def translated(message: str) -> StoreUnavailable:
+    err = translate(exc.OperationalError("SELECT 1", {}, Exception(message)), URL)
     assert isinstance(err, StoreUnavailable)
     assert "me:secret" not in str(err)
     return err
 
 
-@pytest.mark.parametrize("said", PASSES)
-def test_temporary_database_errors_are_store_down(said: str) -> None:
-    assert isinstance(translated(said), StoreDown)
+@pytest.mark.parametrize("message", PASSES)
+def test_temporary_database_errors_are_store_down(message: str) -> None:
+    assert isinstance(translated(message), StoreDown)
 
 
-@pytest.mark.parametrize("said", STAYS)
-def test_errors_that_the_user_must_fix_are_not_store_down(said: str) -> None:
-    assert not isinstance(translated(said), StoreDown)
+@pytest.mark.parametrize("message", STAYS)
+def test_errors_that_the_user_must_fix_are_not_store_down(message: str) -> None:
+    assert not isinstance(translated(message), StoreDown)

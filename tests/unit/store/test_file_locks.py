@@ -1,4 +1,4 @@
-"""A folder whose files cannot be locked gets no SQLite store; one on a network drive gets a warning."""
+"""SQLite stores in folders without file locks are refused; on network drives there is a warning."""
 
 from __future__ import annotations
 
@@ -62,14 +62,14 @@ def test_file_system_without_locks_raises(tmp_path: Path, monkeypatch: pytest.Mo
     def refuse(*_: object) -> None:
         raise OSError(code, os.strerror(code))
 
-    monkeypatch.setattr(fcntl, "fcntl", refuse)  # as the kernel does there
+    monkeypatch.setattr(fcntl, "fcntl", refuse)  # the kernel does the same
     with pytest.raises(UsageError, match=r"home: files cannot be locked here.*PostgreSQL"):
         open_at(tmp_path / "home")
     assert [path.name for path in (tmp_path / "home").iterdir()] == [".gitignore"]
 
 
 def test_locks_that_do_not_exclude_raise(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(fcntl, "fcntl", lambda *_: 0)  # as of a network drive that was mounted without locks
+    monkeypatch.setattr(fcntl, "fcntl", lambda *_: 0)  # like a network drive that was mounted without locks
     monkeypatch.setattr(fcntl, "flock", lambda *_: None)
     with pytest.raises(UsageError, match="files cannot be locked here"):
         open_at(tmp_path / "home")

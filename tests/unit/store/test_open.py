@@ -1,4 +1,4 @@
-"""Where the store is, how it comes to be, and what is said when it cannot."""
+"""Location and creation of the store, and errors when it cannot be opened."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_store_without_a_table_raises_store_damaged(tmp_path: Path) -> None:
             store.list_sweeps()
 
 
-def test_an_empty_file_becomes_a_store(tmp_path: Path) -> None:
+def test_empty_file_becomes_store(tmp_path: Path) -> None:
     open_at(file_with(tmp_path / "x", b""))
 
 
@@ -196,7 +196,7 @@ def test_full_disk_is_named_and_nothing_is_written(tmp_path: Path) -> None:
 
 
 def limit_pages(store: object, n: int) -> None:
-    """Let the store's open connection believe that the disk ends after n pages."""
+    """Limit the size of the store's open database to n pages, like a full disk."""
     transactions = store.transactions  # type: ignore[attr-defined]  # only SQL stores have them
     transactions.read(lambda connection: connection.execute(sa.text(f"PRAGMA max_page_count = {n}")))
 

@@ -1,4 +1,4 @@
-"""What keeps a store with 100,000 trials as quick as one with ten: every hot query finds its rows by an index."""
+"""Frequent queries use an index, so that a store with 100,000 trials is as fast as a small one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ HOT = {
 }
 
 
-# A few active trials, or the points of one: little, however large the sweep is.
+# A few active trials, or the points of one trial: a small result for any size of the sweep.
 SORTING = {"claim an abandoned one", "holders", "curves"}
 
 
@@ -44,7 +44,7 @@ def store(tmp_path: Path) -> Iterator[Store]:
 
 
 @pytest.mark.parametrize("name", HOT)
-def test_a_hot_query_finds_its_rows_by_an_index(store: Store, tmp_path: Path, name: str) -> None:
+def test_frequent_query_uses_index(store: Store, tmp_path: Path, name: str) -> None:
     statement, index = HOT[name]
     plan = plan_of(statement, tmp_path / "x.db")
     assert index in plan
@@ -53,7 +53,7 @@ def test_a_hot_query_finds_its_rows_by_an_index(store: Store, tmp_path: Path, na
 
 
 @pytest.mark.parametrize("name", sorted(set(HOT) - SORTING))
-def test_a_hot_query_sorts_nothing(store: Store, tmp_path: Path, name: str) -> None:
+def test_frequent_query_does_not_sort(store: Store, tmp_path: Path, name: str) -> None:
     assert "TEMP B-TREE" not in plan_of(HOT[name][0], tmp_path / "x.db")
 
 
@@ -69,7 +69,7 @@ def plan_of(statement: sa.Executable, file: Path) -> str:
 
 
 @pytest.mark.slow
-def test_a_claim_among_100_000_trials_takes_less_than_10_ms(store: Store) -> None:
+def test_claim_among_100_000_trials_takes_less_than_10_ms(store: Store) -> None:
     for first in range(0, 100_000, 10_000):
         store.add_trials(SWEEP, first, [{"lr": 0.1}] * 10_000)
     taken = []

@@ -1,4 +1,4 @@
-"""Somebody else's store, or a backup on a disk that cannot be written: it can be read, and nothing more."""
+"""Stores of other users, and backups on read-only disks, can be read but not changed."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def open_at(folder: Path) -> Store:
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    """A store with one sweep, its name one that a URL would have to quote."""
+    """A store with one sweep, in a folder whose name needs quoting in a URL."""
     folder = tmp_path / "50% of #1?"
     with closing(open_at(folder)) as store:
         store.create_sweep(a_sweep())
@@ -31,7 +31,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_read_only_store_is_read_and_write_raises(folder: Path, protect: Callable[[Path], None]) -> None:
-    (folder / ".gitignore").unlink()  # a copy of the file alone
+    (folder / ".gitignore").unlink()  # a copy without the other files of the database
     protect(folder)
     with closing(open_at(folder)) as store:
         assert [sweep.id for sweep in store.list_sweeps()] == ["abcd1234"]
@@ -42,7 +42,7 @@ def test_read_only_store_is_read_and_write_raises(folder: Path, protect: Callabl
 def test_read_only_store_shows_later_writes_of_its_owner(folder: Path, protect: Callable[[Path], None]) -> None:
     with ExitStack() as stack:
         owner = stack.enter_context(closing(open_at(folder)))
-        owner.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)  # from here on the files are there
+        owner.set_sweep_state("abcd1234", list(SweepState), SweepState.PAUSED)  # from here on, these files exist
         protect(folder)
         reader = stack.enter_context(closing(open_at(folder)))
         assert reader.get_sweep("abcd1234").state is SweepState.PAUSED

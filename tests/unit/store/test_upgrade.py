@@ -1,4 +1,4 @@
-"""From an older schema to the present one, in one piece or not at all."""
+"""Upgrade from an older schema to the current schema: complete, or without effect."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from smsweep.store.transactions import Transactions
 from tests.support.sweeps import a_sweep, parse_stored
 
 NEWER = SCHEMA + 1
-STORES = Path(__file__).with_name("stores")  # one of each version there was, as SQL
+STORES = Path(__file__).with_name("stores")  # a store of each earlier version, as SQL
 
 MIGRATION = f"""
 import sqlalchemy as sa
@@ -42,7 +42,7 @@ def upgrade():
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    """A store of the present schema with one trial and one point."""
+    """A store with the current schema, one trial and one point."""
     file = tmp_path / "store.db"
     with closing(open_store(f"sqlite:///{file}", environ={}, parse=parse_stored)) as store:
         store.create_sweep(a_sweep())
@@ -59,7 +59,7 @@ def transactions(file: Path) -> Iterator[Transactions]:
 
 
 def scripts_with(tmp_path: Path, migration: str) -> Path:
-    """The migrations of a smsweep to come."""
+    """Return the migrations of a future version of smsweep."""
     scripts = tmp_path / "migrations"
     shutil.copytree(SCRIPTS, scripts, ignore=shutil.ignore_patterns("__pycache__"))
     (scripts / "versions" / "next.py").write_text(migration)

@@ -25,7 +25,7 @@ parameters:
 """
 ).config
 
-# As W&B's table of runs is exported: every cell quoted, mappings flattened with dots.
+# W&B's export of its table of runs: every cell is quoted, and mappings are flattened with dots.
 EXPORTED = """\
 "Name","State","Notes","User","Tags","Created","Runtime","Sweep","act","epochs","layers","lr","optimizer.momentum","epoch","val.loss"
 "good-sweep-1","finished","-","me","","2026-01-01T00:00:00.000Z","61","ab12cd34","relu","10","2","0.001","0.9","9","0.25"
@@ -45,7 +45,7 @@ def run(state: str, value: float | None, **params: Any) -> dict[str, Any]:
     return {"state": state, "values": {"val.loss": value}, "params": {**params, **nested}}
 
 
-def test_a_table_exported_from_wandb_is_read(tmp_path: Path) -> None:
+def test_table_exported_from_wandb_is_parsed(tmp_path: Path) -> None:
     read_back = read(tmp_path, EXPORTED)
     assert read_back.warnings == ()
     assert list(read_back.runs) == [
@@ -56,22 +56,22 @@ def test_a_table_exported_from_wandb_is_read(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["min", "best", "last"])
-def test_a_metric_that_the_script_had_summed_up_is_found(tmp_path: Path, kind: str) -> None:
+def test_summary_metric_of_script_is_parsed(tmp_path: Path, kind: str) -> None:
     summed_up = EXPORTED.replace('"val.loss"', f'"val.loss.max","val.loss.{kind}"').replace('"0.25"', '"9","0.25"')
     assert read(tmp_path, summed_up).runs[0]["values"]["val.loss"] == 0.25
 
 
-def test_a_byte_order_mark_and_windows_line_ends_are_no_matter(tmp_path: Path) -> None:
+def test_byte_order_mark_and_crlf_are_accepted(tmp_path: Path) -> None:
     assert read(tmp_path, "\ufeff" + EXPORTED.replace("\n", "\r\n")) == read(tmp_path, EXPORTED)
 
 
-def test_our_own_export_is_read(tmp_path: Path) -> None:
+def test_smsweep_export_is_parsed(tmp_path: Path) -> None:
     columns = "number,state,objective,params.lr,params.optimizer.momentum,metrics.val.loss"
     text = f"{columns}\n0,finished,0.5,0.01,0.9,0.5\n"
     assert read(tmp_path, text).runs == (run("finished", 0.5, lr=0.01, momentum=0.9),)
 
 
-def test_an_empty_cell_is_null_where_that_is_listed(tmp_path: Path) -> None:
+def test_empty_cell_is_null_if_space_lists_null(tmp_path: Path) -> None:
     text = "params.act,params.lr,params.optimizer.momentum,metrics.val.loss\n,0.01,,0.5\n,,,0.5\n"
     read_back = read(tmp_path, text)
     assert read_back.runs == (run("finished", 0.5, lr=0.01, act=None),)
@@ -91,18 +91,18 @@ def test_mappings_in_cells_are_read(tmp_path: Path) -> None:
         '{"val": {"loss": 0.5}, "acc": NaN, "low": -Infinity, "ok": true, "note": null}',
     ],
 )
-def test_mappings_that_python_or_json_wrote_may_hold_what_is_no_number(tmp_path: Path, summary: str) -> None:
+def test_python_and_json_mappings_accept_nan(tmp_path: Path, summary: str) -> None:
     quoted = summary.replace('"', '""')
     (run,) = read(tmp_path, f'summary,lr\n"{quoted}",0.01\n').runs
     assert run["values"]["val.loss"] == 0.5
 
 
-def test_what_does_not_fit_the_space_is_left_out_with_a_warning_for_each_reason(tmp_path: Path) -> None:
+def test_row_outside_space_is_skipped_with_warning_per_reason(tmp_path: Path) -> None:
     text = "State,lr,layers,act,val.loss\n" + "".join(
         f"{row}\n"
         for row in (
-            "finished,0.5,2,relu,1",  # lr outside
-            "finished,0.01,2,gelu,2",  # act unknown
+            "finished,0.5,2,relu,1",  # lr is out of range
+            "finished,0.01,2,gelu,2",  # act is not listed
             "finished,0.01,9,gelu,3",
             "running,0.01,2,relu,4",
             "finished,0.01,2,relu,NaN",
@@ -126,7 +126,7 @@ def test_what_does_not_fit_the_space_is_left_out_with_a_warning_for_each_reason(
     ]
 
 
-def test_of_several_metrics_each_is_read_the_last_value_first(tmp_path: Path) -> None:
+def test_last_value_is_preferred_for_each_of_several_metrics(tmp_path: Path) -> None:
     metrics = (Metric(name="error"), Metric(name="size"))
     (tmp_path / "runs.csv").write_text(
         "State,lr,error.min,error.last,size\nfinished,0.01,1,2,3\nfinished,0.1,1,2,\n"
@@ -136,19 +136,19 @@ def test_of_several_metrics_each_is_read_the_last_value_first(tmp_path: Path) ->
     assert any("without size: 1 of 2 runs" in warning for warning in found.warnings)
 
 
-def test_a_table_without_runs_is_told(tmp_path: Path) -> None:
+def test_table_without_runs_is_reported(tmp_path: Path) -> None:
     assert [read(tmp_path, text).warnings for text in ("", "lr,val.loss\n")] == [
         (f"{tmp_path / 'runs.csv'}: contains no runs",)
     ] * 2
 
 
-def test_a_table_of_something_else_is_of_no_use_and_no_error(tmp_path: Path) -> None:
+def test_unrelated_table_gives_no_runs_and_no_error(tmp_path: Path) -> None:
     read_back = read(tmp_path, "a,b\n1,2\n")
     assert read_back.runs == ()
     assert len(read_back.warnings) == 1
 
 
-def test_a_file_that_is_not_there_or_no_text_is_told(tmp_path: Path) -> None:
+def test_missing_or_binary_file_is_reported(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match="no such file"):
         read_runs_csv(tmp_path / "runs.csv", CONFIG.space, ())
     (tmp_path / "runs.csv").write_bytes(b"PK\x03\x04\xff\xfe\x00")
@@ -167,7 +167,7 @@ cells = st.sampled_from(
         max_size=4,
     )
 )
-def test_nothing_but_a_usage_error_comes_out_of_strange_files(
+def test_malformed_files_raise_only_usage_error(
     tmp_path_factory: pytest.TempPathFactory, rows: list[dict[str, str]]
 ) -> None:
     lines = ["State,lr,act,val.loss,config", *(",".join(row.values()) for row in rows)]
@@ -177,7 +177,7 @@ def test_nothing_but_a_usage_error_comes_out_of_strange_files(
         return
 
 
-def test_a_column_that_says_that_it_is_a_param_comes_before_a_bare_one(tmp_path: Path) -> None:
+def test_config_column_is_preferred_over_bare_column(tmp_path: Path) -> None:
     read_back = read(
         tmp_path, "state,lr,config.lr,layers,params.layers,metrics.val.loss\nfinished,0.05,0.01,1,3,0.5\n"
     )

@@ -143,12 +143,12 @@ def test_check_returns_the_first_trials(client: Client) -> None:
 def test_new_sweep_uses_the_source_of_the_old_sweep(client: Client, folder: Path, with_source: str) -> None:
     (folder / "train.py").unlink()
     draft = client.get(f"/api/draft?t={with_source}/1").data
-    made = client.post(
+    created = client.post(
         "/api/create", {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
     )
-    assert made.status == 200, made.text
+    assert created.status == 200, created.text
     with Workspace().store() as store:
-        old, new = store.get_sweep(with_source), store.get_sweep(made.data["id"])
+        old, new = store.get_sweep(with_source), store.get_sweep(created.data["id"])
     assert new.source_hash == old.source_hash != ""
     assert new.prior_runs == (f"{with_source}/1",)
     assert new.sweep_yaml == SWEEP
@@ -158,9 +158,9 @@ def test_new_sweep_skips_cells_of_prior_runs(client: Client, folder: Path, with_
     run_agent.agent(with_source, count=2)
     draft = client.get(f"/api/draft?t={with_source}").data
     body = {key: draft[key] for key in ("sweep_yaml", "job_yaml", "like", "prior_runs")}
-    made = client.post("/api/create", body).data
-    run_agent.agent(made["id"])
-    assert [trial["params"]["lr"] for trial in json_views.list_trials(made["id"])] == [0.2]
+    created = client.post("/api/create", body).data
+    run_agent.agent(created["id"])
+    assert [trial["params"]["lr"] for trial in json_views.list_trials(created["id"])] == [0.2]
 
 
 def test_program_missing_in_the_old_source_is_refused(client: Client, with_source: str) -> None:

@@ -94,7 +94,7 @@ def test_change_needs_the_page_key(stranger: Client) -> None:
 
 
 def test_changes_need_post() -> None:
-    state = AppState(live=None, logs=None)  # type: ignore[arg-type]  # nobody asks them
+    state = AppState(live=None, logs=None)  # type: ignore[arg-type]  # they are not used
     routes = [route for route in make_app(state).routes if isinstance(route, Route)]
     methods = {(route.endpoint is change, frozenset(route.methods or ())) for route in routes}
     assert methods == {(True, frozenset({"POST"})), (False, frozenset({"GET", "HEAD"}))}

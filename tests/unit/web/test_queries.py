@@ -77,12 +77,12 @@ def test_front_of_repeats_uses_means(client: Client) -> None:
 
 def test_sweep_equals_show_and_export(client: Client) -> None:
     sweep_id = record(30)
-    told = client.get(f"/api/sweeps/{sweep_id}").data
+    result = client.get(f"/api/sweeps/{sweep_id}").data
     shown = json_views.json_safe(json_views.show(sweep_id))
-    assert {key: told["sweep"][key] for key in shown} == json.loads(json.dumps(shown))
+    assert {key: result["sweep"][key] for key in shown} == json.loads(json.dumps(shown))
     columns, rows = json_views.table(json_views.list_trials(sweep_id))
-    assert set(told["columns"]) == set(columns)
-    assert rows_of(told) == [{name: row.get(name) for name in told["columns"]} for row in rows]
+    assert set(result["columns"]) == set(columns)
+    assert rows_of(result) == [{name: row.get(name) for name in result["columns"]} for row in rows]
 
 
 def test_changes_contain_only_new_rows(client: Client) -> None:
@@ -126,8 +126,8 @@ def test_reading_writes_nothing(client: Client, folder: Path) -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_equals_the_report(client: Client, name: str) -> None:
     sweep_id = record(30)
-    told = client.get(f"/api/sweeps/{sweep_id}/figures/{name}").data
-    assert told == json.loads(json.dumps(report.figure(sweep_id, name)))
+    result = client.get(f"/api/sweeps/{sweep_id}/figures/{name}").data
+    assert result == json.loads(json.dumps(report.figure(sweep_id, name)))
 
 
 def test_trial_has_a_curve_of_each_metric(client: Client) -> None:
