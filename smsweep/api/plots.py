@@ -6,7 +6,7 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
-from smsweep.services.report import drawn, figure, report, write
+from smsweep.services.report import figure, plotly_figure, report, write
 
 HEIGHT_PX = 800  # height of a report in a notebook
 
@@ -54,7 +54,7 @@ class Plots:
         return self._drawn("cost")
 
     def _drawn(self, name: str) -> Any:
-        return drawn(figure(self._sweep_id, name))
+        return plotly_figure(figure(self._sweep_id, name))
 
     def __repr__(self) -> str:
         names = ", ".join(name for name in dir(self) if not name.startswith("_"))

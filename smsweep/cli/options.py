@@ -63,7 +63,7 @@ def whole_id(text: str | None) -> str | None:
     """Return a label with the id prefix replaced by the whole sweep id."""
     from smsweep.services import labels  # slow to import, and `--help` does not need it
 
-    return labels.whole(text) if text and len(text.split("/")[0]) < 8 else text
+    return labels.full_label(text) if text and len(text.split("/")[0]) < 8 else text
 
 
 def whole_ids(texts: Any) -> list[str]:  # not list[str], which typer treats as a class on Python 3.10

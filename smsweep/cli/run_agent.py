@@ -188,7 +188,7 @@ def _start_remote(sweep_id: str, options: Mapping[str, object], *, with_agent: b
     arguments = {
         name: value for name, value in options.items() if name not in excluded and value not in (None, False)
     }
-    record = detach_service.send_away(sweep_id, arguments, with_agent=with_agent)
+    record = detach_service.start_agent_job(sweep_id, arguments, with_agent=with_agent)
     if not with_agent:
         print_message(f"the store and the source are in {record.uri}; start an agent on any machine with:")
         command = (

@@ -14,7 +14,7 @@ import yaml
 from smsweep.backends.base import Backend, BackendContext
 from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.errors import UsageError
-from smsweep.services.signals import told_to_end
+from smsweep.services.signals import stop_event
 from smsweep.services.workspace import Workspace
 from smsweep.util.clock import utc_now
 
@@ -29,7 +29,7 @@ def serve(on_ready: Callable[[Emulator], None], **options: Any) -> None:
         on_ready: Called with the emulator when it accepts connections.
         options: See `run_emulator`.
     """
-    with told_to_end() as is_over, run_emulator(**options) as opened:
+    with stop_event() as is_over, run_emulator(**options) as opened:
         on_ready(opened)
         is_over.wait()
 

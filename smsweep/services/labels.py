@@ -74,7 +74,7 @@ def new_sweep_id() -> str:
     return "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
 
 
-def whole(label: str) -> str:
+def full_label(label: str) -> str:
     """Return a label with a unique sweep id prefix replaced by the full id; return any other label unchanged.
 
     Raises:

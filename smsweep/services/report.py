@@ -54,7 +54,7 @@ def plotly_source() -> str:
     return str(get_plotlyjs())
 
 
-def drawn(figure: Figure) -> Any:
+def plotly_figure(figure: Figure) -> Any:
     """Return a figure as a Plotly object for notebooks. Raises UsageError if Plotly is not installed."""
     try:
         from plotly.graph_objects import Figure as PlotlyFigure  # an extra, and slow to import

@@ -24,7 +24,7 @@ def handling(handlers: Mapping[signal.Signals, Handler]) -> Iterator[None]:
 
 
 @contextmanager
-def told_to_end() -> Iterator[threading.Event]:
+def stop_event() -> Iterator[threading.Event]:
     """Yield an event that Ctrl-C and SIGTERM set. For commands that serve until they are stopped."""
     is_over = threading.Event()
 
@@ -36,7 +36,7 @@ def told_to_end() -> Iterator[threading.Event]:
 
 
 @contextmanager
-def leaving_at_once() -> Iterator[None]:
+def exit_on_sigterm() -> Iterator[None]:
     """Raise SystemExit at SIGTERM.
 
     The kernel ignores SIGTERM for the first process of a container if that process installs no handler.

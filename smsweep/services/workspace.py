@@ -26,7 +26,7 @@ from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, NotInStore, SourceError, StoreDown
 from smsweep.remote.record import has_records
 from smsweep.remote.s3_store.routed_store import RoutedStore
-from smsweep.services.signals import leaving_at_once
+from smsweep.services.signals import exit_on_sigterm
 from smsweep.source.bundle import bundle_path, open_bundle
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.store.base import Store
@@ -159,7 +159,7 @@ class Workspace:
             SmsweepError: The error of `store`, if waiting cannot help.
         """
         logged = ""
-        with leaving_at_once() if threading.current_thread() is threading.main_thread() else nullcontext():
+        with exit_on_sigterm() if threading.current_thread() is threading.main_thread() else nullcontext():
             while True:
                 try:
                     with self.store():

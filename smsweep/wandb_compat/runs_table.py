@@ -236,16 +236,16 @@ def _value(row: CsvRow, metric: Metric, *, is_one: bool) -> float | None:
 def _param(cell: str, leaf: Distribution) -> Any:
     """Return the value of the distribution in a cell; MISSING if the cell has none."""
     readings = (_scalar(cell), cell, cell.removeprefix("'"), *_literal(cell))  # ' is the guard against formulas
-    return next((reading for reading in readings if may_be(leaf, reading)), MISSING)
+    return next((reading for reading in readings if can_have(leaf, reading)), MISSING)
 
 
 def _blank(row: CsvRow, name: str, leaf: Distribution) -> Any:
     """Return the value of an empty cell: None if the distribution contains null, which tables write as empty."""
     is_there = any(prefix + name in row for prefix in PARAM_PREFIXES)
-    return None if is_there and leaf.size != 1 and may_be(leaf, None) else MISSING
+    return None if is_there and leaf.size != 1 and can_have(leaf, None) else MISSING
 
 
-def may_be(leaf: Distribution, value: Any) -> bool:
+def can_have(leaf: Distribution, value: Any) -> bool:
     """Return True if a distribution contains the value (if continuous: if the value is within its bounds)."""
     if leaf.size is not None:
         return leaf.index_of(value) is not None

@@ -58,7 +58,7 @@ def serve(on_ready: Callable[[Served], None], **options: Any) -> None:
         on_ready: Called once the page answers.
         options: Keyword arguments of `serving`.
     """
-    with signals.told_to_end() as is_over, serving(**options) as served:
+    with signals.stop_event() as is_over, serving(**options) as served:
         on_ready(served)
         is_over.wait()
 

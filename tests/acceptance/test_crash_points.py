@@ -75,7 +75,7 @@ class Bench:
         self.sweep_id = create.sweep(SWEEP, job=job)
         if backend == "away":
             self._backend = "sagemaker"
-            detach.send_away(self.sweep_id, {}, with_agent=False)
+            detach.start_agent_job(self.sweep_id, {}, with_agent=False)
 
     def agent(self, point: CrashPoint | None = None) -> int | None:
         """Run an agent until it ends or is killed at the point, and return its exit code."""

@@ -17,7 +17,7 @@ from smsweep.errors import NotFound
 from smsweep.remote import queue_consumer
 from smsweep.remote.sqs import Invitation
 from smsweep.services import emulator
-from smsweep.services.agents.queue import work_off
+from smsweep.services.agents.queue import accept_invitations
 from tests.support.account import client_of
 from tests.support.desk import WorkingDir, grid
 
@@ -203,7 +203,7 @@ def test_message_for_unknown_sweep_is_retried_then_moved_to_dead_letter_queue(
         raise NotFound(sweep_id)
 
     here.sweep()
-    assert work_off(account.queue, work, patience_s=0) == 0
+    assert accept_invitations(account.queue, work, patience_s=0) == 0
     assert asked == ["unknown1"] * 3
     assert account.count(account.graveyard) == 1
 
@@ -222,6 +222,6 @@ def test_message_visibility_is_extended_while_agent_works(
             seen.append(account.count())
         return 0
 
-    assert work_off(account.queue, work, patience_s=0) == 0
+    assert accept_invitations(account.queue, work, patience_s=0) == 0
     assert seen == [0] * 8
     assert account.count() == account.count(hidden=True) == 0

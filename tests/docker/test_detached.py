@@ -47,13 +47,13 @@ def test_killed_agent_container_is_replaced(
     config = account.sweep(3)
     config["parameters"]["gate"] = {"value": f"{account.bucket}/go"}
     sweep_id = create.sweep(config, job={**account.job, "agent": {"role": AGENT_ROLE, "image_uri": agent_image}})
-    detach.send_away(sweep_id, {"parallel": 2})
+    detach.start_agent_job(sweep_id, {"parallel": 2})
     until(lambda: [trial["state"] for trial in json_views.list_trials(sweep_id)] == ["running"] * 2)
     (agent,) = agents(docker_engine, tmp_path)
     agent.kill()
     until(lambda: agent_of(sweep_id)["status"] == "Failed")
 
-    detach.send_away(sweep_id, {"parallel": 2})
+    detach.start_agent_job(sweep_id, {"parallel": 2})
     account.s3.put_object(Bucket=account.bucket, Key="go", Body=b"")
     until(lambda: agent_of(sweep_id)["status"] == "Completed")
     trials = json_views.list_trials(sweep_id)

@@ -53,7 +53,7 @@ class Laptop:
 
     def detach(self, n: int = 2, *, parallel: int = 1, **job: Any) -> str:
         sweep_id = create.sweep(self.config(n), job={**self.account.job, **job})
-        detach.send_away(sweep_id, {"parallel": parallel})
+        detach.start_agent_job(sweep_id, {"parallel": parallel})
         return sweep_id
 
     def show(self, sweep_id: str) -> SweepDocument:
@@ -184,14 +184,14 @@ def test_killed_agent_job_is_restarted(laptop: Laptop) -> None:
     sweep_id = laptop.detach(3, parallel=2)
     until(lambda: laptop.states(sweep_id) == ["running"] * 2)
     with pytest.raises(UsageError, match="has an agent: "):
-        detach.send_away(sweep_id, {})
+        detach.start_agent_job(sweep_id, {})
     with pytest.raises(UsageError, match="has an agent: "):
         run_agent.agent(sweep_id, backend="sagemaker")
     for word in ("agent.py", "smsweep.cli.main"):
         for pid in laptop.pids(sweep_id, word):
             os.kill(pid, signal.SIGKILL)
     assert laptop.end(sweep_id)["status"] == "Failed"
-    assert detach.send_away(sweep_id, {"parallel": 2}).jobs[-1] == f"smsweep-{sweep_id}-agent-1"
+    assert detach.start_agent_job(sweep_id, {"parallel": 2}).jobs[-1] == f"smsweep-{sweep_id}-agent-1"
     laptop.gate.unlink()
     agent = laptop.end(sweep_id)
     assert (agent["status"], agent["jobs"]) == ("Completed", 2)
@@ -256,7 +256,7 @@ def test_starting_agent_is_not_reported_as_missing(
     assert "no agent is running" in caplog.messages[-1]
     control.set_state(sweep_id, "resume")
     laptop.account.emulator.faults.set({"start_s": 60})
-    detach.send_away(sweep_id, {})
+    detach.start_agent_job(sweep_id, {})
     laptop.show(sweep_id)
     assert caplog.messages[-1].endswith("the agent has not saved the store since")
 
@@ -265,10 +265,10 @@ def test_sweep_is_not_detached_when_the_agent_cannot_start(laptop: Laptop) -> No
     laptop.account.emulator.faults.set({"deny": ["CreateTrainingJob"]})
     sweep_id = create.sweep(laptop.config(1), job=laptop.account.job)
     with pytest.raises(Exception, match="CreateTrainingJob"):
-        detach.send_away(sweep_id, {})
+        detach.start_agent_job(sweep_id, {})
     laptop.account.emulator.faults.set({"deny": []})
     assert not read_records(Path(".smsweep"))
     assert laptop.show(sweep_id)["state"] == "running"
-    detach.send_away(sweep_id, {})
+    detach.start_agent_job(sweep_id, {})
     assert laptop.end(sweep_id)["status"] == "Completed"
     laptop.check(sweep_id, 1)

@@ -57,7 +57,7 @@ def test_password_of_the_store_is_sent_through_secrets_manager_only(
     monkeypatch.setenv("SMSWEEP_STORE", result)
     sweep_id = create.sweep(laptop.config(1), job=laptop.account.job)
     with pytest.raises(UsageError, match="has a password"):
-        detach.send_away(sweep_id, {})
+        detach.start_agent_job(sweep_id, {})
     assert not read_records(Path(".smsweep"))
     vault = laptop.account.client("secretsmanager")
     arn = vault.create_secret(Name="smsweep/store", SecretString=result)["ARN"]

@@ -154,7 +154,7 @@ def test_unreachable_sweep_does_not_hide_others(
     account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     here, away = create.sweep(account.sweep(1), job=account.job), create.sweep(account.sweep(1), job=account.job)
-    detach.send_away(away, {}, with_agent=False)
+    detach.start_agent_job(away, {}, with_agent=False)
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     assert {sweep["id"]: sweep["state"] for sweep in json_views.list_sweeps()} == {
         here: "running",

@@ -499,6 +499,6 @@ def test_agent_is_not_detached_without_consent(
     sweep_id = create.sweep(laptop.config(1), job={**laptop.account.job, **command_that_creates_file(tmp_path)})
     monkeypatch.delenv("SMSWEEP_ALLOW_CODE")
     with pytest.raises(ConfigError, match="it runs on the agent's machine"):
-        detach.send_away(sweep_id, {"parallel": 1})
+        detach.start_agent_job(sweep_id, {"parallel": 1})
     assert laptop.account.objects() == {}
     assert laptop.show(sweep_id)["state"] == "running"

@@ -63,7 +63,7 @@ class Remote:
         config = account.sweep(n)
         config["parameters"]["wait"] = {"value": str(self.gate)}
         self.sweep_id = create.sweep(config, job=account.job)
-        self.uri = detach.send_away(self.sweep_id, {}, with_agent=False).uri
+        self.uri = detach.start_agent_job(self.sweep_id, {}, with_agent=False).uri
         self.path = self.uri.removeprefix("s3:/")
 
     def start(self, **environ: str) -> subprocess.Popen[str]:

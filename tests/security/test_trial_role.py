@@ -73,7 +73,7 @@ class Cloud:
     def detach(self, name: str) -> str:
         """Upload a sweep's store and sources to S3, and return the sweep's id."""
         sweep_id = create.sweep(CONFIG, job=self.job(name))
-        uri = detach.send_away(sweep_id, {}, with_agent=False).uri
+        uri = detach.start_agent_job(sweep_id, {}, with_agent=False).uri
         with closing(Aws(self.s3.environ())) as aws:
             s3_store = S3Store(aws, uri)
             s3_store.send_command(SentCommand(id="1", document=json.loads(PAUSE)))
@@ -212,7 +212,7 @@ def test_launcher_policy_allows_detach_and_commands(
         monkeypatch.setenv(name, value)
     sweep_id = create.sweep(CONFIG, job=job)
     with cloud.s3.policies_enforced():
-        uri = detach.send_away(sweep_id, {}, with_agent=False).uri
+        uri = detach.start_agent_job(sweep_id, {}, with_agent=False).uri
         with closing(Aws(os.environ)) as aws:
             s3_store = S3Store(aws, uri)
             s3_store.send_command(SentCommand(id="1", document={}))
@@ -225,7 +225,7 @@ def test_agent_without_its_own_role_is_not_started(cloud: Cloud, agent: dict[str
     before, records = cloud.agents(), read_records(Path(".smsweep"))
     job = {**cloud.job("output below a prefix"), "instance_type": "ml.m5.large", "agent": agent}
     with pytest.raises(UsageError, match="needs a role of its own"):
-        detach.send_away(create.sweep(CONFIG, job=job), {})
+        detach.start_agent_job(create.sweep(CONFIG, job=job), {})
     assert (cloud.agents(), read_records(Path(".smsweep"))) == (before, records)
 
 

@@ -46,7 +46,7 @@ def from_description(document: DescribeTrainingJobResponseTypeDef) -> JobStatus:
         name=document["TrainingJobName"],
         status=status,
         secondary_status=document.get("SecondaryStatus", ""),
-        failure_reason=own_words(reason),
+        failure_reason=short_reason(reason),
         exit_code=0 if status == "Completed" else exit_code(reason),
         is_lost=found in LOST,
         started_at=document.get("TrainingStartTime"),
@@ -141,7 +141,7 @@ def failure_class(document: Mapping[str, Any]) -> str:
     for beginning, found in REASONS:
         if beginning.match(reason):
             return found
-    return classify(own_words(reason), exit_code(reason))
+    return classify(short_reason(reason), exit_code(reason))
 
 
 def exit_code(reason: str) -> int | None:
@@ -149,7 +149,7 @@ def exit_code(reason: str) -> int | None:
     return int(found[1]) if found else None
 
 
-def own_words(reason: str) -> str:
+def short_reason(reason: str) -> str:
     """Return a FailureReason without SageMaker's additions to output/failure, or else the exit code."""
     code = exit_code(reason)
     words = re.sub(r"\AAlgorithmError:\s*", "", _EXIT_CODE.sub("", reason))

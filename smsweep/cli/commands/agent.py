@@ -128,7 +128,9 @@ def agent(
                 "--queue cannot be combined with --kept-at, --source, --detach or --controller wandb; remove one"
             )
         raise typer.Exit(
-            queue_service.work_off(queue, lambda received_id: follow(received_id, **options), patience_s=wait)
+            queue_service.accept_invitations(
+                queue, lambda received_id: follow(received_id, **options), patience_s=wait
+            )
         )
     if sweep_id is None or queue is not None:
         raise UsageError("an agent needs either a sweep's id or --queue URL; give one of them")

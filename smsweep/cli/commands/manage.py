@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from smsweep.cli.commands.sweep import existing
+from smsweep.cli.commands.sweep import existing_file
 from smsweep.cli.options import Backend, Config, Job, Json, Labels, Name, Program, Seed
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.text import agent_command
@@ -99,7 +99,7 @@ def recover(
     and stops no job.
     """
     recovered = recover_service.recover(
-        sweep_id, existing(config), program=program, job=job, backend=backend, name=name, seed=seed
+        sweep_id, existing_file(config), program=program, job=job, backend=backend, name=name, seed=seed
     )
     if as_json:
         print_json({"id": recovered.sweep_id, "trials": recovered.n_trials, "lost": recovered.n_lost})

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from smsweep.cli.commands.sweep import create, existing
+from smsweep.cli.commands.sweep import create, existing_file
 from smsweep.cli.options import (
     Backend,
     Config,
@@ -89,7 +89,7 @@ def run(
     """
     is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify)
     run_agent.preflight(
-        existing(config),
+        existing_file(config),
         program=program,
         job=job,
         backend=REMOTE if is_remote_agent else backend,

@@ -94,10 +94,10 @@ def create(config: str | Path, **options: Any) -> str:
     Raises:
         UsageError: If the file does not exist.
     """
-    return create_service.sweep(existing(config), **options)
+    return create_service.sweep(existing_file(config), **options)
 
 
-def existing(config: str | Path) -> Path:
+def existing_file(config: str | Path) -> Path:
     """Return the path of a config.
 
     Raises:

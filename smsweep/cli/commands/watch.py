@@ -22,7 +22,7 @@ from smsweep.errors import TrialsFailed
 from smsweep.services import signals
 from smsweep.services.views import json_views
 from smsweep.services.views import watcher as watching
-from smsweep.services.views.watcher import Look
+from smsweep.services.views.watcher import SweepView
 
 WATCH_EXAMPLES = """
 smsweep watch abcd1234
@@ -51,7 +51,7 @@ def watch(
     machines, and Ctrl-C stops watching, not the sweep. Exit codes: 0 if the sweep has ended, 3 if all trials
     failed, 130 after Ctrl-C.
     """
-    with watching.Watcher(sweep_id) as watcher, signals.leaving_at_once():
+    with watching.Watcher(sweep_id) as watcher, signals.exit_on_sigterm():
         poller = Poller(watcher, interval)
         try:
             if can_be_live(sys.stdout) and not as_json:
@@ -117,7 +117,7 @@ def ignore_event(event: EventDocument) -> None:
     pass
 
 
-def check(look: Look) -> None:
+def check(look: SweepView) -> None:
     """Raise TrialsFailed, with grouped reasons, if every ended trial failed."""
     n_failed = sum(n for _, n in look.reasons)
     if n_failed and n_failed == look.n_ended:

@@ -60,7 +60,7 @@ def news(trial: TrialFields, metric: str) -> str:
 
 def failure_advice(sweep_id: str, reasons: Iterable[str]) -> str:
     """Return a possible cause of failures with these reasons, and the command that shows the log."""
-    lost = snapshot.lost(reasons)
+    lost = snapshot.missing_file_hint(reasons)
     return f"{clean(lost)}\n" * bool(lost) + f"read the log with: smsweep logs {sweep_id}/N"
 
 

@@ -14,7 +14,7 @@ from rich.text import Text
 from smsweep.cli.text import cell, clean, counts, front, lasting, pairs, used
 from smsweep.core.json_documents import SweepDocument, TrialFields
 from smsweep.services.views import json_views
-from smsweep.services.views.watcher import Look, Slot
+from smsweep.services.views.watcher import Slot, SweepView
 
 Row = tuple[str, ...]
 NARROW = 64  # columns; narrower terminals show params on a second line
@@ -38,7 +38,7 @@ ASCII = "_.-~=+*#"  # for terminals without Unicode, from low to high
 class Dashboard:
     """A state of the sweep as a rich renderable, never wider or higher than the terminal."""
 
-    def __init__(self, look: Look, *, note: str = "") -> None:
+    def __init__(self, look: SweepView, *, note: str = "") -> None:
         """Args: look: What to draw. note: A last line, such as the effect of Ctrl-C."""
         self._look = look
         self._note = note
@@ -69,7 +69,7 @@ class Dashboard:
             yield text, "dim"
 
 
-def best(look: Look) -> str:
+def best(look: SweepView) -> str:
     """Return the best trial, or the Pareto front of several metrics; "" if there is none yet."""
     trial, shown = look.shown["best"], look.shown
     if shown["metrics"]:
@@ -81,7 +81,7 @@ def best(look: Look) -> str:
     return f"best {name}={cell(value)} ({shown['id']}/{trial['number']})  {_params(look, trial)}"
 
 
-def hint(look: Look) -> str:
+def hint(look: SweepView) -> str:
     """Return the command that makes an idle sweep continue; "" if the sweep is not idle."""
     sweep_id, state = look.shown["id"], look.shown["state"]
     if state == "paused":
@@ -101,7 +101,7 @@ def _header(shown: SweepDocument) -> str:
     )
 
 
-def _bar(look: Look, width: int) -> Table | Text:
+def _bar(look: SweepView, width: int) -> Table | Text:
     """Return the progress bar, with ended trials, elapsed time and estimated time left."""
     spent = lasting((look.at - look.started_at).total_seconds()) if look.started_at and not look.is_over else ""
     left = f"about {lasting(look.eta_s)} left" if look.eta_s is not None and not look.is_over else ""
@@ -115,7 +115,7 @@ def _bar(look: Look, width: int) -> Table | Text:
     return grid
 
 
-def _slots(look: Look, width: int, room: int, *, is_ascii: bool) -> list[Text]:
+def _slots(look: SweepView, width: int, room: int, *, is_ascii: bool) -> list[Text]:
     """Return the running trials that fit into `room` lines, aligned."""
     lines_each = 2 if width < NARROW else 1
     slots = look.slots
@@ -145,7 +145,7 @@ def _row(slot: Slot) -> Row:
     return str(slot.trial["number"]), state, step, cell(slot.curve[-1], 5) if slot.curve else ""
 
 
-def _params(look: Look, trial: TrialFields) -> str:
+def _params(look: SweepView, trial: TrialFields) -> str:
     """Return the params of a trial that differ between trials."""
     params = json_views.flat_params(trial["params"])
     return pairs({name: value for name, value in params.items() if name not in look.fixed}, DIGITS)

@@ -24,7 +24,7 @@ from smsweep.cli.output import print_message
 from smsweep.core.json_documents import TrialFields
 from smsweep.errors import SmsweepError
 from smsweep.services.views import watcher as watching
-from smsweep.services.views.watcher import Look
+from smsweep.services.views.watcher import SweepView
 
 FRAME_S = 0.25  # between two drawings
 POLL_S = 0.5  # minimum between two polls
@@ -91,10 +91,10 @@ class Poller:
         self.interval_s = interval_s
         self._clock = clock
         self._next = clock()
-        self.look: Look | None = None  # the latest state; None before the first poll
+        self.look: SweepView | None = None  # the latest state; None before the first poll
         self.trouble = ""  # the error of the last poll; "" if it succeeded
 
-    def poll(self) -> Look | None:
+    def poll(self) -> SweepView | None:
         """Return the new state; None if the interval has not passed, or if the store is temporarily unavailable.
 
         Raises:

@@ -78,7 +78,7 @@ def _hooks(notify: Sequence[str], environ: Mapping[str, str]) -> dict[str, str]:
     return {VARIABLE: "\n".join(every)} if every else {}
 
 
-def send_away(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool = True) -> DetachRecord:
+def start_agent_job(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: bool = True) -> DetachRecord:
     """Start a sweep's agent as a SageMaker training job.
 
     The sweep's store is uploaded to S3, unless it is a PostgreSQL database.

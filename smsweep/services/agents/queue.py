@@ -16,7 +16,7 @@ from smsweep.remote.slurm import submit as submit
 from smsweep.remote.sqs import Invitation, Queue
 from smsweep.services.backends import backend_name
 from smsweep.services.labels import parse_sweep_id
-from smsweep.services.signals import leaving_at_once
+from smsweep.services.signals import exit_on_sigterm
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path, open_bundle
 from smsweep.util.clock import utc_now
@@ -53,7 +53,7 @@ def publish(sweep_id: str, queue: str, *, agents: int = 1, source: str = "") -> 
     return sweep.id
 
 
-def work_off(queue: str, work: Callable[[str], int], *, patience_s: float | None = None) -> int:
+def accept_invitations(queue: str, work: Callable[[str], int], *, patience_s: float | None = None) -> int:
     """Accept invitations from a queue until the queue stays empty. Call this in the main thread only.
 
     Args:
@@ -77,7 +77,7 @@ def work_off(queue: str, work: Callable[[str], int], *, patience_s: float | None
 
     from smsweep.aws.client import Aws  # boto3 is slow to import
 
-    with closing(Aws(workspace.environ)) as aws, leaving_at_once():
+    with closing(Aws(workspace.environ)) as aws, exit_on_sigterm():
         return consume(
             Queue(aws, queue, HIDDEN_S),
             accept,

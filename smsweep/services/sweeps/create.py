@@ -37,7 +37,7 @@ from smsweep.services.workspace import Workspace
 from smsweep.space.space import MISSING
 from smsweep.store import notes
 from smsweep.store.base import Store
-from smsweep.wandb_compat.runs_table import may_be, read_runs_csv
+from smsweep.wandb_compat.runs_table import can_have, read_runs_csv
 
 log = logging.getLogger(__name__)
 
@@ -262,7 +262,7 @@ def _misfits(trial: Trial, config: SweepConfig) -> Iterator[str]:
             continue  # a constant, which is not searched
         if value is MISSING:
             yield f"without {name}"
-        elif not may_be(leaf, value):
+        elif not can_have(leaf, value):
             yield f"{name} outside the space"
 
 

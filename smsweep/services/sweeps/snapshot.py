@@ -115,7 +115,7 @@ def missing_paths(config: SweepConfig, folder: Path, files: Sequence[SourceFile]
     ]
 
 
-def lost(reasons: Iterable[str]) -> str:
+def missing_file_hint(reasons: Iterable[str]) -> str:
     """Return a hint about a file that failed trials miss and that is in the working directory; "" without one."""
     for reason in reasons:
         for name in _NOT_FOUND.findall(reason):

@@ -16,7 +16,7 @@ from smsweep.report import notebook_html
 from smsweep.secrets.redact import JsonMasker
 from smsweep.services.sweeps.load import secrets_of
 from smsweep.services.views.json_views import json_safe, list_trials, show, trial_data
-from smsweep.services.views.watcher import Look, Watcher
+from smsweep.services.views.watcher import SweepView, Watcher
 from smsweep.services.workspace import Workspace
 
 log = logging.getLogger(__name__)
@@ -91,7 +91,7 @@ def runs_html(trials: Sequence[Trial], sweep: Sweep) -> str:
     return notebook_html.box(shown, f"<div style='{notebook_html.SOFT}'>and {more} more</div>" if more > 0 else "")
 
 
-def look_html(look: Look, sweep: Sweep) -> str:
+def view_html(look: SweepView, sweep: Sweep) -> str:
     """Return the HTML of a running sweep: its facts and its active trials."""
     clean = _cleaner(sweep)
     shown = clean(json_safe(look.shown))
@@ -183,8 +183,8 @@ def _cleaner(sweep: Sweep) -> JsonMasker:
 class Progress:
     """The state of a sweep at one moment, as HTML for notebooks and as text."""
 
-    def __init__(self, look: Look, sweep: Sweep) -> None:
-        self._html = look_html(look, sweep)
+    def __init__(self, look: SweepView, sweep: Sweep) -> None:
+        self._html = view_html(look, sweep)
         of = "" if look.expected is None else f" of {look.expected}"
         self._text = f"sweep {sweep.id} is {look.shown['state']}: {look.n_ended}{of} trials ended"
 

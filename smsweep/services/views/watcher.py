@@ -56,7 +56,7 @@ class Watcher(AbstractContextManager["Watcher"]):
     def __exit__(self, *raised: object) -> None:
         self._open.close()
 
-    def look(self) -> Look:
+    def look(self) -> SweepView:
         """Read the changes and return the sweep as it is now, with the events since the previous call.
 
         Of changes that were undone between two calls, only the result is reported. `core/json_documents.py` has
@@ -119,7 +119,7 @@ class Watcher(AbstractContextManager["Watcher"]):
             return [metrics]
         return []
 
-    def _best_events(self, look: Look, stamp: tuple[str, str]) -> list[BestEventDocument]:
+    def _best_events(self, look: SweepView, stamp: tuple[str, str]) -> list[BestEventDocument]:
         best = look.shown["best"]
         if best is None or (best["number"], best["objective"]) == self._best:
             return []
@@ -149,12 +149,12 @@ class Watcher(AbstractContextManager["Watcher"]):
             points = self._store.read_points(self._sweep_id, trial.number, after=curve.n_read)
             curve.add(points, metric_name(self.sweep))
 
-    def _make_look(self, at: datetime) -> Look:
+    def _make_look(self, at: datetime) -> SweepView:
         trials = sorted(self._reader.trials.values(), key=lambda trial: trial.number)
         shown = self._reader.document(self._store)
         waiting = {found["number"]: found["for"] for found in shown["waiting"]}
         active = [trial for trial in trials if trial.state.is_active]
-        return Look(
+        return SweepView(
             shown=shown,
             slots=[self._slot(trial, waiting.get(trial.number, ""), at) for trial in active],
             reasons=[(each["reason"], each["trials"]) for each in shown["failures"]],
@@ -188,7 +188,7 @@ class Slot:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Look:
+class SweepView:
     """A sweep at one moment."""
 
     shown: SweepDocument  # as `smsweep show --json`

@@ -36,7 +36,7 @@ def test_plots_have_a_method_for_each_figure() -> None:
 def test_figure_is_the_same_as_in_the_report(sweep_id: str, name: str) -> None:
     figure = getattr(smsweep.Api().sweep(sweep_id).plot, name)()
     reported = reporting.figure(sweep_id, name)
-    assert json.loads(figure.to_json()) == json.loads(reporting.drawn(reported).to_json())
+    assert json.loads(figure.to_json()) == json.loads(reporting.plotly_figure(reported).to_json())
 
 
 def test_saved_report_has_the_data_of_the_report_command(sweep_id: str, tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from smsweep import errors
 from smsweep.aws.errors import no_credentials, translate
 from smsweep.backends.sagemaker.backend import quota_exceeded
 from smsweep.backends.sagemaker.cloudwatch import parse_cursor, write_cursor
-from smsweep.backends.sagemaker.status import exit_code, failure_class, log_url, own_words
+from smsweep.backends.sagemaker.status import exit_code, failure_class, log_url, short_reason
 from smsweep.core.failure_kind import RETRIES
 
 
@@ -121,13 +121,13 @@ def test_each_failed_job_has_failure_class(reason: str, secondary: str, kind: st
 
 def test_failure_reason_has_message_of_script() -> None:
     reason = "AlgorithmError: ValueError: no such optimizer, exit code: 7"
-    assert own_words(reason) == "ValueError: no such optimizer"
+    assert short_reason(reason) == "ValueError: no such optimizer"
     assert exit_code(reason) == 7
 
 
 @pytest.mark.parametrize("reason", ["AlgorithmError: Exit Code: 139", "AlgorithmError: , exit code: 139"])
 def test_job_without_message_has_exit_code_as_reason(reason: str) -> None:
-    assert own_words(reason) == "exit code 139"
+    assert short_reason(reason) == "exit code 139"
 
 
 def test_cursor_of_several_streams_round_trips() -> None:

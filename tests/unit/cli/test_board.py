@@ -12,7 +12,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from smsweep.cli.display.dashboard import Dashboard
-from smsweep.services.views.watcher import Look, Slot
+from smsweep.services.views.watcher import Slot, SweepView
 
 NOW = datetime(2026, 1, 1, 12, tzinfo=timezone.utc)
 USAGE = {"jobs": 3, "hours": 1.5, "usd": 2.25, "budget": {"usd": 10.0}, "set_aside": {"usd": 0.5}, "price": None}
@@ -38,15 +38,15 @@ def slot(number: int, *curve: float, params: dict[str, Any] | None = None, **mor
     return Slot(trial=trial, step=len(curve) or None, curve=curve, **more)
 
 
-def look(**more: Any) -> Look:
+def look(**more: Any) -> SweepView:
     slots = [slot(5, 3, 2, 1), slot(6)]
     reasons = [("ValueError: bad", 1), ("KeyError: worse", 1)]
     begun = {"started_at": NOW - timedelta(seconds=90), "eta_s": 200.0, "at": NOW, "is_over": False}
     plain = {"slots": slots, "reasons": reasons, "n_ended": 5, "fixed": frozenset({"epochs"})}
-    return Look(**{"shown": SHOWN, **plain, **begun, **more})
+    return SweepView(**{"shown": SHOWN, **plain, **begun, **more})
 
 
-def drawn(board: Look, width: int = 100, height: int = 30, encoding: str = "utf-8") -> list[str]:
+def drawn(board: SweepView, width: int = 100, height: int = 30, encoding: str = "utf-8") -> list[str]:
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     console = Console(file=stream, width=width, height=height, force_terminal=True, color_system=None)
     console.print(Dashboard(board, note="a note"))

@@ -75,7 +75,7 @@ def test_sweep_without_trials_has_a_report(n_trials: int) -> None:
 @pytest.mark.parametrize("name", FIGURES)
 def test_figure_is_valid_for_plotly(name: str) -> None:
     figure = report.figure(record(30), name)
-    assert len(report.drawn(figure).data) == len(figure["data"])
+    assert len(report.plotly_figure(figure).data) == len(figure["data"])
 
 
 def test_points_of_learning_curves_have_their_trial() -> None:
