@@ -20,7 +20,6 @@ import requests
 from urllib3.exceptions import MaxRetryError
 
 from smsweep.core.job import Hook
-from smsweep.notify import delivery
 from smsweep.util.terminal_text import clean
 
 log = logging.getLogger(__name__)
@@ -78,7 +77,7 @@ class DeliveryThread:
 
     def _deliver(self, hook: Hook, event_id: str, body: bytes) -> str:
         if hook.command:
-            return delivery.run(hook.command, body, {**self._environ, "SMSWEEP_EVENT_ID": event_id})
+            return run_command(hook.command, body, {**self._environ, "SMSWEEP_EVENT_ID": event_id})
         try:
             url = self._resolve(hook.url)
             headers = {name: self._resolve(value) for name, value in hook.headers.items()}
@@ -90,7 +89,7 @@ class DeliveryThread:
         return post(url, body, headers, event_id, time.sleep)
 
 
-def run(argv: Sequence[str], body: bytes, environ: Mapping[str, str]) -> str:
+def run_command(argv: Sequence[str], body: bytes, environ: Mapping[str, str]) -> str:
     """Run a command with an event on its standard input. Never raises. It is killed after LONGEST_S seconds.
 
     No shell is involved. The command has its own process group, so that Ctrl-C in the terminal does not reach it.

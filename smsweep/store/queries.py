@@ -9,7 +9,6 @@ import sqlalchemy as sa
 from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 from smsweep.core.trial import MetricPoint, MetricStats, Scalar, Trial
-from smsweep.store import queries
 from smsweep.store.rows import SWEEP_FIELDS, TRIAL_FIELDS, point_of, point_row
 from smsweep.store.tables import IS_ACTIVE, IS_HELD, IS_PENDING, notes, points, sweeps, trials
 
@@ -115,10 +114,10 @@ def add_points(connection: sa.Connection, trial: Trial, points: Sequence[MetricP
     if not points:
         return {}
     key = {"of_sweep": trial.sweep_id, "of_number": trial.number}
-    last = connection.execute(queries.LAST_POINT, key).one_or_none() if trial.n_points else None
+    last = connection.execute(LAST_POINT, key).one_or_none() if trial.n_points else None
     metrics, n_points = trial.metrics, trial.n_points
     if last is not None and last.attempt < trial.attempt and _drop_replaced(connection, key, points):
-        kept = [point_of(row) for row in connection.execute(queries.POINTS, key)]
+        kept = [point_of(row) for row in connection.execute(POINTS, key)]
         metrics, n_points = _with({}, ((point.name, point.value, point.step) for point in kept)), len(kept)
     first_seq = 0 if last is None else last.seq + 1
     rows = [
@@ -131,7 +130,7 @@ def add_points(connection: sa.Connection, trial: Trial, points: Sequence[MetricP
         }
         for seq, point in enumerate(points, first_seq)
     ]
-    connection.execute(queries.INSERT_POINTS, rows)
+    connection.execute(INSERT_POINTS, rows)
     seen = ((row["name"], point.value, row["step"]) for row, point in zip(rows, points, strict=True))
     return {"metrics": _with(metrics, seen), "n_points": n_points + len(points)}
 
@@ -140,12 +139,12 @@ def _drop_replaced(connection: sa.Connection, key: dict[str, Any], points: Seque
     """Delete the points that the first points of a new attempt replace. Return False if there are none."""
     step = next((row["step"] for row in map(point_row, points) if row["step"] is not None), None)
     if step is None:
-        connection.execute(queries.DELETE_POINTS, key)
+        connection.execute(DELETE_POINTS, key)
         return True
-    seq = connection.execute(queries.FIRST_AT_STEP, {**key, "at_step": step}).scalar_one()
+    seq = connection.execute(FIRST_AT_STEP, {**key, "at_step": step}).scalar_one()
     if seq is None:
         return False
-    connection.execute(queries.DELETE_POINTS_FROM, {**key, "at_step": step, "after_seq": seq})
+    connection.execute(DELETE_POINTS_FROM, {**key, "at_step": step, "after_seq": seq})
     return True
 
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from werkzeug.wrappers import Request, Response
 
 from smsweep.emulator import api_error
-from smsweep.emulator.api import app, protocol
+from smsweep.emulator.api import protocol
 from smsweep.emulator.api.access import Access
 from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
 from smsweep.emulator.api.protocol import Call, refusal
@@ -171,7 +171,7 @@ class App:
         if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
             return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
         if call.service == "iam":
-            response = app.answer(request, self._moto_services)
+            response = answer_iam(request, self._moto_services)
             if response is not None:
                 self._write(entry, 200)
                 return response(environ, start_response)
@@ -274,7 +274,7 @@ def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterabl
     raise ConnectionAbortedError("a fault: the response is lost")
 
 
-def answer(request: Request, moto_services: MotoServices) -> Response | None:
+def answer_iam(request: Request, moto_services: MotoServices) -> Response | None:
     """Return the response to SimulatePrincipalPolicy; None for other calls, which moto handles.
 
     Before GetRole, the role is created.

@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 from smsweep.aws import request_model
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging
 from smsweep.emulator.api.documents import search_record, summary
 from smsweep.emulator.api_error import ApiError
 from smsweep.emulator.jobs.job import Job
@@ -135,7 +134,7 @@ def search(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[str, Any]:
     records = [search_record(job) for job in jobs]
     found = [record for record in records if _matches(record, expression)]
     sort_by = request.get("SortBy", "CreationTime")
-    shown, token = paging.page(
+    shown, token = page(
         found,
         lambda record: (*_sort_key(record, sort_by), record["TrainingJobName"]),
         request.get("NextToken"),

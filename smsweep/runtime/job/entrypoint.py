@@ -31,7 +31,7 @@ from smsweep.runtime.wandb import offline_runs
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
-if TYPE_CHECKING:
+
     from smsweep.runtime.job.supervisor import Ended
     from smsweep.runtime.opt_ml_layout import Layout
 

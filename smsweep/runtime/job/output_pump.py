@@ -13,8 +13,6 @@ import time
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 CHUNK_BYTES = 64 * 1024  # a Linux pipe's capacity
 TAIL_BYTES = 64 * 1024  # of output, kept for the failure reason

@@ -13,11 +13,9 @@ from smsweep.runtime.job.failure import MAX_CHARS, JobFailure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from smsweep.runtime.job.supervisor import Supervisor
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 FILE = "requirements.txt"
 LONGEST = 256  # characters of one error line: the end of the output must fit into the reason as well

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
     from smsweep.runtime.job.sm_variables import Resources
     from smsweep.runtime.job.trial_document import Assignment
     from smsweep.runtime.opt_ml_layout import Layout
-if TYPE_CHECKING:
-    from smsweep.runtime.job.trial_document import Assignment
-    from smsweep.runtime.opt_ml_layout import Layout
 
 
 class ParamFiles:

@@ -20,10 +20,6 @@ if TYPE_CHECKING:
 
     from smsweep.runtime.job.trial_document import Assignment
     from smsweep.runtime.opt_ml_layout import Layout
-if TYPE_CHECKING:
-    from typing import Any
-
-    from smsweep.runtime.opt_ml_layout import Layout
 
 _to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
 LOG_LEVEL = 20  # logging.INFO, the toolkit's default

@@ -16,13 +16,11 @@ from smsweep.runtime.job.sm_variables import user_args
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from typing import Any
 
     from smsweep.runtime.job.trial_document import Assignment
     from smsweep.runtime.opt_ml_layout import Layout
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 MAX_BYTES = 4 << 20  # of all files
 MAX_FILES = 500

@@ -26,10 +26,6 @@ if TYPE_CHECKING:
     from typing import Union
 
     Value = Union[float, int, bool, str, None]
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from smsweep.runtime.script.records import Value
 
 MARK = "@smsweep "
 MAX_RECORD_BYTES = 4_096  # PIPE_BUF on Linux: a write up to this size is never split; includes the line end

@@ -15,8 +15,6 @@ from smsweep.runtime.script.records import warn
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from types import ModuleType
     from typing import Any
