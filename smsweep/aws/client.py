@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from email.utils import parsedate_to_datetime
 from typing import Any
@@ -16,6 +15,7 @@ from botocore.parsers import ResponseParserError
 
 from smsweep.aws.errors import code_of, no_credentials, not_of_aws, retry_conflicts, translate
 from smsweep.aws.operations import typed
+from smsweep.aws.options import SageMakerOptions
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BadCredentials, UsageError
 from smsweep.secrets.references import check_remote_secrets
@@ -39,62 +39,6 @@ REQUIRED_FIELD = {
 }
 MAX_SKEW = timedelta(minutes=5)  # with a larger difference AWS refuses signatures
 TAG = {"Key": "smsweep", "Value": "secret"}
-EVENTS_QUEUE = "SMSWEEP_SAGEMAKER_EVENTS"
-# Calls per second, well below the limits of AWS: CreateTrainingJob 1/s (quota L-21A1652A), ListTrainingJobs 2/s
-# and FilterLogEvents 5/s (neither adjustable). AWS documents no limits for the others.
-DEFAULT_RATES: Mapping[str, float] = {
-    "CreateTrainingJob": 1.0,
-    "ListTrainingJobs": 1.0,
-    "DescribeTrainingJob": 4.0,
-    "StopTrainingJob": 2.0,
-    "FilterLogEvents": 4.0,
-    "ReceiveMessage": 1.0,
-}
-SHORT = {name.removesuffix("TrainingJobs").removesuffix("TrainingJob").lower(): name for name in DEFAULT_RATES}
-SHORT["logs"] = SHORT.pop("filterlogevents")
-SHORT["events"] = SHORT.pop("receivemessage")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SageMakerOptions:
-    """Settings of the SageMaker backend. A comment names the environment variable of each."""
-
-    poll_s: float = 5.0  # SMSWEEP_SAGEMAKER_POLL_S: seconds between two polls of all jobs, and of their logs
-    log_lag_s: float = 30.0  # SMSWEEP_SAGEMAKER_LOG_LAG_S: the longest delay of a job's last lines in CloudWatch
-    rates: Mapping[str, float] = field(default_factory=lambda: DEFAULT_RATES)
-    # SMSWEEP_SAGEMAKER_RATES: calls per second, such as create=2,list=1,describe=4,stop=2,logs=4
-    events_queue: str = ""  # SMSWEEP_SAGEMAKER_EVENTS: URL of an SQS queue that receives the state changes of jobs
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> SageMakerOptions:
-        """Read the settings. Raises UsageError for an invalid value; the message names the variable."""
-        options = cls(rates={**DEFAULT_RATES, **_rates(environ)}, events_queue=environ.get(EVENTS_QUEUE, ""))
-        for name in ("poll_s", "log_lag_s"):
-            variable = f"SMSWEEP_SAGEMAKER_{name.upper()}"
-            if environ.get(variable):
-                options = replace(options, **{name: _number(variable, environ[variable], least=0)})  # type: ignore[arg-type]  # both are floats
-        return options
-
-
-def _rates(environ: Mapping[str, str]) -> dict[str, float]:
-    variable = "SMSWEEP_SAGEMAKER_RATES"
-    rates = {}
-    for item in filter(None, environ.get(variable, "").split(",")):
-        name, _, text = item.partition("=")
-        if name.strip() not in SHORT:
-            raise UsageError(f"{variable}: {item!r}; expected NAME=NUMBER with {', '.join(sorted(SHORT))}")
-        rates[SHORT[name.strip()]] = _number(variable, text, least=0.01)
-    return rates
-
-
-def _number(variable: str, text: str, *, least: float) -> float:
-    try:
-        number = float(text)
-    except ValueError as err:
-        raise UsageError(f"{variable}: expected a number, got {text!r}") from err
-    if not least <= number < float("inf"):
-        raise UsageError(f"{variable}: expected a number of at least {least:g}, got {text!r}")
-    return number
 
 
 class Aws:

@@ -16,9 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import requests
-from urllib3.exceptions import MaxRetryError
-
 from smsweep.core.job import Hook
 from smsweep.util.terminal_text import clean
 
@@ -156,6 +153,9 @@ def post(url: str, body: bytes, headers: Mapping[str, str], event_id: str, sleep
 
 def _try(url: str, body: bytes, headers: Mapping[str, str], event_id: str) -> tuple[str, bool]:
     """Return why it failed ("" if it did not), and whether to retry."""
+    import requests  # slow to import, and only webhooks need it
+    from urllib3.exceptions import MaxRetryError
+
     every = {"Content-Type": "application/json", "User-Agent": "smsweep", "Idempotency-Key": event_id, **headers}
     try:
         answer = requests.post(

@@ -1,8 +1,9 @@
-"""Training jobs that run agents: start, status and billable time."""
+"""The training jobs in which detached agents run: start, status and cost."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -12,9 +13,16 @@ from botocore.exceptions import BotoCoreError, ClientError
 from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of
 from smsweep.backends.sagemaker.job_poller import is_missing
-from smsweep.errors import JobRejected
+from smsweep.core.json_documents import (
+    DetachedAgentDocument,
+)
+from smsweep.errors import JobRejected, SmsweepError
+from smsweep.remote.record import DetachRecord, all_jobs
+from smsweep.store import notes
+from smsweep.store.base import Store
 
 ALIVE = ("InProgress", "Stopping")
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -101,3 +109,46 @@ def _billable_s(document: Mapping[str, Any], now: datetime) -> float:
         return 0.0
     ended: datetime = document.get("TrainingEndTime") or now
     return max(0.0, (ended - started).total_seconds())
+
+
+def agent_data(record: DetachRecord, store: Store, environ: Mapping[str, str]) -> DetachedAgentDocument:
+    """Return the document of a detached agent.
+
+    Args:
+        record: The record of the agent in the workspace.
+        store: The store of the sweep.
+        environ: Environment variables for AWS.
+
+    Returns:
+        The current `job` with its `status` and `reason`, the instance `hours` and `usd` of all its jobs, and
+        `kept_at`. If AWS cannot be reached, the status is unknown, and `reason` has the error. `rejected` lists
+        the latest invalid commands in S3, newest last, each with its `id` and `reason`.
+    """
+    names = all_jobs(record, notes.AGENT_JOBS.get(store, record.sweep_id))
+    rejected: dict[str, str] = notes.REJECTED_COMMANDS.get(store, record.sweep_id)
+    found: DetachedAgentDocument = {
+        "job": names[-1] if names else "",
+        "status": UNKNOWN,
+        "reason": "",
+        "jobs": len(names),
+        "instance_type": record.instance_type,
+        "hours": None,
+        "usd": None,
+        "kept_at": record.uri,
+        "rejected": [{"id": id_, "reason": why} for id_, why in rejected.items()],
+    }
+    try:
+        with closing(Aws(environ)) as aws:
+            jobs = [describe_agent_job(aws, name) for name in names]
+    except SmsweepError as err:
+        return {**found, "reason": str(err)}
+    hours = total_s(jobs) / 3600
+    usd = None if record.per_hour is None else round(hours * record.per_hour, 6)
+    last = jobs[-1] if jobs else None
+    return {
+        **found,
+        "status": last.status or "never started" if last else "none",
+        "reason": last.reason if last else "",
+        "hours": round(hours, 6),
+        "usd": usd,
+    }

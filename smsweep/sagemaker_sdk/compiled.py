@@ -14,9 +14,6 @@ from os.path import normpath
 from pathlib import Path
 from typing import Any
 
-from boto3.exceptions import Boto3Error
-from botocore.exceptions import BotoCoreError, ClientError
-
 from smsweep.core.job import JobTemplate
 from smsweep.errors import ConfigError, UsageError
 from smsweep.runtime.job.secrets import PREFIX
@@ -85,6 +82,9 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
 @contextmanager
 def translated() -> Iterator[None]:
     """Call the SDK to make a request. Raises ConfigError for its errors."""
+    from boto3.exceptions import Boto3Error  # slow to import, and only sweeps of an estimator need it
+    from botocore.exceptions import BotoCoreError, ClientError
+
     try:
         yield
     except (ValueError, TypeError, KeyError, AttributeError, RuntimeError) as err:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
-from smsweep.aws.client import EVENTS_QUEUE
+from smsweep.aws.options import EVENTS_QUEUE
 from smsweep.backends.base import Backend, BackendContext
 from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, open_client
 from smsweep.core.job import JobTemplate, Price, TrainingJobRequest

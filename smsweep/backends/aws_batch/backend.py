@@ -9,8 +9,9 @@ from dataclasses import replace
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from smsweep.aws.client import Aws, SageMakerOptions
+from smsweep.aws.client import Aws
 from smsweep.aws.job_template import check_place, prepare
+from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_price
 from smsweep.aws.request_model import validate
 from smsweep.backends.aws_batch.service_jobs import (

@@ -17,9 +17,10 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from smsweep.aws.client import Aws, SageMakerOptions
+from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of, message_of
 from smsweep.aws.job_template import check_place, prepare
+from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_price
 from smsweep.aws.request_model import validate
 from smsweep.backends.base import BackendSpec

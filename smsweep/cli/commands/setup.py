@@ -12,8 +12,6 @@ from smsweep.cli.main import COMPLETE_VAR
 from smsweep.cli.options import Backend, Job, Json, complete_id, whole_id
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.errors import UsageError
-from smsweep.services import aws_setup as auth_service
-from smsweep.services import aws_setup as iam_service
 from smsweep.services import doctor as doctor_service
 
 DOCTOR_EXAMPLES = """
@@ -95,7 +93,9 @@ def iam(
     a detached agent (agent). They allow only the calls that smsweep makes. --job restricts them to the role,
     buckets, keys and secrets of job.yaml. --sweep restricts them to one sweep, and reads its job.yaml.
     """
-    policies = iam_service.policies(job, sweep)
+    from smsweep.services import aws_setup  # boto3 is slow to import
+
+    policies = aws_setup.policies(job, sweep)
     if of is not None and of not in policies:
         raise UsageError(f"--of: {of!r} is not a policy; use one of {', '.join(policies)}")
     print_json(policies[of] if of else policies)
@@ -118,7 +118,9 @@ def auth(
     Finds the key as wandb does (WANDB_API_KEY, wandb's settings, netrc) and stores it in Secrets Manager. job.yaml
     only refers to the secret; smsweep never writes the key into a request, log or file.
     """
-    stored = auth_service.auth(variable=variable, name=name, ssm=ssm)
+    from smsweep.services import aws_setup  # boto3 is slow to import
+
+    stored = aws_setup.auth(variable=variable, name=name, ssm=ssm)
     if as_json:
         print_json({"variable": stored.variable, "arn": stored.arn})
         return

@@ -15,7 +15,6 @@ from smsweep.cli.streams import is_quiet
 from smsweep.errors import UsageError
 from smsweep.services import export as exporting
 from smsweep.services import labels
-from smsweep.services import report as reporting
 from smsweep.services.wandb import hosted as import_service
 from smsweep.services.wandb import sync as sync_service
 
@@ -116,6 +115,8 @@ def report(
     table of all trials to sort and filter. Secrets are masked. Needs the extra `report`.
     """
     output = output or Path(f"{labels.parse_sweep_id(sweep_id)}.html")
+    from smsweep.services import report as reporting  # numpy is slow to import
+
     reporting.write(reporting.report(sweep_id), output)
     print_json({"file": str(output)}) if as_json else print_result(str(output))
     print_message("open the file in a browser; it needs no network")

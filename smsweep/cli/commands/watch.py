@@ -11,7 +11,6 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.display.agent_log import failure_advice, news
-from smsweep.cli.display.live_display import Poller
 from smsweep.cli.display.progress import can_be_live
 from smsweep.cli.options import Quiet, SweepId, Verbose
 from smsweep.cli.output import print_message, print_result
@@ -22,7 +21,7 @@ from smsweep.errors import TrialsFailed
 from smsweep.services import signals
 from smsweep.services.views import json_views
 from smsweep.services.views import watcher as watching
-from smsweep.services.views.watcher import SweepView
+from smsweep.services.views.watcher import Poller, SweepView
 
 WATCH_EXAMPLES = """
 smsweep watch abcd1234

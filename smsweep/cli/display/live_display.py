@@ -8,8 +8,6 @@ number of rows below the first line.
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TextIO
 
@@ -24,11 +22,10 @@ from smsweep.cli.output import print_message
 from smsweep.core.json_documents import TrialFields
 from smsweep.errors import SmsweepError
 from smsweep.services.views import watcher as watching
-from smsweep.services.views.watcher import SweepView
+from smsweep.services.views.watcher import Poller
 
 FRAME_S = 0.25  # between two drawings
 POLL_S = 0.5  # minimum between two polls
-POLL_SHARE = 0.2  # of the time may be spent polling, so large sweeps are polled less often
 # Erase to the end, but not from the first column: in the first row, tmux saves the screen to its history.
 ERASE = "\r \x1b[J\r\x1b[K"
 CUT, WRAP = "\x1b[?7l", "\x1b[?7h"  # for long lines; a cut line is one row at any width
@@ -78,42 +75,6 @@ class _Drawing:
 
 def _control(code: str) -> Segment:
     return Segment(code, None, [(ControlType.CARRIAGE_RETURN,)])
-
-
-class Poller:
-    """Polls a sweep at intervals, and continues after temporary errors of its store."""
-
-    def __init__(
-        self, watcher: watching.Watcher, interval_s: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Args: watcher: Reads the sweep. interval_s: Minimum time between two polls. clock: In seconds."""
-        self._watcher = watcher
-        self.interval_s = interval_s
-        self._clock = clock
-        self._next = clock()
-        self.look: SweepView | None = None  # the latest state; None before the first poll
-        self.trouble = ""  # the error of the last poll; "" if it succeeded
-
-    def poll(self) -> SweepView | None:
-        """Return the new state; None if the interval has not passed, or if the store is temporarily unavailable.
-
-        Raises:
-            SmsweepError: If a retry cannot succeed.
-        """
-        began = self._clock()
-        if began < self._next:
-            return None
-        try:
-            self.look, self.trouble = self._watcher.look(), ""
-        except SmsweepError as err:
-            if not err.retryable:
-                raise
-            self.trouble = f"{err}; retrying"
-            return None
-        finally:
-            ended = self._clock()
-            self._next = ended + max(self.interval_s, (ended - began) / POLL_SHARE)
-        return self.look
 
 
 class Screen(AbstractContextManager["Screen"]):

@@ -1,14 +1,12 @@
-"""Sweeps, trials and detached agents as JSON documents, for `--json`, the web API, tables and exports."""
+"""Sweeps and trials as JSON documents, for `--json`, the web API, tables and exports."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
-from contextlib import closing
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, cast
 
-from smsweep.aws.client import Aws
 from smsweep.core.budget import worst_instance_s
 from smsweep.core.failure_kind import without_job_name as without_job_name
 from smsweep.core.json_documents import (
@@ -34,10 +32,8 @@ from smsweep.core.sweep import Metric, Sweep
 from smsweep.core.trial import Trial, TrialState
 from smsweep.core.trial import flat_params as flat_params
 from smsweep.engine.wait_reason import read_wait_reason
-from smsweep.errors import SmsweepError
 from smsweep.exports.contents import json_safe as json_safe
-from smsweep.remote.agent_jobs import describe_agent_job, total_s
-from smsweep.remote.record import DetachRecord, all_jobs, read_records
+from smsweep.remote.record import read_records
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
@@ -47,7 +43,6 @@ from smsweep.store.base import Store
 from smsweep.wandb_compat.runs_table import metrics_of, params_of, usage_of
 
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
-UNKNOWN = "unknown"
 
 
 def show(sweep_id: str) -> SweepDocument:
@@ -58,6 +53,8 @@ def show(sweep_id: str) -> SweepDocument:
         record = read_records(workspace.dir).get(sweep.id)
         agent = None
         if record:
+            from smsweep.remote.agent_jobs import agent_data  # boto3 is slow to import
+
             agent = agent_data(record, store, workspace.environ)
         return show_data(store, sweep, store.list_trials(sweep.id), agent)
 
@@ -265,46 +262,3 @@ def table_row(trial: TrialFields) -> dict[str, Any]:
 
 def _time(moment: datetime | None) -> str | None:
     return moment.isoformat() if moment else None
-
-
-def agent_data(record: DetachRecord, store: Store, environ: Mapping[str, str]) -> DetachedAgentDocument:
-    """Return the document of a detached agent.
-
-    Args:
-        record: The record of the agent in the workspace.
-        store: The store of the sweep.
-        environ: Environment variables for AWS.
-
-    Returns:
-        The current `job` with its `status` and `reason`, the instance `hours` and `usd` of all its jobs, and
-        `kept_at`. If AWS cannot be reached, the status is unknown, and `reason` has the error. `rejected` lists
-        the latest invalid commands in S3, newest last, each with its `id` and `reason`.
-    """
-    names = all_jobs(record, notes.AGENT_JOBS.get(store, record.sweep_id))
-    rejected: dict[str, str] = notes.REJECTED_COMMANDS.get(store, record.sweep_id)
-    found: DetachedAgentDocument = {
-        "job": names[-1] if names else "",
-        "status": UNKNOWN,
-        "reason": "",
-        "jobs": len(names),
-        "instance_type": record.instance_type,
-        "hours": None,
-        "usd": None,
-        "kept_at": record.uri,
-        "rejected": [{"id": id_, "reason": why} for id_, why in rejected.items()],
-    }
-    try:
-        with closing(Aws(environ)) as aws:
-            jobs = [describe_agent_job(aws, name) for name in names]
-    except SmsweepError as err:
-        return {**found, "reason": str(err)}
-    hours = total_s(jobs) / 3600
-    usd = None if record.per_hour is None else round(hours * record.per_hour, 6)
-    last = jobs[-1] if jobs else None
-    return {
-        **found,
-        "status": last.status or "never started" if last else "none",
-        "reason": last.reason if last else "",
-        "hours": round(hours, 6),
-        "usd": usd,
-    }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+import time
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -19,6 +20,7 @@ from smsweep.core.json_documents import (
 )
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import MetricPoint, Trial, TrialState, is_number
+from smsweep.errors import SmsweepError
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import trial_data
 from smsweep.services.views.sweep_reader import SweepReader, TrialChange
@@ -30,6 +32,7 @@ from smsweep.util.clock import utc_now
 OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which trials can start, now or after a resume
 LATEST = 100  # number of trials in the mean duration: later trials of a search can take longer
 WHOLE = (TrialState.FINISHED, TrialState.STOPPED)  # states of trials that neither failed nor were killed
+POLL_SHARE = 0.2  # of the time may be spent polling, so large sweeps are polled less often
 
 
 class Watcher(AbstractContextManager["Watcher"]):
@@ -262,3 +265,37 @@ def mean_duration_s(trials: Iterable[Trial]) -> float | None:
     ended = [(trial.ended_at, trial.started_at) for trial in trials if trial.state in WHOLE]
     spans = sorted((end, (end - start).total_seconds()) for end, start in ended if end and start)
     return fmean(max(0.0, seconds) for _, seconds in spans[-LATEST:]) if spans else None
+
+
+class Poller:
+    """Polls a sweep at intervals, and continues after temporary errors of its store."""
+
+    def __init__(self, watcher: Watcher, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Args: watcher: Reads the sweep. interval_s: Minimum time between two polls. clock: In seconds."""
+        self._watcher = watcher
+        self.interval_s = interval_s
+        self._clock = clock
+        self._next = clock()
+        self.look: SweepView | None = None  # the latest state; None before the first poll
+        self.trouble = ""  # the error of the last poll; "" if it succeeded
+
+    def poll(self) -> SweepView | None:
+        """Return the new state; None if the interval has not passed, or if the store is temporarily unavailable.
+
+        Raises:
+            SmsweepError: If a retry cannot succeed.
+        """
+        began = self._clock()
+        if began < self._next:
+            return None
+        try:
+            self.look, self.trouble = self._watcher.look(), ""
+        except SmsweepError as err:
+            if not err.retryable:
+                raise
+            self.trouble = f"{err}; retrying"
+            return None
+        finally:
+            ended = self._clock()
+            self._next = ended + max(self.interval_s, (ended - began) / POLL_SHARE)
+        return self.look

@@ -47,6 +47,25 @@ def test_help_imports_no_heavy_package() -> None:
     assert not HEAVY & {name.split(".")[0] for name in modules_after("--help")}
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        *(("ls",), ("trials", "x"), ("best", "x"), ("logs", "x/0"), ("why", "x/0"), ("rm", "x"), ("retry", "x")),
+        *(("sweep", "none.yaml"), ("plan", "none.yaml"), ("run", "none.yaml"), ("agent", "x"), ("watch", "x")),
+        *(("export", "x"), ("completion", "bash")),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_local_command_imports_no_package_that_it_does_not_need(
+    arguments: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "store"))
+    found = {name.split(".")[0] for name in modules_after(*arguments)}
+    assert "smsweep" in found
+    assert not {"boto3", "docker", "numpy", "requests", "rich", "starlette", "alembic"} & found
+
+
 @pytest.mark.parametrize("arguments", [("--help",), ("wandb", "--help")], ids=["smsweep", "wandb"])
 def test_help_imports_no_command(arguments: tuple[str, ...]) -> None:
     assert [name for name in modules_after(*arguments) if name.startswith("smsweep.cli.commands.")] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.aws.client import SageMakerOptions
+from smsweep.aws.options import SageMakerOptions
 from smsweep.backends.sagemaker.rate_limit import FIRST_PAUSE_S, Backoffs, RateLimits, TokenBucket
 from smsweep.errors import CapacityError, QuotaExceeded, Throttled, UsageError
 
