@@ -52,7 +52,7 @@ def test_illegal_action_gets_an_error(client: Client) -> None:
     answer = client.post(f"/api/sweeps/{sweep_id}/pause")
     assert (answer.status, answer.data["error"]) == (
         400,
-        f"cannot pause sweep {sweep_id}: it is cancelled already",
+        f"cannot pause sweep {sweep_id}: it is already cancelled",
     )
 
 
