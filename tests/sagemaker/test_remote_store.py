@@ -15,7 +15,7 @@ from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import NotFound, StoreUnavailable, Superseded
 from smsweep.remote.s3_store.replica import Replica
-from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
+from smsweep.remote.s3_store.s3_object import S3Store, SentCommand, Version
 from smsweep.remote.s3_store.writer import Writer
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
@@ -148,6 +148,47 @@ def test_reader_keeps_its_copy_when_s3_is_unreachable(
                 assert "127.0.0.1:9" in found.trouble
             with closing(Replica(tmp_path / "none", shut, parse)) as none, pytest.raises(StoreUnavailable):
                 none.newest()
+
+
+class Interrupted(S3Store):
+    """Downloads a store; another process reads the same store between download and return."""
+
+    def __init__(self, aws: Aws, uri: str, other: Replica) -> None:
+        super().__init__(aws, uri)
+        self._other = other
+
+    def fetch(self, target: Path, *, known: str = "") -> Version | None:
+        version = super().fetch(target, known=known)
+        assert self._other.newest().store.get_sweep(SWEEP).id == SWEEP
+        return version
+
+
+def test_readers_in_several_processes_do_not_remove_copies_of_each_other(
+    account: Account, s3_store: S3Store, tmp_path: Path
+) -> None:
+    folder = tmp_path / "copies"
+    with (
+        closing(Aws(account.emulator.environ)) as aws,
+        closing(Replica(folder, s3_store, parse)) as other,
+        closing(Replica(folder, Interrupted(aws, s3_store.uri, other), parse)) as copies,
+        closing(writer(s3_store, tmp_path, "one")) as one,
+    ):
+        for value in range(3):
+            notes.AGENT_JOBS.put(one.store, SWEEP, {str(value): "job"})
+            one.save()
+            found = copies.newest()
+            assert (found.trouble, found.store.get_sweep(SWEEP).id) == ("", SWEEP)
+            assert notes.AGENT_JOBS.get(found.store, SWEEP) == {str(value): "job"}
+
+
+def test_reader_downloads_again_when_its_copy_was_removed(s3_store: S3Store, tmp_path: Path) -> None:
+    folder = tmp_path / "copies"
+    with closing(Replica(folder, s3_store, parse)) as copies:
+        copies.newest()
+    for file in folder.glob("*.db*"):
+        file.unlink()
+    with closing(Replica(folder, s3_store, parse)) as copies:
+        assert copies.newest().store.get_sweep(SWEEP).id == SWEEP
 
 
 def test_unreachable_sweep_does_not_hide_others(

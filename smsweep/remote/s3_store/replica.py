@@ -14,13 +14,17 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from smsweep.errors import StoreDamaged, StoreError
-from smsweep.remote.s3_store.s3_object import S3Store
+from smsweep.remote.s3_store.s3_object import S3Store, Version
 from smsweep.store.base import ParseStored, Store
 from smsweep.store.open import open_store
 from smsweep.store.tables import VERSION_TABLE
-from smsweep.util.atomic_file import write_text
+from smsweep.util.atomic_file import exclusive, write_text
 
 KNOWN = "known.json"  # records the version of the newest copy
+LOCK = "lock"
+# Age in seconds after which files of other processes are removed.
+COPY_AGE_S = 60.0
+DRAFT_AGE_S = 3_600.0  # a download can take long; drafts of killed processes remain
 
 
 def snapshot(source: Path, target: Path) -> None:
@@ -121,25 +125,45 @@ class Replica:
             NotFound: If the store does not exist.
         """
         self._folder.mkdir(parents=True, exist_ok=True)
-        etag, name, written_at = self._known()
-        draft = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}.db"
-        trouble = ""
+        etag, _, _ = self._known()
+        draft = self._folder / f"{os.getpid()}-{secrets.token_hex(4)}.part"
+        failure: StoreError | None = None
         try:
             version = self._s3_store.fetch(draft, known=etag)
             if version is not None:
                 check_copy(draft, self._s3_store.uri)
-                opened = self._open_file(
-                    draft
-                )  # first, so that an unreadable store does not replace the last copy
-                self._keep(version.etag, draft.name, version.written_at)
-                self.close()
-                self._open = Copy(store=opened, file=draft, written_at=version.written_at)
-                return self._open
         except StoreError as err:
+            version, failure = None, err
+        with exclusive(self._folder / LOCK):  # so that no other process removes a copy that is being opened
+            if version is not None:
+                try:
+                    return self._replace(draft, version)
+                except StoreError as err:
+                    failure = err
             draft.unlink(missing_ok=True)
-            if not name:
-                raise
-            trouble = str(err)
+            _, name, written_at = self._known()
+            if name:
+                return self._open_known(name, written_at, trouble=str(failure) if failure else "")
+        if failure:
+            raise failure
+        return self.newest()  # another process has removed the known copy
+
+    def _replace(self, draft: Path, version: Version) -> Copy:
+        """Open a downloaded version, and make it the last copy. The caller holds the lock."""
+        file = draft.with_suffix(".db")
+        draft.rename(file)
+        try:
+            opened = self._open_file(file)  # first, so that an unreadable store does not replace the last copy
+        except BaseException:
+            file.unlink(missing_ok=True)
+            raise
+        self._keep(version.etag, file.name, version.written_at)
+        self.close()
+        self._open = Copy(store=opened, file=file, written_at=version.written_at)
+        return self._open
+
+    def _open_known(self, name: str, written_at: datetime, trouble: str) -> Copy:
+        """Open the last copy, unless it is open. The caller holds the lock."""
         if self._open is None or self._open.file.name != name:
             self.close()
             file = self._folder / name
@@ -170,9 +194,12 @@ class Replica:
         return "", "", datetime.now(timezone.utc)
 
     def _keep(self, etag: str, name: str, written_at: datetime) -> None:
+        """Record the last copy, and remove older files. Other processes can still open or write the newer ones."""
         known = {"etag": etag, "file": name, "written_at": written_at.isoformat()}
         write_text(self._folder / KNOWN, json.dumps(known))
-        for old in self._folder.glob("*.db*"):
-            if not old.name.startswith(name):
-                with suppress(OSError):  # other processes can have the file open
-                    old.unlink()
+        now_s = (self._folder / name).stat().st_mtime  # by the clock of the file system
+        for pattern, age_s in (("*.db*", COPY_AGE_S), ("*.part", DRAFT_AGE_S)):
+            for old in self._folder.glob(pattern):
+                with suppress(OSError):
+                    if not old.name.startswith(name) and now_s - old.stat().st_mtime > age_s:
+                        old.unlink()
