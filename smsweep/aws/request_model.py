@@ -182,7 +182,7 @@ def _words(violation: Violation) -> str:
         return f"{place}: the API has no such field"
     limit: Any = violation.shape.metadata.get(violation.rule, "")
     if violation.rule == "enum":
-        return f"{place}: the API knows no {violation.value!r}{_instead(str(violation.value), limit)}"
+        return f"{place}: the API has no value {violation.value!r}{_instead(str(violation.value), limit)}"
     size = f", has {len(violation.value)}" if violation.rule in ("min", "max") and _is_sized(violation) else ""
     return f"{place}: {violation.rule} {limit}{size}".rstrip()
 

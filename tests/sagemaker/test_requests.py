@@ -131,10 +131,10 @@ def test_instance_type_unknown_to_botocore_is_sent(account: Account) -> None:
     (trial,) = plan.plan(account.sweep(1), job=account.job, backend="sagemaker").trials
     request = dict(trial.request or {})
     validate({**request, "ResourceConfig": {**request["ResourceConfig"], "InstanceType": "ml.z9.large"}})
-    with pytest.raises(JobRejected, match="the API knows no 'large'"):
+    with pytest.raises(JobRejected, match="the API has no value 'large'"):
         validate({**request, "ResourceConfig": {**request["ResourceConfig"], "InstanceType": "large"}})
     algorithm = {**request["AlgorithmSpecification"], "TrainingInputMode": "Files"}
-    with pytest.raises(JobRejected, match=r"TrainingInputMode: the API knows no 'Files'; did you mean File\?"):
+    with pytest.raises(JobRejected, match=r"TrainingInputMode: the API has no value 'Files'; did you mean File\?"):
         validate({**request, "AlgorithmSpecification": algorithm})
 
 

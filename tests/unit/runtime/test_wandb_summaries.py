@@ -8,7 +8,7 @@ import pytest
 
 from smsweep.runtime.script.define_metric import SummaryMetrics
 from tests.unit.runtime.jobs import Job
-from tests.unit.runtime.test_wandb_hook import records
+from tests.unit.runtime.test_init_hook import records
 
 
 def summary(name: str, kinds: str, *rows: tuple[int, Any]) -> dict[str, float]:
