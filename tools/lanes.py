@@ -16,10 +16,10 @@ from concurrent.futures import ThreadPoolExecutor
 AT_ONCE = 3  # lanes: tests wait often, so two cores are busy with three
 LANES = {  # name -> pytest's -m; long lanes start first, so that no lane is left over at the end
     "acceptance": "acceptance and not slow and not docker and not oracle",
-    "oracle": "oracle and not docker",
     "aws": "aws and not docker and not oracle",
-    "middle": "not acceptance and not aws and not docker and not oracle and not fast",
+    "oracle": "oracle and not docker",
     "engine": "docker",
+    "middle": "not acceptance and not aws and not docker and not oracle and not fast",
     "slow": "acceptance and slow and not docker and not oracle",
     "fast": "fast",
 }
