@@ -39,8 +39,8 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from uvicorn.middleware.wsgi import WSGIMiddleware  # type: ignore[attr-defined]  # which of two is up to uvicorn
 
 from benchmarks.ratios import leave
-from smsweep.api.api import run
 from smsweep.services import emulator
+from smsweep.services.agents.run_agent import run
 from tools.environments import ROOT, oracle
 
 CLIENT = Path(__file__).with_name("launch_clients.py")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from smsweep._version import __version__ as __version__
-    from smsweep.api.api import Api, run
+    from smsweep.api.api import Api
     from smsweep.api.simulate import judge, suggest
     from smsweep.core.trial import StopDecision
     from smsweep.errors import ConfigError, SmsweepError
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
         summary,
     )
     from smsweep.runtime.script.run import Run
-    from smsweep.services.agents.run_agent import agent
+    from smsweep.services.agents.run_agent import agent, run
     from smsweep.services.sweeps.create import sweep
 
 
@@ -49,7 +49,7 @@ _MODULES = {
     "log": "smsweep.runtime.script.api",
     "log_code": "smsweep.runtime.script.api",
     "login": "smsweep.runtime.script.api",
-    "run": "smsweep.api.api",
+    "run": "smsweep.services.agents.run_agent",
     "suggest": "smsweep.api.simulate",
     "summary": "smsweep.runtime.script.api",
     "sweep": "smsweep.services.sweeps.create",

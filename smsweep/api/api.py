@@ -1,27 +1,21 @@
-"""Read sweeps and trials like W&B's public API (`Api().sweep(path).runs`), and run a new sweep."""
+"""Read sweeps and trials like W&B's public API: `Api().sweep(path).runs`."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import import_module
 from math import inf, isnan
 from os import PathLike, fspath
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from smsweep.core.objective import objective
 from smsweep.core.repeats import find_best
 from smsweep.core.sweep import Goal, Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial
-from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import UsageError
 from smsweep.runtime.script.records import URL
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.agents.run_agent import agent, preflight
 from smsweep.services.labels import parse_sweep_id, parse_trial
-from smsweep.services.sweeps.create import sweep
-from smsweep.services.sweeps.load import JobLike, SweepLike, compile_estimator
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.wandb_compat.runs_table import metrics_of, params_of, run_id, run_name, runs_table
 
@@ -433,71 +427,3 @@ def _data_frame(every: list[Row]) -> Any:
     except ImportError:
         return every
     return pandas.DataFrame(every)
-
-
-def run(
-    config: SweepLike,
-    *,
-    entity: str | None = None,
-    project: str | None = None,
-    prior_runs: Iterable[str | Path] | str | Path | None = None,
-    name: str | None = None,
-    program: str | None = None,
-    job: JobLike = None,
-    estimator: Any = None,
-    inputs: Any = None,
-    seed: int | None = None,
-    reuse: bool = False,
-    on_created: Callable[[str], None] = lambda sweep_id: None,
-    **agent_options: Any,
-) -> AgentResult:
-    """Create a sweep and run an agent on it. If a check fails, nothing is created.
-
-    Args:
-        config: The sweep config, as for `sweep`.
-        entity: W&B entity.
-        project: W&B project.
-        prior_runs: Trials, sweeps or CSV files whose results inform the search.
-        name: Name of the sweep.
-        program: Script that runs instead of the config's `program`.
-        job: Path or content of a job.yaml.
-        estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
-        inputs: Inputs of the estimator.
-        seed: Random seed for the search. Default: random.
-        reuse: Copy the results of identical trials of earlier sweeps instead of running them again.
-        on_created: Called with the id of the new sweep.
-        agent_options: Arguments of `agent`.
-
-    Returns:
-        How the trials ended.
-
-    Raises:
-        ConfigError: If a config is invalid.
-        SourceError: If the source cannot be packed.
-        UsageError: If an argument is invalid.
-        JobError: If the backend cannot run the jobs.
-    """
-    compiled = compile_estimator(estimator, inputs, job)
-    backend = agent_options.get("backend")
-    if agent_options.get("function") is None:
-        preflight(
-            config,
-            program=program or (compiled.program if compiled else None),
-            job=compiled.document if compiled else job,
-            backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
-            notify=agent_options.get("notify") or (),
-        )
-    sweep_id = sweep(
-        config,
-        entity,
-        project,
-        prior_runs,
-        name=name,
-        program=program,
-        job=job,
-        estimator=compiled,
-        seed=seed,
-        reuse=reuse,
-    )
-    on_created(sweep_id)
-    return agent(sweep_id, estimator=compiled, **agent_options)

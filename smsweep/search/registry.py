@@ -11,7 +11,7 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
 from smsweep.search.base import SearchStrategy, outlook
-from smsweep.util.plugins import PluginRegistry, check_needs, import_object
+from smsweep.util.plugins import PluginRegistry, check_needs, resolve
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -79,9 +79,7 @@ class SearchSpec:
     @property
     def model(self) -> type[BaseModel] | None:
         """The options model, imported."""
-        found: type[BaseModel] | None
-        found = import_object(self.options) if isinstance(self.options, str) else self.options
-        return found
+        return resolve(self.options)
 
 
 METHODS = PluginRegistry(

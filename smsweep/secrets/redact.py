@@ -120,7 +120,7 @@ class JsonMasker:
 
 
 def known_secrets(environ: Mapping[str, str], template: JobTemplate | None = None) -> tuple[str, ...]:
-    """Return the secrets that must not leave this machine in any file: values that nobody writes by chance.
+    """Return the secrets that must not leave this machine in any file: values that no file contains by chance.
 
     A variable that only its name marks as a secret counts only if its value looks random.
     """

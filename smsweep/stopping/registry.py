@@ -11,7 +11,7 @@ from smsweep.core.trial import History, StopDecision
 from smsweep.errors import ConfigError
 from smsweep.stopping.base import StoppingRule
 from smsweep.stopping.stop_if import StopIf
-from smsweep.util.plugins import PluginRegistry, check_needs, import_object
+from smsweep.util.plugins import PluginRegistry, check_needs, resolve
 
 if TYPE_CHECKING:
     from pydantic import BaseModel
@@ -47,9 +47,7 @@ class StoppingSpec:
     @property
     def model(self) -> type[BaseModel] | None:
         """The options model, imported."""
-        found: type[BaseModel] | None
-        found = import_object(self.options) if isinstance(self.options, str) else self.options
-        return found
+        return resolve(self.options)
 
 
 # W&B has only hyperband.

@@ -79,7 +79,7 @@ UNAVAILABLE = (
     (
         "no equivalent in encoding",
         "the database's encoding lacks a character",
-        "create it anew with ENCODING 'UTF8', and name that one in SMSWEEP_STORE",
+        "create a database with ENCODING 'UTF8', and set SMSWEEP_STORE to it",
     ),
     ("does not exist", "the server does not know what was asked for", "check the names in SMSWEEP_STORE"),
 )

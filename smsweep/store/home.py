@@ -183,7 +183,7 @@ def _refuse_writable(folder: Path, entries: Iterable[Path]) -> None:
         fix = f"chmod go-w {' '.join(map(_quoted, found))}"
         raise UsageError(
             f"{folder}: other users can write to {path} (mode {_octal(mode)}), and its content can run code as "
-            f"you; check that nobody changed it, then run `{fix}`, or, if you trust them, set {_trust(folder)}"
+            f"you; check that nobody else changed it, then run `{fix}`; if you trust them, set {_trust(folder)}"
         )
 
 

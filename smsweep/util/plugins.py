@@ -65,6 +65,12 @@ def load_plugins(group: str) -> Mapping[str, Plugin]:
     return found
 
 
+def resolve(value: T | str) -> T:
+    """Return a value, or import it if it is a place, written `package.module:name`."""
+    found: T = import_object(value) if isinstance(value, str) else value
+    return found
+
+
 def import_object(place: str) -> Any:
     """Import and return the object at a place, written `package.module:name`."""
     module, _, name = place.partition(":")
@@ -159,7 +165,7 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
             UsageError: The factory of a plug-in raised an exception that is not an error of smsweep.
         """
         with self.guard(name, "its factory"):
-            make = import_object(factory) if isinstance(factory, str) else factory
+            make = resolve(factory)
             return make(**arguments)
 
     @contextmanager

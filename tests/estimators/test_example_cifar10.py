@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from smsweep.api.api import Api, run
+from smsweep.api.api import Api
 from smsweep.config_files.job_yaml import read_job
 from smsweep.config_files.sweep_yaml import read_sweep
 from smsweep.core.trial import TrialState
+from smsweep.services.agents.run_agent import run
 from tests.support.account import BUCKET, open_account
 from tools.environments import ROOT, oracle
 

@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-from smsweep.api.api import run
 from smsweep.core.trial import Trial
 from smsweep.emulator.server import Emulator
 from smsweep.engine.agent_state import AgentResult
 from smsweep.services import emulator
+from smsweep.services.agents.run_agent import run
 from smsweep.services.workspace import Workspace
 from tests.support.account import client_of
 from tools.docker_engine import IMAGE

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from smsweep.api.api import run
 from smsweep.aws import request_model
 from smsweep.backends.aws_batch.service_jobs import JobQueue, submission
 from smsweep.errors import JobRejected, UsageError
 from smsweep.services.agents import run_agent
+from smsweep.services.agents.run_agent import run
 from smsweep.services.sweeps import control, create
 from smsweep.services.views import json_views
 from smsweep.services.views import logs as log_views

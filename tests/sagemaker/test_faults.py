@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.api.api import run
 from smsweep.backends.base import Backend
 from smsweep.cli.commands import show
 from smsweep.cli.run_agent import follow
 from smsweep.core.json_documents import SweepDocument
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import AccessDenied, BackendUnavailable
+from smsweep.services.agents.run_agent import run
 from smsweep.services.sweeps.create import sweep
 from smsweep.services.views import json_views
 from tests.sagemaker.conftest import Account

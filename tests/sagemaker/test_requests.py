@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from smsweep.api.api import run
 from smsweep.aws.request_model import validate
 from smsweep.backends.sagemaker.backend import SageMakerBackend
 from smsweep.cli.commands import run as cli_plan
 from smsweep.core.trial import TrialState
 from smsweep.errors import JobRejected
 from smsweep.services.agents import run_agent
+from smsweep.services.agents.run_agent import run
 from smsweep.services.sweeps import create, plan
 from tests.sagemaker.conftest import ROLE, Account
 

@@ -248,7 +248,7 @@ def ensure_network(client: APIClient, request: TrainingJobRequest, hosts: Sequen
 
 
 def remove_network(client: APIClient, job: str) -> None:
-    """Remove the job's network. If there is none, do nothing."""
+    """Remove the job's network, if it exists."""
     for network in client.networks(filters={"label": [f"{LABEL}={job}"]}):
         try:
             client.remove_network(network["Id"])

@@ -186,7 +186,7 @@ class JobFolder:
         return pid
 
     def exit_code(self) -> int | None:
-        """Return the exit code of the entrypoint; None if there is none yet."""
+        """Return the exit code of the entrypoint; None until it has exited."""
         file = self.path / "exit_code"
         try:
             text = read_text(file, LONGEST_NUMBER)
@@ -197,7 +197,7 @@ class JobFolder:
         return int(text)
 
     def exited_at(self) -> datetime | None:
-        """Return when the exit code was written; None if there is none yet."""
+        """Return when the exit code was written; None until the entrypoint has exited."""
         return modified_at(self.path / "exit_code")
 
     def uptimes_s(self) -> list[float]:

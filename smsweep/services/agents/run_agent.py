@@ -1,15 +1,17 @@
-"""Run an agent: check its arguments, open the store and the backend, handle signals, and close everything."""
+"""Run an agent on a sweep, or on a new sweep: open the store and the backend, handle signals, close everything."""
 
 from __future__ import annotations
 
 import inspect
 import logging
+import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -45,7 +47,7 @@ from smsweep.services.backends import (
 )
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.signals import TERMINATED, handling
-from smsweep.services.sweeps.create import read_prior, with_source
+from smsweep.services.sweeps.create import read_prior, sweep, with_source
 from smsweep.services.sweeps.load import (
     JobLike,
     SweepLike,
@@ -335,3 +337,71 @@ def preflight(
     template = load_job(job).template
     check_prepared(template, Sweep(id=NO_ID, config=parsed.config, job=template), workspace, name)
     backend_spec(name).check_settings(template, workspace.environ)
+
+
+def run(
+    config: SweepLike,
+    *,
+    entity: str | None = None,
+    project: str | None = None,
+    prior_runs: Iterable[str | Path] | str | Path | None = None,
+    name: str | None = None,
+    program: str | None = None,
+    job: JobLike = None,
+    estimator: Any = None,
+    inputs: Any = None,
+    seed: int | None = None,
+    reuse: bool = False,
+    on_created: Callable[[str], None] = lambda sweep_id: None,
+    **agent_options: Any,
+) -> AgentResult:
+    """Create a sweep and run an agent on it. If a check fails, nothing is created.
+
+    Args:
+        config: The sweep config, as for `sweep`.
+        entity: W&B entity.
+        project: W&B project.
+        prior_runs: Trials, sweeps or CSV files whose results inform the search.
+        name: Name of the sweep.
+        program: Script that runs instead of the config's `program`.
+        job: Path or content of a job.yaml.
+        estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
+        inputs: Inputs of the estimator.
+        seed: Random seed for the search. Default: random.
+        reuse: Copy the results of identical trials of earlier sweeps instead of running them again.
+        on_created: Called with the id of the new sweep.
+        agent_options: Arguments of `agent`.
+
+    Returns:
+        How the trials ended.
+
+    Raises:
+        ConfigError: If a config is invalid.
+        SourceError: If the source cannot be packed.
+        UsageError: If an argument is invalid.
+        JobError: If the backend cannot run the jobs.
+    """
+    compiled = compile_estimator(estimator, inputs, job)
+    backend = agent_options.get("backend")
+    if agent_options.get("function") is None:
+        preflight(
+            config,
+            program=program or (compiled.program if compiled else None),
+            job=compiled.document if compiled else job,
+            backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
+            notify=agent_options.get("notify") or (),
+        )
+    sweep_id = sweep(
+        config,
+        entity,
+        project,
+        prior_runs,
+        name=name,
+        program=program,
+        job=job,
+        estimator=compiled,
+        seed=seed,
+        reuse=reuse,
+    )
+    on_created(sweep_id)
+    return agent(sweep_id, estimator=compiled, **agent_options)
