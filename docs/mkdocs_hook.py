@@ -86,9 +86,12 @@ def _kind(field: Mapping[str, Any]) -> str:
         return ", ".join(f"`{value}`" for value in field.get("enum", [field.get("const")]))
     if field.get("type") == "array":
         return f"a list of: {_kind(field['items'])}" if field.get("items") else "a list"
-    return KINDS.get(field.get("type", "object"), "anything")
+    types = field.get("type", "object")
+    if isinstance(types, list):
+        return " or ".join(_kind({**field, "type": each}) for each in types if each != "null")
+    return KINDS.get(types, "anything")
 
 
-def _fence(found: re.Match[str]) -> str:
-    language, word = found.groups()
+def _fence(match: re.Match[str]) -> str:
+    language, word = match.groups()
     return f'```{language} title="{word}"' if "." in word else f"```{language}"

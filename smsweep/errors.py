@@ -30,6 +30,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+DOCS = "https://github.com/smsweep/smsweep/tree/main/docs"  # the project URL `Documentation` in pyproject.toml
+
+
+def docs_url(page: str) -> str:
+    """Return the URL of a documentation page, for messages. The pages are not part of the wheel.
+
+    Args:
+        page: Name of the page without `.md`, and optionally `#` with the anchor of a heading.
+    """
+    name, hash_sign, anchor = page.partition("#")
+    return f"{DOCS}/{name}.md{hash_sign}{anchor}"
+
 
 class SmsweepError(Exception):
     """Base class. The message is `WHERE: WHAT IS WRONG; HOW TO FIX IT`."""

@@ -15,7 +15,7 @@ from hypothesis import settings
 
 from tools.docker_engine import NoEngine, connect_ready
 
-HERE = Path(__file__).parent
+TESTS = Path(__file__).parent
 settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI runs 100
 SLOWER = ("docker", "oracle", "slow")
 # Expected skips on a complete machine. In CI, every other skip is a missing part, and fails.
@@ -56,11 +56,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         is_docker = item.get_closest_marker("docker") is not None
         # Docker tests count and stop the containers of the one engine. For other files, fixtures are made once.
         item.add_marker(pytest.mark.xdist_group("docker" if is_docker else item.path.name))
-        if (HERE / "acceptance") in item.path.parents:
+        if (TESTS / "acceptance") in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
-        if {HERE / "sagemaker", HERE / "security"} & set(item.path.parents):
+        if {TESTS / "sagemaker", TESTS / "security"} & set(item.path.parents):
             item.add_marker(pytest.mark.aws)
-        is_unit = item.path.parent == HERE or (HERE / "unit") in item.path.parents
+        is_unit = item.path.parent == TESTS or (TESTS / "unit") in item.path.parents
         if is_unit and not any(map(item.get_closest_marker, SLOWER)):
             item.add_marker(pytest.mark.fast)
 

@@ -39,7 +39,10 @@ BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 def flags_by_verb() -> dict[str, set[str]]:
     return {
-        name: {"--help", "-h", *(option for parameter in load_command(name).params for option in parameter.opts)}
+        name: {
+            *("--help", "-h"),
+            *(flag for param in load_command(name).params for flag in (*param.opts, *param.secondary_opts)),
+        }
         for name in COMMAND_NAMES
     }
 
@@ -109,6 +112,24 @@ def test_python_block_imports_existing_names(block: Block) -> None:
 @pytest.mark.parametrize("block", in_language("bash"))
 def test_bash_block_parses(block: Block) -> None:
     subprocess.run(["bash", "-n"], input=block.text, text=True, check=True)
+
+
+def test_messages_link_to_urls_of_existing_pages() -> None:
+    linked, wrong = 0, []
+    for file in (ROOT / "smsweep").rglob("*.py"):
+        place, tree = str(file.relative_to(ROOT)), ast.parse(file.read_text(encoding="utf-8"))
+        docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+                wrong += [(place, text) for text in re.findall(r"\b[\w/-]+\.md\b", node.value)]
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("docs_url"):
+                name, _, anchor = str(ast.literal_eval(node.args[0])).partition("#")
+                page = ROOT / "docs" / f"{name}.md"
+                linked += 1
+                if not page.exists() or (anchor and anchor not in anchors(page)):
+                    wrong.append((place, f"{name}#{anchor}"))
+    assert wrong == []
+    assert linked > 5
 
 
 def test_commands_and_flags_exist() -> None:

@@ -7,12 +7,17 @@ import os
 import re
 import shutil
 import subprocess
+import tarfile
+import zipfile
+from email import message_from_bytes
 from pathlib import Path
 
 import pytest
+from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from smsweep.errors import DOCS
 from tests.support.markdown import ROOT
 from tools import dist
 from tools.environments import oracle
@@ -20,6 +25,7 @@ from tools.interpreters import find_python, supported
 from tools.pins import BASE, read
 
 PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE")
+RAW = "https://raw.githubusercontent.com/smsweep/smsweep/v0.1.0/docs/"  # of images
 TRAIN = "import smsweep\nwith smsweep.init() as run:\n    run.log({'loss': run.config.x})\n"
 SWEEP = {
     "program": "train.py",
@@ -115,6 +121,44 @@ def test_tag_of_other_version_is_refused(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"the tag is v9\.9, but the version in smsweep/_version\.py is 0\.1\.0"):
         dist.make(tmp_path / "dist", "v9.9", source)
     assert not (tmp_path / "dist").exists()
+
+
+@pytest.mark.oracle
+def test_readme_on_pypi_has_absolute_links_to_existing_files(published: Path) -> None:
+    with tarfile.open(next(published.glob("*.tar.gz"))) as archive:
+        file = archive.extractfile("smsweep-0.1.0/PKG-INFO")
+        assert file is not None
+        metadata = file.read()
+    with zipfile.ZipFile(next(published.glob("*.whl"))) as wheel:
+        assert wheel.read("smsweep-0.1.0.dist-info/METADATA") == metadata
+    readme = metadata.decode().partition("\n\n")[2]  # the headers end at the first empty line
+    page = MarkdownIt().enable("table").render(readme)
+    shown, linked = (set(re.findall(rf'{name}="([^"]*)"', page)) for name in ("src", "href"))
+    files = {url for url in linked if url.startswith("https://github.com/smsweep/smsweep/blob/v0.1.0/")}
+    assert {url for url in linked if not url.startswith("https://")} == set()
+    assert {url for url in shown if not url.startswith(RAW)} == set()
+    assert (len(shown), len(files) > 30) == (2, True)
+    paths = {re.sub(r".*/v0\.1\.0/|#.*", "", url) for url in files | shown}
+    assert {path for path in paths if not (ROOT / path).exists()} == set()
+
+
+@pytest.mark.oracle
+def test_metadata_has_project_urls_authors_and_classifiers(published: Path) -> None:
+    with zipfile.ZipFile(next(published.glob("*.whl"))) as wheel:
+        metadata = message_from_bytes(wheel.read("smsweep-0.1.0.dist-info/METADATA"))
+    urls = dict(str(url).split(", ") for url in metadata.get_all("Project-URL", []))
+    assert sorted(urls) == ["Changelog", "Documentation", "Homepage", "Issues", "Repository"]
+    assert urls["Documentation"] == DOCS
+    assert metadata["Author"]
+    assert {"Operating System :: MacOS", "Typing :: Typed"} <= set(metadata.get_all("Classifier", []))
+
+
+@pytest.mark.oracle
+def test_file_that_pypi_does_not_accept_is_refused(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "tool-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("tool-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: tool\nVersion: 1.0\n")
+    with pytest.raises(ValueError, match="long_description"):
+        dist.check(tmp_path)
 
 
 @pytest.mark.oracle

@@ -22,7 +22,8 @@ SIGNATURES = {
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, backend=None,"
     " job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
-    " term_timeout=None, forward_signals=False, reuse=False, notify=(), on_change=...)",
+    " term_timeout=None, forward_signals=False, reuse=False, in_place=None, notify=(), until=None,"
+    " on_change=...)",
     "config": "a mapping",
     "define_metric": "(name, step_metric=None, step_sync=None, hidden=None, summary=None, overwrite=None, *,"
     " goal=None)",
@@ -33,11 +34,12 @@ SIGNATURES = {
     "log_code": "(root='.', name=None, **ignored)",
     "login": "(*ignored, **more_ignored)",
     "run": "(config, *, entity=None, project=None, prior_runs=None, name=None, program=None, job=None,"
-    " estimator=None, inputs=None, seed=None, reuse=False, on_created=..., **agent_options)",
+    " estimator=None, inputs=None, seed=None, reuse=False, in_place=None, on_created=...,"
+    " **agent_options)",
     "suggest": "(config, trials, n=1, seed=0)",
     "summary": "a mapping",
     "sweep": "(sweep, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
-    " estimator=None, inputs=None, seed=None, reuse=False)",
+    " estimator=None, inputs=None, seed=None, reuse=False, in_place=None, backend=None)",
 }
 # Objects that public functions return: W&B's attributes, and ours.
 METHODS = {

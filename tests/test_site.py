@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 import subprocess
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,14 @@ import pytest
 from smsweep.config_files.job_models import JobSection
 from smsweep.config_files.sweep_rules import SweepSection
 from tests.support.markdown import ROOT
+from tools.browser import chromium, visit
 from tools.environments import oracle
 
-FETCHED = re.compile(r"<(?:script|link|img|iframe)[^>]+(?:src|href)=\"?(https?:[^\" >]+)")
+# Elements that make the browser request a URL, and CSS that does.
+FETCHED = re.compile(
+    r"<(?:script|link|img|iframe|source|object)\b[^>]+(?:src|href|data)=\"?((?:https?:)?//[^\" >]+)"
+)
+IN_CSS = re.compile(r"(?:url\(|@import )[\"']?((?:https?:)?//[^\"')]+)")
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +70,32 @@ def test_keys_page_has_type_of_every_key(site: Path) -> None:
 
 @pytest.mark.oracle
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
+    patterns = {"*.html": FETCHED, "*.css": IN_CSS}
     fetched = {
-        found for page in site.rglob("*.html") for found in FETCHED.findall(page.read_text(encoding="utf-8"))
+        (file.name, found)
+        for kind, pattern in patterns.items()
+        for file in site.rglob(kind)
+        for found in pattern.findall(file.read_text(encoding="utf-8"))
     }
-    assert {url for url in fetched if not url.startswith("https://github.com/smsweep/")} == set()
+    assert fetched == set()
+
+
+@pytest.mark.oracle
+def test_browser_requests_nothing_from_other_hosts(site: Path) -> None:
+    handler = functools.partial(QuietHandler, directory=str(site))
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, chromium() as browser:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        own = f"http://127.0.0.1:{server.server_port}/"
+        with visit(browser, own) as visited:
+            for path in ("", "start-laptop/", "schema/", "python/"):
+                visited.page.goto(f"{own}{path}", wait_until="networkidle")
+            visited.page.locator("input[name=query]").click()  # loads the search
+            visited.page.keyboard.type("early stopping")
+            visited.page.locator("a.md-search-result__link").first.wait_for()
+        server.shutdown()
+    assert (visited.outside, visited.errors) == ([], [])
+
+
+class QuietHandler(SimpleHTTPRequestHandler):
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the name in the base class
+        pass

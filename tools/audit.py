@@ -88,8 +88,8 @@ def licence(name: str) -> str:
     return stated.get("License-Expression") or ", ".join(named) or stated.get("License", "?").splitlines()[0]
 
 
-def wrong_licences(found: Mapping[str, str]) -> Iterator[str]:
-    for name, text in found.items():
+def wrong_licences(licence_texts: Mapping[str, str]) -> Iterator[str]:
+    for name, text in licence_texts.items():
         if not PERMISSIVE.search(text) and EXCEPTIONS.get(name, "?") not in text:
             yield f"{name} has the licence {text!r}, which is not permissive"
 

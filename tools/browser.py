@@ -13,9 +13,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
-# Parallel coordinates need software rendering on machines without a graphics card; root has no sandbox.
-ARGS = ("--no-sandbox", "--enable-unsafe-swiftshader")
-PATIENCE_MS = 90_000  # software rendering is slow on a busy machine
+ARGS = ("--no-sandbox",)  # root has no sandbox
+PATIENCE_MS = 90_000  # the browser is slow on a busy machine
 Scheme = Literal["light", "dark"]
 
 
@@ -86,4 +85,17 @@ def see_all_figures(page: Page) -> None:
     for figure in page.locator("[data-figure]").all():
         figure.scroll_into_view_if_needed()
         name = figure.get_attribute("data-figure")
-        page.wait_for_selector(f'[data-figure="{name}"][data-is-drawn]')
+        page.wait_for_selector(f'[data-figure="{name}"][data-is-drawn=true]')
+
+
+def brush_lowest(page: Page, label: str) -> None:
+    """Select the lowest values on an axis of the parallel coordinates."""
+    area = page.get_by_role("slider", name=label).locator(".brush")
+    area.scroll_into_view_if_needed()
+    place = area.bounding_box()
+    assert place is not None
+    x, low = place["x"] + place["width"] / 2, place["y"] + place["height"] - 2
+    page.mouse.move(x, low)
+    page.mouse.down()
+    page.mouse.move(x, low - 40, steps=3)
+    page.mouse.up()

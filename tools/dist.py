@@ -1,7 +1,7 @@
 """Build the files of a release: `make dist` writes the wheel, source archive, SBOM and SHA256SUMS to dist/.
 
 The last commit is built twice, in clean clones at different paths. Both builds must have the same bytes, so that a
-release can be reproduced.
+release can be reproduced. twine and check-wheel-contents check the files as PyPI does.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def make(out: Path, tag: str = "", source: Path = ROOT) -> Mapping[str, str]:
         The SHA-256 of each file, by name.
 
     Raises:
-        ValueError: If two builds differ, or the tag does not match the version.
+        ValueError: If two builds differ, the tag does not match the version, or PyPI does not accept a file.
     """
     with tempfile.TemporaryDirectory(prefix="smsweep-dist-") as name:
         folder = Path(name)
@@ -70,13 +70,29 @@ def make(out: Path, tag: str = "", source: Path = ROOT) -> Mapping[str, str]:
         first, second = map(digests, builds)
         if first != second:
             raise ValueError(f"two builds of the same commit differ: {first} and {second}; see RELEASING.md")
+        check(builds[0])
         write_sbom(clones[0], builds[0] / f"smsweep-{version}.cdx.json", folder / "venv")
-        found = digests(builds[0])
-        sums = "".join(f"{digest}  {name}\n" for name, digest in found.items())
+        hashes = digests(builds[0])
+        sums = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
         (builds[0] / "SHA256SUMS").write_text(sums, encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
         shutil.copytree(builds[0], out)
-    return found
+    return hashes
+
+
+def check(folder: Path) -> None:
+    """Check the metadata of wheel and source archive, the README that PyPI renders, and the files in the wheel.
+
+    Raises:
+        ValueError: If a check fails. The message is its output.
+    """
+    wheels = [str(file) for file in folder.glob("*.whl")]
+    archives = [str(file) for file in folder.glob("*.tar.gz")]
+    for name, *argv in (("twine", "check", "--strict", *wheels, *archives), ("check-wheel-contents", *wheels)):
+        program = str(oracle("tools").python.with_name(name))
+        done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise ValueError(f"{name}: {done.stdout}{done.stderr}")
 
 
 def write_sbom(source: Path, file: Path, venv: Path) -> None:

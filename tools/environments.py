@@ -43,13 +43,13 @@ class Environment:
     @property
     def below(self) -> tuple[Path, ...]:
         """The pinned requirement files that the environment's own pins extend."""
-        if not self.requirements:
+        if not (self.requirements or self.extras):
             return (BASE,)
         return (BASE, BUILD) if self.has_smsweep and self.keeps_pins else ()
 
     def pins(self) -> str:
         """Return the environment's own pins as a requirement file."""
-        return render(self.name, read_environment(self.name) if self.requirements else {})
+        return render(self.name, read_environment(self.name) if self.requirements or self.extras else {})
 
 
 def _by_name(*environments: Environment) -> Mapping[str, Environment]:
@@ -105,8 +105,9 @@ ENVIRONMENTS = _by_name(
     Environment(
         name="tools",
         requirements=(
-            *("bandit==1.9.4", "build==1.6.1", "cyclonedx-bom==7.5.0", "hatchling==1.33.0"),
-            *("pip-audit==2.10.1", "setuptools", "uv", "vermin==1.9.2", "zizmor==1.32.0"),
+            *("bandit==1.9.4", "build==1.6.1", "check-wheel-contents==0.6.3", "cyclonedx-bom==7.5.0"),
+            *("hatch-fancy-pypi-readme==25.1.0", "hatchling==1.33.0", "pip-audit==2.10.1", "setuptools"),
+            *("twine==7.0.0", "uv", "vermin==1.9.2", "zizmor==1.32.0"),
         ),
         python_from=(3, 11),
         python_below=(3, 15),
@@ -133,8 +134,12 @@ ENVIRONMENTS = _by_name(
         keeps_pins=False,
     ),
 )
-# Packages for containers. They are not installed on this machine.
+# Packages for containers, and for environments that a test creates and deletes.
 IN_CONTAINERS = _by_name(
+    # The user's environment in docs/start-sagemaker.md.
+    Environment(
+        name="tutorial", python_from=(3, 10), python_below=(3, 15), has_smsweep=True, extras=("emulator",)
+    ),
     # The requirements of sagemaker-training that a job on one host imports.
     Environment(
         name="toolkit",
@@ -160,7 +165,7 @@ class Oracle:
 
     python: Path  # interpreter that can import the package
 
-    def ask(self, script: Path, question: object, *, timeout_s: float = 120) -> Any:
+    def ask(self, script: Path, question: object, *, timeout_s: float = 280) -> Any:
         """Run a script with JSON on stdin, and return the JSON that it prints.
 
         A start takes one or two seconds: put all cases of a test into one question.
@@ -247,8 +252,8 @@ def _interpreter(environment: Environment) -> str:
     if oldest <= sys.version_info[:2] < below:
         return sys.executable
     for minor in range(below[1] - 1, oldest[1] - 1, -1):
-        if found := find_python(minor):
-            return found
+        if python := find_python(minor):
+            return python
     raise FileNotFoundError(f"no Python from {oldest[0]}.{oldest[1]} to below {below[0]}.{below[1]} is available")
 
 

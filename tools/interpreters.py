@@ -49,8 +49,8 @@ def main() -> int:
 
 
 def _candidates(name: str) -> Iterator[str]:
-    if found := shutil.which(name):
-        yield found
+    if path := shutil.which(name):
+        yield path
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv")) / "versions"
     uv = Path(os.environ.get("UV_PYTHON_INSTALL_DIR", Path.home() / ".local/share/uv/python"))
     for folder in (pyenv, uv):

@@ -2,7 +2,8 @@
 
 Some tests fork agents, which is safe only in a process without threads. Lanes are therefore separate processes,
 not workers of pytest-xdist. All tests that use the Docker Engine are in one lane, because they count containers
-and stop the engine. The environments of tools.environments are created at the same time.
+and stop the engine. The environments of tools.environments are created at the same time, and the oracle lane waits
+for them: otherwise a test that creates one could exceed its time limit.
 
 With --again, failed tests run again after all lanes, one at a time. A test that fails again has failed.
 """
@@ -14,8 +15,9 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
-AT_ONCE = 3  # lanes: tests wait often, so two cores are busy with three
+AT_ONCE = 4  # lanes: tests wait often, so two cores are busy with four
 LANES = {  # name -> pytest's -m; long lanes start first, so that no lane is left over at the end
     "acceptance": "acceptance and not slow and not docker and not oracle",
     "aws": "aws and not docker and not oracle",
@@ -24,6 +26,12 @@ LANES = {  # name -> pytest's -m; long lanes start first, so that no lane is lef
     "middle": "not acceptance and not aws and not docker and not oracle and not fast",
     "slow": "acceptance and slow and not docker and not oracle",
     "fast": "fast",
+}
+FOLDERS = {  # lane -> the only folders of tests/ with its tests; importing the others takes seconds
+    "acceptance": ("acceptance",),
+    "aws": ("sagemaker", "security"),
+    "slow": ("acceptance",),
+    "fast": ("unit",),
 }
 FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
 LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
@@ -37,8 +45,14 @@ def main() -> int:
     )
     options, arguments = parser.parse_known_args()
     environments = subprocess.Popen([sys.executable, "-m", "tools.environments"])
+
+    def run_lane(name: str) -> int:
+        if name == "oracle":
+            environments.wait()
+        return run(name, command(name, options.marked, *arguments))
+
     with ThreadPoolExecutor(AT_ONCE) as pool:
-        lanes = {name: pool.submit(run, name, command(name, options.marked, *arguments)) for name in LANES}
+        lanes = {name: pool.submit(run_lane, name) for name in LANES}
         try:
             codes = {name: lane.result() for name, lane in lanes.items()}
         except KeyboardInterrupt:  # the lanes receive the signal, too, and report their results
@@ -57,7 +71,15 @@ def command(lane: str, marked: str, *arguments: str) -> Sequence[str]:
     """Return the arguments of Python for one lane. Each lane has its own cache of failures."""
     cache = f"cache_dir=.pytest_cache/{lane}"
     marks = f"({LANES[lane]}) and ({marked})" if marked else LANES[lane]
-    return ["-m", "pytest", "-n", "0", "--durations=20", "-o", cache, "-m", marks, *arguments]
+    return ["-m", "pytest", "-n", "0", "--durations=20", "-o", cache, *ignored(lane), "-m", marks, *arguments]
+
+
+def ignored(lane: str) -> Sequence[str]:
+    """Return options that leave out the folders without a test of the lane."""
+    if lane not in FOLDERS:
+        return []
+    folders = [path for path in Path("tests").iterdir() if path.is_dir() and path.name not in FOLDERS[lane]]
+    return [f"--ignore={path}" for path in folders]
 
 
 def run(name: str, arguments: Sequence[str]) -> int:

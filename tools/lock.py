@@ -65,12 +65,12 @@ def renew() -> None:
     examples = [line for file in sorted((ROOT / "examples").glob("*/requirements.txt")) for line in lines(file)]
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
 
-    found: dict[Path, Pins] = {BASE: resolve(uv, [PROJECT])}
-    found[POSTGRES] = resolve(uv, [PROJECT, "--extra", "postgres"], below=[found[BASE]])
-    found[BUILD] = resolve(uv, [], build)
-    found[EXAMPLES] = resolve(uv, [PROJECT], [*build, *examples], [found[BASE], found[BUILD]])
+    locked: dict[Path, Pins] = {BASE: resolve(uv, [PROJECT])}
+    locked[POSTGRES] = resolve(uv, [PROJECT, "--extra", "postgres"], below=[locked[BASE]])
+    locked[BUILD] = resolve(uv, [], build)
+    locked[EXAMPLES] = resolve(uv, [PROJECT], [*build, *examples], [locked[BASE], locked[BUILD]])
     dev = [PROJECT, *extras, "--group", "dev"]
-    found[DEV] = resolve(uv, dev, [*build, *examples], list(found.values()))
+    locked[DEV] = resolve(uv, dev, [*build, *examples], list(locked.values()))
     environments = {}
     for name, environment in {**ENVIRONMENTS, **IN_CONTAINERS}.items():
         sources = [PROJECT, *(word for extra in environment.extras for word in ("--extra", extra))]
@@ -80,12 +80,12 @@ def renew() -> None:
                 uv,
                 sources if environment.has_smsweep else [],
                 [*environment.requirements, *(build if environment.has_smsweep else ())],
-                [found[file] for file in environment.below],
+                [locked[file] for file in environment.below],
                 python=environment.python_from,
             ),
         )
 
-    for file, pins in found.items():
+    for file, pins in locked.items():
         file.write_text(render(f"{ABOUT[file]} Renew with `make lock`.", pins), encoding="utf-8")
     write_environments(environments)
     for dockerfile in sorted((ROOT / "container").glob("*Dockerfile")):

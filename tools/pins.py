@@ -36,13 +36,13 @@ def read(file: Path) -> Pins:
 
 def read_environment(name: str) -> Pins:
     """Return the own pins of an environment of tools/environments.py."""
-    found = read_environments()
-    return {pin: found["hashes"][without_marker(pin)] for pin in found["environments"][name]["pins"]}
+    document = read_environments()
+    return {pin: document["hashes"][without_marker(pin)] for pin in document["environments"][name]["pins"]}
 
 
 def read_environments() -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(ENVIRONMENTS.read_text(encoding="utf-8"))
-    return found
+    document: dict[str, Any] = json.loads(ENVIRONMENTS.read_text(encoding="utf-8"))
+    return document
 
 
 def write_environments(environments: Mapping[str, tuple[Sequence[str], Pins]]) -> None:

@@ -15,7 +15,7 @@ from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.errors import UsageError
 from smsweep.runtime.script.records import URL
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.labels import parse_sweep_id, parse_trial
+from smsweep.services.labels import full_label, parse_sweep_id, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.wandb_compat.runs_table import metrics_of, params_of, run_id, run_name, runs_table
 
@@ -313,8 +313,8 @@ class ApiSweep(_Shaped):
             best = find_best([run.trial for run in runs], metric, self.sweep.job.repeats) if metric else None
             return ApiRun(best.trial, self.sweep) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
-        found = [(run, run.summary.get(name)) for run in runs]
-        with_value = [(run, value) for run, value in found if isinstance(value, (int, float)) and not isnan(value)]
+        pairs = [(run, run.summary.get(name)) for run in runs]
+        with_value = [(run, value) for run, value in pairs if isinstance(value, (int, float)) and not isnan(value)]
         choose = min if is_ascending else max
         return choose(with_value, key=lambda pair: pair[1], default=(None, 0))[0]
 
@@ -346,13 +346,14 @@ class Api(_Shaped):
         """Return a sweep.
 
         Args:
-            path: "ID", "entity/project/ID" or "entity/project/sweeps/ID".
+            path: "ID", "entity/project/ID", "entity/project/sweeps/ID", or the exact name of a sweep.
 
         Raises:
             NotFound: If there is no such sweep.
+            UsageError: If several sweeps have the name.
         """
         with Workspace().store() as store:
-            return ApiSweep(store.get_sweep(parse_sweep_id(path)))
+            return ApiSweep(store.get_sweep(parse_sweep_id(full_label(path))))
 
     def sweeps(self) -> Sweeps:
         """Return all sweeps, newest first."""
@@ -366,12 +367,12 @@ class Api(_Shaped):
         """Return a run.
 
         Args:
-            path: "ID/N" or "entity/project/ID-N".
+            path: "ID/N", "NAME/N" with the name of a sweep, or "entity/project/ID-N".
 
         Raises:
             NotFound: If there is no such run.
         """
-        sweep_id, number = parse_trial(path)
+        sweep_id, number = parse_trial(full_label(path))
         with Workspace().store() as store:
             return ApiRun(find_trial(store, sweep_id, number), store.get_sweep(sweep_id))
 
@@ -379,7 +380,7 @@ class Api(_Shaped):
         """Compare two runs or two sweeps, as `smsweep diff --json`.
 
         Args:
-            a: A run ("ID/N") or a sweep ("ID").
+            a: A run ("ID/N") or a sweep ("ID"); a name of a sweep works as its id.
             b: The other run or sweep.
 
         Raises:
@@ -388,7 +389,7 @@ class Api(_Shaped):
         """
         from smsweep.services.views.diff import diff  # slow to import
 
-        return dict(diff(a, b))
+        return dict(diff(full_label(a), full_label(b)))
 
 
 def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:

@@ -34,6 +34,7 @@ from smsweep.errors import (
     JobRejected,
     QuotaExceeded,
     Throttled,
+    docs_url,
 )
 
 TEMPORARY = (408, 425, 429)  # HTTP statuses below 500 of requests that can succeed later
@@ -85,6 +86,7 @@ MAX_NAMED = 5
 # Calls that have another name in policies.
 IAM_NAMES: Mapping[str, str] = {
     "s3:HeadObject": "s3:GetObject",
+    "s3:DeleteObjects": "s3:DeleteObject",
     "s3:ListObjectsV2": "s3:ListBucket",
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
@@ -121,12 +123,12 @@ def translate(err: BotoCoreError | ClientError, action: str) -> JobError:
         return AccessDenied("AWS: no region; set AWS_REGION, or region in your AWS profile")
     if not isinstance(err, ClientError):
         # A problem of the network. AWS may have received the call.
-        cure = (
+        fix = (
             "; check the network, AWS_REGION and AWS_ENDPOINT_URL"
             if isinstance(err, (EndpointConnectionError, HTTPClientError))
             else ""
         )
-        return BackendUnavailable(f"{action}: {err}{cure}")
+        return BackendUnavailable(f"{action}: {err}{fix}")
     kind = CODES.get(code_of(err))
     if _is_foreign(err):
         return not_of_aws(action, message_of(err)[:100])
@@ -151,12 +153,12 @@ def _is_foreign(err: ClientError) -> bool:
     return not code or (code.isdecimal() and message_of(err) != responses.get(int(code)))
 
 
-def _closest(found: re.Match[str]) -> str:
+def _closest(match: re.Match[str]) -> str:
     """Shorten a message about an invalid value to the most similar valid values."""
-    known = found["known"].split(", ")
+    known = match["known"].split(", ")
     if len(known) > MAX_NAMED:
-        known = [*get_close_matches(found["value"], known, MAX_NAMED), f"... {len(known)} in all"]
-    return f"{found['start']}[{', '.join(known)}]"
+        known = [*get_close_matches(match["value"], known, MAX_NAMED), f"... {len(known)} in all"]
+    return f"{match['start']}[{', '.join(known)}]"
 
 
 def no_credentials(message: str) -> BadCredentials:
@@ -164,14 +166,14 @@ def no_credentials(message: str) -> BadCredentials:
     in_a_line = " ".join(message.split()).rstrip(".")
     return BadCredentials(
         f"AWS credentials: {in_a_line}; refresh them (aws sso login, aws configure, or your own way). "
-        "Running training jobs are not affected"
+        f"Running training jobs are not affected. See {docs_url('sagemaker#credentials')}"
     )
 
 
 def _policy(action: str, message: str) -> str:
-    found = _DENIED.search(message)
-    action = found["action"] if found else IAM_NAMES.get(action, action)
-    resource = (found and found["resource"]) or "*"
+    match = _DENIED.search(message)
+    action = match["action"] if match else IAM_NAMES.get(action, action)
+    resource = (match and match["resource"]) or "*"
     return f"AWS: access denied to {action} on {resource}: {message}\n{_cure(action, resource, message)}"
 
 
@@ -187,7 +189,7 @@ def _cure(action: str, resource: str, message: str) -> str:
     )
     return (
         f'add {{"Effect": "Allow", "Action": "{action}", "Resource": "{resource}"}} to {where}; '
-        "`smsweep iam` prints all required permissions"
+        f"`smsweep iam` prints all required permissions; see {docs_url('security#permissions')}"
     )
 
 

@@ -89,7 +89,7 @@ def scope_of(
         has_vpc="VpcConfig" in request,
         is_debugged=bool(request.get("RemoteDebugConfig", {}).get("EnableRemoteDebug")),
         sweep=sweep,
-        hooks=tuple(filter(None, map(_place, _hooks(request)))),
+        hooks=tuple(filter(None, map(_place, hook_outputs(request)))),
         registry=str(
             request.get("AlgorithmSpecification", {})
             .get("TrainingImageConfig", {})
@@ -106,7 +106,7 @@ def scope_of(
     )
 
 
-def _hooks(request: Mapping[str, Any]) -> Iterator[str]:
+def hook_outputs(request: Mapping[str, Any]) -> Iterator[str]:
     """Yield the output URIs of debugger, profiler and TensorBoard."""
     rules = (request.get(f"{kind}RuleConfigurations", ()) for kind in ("Debug", "Profiler"))
     named = (request.get(name, {}) for name in ("DebugHookConfig", "ProfilerConfig", "TensorBoardOutputConfig"))
@@ -238,6 +238,21 @@ LAUNCHER = (
         resources=lambda scope: _buckets(scope, scope.bucket),
     ),
     Grant(
+        sid="RoleSettings",  # for `smsweep doctor`
+        actions=("iam:GetRole",),
+        resources=lambda scope: [scope.role],
+    ),
+    Grant(
+        sid="ImageSettings",  # for `smsweep doctor`
+        actions=("ecr:DescribeImages",),
+        resources=lambda scope: [f"arn:{scope.partition}:ecr:{scope.region}:{scope.account}:repository/*"],
+    ),
+    Grant(
+        sid="Quotas",  # for `smsweep doctor`, `plan` and `run`
+        actions=("servicequotas:ListServiceQuotas", "servicequotas:ListAWSDefaultServiceQuotas"),
+        resources=lambda scope: ["*"],
+    ),
+    Grant(
         sid="Events",
         actions=("sqs:ReceiveMessage", "sqs:DeleteMessage"),
         resources=lambda scope: [scope.queue] if scope.queue else [],
@@ -361,9 +376,27 @@ ROLE = (
         resources=lambda scope: [scope.registry] if scope.registry else [],
     ),
 )
+# Of `smsweep rm --s3` and `smsweep prune`. Only on request, because these calls delete results.
+CLEANER = (
+    Grant(
+        sid="DeleteResults",
+        actions=("s3:DeleteObject",),
+        resources=lambda scope: [
+            *_objects(scope, *(f"{place}/{_job_names(scope)}" for place in (scope.output, *scope.hooks))),
+            *_checkpoints(scope),
+            *_objects(scope, f"{scope.bucket}/{ASSETS}"),
+        ],
+    ),
+    Grant(
+        sid="ListResults",
+        actions=("s3:ListBucket", "s3:GetBucketVersioning"),
+        resources=lambda scope: _buckets(scope, scope.bucket, scope.output, scope.checkpoints, *scope.hooks),
+    ),
+)
+OF_DOCTOR = ("BucketSettings", "RoleSettings", "ImageSettings", "Quotas")  # read-only checks, which agents skip
 # A detached agent's job makes the calls of a launcher, and is itself a training job.
 AGENT = (
-    *(grant for grant in LAUNCHER if grant.sid != "BucketSettings"),
+    *(grant for grant in LAUNCHER if grant.sid not in OF_DOCTOR),
     *(grant for grant in ROLE if grant.sid in ("Write", "Metrics", "ImageLogin", "Image", "VolumeKey", "Network")),
     Grant(sid="OwnLog", actions=OWN_LOG, resources=_log_group),
     Grant(

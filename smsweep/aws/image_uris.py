@@ -19,6 +19,8 @@ DOMAINS = (
     ("us-iso-", "c2s.ic.gov"),
     ("", "amazonaws.com"),
 )
+# AWS's registries
+ECR = re.compile(r"(?P<account>\d{12})\.dkr[.-]ecr(?:-fips)?\.(?P<region>[a-z0-9-]+)\.[a-z0-9.-]+(?=/)")
 GPU_FAMILY = re.compile(r"ml\.(p\d|g\d)")
 OTHER_CHIPS = re.compile(r"ml\.((trn|inf)\d|[cmrt]\dg)")  # Trainium, Inferentia; Graviton
 DEEP_LEARNING_MOSTLY = "763104351884"

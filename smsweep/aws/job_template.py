@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,12 +11,13 @@ from urllib.parse import urlsplit
 
 from smsweep.aws.client import Aws, check_settings
 from smsweep.aws.image_uris import image_uri, machines
-from smsweep.aws.s3_transfer import check_bucket, upload_once
+from smsweep.aws.s3_transfer import check_bucket, put_empty, upload_once
 from smsweep.core.job import JobTemplate, Site
 from smsweep.errors import JobRejected
 
 PREFIX = "smsweep"  # of all keys that smsweep writes to the bucket
 ASSETS = f"{PREFIX}/assets"  # source and runtime, which the jobs of trials read
+SOURCE_USERS = f"{ASSETS}/users"  # <assets>/<sweep id> below it marks assets as used by a sweep
 AGENTS = f"{PREFIX}/agents"  # of detached agents; the role of trials must not have access
 # Of the runtime. AWS's images do not have the requirements, and CloudWatch does not mark the end of a log.
 FLAGS = ("--install-requirements", "--say-end")
@@ -53,7 +55,7 @@ def prepare(
     try:
         if not aws.region:
             raise JobRejected("SageMaker: no region; set AWS_REGION, or region in your AWS profile")
-        complete = replace(template, request=_completed(template, aws.region))
+        complete = replace(template, request=completed_request(template, aws.region))
         bucket, owner = bucket_of(template.request, aws.region)
         key = f"{prefix}/{assets.name}"
         if upload:
@@ -67,7 +69,28 @@ def prepare(
     )
 
 
-def _completed(template: JobTemplate, region: str) -> dict[str, Any]:
+def mark_source(template: JobTemplate, assets_uri: str, sweep_id: str, environ: Mapping[str, str]) -> None:
+    """Mark uploaded assets as used by a sweep, so that other sweeps' users do not delete them.
+
+    Args:
+        template: The job template, with the KMS key of the objects.
+        assets_uri: `Site.assets_uri`. Nothing happens for a URI outside of ASSETS.
+        sweep_id: The sweep.
+        environ: The user's environment variables.
+
+    Raises:
+        JobError: If the marker cannot be written.
+    """
+    bucket, _, key = assets_uri.removeprefix("s3://").partition("/")
+    if not assets_uri.startswith("s3://") or not key.startswith(f"{ASSETS}/"):
+        return
+    with closing(Aws(environ)) as aws:
+        kms_key = template.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
+        put_empty(aws, bucket, f"{SOURCE_USERS}{key.removeprefix(ASSETS)}/{sweep_id}", kms_key=kms_key)
+
+
+def completed_request(template: JobTemplate, region: str) -> dict[str, Any]:
+    """Return the template's request with its image. Raises JobRejected without a role, or if AWS has no image."""
     request = dict(template.request)
     if "RoleArn" not in request:
         raise JobRejected("SageMaker: no role; give role: arn:aws:iam::ACCOUNT:role/NAME in job.yaml")

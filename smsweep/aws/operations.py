@@ -10,13 +10,17 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast, overload
 
 if TYPE_CHECKING:
     from mypy_boto3_batch import type_defs as batch
+    from mypy_boto3_ecr import type_defs as ecr
+    from mypy_boto3_iam import type_defs as iam
     from mypy_boto3_logs import type_defs as logs
     from mypy_boto3_pricing import type_defs as pricing
     from mypy_boto3_s3 import type_defs as s3
     from mypy_boto3_sagemaker import type_defs as sagemaker
     from mypy_boto3_secretsmanager import type_defs as secretsmanager
+    from mypy_boto3_service_quotas import type_defs as quotas
     from mypy_boto3_sqs import type_defs as sqs
     from mypy_boto3_ssm import type_defs as ssm
+    from mypy_boto3_sts import type_defs as sts
     from typing_extensions import Unpack
 
 
@@ -51,6 +55,20 @@ class Calls(Protocol):
         operation: Literal["describe_service_job"],
         **arguments: Unpack[batch.DescribeServiceJobRequestTypeDef],
     ) -> batch.DescribeServiceJobResponseTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["ecr"],
+        operation: Literal["describe_images"],
+        **arguments: Unpack[ecr.DescribeImagesRequestTypeDef],
+    ) -> ecr.DescribeImagesResponseTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["iam"],
+        operation: Literal["get_role"],
+        **arguments: Unpack[iam.GetRoleRequestTypeDef],
+    ) -> iam.GetRoleResponseTypeDef: ...
     @overload
     def __call__(
         self,
@@ -97,9 +115,23 @@ class Calls(Protocol):
     def __call__(
         self,
         service: Literal["s3"],
+        operation: Literal["delete_objects"],
+        **arguments: Unpack[s3.DeleteObjectsRequestTypeDef],
+    ) -> s3.DeleteObjectsOutputTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["s3"],
         operation: Literal["list_objects_v2"],
         **arguments: Unpack[s3.ListObjectsV2RequestTypeDef],
     ) -> s3.ListObjectsV2OutputTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["s3"],
+        operation: Literal["head_bucket"],
+        **arguments: Unpack[s3.HeadBucketRequestTypeDef],
+    ) -> s3.HeadBucketOutputTypeDef: ...
     @overload
     def __call__(
         self,
@@ -173,6 +205,20 @@ class Calls(Protocol):
     @overload
     def __call__(
         self,
+        service: Literal["service-quotas"],
+        operation: Literal["list_service_quotas"],
+        **arguments: Unpack[quotas.ListServiceQuotasRequestTypeDef],
+    ) -> quotas.ListServiceQuotasResponseTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["service-quotas"],
+        operation: Literal["list_aws_default_service_quotas"],
+        **arguments: Unpack[quotas.ListAWSDefaultServiceQuotasRequestTypeDef],
+    ) -> quotas.ListAWSDefaultServiceQuotasResponseTypeDef: ...
+    @overload
+    def __call__(
+        self,
         service: Literal["sqs"],
         operation: Literal["receive_message"],
         **arguments: Unpack[sqs.ReceiveMessageRequestTypeDef],
@@ -205,6 +251,12 @@ class Calls(Protocol):
         operation: Literal["get_parameter"],
         **arguments: Unpack[ssm.GetParameterRequestTypeDef],
     ) -> ssm.GetParameterResultTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["sts"],
+        operation: Literal["get_caller_identity"],
+    ) -> sts.GetCallerIdentityResponseTypeDef: ...
     @overload
     def __call__(self, service: str, operation: str, **arguments: Any) -> Any: ...
 

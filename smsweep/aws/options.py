@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 from smsweep.errors import UsageError
 
@@ -42,6 +44,26 @@ class SageMakerOptions:
             if environ.get(variable):
                 options = replace(options, **{name: _number(variable, environ[variable], least=0)})  # type: ignore[arg-type]  # both are floats
         return options
+
+
+def endpoint_url(service: str, environ: Mapping[str, str]) -> str:
+    """Return the URL that replaces a service's endpoint: `AWS_ENDPOINT_URL_SERVICE`, `AWS_ENDPOINT_URL`, or ""."""
+    name = service.upper().replace("-", "_")
+    return environ.get(f"AWS_ENDPOINT_URL_{name}") or environ.get("AWS_ENDPOINT_URL") or ""
+
+
+def emulator_url(environ: Mapping[str, str]) -> str:
+    """Return the endpoint of SageMaker if jobs start on this machine, where they cost nothing; else ""."""
+    urls = [endpoint_url(service, environ) for service in ("sagemaker", "batch")]  # each of them starts jobs
+    return urls[0] if all(map(_is_loopback, urls)) else ""
+
+
+def _is_loopback(url: str) -> bool:
+    try:
+        host = urlsplit(url).hostname or ""
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:  # not a URL, or the name of a host
+        return False
 
 
 def _rates(environ: Mapping[str, str]) -> dict[str, float]:

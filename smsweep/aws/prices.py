@@ -1,18 +1,23 @@
-"""The prices of instances, from AWS's price list."""
+"""The prices of instances, from AWS's price list, and their quotas, from Service Quotas."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import closing
+from typing import Any
 
 from smsweep.aws.client import Aws
 from smsweep.aws.image_uris import machines
-from smsweep.core.job import JobTemplate, Price
-from smsweep.errors import NotFound
+from smsweep.aws.options import emulator_url
+from smsweep.core.job import AccountFacts, JobTemplate, Price
+from smsweep.errors import JobRejected, NotFound, SmsweepError
 
 SERVICE = "AmazonSageMaker"
 PART = "train"  # in the attributes of a price for training; for other purposes the instance has other prices
 HOUR = "Hrs"
+QUOTAS = "sagemaker"  # the service's code in Service Quotas
+PAGE = 100  # limit of the API
 
 
 def ask_price(template: JobTemplate, environ: Mapping[str, str]) -> Price:
@@ -26,12 +31,12 @@ def ask_price(template: JobTemplate, environ: Mapping[str, str]) -> Price:
     """
     aws = Aws(environ)
     try:
-        found = {name: _per_hour(aws, name) for name in dict.fromkeys(machines(template.request))}
+        prices = {name: _per_hour(aws, name) for name in dict.fromkeys(machines(template.request))}
     finally:
         aws.close()
-    if not found:
+    if not prices:
         raise NotFound("the job has no instance_type, so it has no price")
-    return Price(per_hour=max(found.values()), by_type=found)
+    return Price(per_hour=max(prices.values()), by_type=prices)
 
 
 def _per_hour(aws: Aws, instance_type: str) -> float:
@@ -58,3 +63,69 @@ def _prices(aws: Aws, instance_type: str) -> Iterator[float]:
             for dimension in offer["priceDimensions"].values():
                 if dimension["unit"] == HOUR and "USD" in dimension["pricePerUnit"]:
                     yield float(dimension["pricePerUnit"]["USD"])
+
+
+def ask_account(template: JobTemplate, environ: Mapping[str, str]) -> AccountFacts:
+    """Return the region, the account of the credentials, and the quota of the template's instances."""
+    unknown: dict[str, str] = {}
+    account, quota = "", None
+    with closing(Aws(environ)) as aws:
+        try:
+            aws.check()
+            account = str(aws.translated("sts", "get_caller_identity")["Account"])
+        except SmsweepError as err:
+            unknown = {"account": str(err), "quota": "the account is unknown"}
+        else:
+            names = training_quotas(template.request)
+            try:
+                quota = min(ask_quotas(aws, names).values(), default=None)
+            except SmsweepError as err:
+                unknown["quota"] = str(err)
+            else:
+                if quota is None:
+                    unknown["quota"] = f"Service Quotas does not list {' or '.join(names) or 'the instances'}"
+        return AccountFacts(
+            region=aws.region, endpoint=emulator_url(environ), account=account, quota=quota, unknown=unknown
+        )
+
+
+def training_quotas(request: Mapping[str, Any]) -> list[str]:
+    """Return the names of the quotas that limit the instances of a request, one for each instance type."""
+    kind = "spot training job" if request.get("EnableManagedSpotTraining") else "training job"
+    return [f"{name} for {kind} usage" for name in dict.fromkeys(machines(request))]
+
+
+def warm_pool_quotas(request: Mapping[str, Any]) -> list[str]:
+    """Return the names of the quotas that limit the warm pools of a request; [] without warm pools."""
+    keeps = request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds")
+    return [f"{name} for training warm pool usage" for name in dict.fromkeys(machines(request))] if keeps else []
+
+
+def ask_quotas(aws: Aws, names: Collection[str]) -> dict[str, float]:
+    """Return the values of quotas by name, without those that AWS does not list. Raises JobError.
+
+    A quota that was never changed is only in the list of default values.
+    """
+    values: dict[str, float] = {}
+    for page in (_quotas(aws, "list_service_quotas"), _quotas(aws, "list_aws_default_service_quotas")):
+        for name, value in page:
+            if name in names:
+                values.setdefault(name, value)
+            if len(values) == len(names):
+                return values
+    return values
+
+
+def _quotas(aws: Aws, operation: str) -> Iterator[tuple[str, float]]:
+    token = ""  # of a page # nosec B105
+    while True:
+        more = {"NextToken": token} if token else {}
+        try:
+            answer = aws.translated("service-quotas", operation, ServiceCode=QUOTAS, MaxResults=PAGE, **more)
+        except JobRejected:  # the region has no such list
+            return
+        for quota in answer.get("Quotas", ()):
+            yield quota["QuotaName"], quota["Value"]
+        token = answer.get("NextToken", "")
+        if not token:
+            return

@@ -20,7 +20,7 @@ from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Sh
 from smsweep.aws.request_rules import broken_rules, may_be_machine
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import JobRejected
-from smsweep.secrets.references import env_references, remote_secret_errors
+from smsweep.secrets.redact import env_references, remote_secret_errors
 
 # Java's character classes in the model's patterns, with their closest equivalents in Python's re.
 _SEPARATORS = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
@@ -151,27 +151,29 @@ def _matches(pattern: str, value: str) -> bool:
 def _compiled(pattern: str) -> re.Pattern[str]:
     for java, python in _CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(_DOT.sub(lambda found: _NO_LINE_END if found["dot"] else found[0], pattern))
+    return re.compile(_DOT.sub(lambda match: _NO_LINE_END if match["dot"] else match[0], pattern))
 
 
 def validate(request: TrainingJobRequest) -> None:
     """Raise JobRejected if the API refuses the request. The message names each field and its rule."""
     broken = violations("CreateTrainingJob", request)
-    found = [_words(item) for item in islice((item for item in broken if not _is_new(item)), MAX_PROBLEMS)]
+    problems = [_words(item) for item in islice((item for item in broken if not _is_new(item)), MAX_PROBLEMS)]
     algorithm, resources = request.get("AlgorithmSpecification", {}), request.get("ResourceConfig", {})
     if not algorithm.get("TrainingImage") and not algorithm.get("AlgorithmName"):
-        found.append("no image; give image_uri or framework in job.yaml")
+        problems.append(
+            "no image; give image_uri or framework in job.yaml (only --backend docker has a default image)"
+        )
     if not {"InstanceType", "InstanceGroups", "InstancePreferences"} & resources.keys():
-        found.append("no machine; give instance_type in job.yaml")
+        problems.append("no machine; give instance_type in job.yaml")
     for channel in request.get("InputDataConfig", ()):
         uri = channel.get("DataSource", {}).get("S3DataSource", {}).get("S3Uri", "")
         if uri.startswith("file://"):
-            found.append(f"channel {channel['ChannelName']}: {uri} is on this machine only; give an s3:// URI")
-    found += remote_secret_errors(env_references(request))
-    if not found:  # the rules require a request without violations
-        found += broken_rules(request)
-    if found:
-        raise JobRejected(f"{request.get('TrainingJobName')}: SageMaker would refuse it: " + "; ".join(found))
+            problems.append(f"channel {channel['ChannelName']}: {uri} is on this machine only; give an s3:// URI")
+    problems += remote_secret_errors(env_references(request))
+    if not problems:  # the rules require a request without violations
+        problems += broken_rules(request)
+    if problems:
+        raise JobRejected(f"{request.get('TrainingJobName')}: SageMaker would refuse it: " + "; ".join(problems))
 
 
 def _words(violation: Violation) -> str:

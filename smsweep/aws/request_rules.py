@@ -44,10 +44,10 @@ def _images(algorithm: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _machines(resources: Mapping[str, Any]) -> Iterator[str]:
-    given = [name for name in MACHINES if name in resources]
-    if len(given) != 1:
+    fields = [name for name in MACHINES if name in resources]
+    if len(fields) != 1:
         yield "ResourceConfig needs one of InstanceType, InstanceGroups and InstancePreferences."
-    elif given == ["InstanceGroups"] and "InstanceCount" in resources:
+    elif fields == ["InstanceGroups"] and "InstanceCount" in resources:
         yield "InstanceCount is not supported with InstanceGroups, which state it for each group."
     counted = [resources, *resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
     if any(item.get("InstanceCount") == 0 for item in counted):  # valid in the model

@@ -41,8 +41,14 @@ def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: st
     guard = {"ExpectedBucketOwner": owner} if owner else {}
     for file in sorted(folder.iterdir()):
         where = {"Bucket": bucket, "Key": f"{prefix}/{file.name}", **guard}
-        if not _is_there(aws, where):
+        if not _exists(aws, where):
             _put(aws, file, where, kms_key)
+
+
+def put_empty(aws: Aws, bucket: str, key: str, *, kms_key: str = "") -> None:
+    """Write an object without content. Raises JobError."""
+    encryption: dict[str, Any] = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    aws.translated("s3", "put_object", Bucket=bucket, Key=key, Body=b"", **encryption)
 
 
 def check_bucket(aws: Aws, bucket: str, prefix: str) -> None:
@@ -75,7 +81,7 @@ def fetch(aws: Aws, uri: str, target: Path) -> None:
         raise aws.error(err, "s3", "get_object") from err
 
 
-def _is_there(aws: Aws, where: dict[str, Any]) -> bool:
+def _exists(aws: Aws, where: dict[str, Any]) -> bool:
     try:
         aws.call("s3", "head_object", **where)
     except (BotoCoreError, ClientError) as err:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from smsweep.core.job import JobStatus, JobTemplate, LogPage, Price, Site, TrainingJobRequest
+from smsweep.core.job import AccountFacts, JobStatus, JobTemplate, LogPage, Price, Site, TrainingJobRequest
 
 
 class Backend(Protocol):
@@ -92,10 +92,11 @@ class Check:
     """A result that `smsweep doctor` prints."""
 
     what: str  # the thing that was checked, in a few words
-    found: str  # the state of that thing, or the problem
+    result: str  # the state of that thing, or the problem
     is_ok: bool
-    cure: str = ""  # one line that says how to fix the problem; "" without a problem
+    fix: str = ""  # one line that says how to fix the problem; "" without a problem
     is_required: bool = True  # False if jobs run although the check fails
+    is_known: bool = True  # False if the state cannot be determined, for example without a permission
 
 
 class Prepare(Protocol):
@@ -120,6 +121,22 @@ class Prepare(Protocol):
         ...
 
 
+class CheckMachine(Protocol):
+    def __call__(self, template: JobTemplate, environ: Mapping[str, str], *, pulls: bool) -> None:
+        """Check that this machine can run jobs of a template now. A caller does this before it creates a sweep.
+
+        Args:
+            template: The template of the jobs.
+            environ: The user's environment variables.
+            pulls: Download what is missing. False only checks that it is available.
+
+        Raises:
+            BackendUnavailable: If a service on this machine does not answer.
+            JobRejected: If something is missing and not available.
+        """
+        ...
+
+
 class FindJobs(Protocol):
     def __call__(self, prefix: str, jobs_dir: Path, environ: Mapping[str, str], /) -> Iterable[TrainingJobRequest]:
         """Yield the requests of all known jobs, ended ones included, whose name starts with `prefix`.
@@ -138,11 +155,14 @@ class BackendSpec:
         prepare: Completes the template of a sweep's jobs, and uploads what they need.
         check_settings: Checks the template and the user's environment before a sweep is created. Raises JobError
             or UsageError for settings that can never work, and for missing secrets or buckets. Changes nothing.
+        check_machine: Checks that this machine can run jobs now, and downloads their image. None for no checks.
         check_request: Raises JobRejected for a complete request that the backend always refuses. None without
             such checks.
         find_jobs: Finds the jobs of a sweep whose store is lost (`smsweep recover`). None if the backend has no
             list of its jobs.
-        ask_price: Returns the price of the machines that the template asks for. None for a free backend.
+        ask_price: Returns the price of the machines that the template asks for. None for a free backend. The
+            user confirms the first job of a sweep on a backend with prices.
+        ask_account: Returns where jobs run, and the quota of their instances. Raises no error for unknown values.
         diagnose: Yields what `smsweep doctor` prints about the backend. None for nothing.
         is_local: Jobs run on this machine. Each has a folder in `jobs_dir`, with its log.
         uses_images: Jobs on this machine run in the container image that the request names.
@@ -151,9 +171,11 @@ class BackendSpec:
     open: Callable[[BackendContext], Backend]
     prepare: Prepare
     check_settings: Callable[[JobTemplate, Mapping[str, str]], None]
+    check_machine: CheckMachine | None = None
     check_request: Callable[[TrainingJobRequest], None] | None = None
     find_jobs: FindJobs | None = None
     ask_price: Callable[[JobTemplate, Mapping[str, str]], Price] | None = None
+    ask_account: Callable[[JobTemplate, Mapping[str, str]], AccountFacts] | None = None
     diagnose: Callable[[JobTemplate, Mapping[str, str]], Iterable[Check]] | None = None
     is_local: bool = False
     uses_images: bool = False

@@ -6,6 +6,7 @@ import ctypes
 import os
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
@@ -14,7 +15,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from smsweep.core.job import MAX_FAILURE_REASON, JobStatus, LogPage, TrainingJobRequest
+from smsweep.core.job import MAX_FAILURE_REASON, STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.runtime.job.script_environment import run_variables, write_param_files
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
@@ -35,8 +36,12 @@ class _Call:
     thread: threading.Thread
     lines: list[str] = field(default_factory=list)  # metric records, in order
     status: JobStatus | None = None  # the final status
-    is_stopping: bool = False
+    kill_at_s: float | None = None  # end of the grace period, by the monotonic clock; None if not stopped
     started_at: datetime = field(default_factory=lambda: datetime.now(timezone.utc))
+
+    @property
+    def is_stopping(self) -> bool:
+        return self.kill_at_s is not None
 
 
 class FunctionBackend:
@@ -66,17 +71,26 @@ class FunctionBackend:
         thread.start()
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
-        return {name: _status(name, self._calls[name]) for name in names if name in self._calls}
+        calls = {name: self._calls[name] for name in names if name in self._calls}
+        for call in calls.values():
+            if call.status is None and call.kill_at_s is not None and time.monotonic() >= call.kill_at_s:
+                _raise_stop(call)
+        return {name: _status(name, call) for name, call in calls.items()}
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
-        """Raise StopTrial in the function's thread, at its next Python instruction."""
+        """Raise StopTrial in the function's thread, at its next Python instruction.
+
+        The function can catch the exception to save its state. After the grace period, each poll raises StopTrial
+        again, because a thread cannot be killed.
+        """
         call = self._calls.get(name)
         if call is None or call.status is not None:
             return
-        call.is_stopping = True
-        ident = call.thread.ident
-        if ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(ident), ctypes.py_object(StopTrial))
+        kill_at_s = time.monotonic() + (STOP_GRACE_S if grace_s is None else grace_s)
+        is_first = call.kill_at_s is None
+        call.kill_at_s = kill_at_s if call.kill_at_s is None else min(call.kill_at_s, kill_at_s)
+        if is_first or time.monotonic() >= call.kill_at_s:
+            _raise_stop(call)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
         call = self._calls.get(name)
@@ -129,6 +143,12 @@ class FunctionBackend:
             ended_at=datetime.now(timezone.utc),
         )
         self._one_ended.set()
+
+
+def _raise_stop(call: _Call) -> None:
+    if call.thread.ident is not None:
+        ident = ctypes.c_ulong(call.thread.ident)
+        ctypes.pythonapi.PyThreadState_SetAsyncExc(ident, ctypes.py_object(StopTrial))
 
 
 def _message(err: BaseException) -> str:

@@ -14,6 +14,7 @@ BUILT_IN: LazyTable[BackendSpec] = LazyTable(
         "batch": "smsweep.backends.aws_batch.backend:SPEC",
     }
 )
+LOCAL = ("process", "docker")  # built-in backends with `is_local`
 BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function",))
 
 
@@ -30,6 +31,11 @@ def backend_spec(name: str) -> BackendSpec:
         UsageError: The plug-in that provides the backend is broken.
     """
     return BACKENDS[name]
+
+
+def is_local(name: str) -> bool:
+    """Return True if the jobs of a backend run on this machine. Import no built-in backend."""
+    return name in LOCAL if name in BUILT_IN else backend_spec(name).is_local
 
 
 def open_client(name: str, context: BackendContext) -> Backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from difflib import get_close_matches
 from importlib import import_module
@@ -9,6 +10,9 @@ from typing import Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
+
+from smsweep.cli.options import shared_options
+from smsweep.errors import UsageError
 
 CONTEXT_SETTINGS = {"help_option_names": ["-h", "--help"]}
 # Panel of `smsweep --help` -> command -> summary. The summary is the first line of the command's docstring.
@@ -36,6 +40,7 @@ PANELS = {
     "Manage": {
         "retry": "Queue failed or stopped trials again.",
         "rm": "Remove trials or whole sweeps.",
+        "prune": "Delete models and checkpoints of ended trials.",
         "recover": "Rebuild a lost sweep from its jobs.",
         "doctor": "Check that this machine has what sweeps need.",
         "completion": "Print a shell completion script.",
@@ -65,8 +70,11 @@ MODULES = {
     "publish": "agent",
     "ls": "show",
     "best": "trials",
-    "why": "logs",
+    "logs": "show",
+    "why": "show",
+    "reproduce": "diff",
     "rm": "manage",
+    "prune": "manage",
     "retry": "manage",
     "recover": "manage",
     "doctor": "setup",
@@ -85,6 +93,44 @@ COMMANDS = {
     **{name: summary for panel in PANELS.values() for name, summary in panel.items() if name not in GROUPS},
     **{f"{group} {name}": summary for group, names in GROUPS.items() for name, summary in names.items()},
 }
+
+# A name that users of other tools type -> what to use instead. The argument of the user replaces ID.
+HINTS = {
+    **dict.fromkeys(("list", "ps", "sweeps", "queue", "projects"), "smsweep ls"),
+    "status": "smsweep ls, or smsweep show ID",
+    **dict.fromkeys(("describe", "inspect", "info", "get"), "smsweep show ID"),
+    **dict.fromkeys(("runs", "jobs", "history"), "smsweep trials ID"),
+    **dict.fromkeys(("log", "tail"), "smsweep logs ID -f"),
+    **dict.fromkeys(("top", "follow", "monitor", "attach"), "smsweep watch ID"),
+    "stop": "smsweep sweep --stop ID",
+    **dict.fromkeys(("kill", "cancel", "terminate", "abort"), "smsweep sweep --cancel ID"),
+    "pause": "smsweep sweep --pause ID",
+    **dict.fromkeys(("resume", "continue"), "smsweep sweep --resume ID, then smsweep agent ID"),
+    "start": "smsweep run sweep.yaml, or smsweep agent ID for an existing sweep",
+    **dict.fromkeys(("launch", "submit", "exec", "up"), "smsweep run sweep.yaml"),
+    **dict.fromkeys(("create", "new"), "smsweep sweep sweep.yaml"),
+    **dict.fromkeys(("delete", "remove", "down"), "smsweep rm ID"),
+    **dict.fromkeys(("rerun", "repeat", "restore"), "smsweep reproduce ID/N"),
+    "compare": "smsweep diff A B",
+    **dict.fromkeys(("dryrun", "dry-run", "validate", "check"), "smsweep plan sweep.yaml"),
+    **dict.fromkeys(("download", "pull", "artifact"), "smsweep best ID --download DIR"),
+    **dict.fromkeys(("web", "dashboard", "server", "serve", "open"), "smsweep ui"),
+    **dict.fromkeys(("docker", "docker-run"), "smsweep run sweep.yaml --backend docker"),
+    **dict.fromkeys(("local", "process"), "smsweep run sweep.yaml --backend process"),
+    **dict.fromkeys(("sagemaker", "launch-sweep"), "smsweep run sweep.yaml --backend sagemaker --job job.yaml"),
+    **dict.fromkeys(("launch-agent", "controller", "scheduler"), "smsweep agent ID"),
+    "login": "smsweep auth to store the W&B key in AWS, or wandb login for this machine",
+    "init": "smsweep sweep sweep.yaml; smsweep needs no init",
+    **dict.fromkeys(
+        ("offline", "online", "enabled", "disabled"), "the variable WANDB_MODE, such as WANDB_MODE=offline"
+    ),
+    "verify": "smsweep doctor",
+    "sync": "smsweep wandb sync ID",
+    "import": "smsweep wandb import ENTITY/PROJECT/ID",
+    "help": "smsweep --help",
+    "version": "smsweep --version",
+}
+ID = re.compile(r"\bID\b")
 
 
 class LazyGroup(TyperGroup):
@@ -118,19 +164,33 @@ class LazyGroup(TyperGroup):
         """Return name, command and remaining arguments; import the command. Fail with suggestions if unknown."""
         name = args[0]
         if name not in self.commands and not ctx.resilient_parsing:
-            ctx.fail(f"No such command {name!r}.{self._suggestion(name)}")
+            if name.startswith("-"):
+                ctx.fail(f"{name} is not an option of {ctx.command_path}")
+            advice = self._advice(name, [arg for arg in args[1:] if not arg.startswith("-")])
+            raise UsageError(f"{ctx.command_path} {name}: no such command; {advice}")
         if name in self._unloaded:
             self.commands[name] = load_command(f"{self._path}{name}")
             self._unloaded.remove(name)
         return super().resolve_command(ctx, args)
 
-    def _suggestion(self, wrong: str) -> str:
-        """Return " Did you mean ...?" with close names of this group and its subgroups; "" if none is close."""
-        names = {name: name for name in self.commands}
-        for group in GROUPS.keys() & self.commands.keys():
-            names |= {name: f"{group} {name}" for name in GROUPS[group]}
-        close = [repr(names[match]) for match in get_close_matches(wrong, names)]
-        return f" Did you mean {', '.join(close)}?" if close else ""
+    def _advice(self, wrong: str, arguments: list[str]) -> str:
+        """Return what to use instead of an unknown command.
+
+        Args:
+            wrong: The unknown command.
+            arguments: The arguments after the command.
+        """
+        commands = {name.rpartition(" ")[2]: f"smsweep {name}" for name in reversed(COMMANDS)}
+        hints = {name: hint for name, hint in HINTS.items() if name not in self.commands}
+        known = {**commands, **hints, **{name: f"smsweep {self._path}{name}" for name in self.commands}}
+        if self._path and wrong in COMMANDS:  # such as `smsweep wandb agent`
+            return f"use {' '.join([commands[wrong], *arguments])}"
+        if wrong in hints:
+            return f"use {ID.sub(lambda placeholder: arguments[0] if arguments else placeholder[0], hints[wrong])}"
+        close = [known[match] for match in get_close_matches(wrong, known)]
+        if not close:
+            return "list the commands with: smsweep --help"
+        return f"did you mean {', or '.join(dict.fromkeys(close))}?"
 
 
 def load_command(name: str) -> Any:
@@ -158,4 +218,6 @@ def load_command(name: str) -> Any:
         name.rpartition(" ")[2], epilog=f"\b\nExamples:\n{examples}", context_settings=CONTEXT_SETTINGS
     )
     add(getattr(module, function_name))
-    return typer.main.get_command(app)
+    command = typer.main.get_command(app)
+    command.params += shared_options(name)
+    return command

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterable
 from enum import Enum
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.streams import QUIET, set_level
-from smsweep.errors import SmsweepError
+from smsweep.cli.streams import QUIET, is_quiet, set_level, write_err
+from smsweep.errors import SmsweepError, UsageError
+from smsweep.util.terminal_text import clean
 
 
 def _set_verbosity(count: int) -> int:
@@ -33,18 +35,24 @@ def _set_debug(is_debug: bool) -> bool:
 
 
 def complete_id(incomplete: str) -> list[tuple[str, str]]:
-    """Return the sweeps whose id starts with a text, for shell completion; empty if the store cannot be read."""
+    """Return the sweeps whose id or name starts with a text, for shell completion.
+
+    Empty if the store cannot be read. Names that several sweeps share are left out.
+    """
     from smsweep.services.views import json_views  # slow to import, and `--help` does not need it
 
     try:
         sweeps = json_views.list_sweeps()
     except SmsweepError:
         return []
-    return [
-        (sweep["id"], f"{sweep['state']} {sweep['name']}")
+    names = [sweep["name"] for sweep in sweeps]
+    labels = [(sweep["id"], f"{sweep['state']} {sweep['name']}") for sweep in sweeps]
+    labels += [
+        (sweep["name"], f"{sweep['state']} {sweep['id']}")
         for sweep in sweeps
-        if sweep["id"].startswith(incomplete)
+        if sweep["name"].isprintable() and names.count(sweep["name"]) == 1
     ]
+    return [(label, about) for label, about in labels if label.startswith(incomplete)]
 
 
 def complete_from(values: Iterable[str]) -> Callable[[str], list[str]]:
@@ -60,14 +68,69 @@ def complete_backend(incomplete: str) -> list[str]:
 
 
 def whole_id(text: str | None) -> str | None:
-    """Return a label with the id prefix replaced by the whole sweep id."""
+    """Return a label with the name or the id prefix of a sweep replaced by the whole id."""
     from smsweep.services import labels  # slow to import, and `--help` does not need it
 
-    return labels.full_label(text) if text and len(text.split("/")[0]) < 8 else text
+    return labels.full_label(text) if text else text
 
 
 def whole_ids(texts: Any) -> list[str]:  # not list[str], which typer treats as a class on Python 3.10
     return [whole_id(text) or text for text in texts]
+
+
+def _or_newest(context: typer.Context, parameter: typer.CallbackParam, text: str) -> str:
+    """Return the whole label; on a terminal, the newest sweep if the argument is missing."""
+    if context.resilient_parsing:  # the shell completes a word
+        return text
+    if _is_explicit(context, parameter):
+        return whole_id(text) or text
+    name = f"{context.command_path} {parameter.metavar}"
+    if not (sys.stdin.isatty() and sys.stderr.isatty()):  # scripts must name the sweep
+        raise UsageError(f"{context.command_path}: {parameter.metavar} is missing; write: {name}")
+    from smsweep.services import labels  # slow to import, and `--help` does not need it
+
+    sweep = labels.newest_sweep()
+    if sweep is None:
+        raise UsageError(f"{context.command_path}: no sweep yet; create a sweep with: smsweep run sweep.yaml")
+    _note(f"newest sweep: {sweep.id}" + f" ({clean(sweep.name)})" * bool(sweep.name))
+    return sweep.id
+
+
+def default_config(context: typer.Context, parameter: typer.CallbackParam, config: Path) -> Path:
+    """Return the config; sweep.yaml or sweep.yml if the argument is missing. A callback of arguments."""
+    if context.resilient_parsing or _is_explicit(context, parameter):
+        return config
+    return find_config(context.command_path, str(parameter.metavar))
+
+
+def find_config(command: str, metavar: str = "CONFIG") -> Path:
+    """Return sweep.yaml or sweep.yml of this folder, and print which one.
+
+    Args:
+        command: The command that needs a config, for the error.
+        metavar: Name of its argument.
+
+    Raises:
+        UsageError: If the folder has neither file.
+    """
+    for config in map(Path, CONFIGS):
+        if config.exists():
+            _note(f"config: {config}")
+            return config
+    raise UsageError(
+        f"{command}: {metavar} is missing, and this folder has no {' or '.join(CONFIGS)}; "
+        f"write: {command} {metavar}"
+    )
+
+
+def _is_explicit(context: typer.Context, parameter: typer.CallbackParam) -> bool:
+    source = context.get_parameter_source(str(parameter.name))
+    return source is not None and source.name != "DEFAULT"
+
+
+def _note(text: str) -> None:
+    if not is_quiet():
+        write_err(text)
 
 
 Verbose = Annotated[
@@ -88,14 +151,101 @@ Debug = Annotated[
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
+
+def _set_dir(folder: str | None) -> str | None:
+    if folder is not None:
+        os.environ["SMSWEEP_DIR"] = str(Path(os.path.expanduser(folder)).absolute())  # noqa: PTH111 - pathlib's raises where there is no home
+    return folder
+
+
+def _set_profile(profile: str | None) -> str | None:
+    if profile is not None:
+        os.environ["AWS_PROFILE"] = profile
+    return profile
+
+
+def _set_region(region: str | None) -> str | None:
+    if region is not None:
+        os.environ["AWS_REGION"] = os.environ["AWS_DEFAULT_REGION"] = region
+    return region
+
+
+# Eager: they apply before ids in other arguments are looked up. Child processes inherit the variables.
+Dir = Annotated[
+    str | None,
+    typer.Option(
+        "--dir",
+        metavar="DIR",
+        is_eager=True,
+        callback=_set_dir,
+        help="Folder of the store (or SMSWEEP_DIR; default: .smsweep of this folder or a parent folder).",
+    ),
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(
+        "--profile",
+        metavar="NAME",
+        is_eager=True,
+        callback=_set_profile,
+        help="AWS profile to use (or AWS_PROFILE).",
+    ),
+]
+Region = Annotated[
+    str | None,
+    typer.Option(
+        "--region", metavar="NAME", is_eager=True, callback=_set_region, help="AWS region to use (or AWS_REGION)."
+    ),
+]
+WITHOUT_STORE = ("auth", "completion")  # commands without --dir
+WITHOUT_AWS = ("completion", "emulator")  # commands without --profile and --region
+
+
+def shared_options(command: str) -> list[Any]:
+    """Return the options that a command has in common with others: --dir, --profile and --region.
+
+    Args:
+        command: A full name, such as "run" or "wandb sync".
+    """
+    app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+    @app.command()
+    def _(directory: Dir = None, profile: Profile = None, region: Region = None) -> None: ...
+
+    excluded = {
+        *(("--dir",) if command in WITHOUT_STORE else ()),
+        *(("--profile", "--region") if command in WITHOUT_AWS else ()),
+    }
+    options = [option for option in typer.main.get_command(app).params if not excluded & {*option.opts}]
+    for option in options:
+        option.expose_value = False  # the callbacks do the work
+    return options
+
+
 Config = Annotated[Path, typer.Argument(metavar="CONFIG", help="A W&B sweep YAML.")]
+CONFIGS = ("sweep.yaml", "sweep.yml")  # used without CONFIG
+SWEEP_YAML = Path(CONFIGS[0])
+DefaultConfig = Annotated[
+    Path, typer.Argument(metavar="CONFIG", callback=default_config, help="A W&B sweep YAML.")
+]
+NEWEST = "the newest sweep, on a terminal"
 SweepId = Annotated[
     str,
     typer.Argument(
         metavar="ID",
         callback=whole_id,
         autocompletion=complete_id,
-        help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID.",
+        help="A sweep: its name, ID, PROJECT/ID or ENTITY/PROJECT/ID.",
+    ),
+]
+NewestSweepId = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID",
+        callback=_or_newest,
+        autocompletion=complete_id,
+        show_default=NEWEST,
+        help="A sweep: its name, ID, PROJECT/ID or ENTITY/PROJECT/ID.",
     ),
 ]
 OptionalSweepId = Annotated[
@@ -104,7 +254,7 @@ OptionalSweepId = Annotated[
         metavar="ID",
         callback=whole_id,
         autocompletion=complete_id,
-        help="A sweep: ID, PROJECT/ID or ENTITY/PROJECT/ID.",
+        help="A sweep: its name, ID, PROJECT/ID or ENTITY/PROJECT/ID.",
     ),
 ]
 TrialLabel = Annotated[
@@ -114,6 +264,16 @@ TrialLabel = Annotated[
         callback=whole_id,
         autocompletion=complete_id,
         help="A trial: the id of its sweep and its number.",
+    ),
+]
+NewestLabel = Annotated[
+    str,
+    typer.Argument(
+        metavar="ID[/N]",
+        callback=_or_newest,
+        autocompletion=complete_id,
+        show_default=NEWEST,
+        help="A sweep or a trial.",
     ),
 ]
 Label = Annotated[
@@ -152,8 +312,19 @@ Reuse = Annotated[
     typer.Option("--reuse", help="Copy results from earlier sweeps instead of running identical trials again."),
 ]
 
+InPlace = Annotated[
+    bool | None,
+    typer.Option(
+        "--in-place/--no-in-place",
+        show_default=False,
+        help="Run processes in the source folder itself, like `wandb agent`, instead of a copy of it.",
+    ),
+]
+
 Count = Annotated[int | None, typer.Option("--count", min=1, help="Start at most this many trials, then exit.")]
-Parallel = Annotated[int, typer.Option("--parallel", min=1, help="Number of trials to run at the same time.")]
+Parallel = Annotated[
+    int, typer.Option("--parallel", "-j", min=1, help="Number of trials to run at the same time.")
+]
 Backend = Annotated[
     str | None,
     typer.Option(
@@ -178,7 +349,6 @@ ForwardSignals = Annotated[
     bool,
     typer.Option(
         "--forward-signals",
-        "-f",
         help="Accepted for compatibility with W&B; a second Ctrl-C always reaches the scripts.",
     ),
 ]
@@ -192,17 +362,19 @@ TermTimeout = Annotated[
         help="Seconds between SIGTERM and SIGKILL for scripts on this machine (default: 120).",
     ),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.", show_default=False)]
 Detach = Annotated[
     bool,
     typer.Option(
         "--detach",
+        "-d",
         help="Run the agent in the background, as a training job (beta) with --backend sagemaker, else a process.",
     ),
 ]
 
 
 class Where(str, Enum):
-    HERE = "here"
+    THIS_MACHINE = "here"
     SAGEMAKER = "sagemaker"
     S3 = "s3"  # only the store moves to S3; the user starts the agent
 

@@ -103,10 +103,10 @@ def fields(values: Iterable[tuple[str, str]]) -> None:
 
     A terminal wraps long values in their own column.
     """
-    shown = [(name, value) for name, value in values if value]
-    width = max(len(name) for name, _ in shown)
+    rows = [(name, value) for name, value in values if value]
+    width = max(len(name) for name, _ in rows)
     room = shutil.get_terminal_size().columns - width - len(GAP) if sys.stdout.isatty() else 0
-    for name, value in shown:
+    for name, value in rows:
         lines = textwrap.wrap(value, room, break_on_hyphens=False) if room >= MIN_VALUE_WIDTH else [value]
         for index, line in enumerate(lines):
             typer.echo(f"{('' if index else name).ljust(width)}{GAP}{line}")

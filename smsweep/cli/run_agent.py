@@ -3,24 +3,28 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from contextlib import AbstractContextManager
+from typing import Any, Protocol
+
+import typer
 
 from smsweep.api import api
 from smsweep.cli.display.agent_log import FailureTally, failure_advice, indented
-from smsweep.cli.display.progress import open_display
 from smsweep.cli.display.trials_table import sort_trials, trials_table
 from smsweep.cli.options import Where
-from smsweep.cli.output import print_json, print_message
-from smsweep.cli.streams import is_quiet
-from smsweep.cli.text import agent_command, clean, counts
-from smsweep.core.json_documents import DetachedProcessDocument, SweepDocument
+from smsweep.cli.output import print_json, print_message, table
+from smsweep.cli.streams import can_be_live, is_quiet
+from smsweep.cli.text import agent_command, clean, counted, counts, launch_rows
+from smsweep.core.json_documents import DetachedProcessDocument, LaunchDocument, SweepDocument, TrialFields
 from smsweep.core.trial import Trial
 from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import JobError, TrialsFailed, UsageError
 from smsweep.services import workspace
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.agents import run_agent
+from smsweep.services.sweeps import costs
 from smsweep.services.views import json_views, watcher
 
 MAX_ROWS = 20  # of the table at the end
@@ -29,18 +33,65 @@ EXIT_CODES = {"person": 130, "machine": 143}  # of an interrupted agent: Ctrl-C,
 REMOTE = "sagemaker"  # the backend whose agent can run as a job too
 
 
-def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
+def show_launch(launch: LaunchDocument, *, err: bool) -> None:
+    """Print what jobs run on and what they can cost, on stdout or stderr."""
+    table(["launch", launch["backend"]], launch_rows(launch), err=err)
+
+
+def confirm(launch: LaunchDocument | None, *, yes: bool) -> None:
+    """Show the cost of a sweep, and ask whether its first job may start.
+
+    Jobs on an emulator cost nothing, so no question is asked. Without a terminal, --yes or a budget is required.
+
+    Args:
+        launch: The cost; None for a free backend.
+        yes: The user has confirmed.
+
+    Raises:
+        UsageError: If the user cannot be asked, and there is no budget.
+        typer.Abort: If the user does not confirm.
+    """
+    if launch is None:
+        return
+    can_ask = sys.stdin.isatty()
+    is_confirmed = yes or bool(launch["endpoint"])
+    if not is_quiet() or not is_confirmed:
+        show_launch(launch, err=True)
+    if is_confirmed:
+        return
+    if can_ask:
+        usd = launch["worst_case"]["usd"]
+        most = "" if usd is None else f", which cost up to ${usd:,.2f}"
+        typer.confirm(f"Start the jobs{most}?", abort=True, err=True)
+    elif not launch["budget"]:
+        raise UsageError(
+            f"--backend {launch['backend']}: its jobs cost money, and there is no terminal to ask you; add --yes, "
+            "or a limit in job.yaml such as budget: {hours: 10}"
+        )
+
+
+def confirm_agent(sweep_id: str, *, yes: bool, **options: Any) -> None:
+    """Ask as `confirm` does, if the next job of a sweep is its first. options: those of `launch_of_sweep`."""
+    if not yes and costs.needs_consent(sweep_id, options.get("backend")):
+        confirm(costs.launch_of_sweep(sweep_id, **options), yes=False)
+
+
+def follow(sweep_id: str, *, as_json: bool, yes: bool = False, **options: Any) -> int:
     """Run an agent, show its progress, print a summary, and return the exit code.
 
     Args:
         sweep_id: The sweep.
         as_json: Print the summary as JSON.
+        yes: The user has confirmed that the first job may start.
         options: Keyword arguments of `services.agents.run_agent.agent`.
 
     Raises:
         TrialsFailed: If the agent gave up or all its trials failed.
+        UsageError: If the user cannot be asked, and there is no budget.
     """
     workspace.Workspace().wait_for_store()
+    paid = {name: options[name] for name in ("backend", "job", "count", "parallel") if name in options}
+    confirm_agent(sweep_id, yes=yes, **paid)
     sweep = api.Api().sweep(sweep_id).sweep
     before = json_views.show(sweep_id)
     if before["state"] == "paused":
@@ -57,42 +108,42 @@ def follow(sweep_id: str, *, as_json: bool, **options: Any) -> int:
     except JobError:
         n_running = json_views.show(sweep_id)["trials"].get("running", 0)
         if n_running:
-            trials = "1 trial continues" if n_running == 1 else f"{n_running} trials continue"
             command = agent_command(sweep_id, options.get("backend"))
-            print_message(f"{trials} without this agent; after you fix the error, run: {command}")
+            running = f"{counted(n_running, 'trial')} continue{'s' if n_running == 1 else ''}"
+            print_message(f"{running} without this agent; after you fix the error, run: {command}")
         raise
-    shown = json_views.show(sweep_id)
+    after = json_views.show(sweep_id)
     if as_json:
-        print_json({**shown, "ended": {state.value: n for state, n in outcome.ended.items()}})
+        print_json({**after, "ended": {state.value: n for state, n in outcome.ended.items()}})
     if not is_quiet():
-        sum_up(shown, outcome, options.get("backend"))
+        sum_up(after, outcome, options.get("backend"))
     if outcome.asked_by:
         return EXIT_CODES[outcome.asked_by]
-    check(outcome, tally)
+    check(outcome, tally, after)
     return 0
 
 
-def sum_up(shown: SweepDocument, outcome: AgentResult, backend: str | None = None) -> None:
+def sum_up(sweep: SweepDocument, outcome: AgentResult, backend: str | None = None) -> None:
     """Print the trials as a table with the best one marked, and the next command to run."""
-    sweep_id = shown["id"]
-    trials = sort_trials(json_views.list_trials(sweep_id), "objective" if shown["best"] else "number", shown)
+    sweep_id = sweep["id"]
+    trials = sort_trials(json_views.list_trials(sweep_id), "objective" if sweep["best"] else "number", sweep)
     if trials:
         print_message("")
-        trials_table(trials[:MAX_ROWS], shown, err=True)
+        trials_table(trials[:MAX_ROWS], sweep, err=True)
         if len(trials) > MAX_ROWS:
             print_message(f"and {len(trials) - MAX_ROWS} more; show all with: smsweep trials {sweep_id}")
         print_message("")
-    print_message(f"sweep {sweep_id} is {shown['state']}: {counts(shown['trials'])}")
-    if shown["state"] == "running":
+    print_message(f"sweep {sweep_id} is {sweep['state']}: {counts(sweep['trials'])}")
+    if sweep["state"] == "running":
         print_message(f"continue with: {agent_command(sweep_id, backend)}")
     elif not outcome.ended:
-        is_complete = shown["state"] == "finished" and not shown["trials"].get("pending")
+        is_complete = sweep["state"] == "finished" and not sweep["trials"].get("pending")
         retry = f"run a trial again with: smsweep retry {sweep_id}/N"
         resume = f"continue with: smsweep sweep --resume {sweep_id}"
         print_message(f"no trial to run; {retry if is_complete else resume}")
 
 
-def check(outcome: AgentResult, tally: FailureTally) -> None:
+def check(outcome: AgentResult, tally: FailureTally, sweep: SweepDocument) -> None:
     """Raise TrialsFailed, with grouped reasons, if the agent gave up or all its trials failed."""
     ended = {state.value: n for state, n in outcome.ended.items()}
     failed = ended.get("failed", 0) + ended.get("crashed", 0)
@@ -102,11 +153,15 @@ def check(outcome: AgentResult, tally: FailureTally) -> None:
     summary = outcome.trouble.partition(":")[0] or (
         "the trial failed" if failed == 1 else f"all {failed} trials failed"
     )
+    others = sum(sweep["trials"].get(state, 0) for state in ("finished", "stopped"))
+    if not outcome.trouble and others:
+        whole = "the trial" if failed == 1 else f"all {failed} trials"
+        summary = f"{whole} of this agent failed; the sweep has {counted(others, 'trial')} without a failure"
     grouped = tally.reasons.most_common()
     reasons = "".join(f"  {count} x {clean(reason)}\n" for reason, count in grouped)
     is_shared = outcome.trouble and len(grouped) == 1
     traceback = indented(tally.details.get(grouped[0][0], "") if is_shared else "", MAX_LINES)
-    advice = failure_advice(tally.sweep_id, tally.reasons)
+    advice = failure_advice(tally.sweep_id)
     raise TrialsFailed(f"{summary}:\n{reasons}{traceback}{advice}")
 
 
@@ -164,7 +219,7 @@ def _start(
     """Start the agent and return its fields for --json."""
     if is_remote(options.get("backend"), where, notify):
         return _start_remote(sweep_id, options, with_agent=where is not Where.S3)
-    arguments = []
+    arguments = ["--yes"]  # the user was asked here
     for name, value in options.items():
         if value is True:
             arguments.append(f"--{name}")
@@ -191,9 +246,8 @@ def _start_remote(sweep_id: str, options: Mapping[str, object], *, with_agent: b
     record = detach_service.start_agent_job(sweep_id, arguments, with_agent=with_agent)
     if not with_agent:
         print_message(f"the store and the source are in {record.uri}; start an agent on any machine with:")
-        command = (
-            f"smsweep agent {sweep_id} --backend sagemaker --kept-at {record.uri} --source {record.uri}/source"
-        )
+        places = f"--kept-at {record.uri} --source {record.uri}/source"
+        command = f"smsweep agent {sweep_id} --backend sagemaker --yes {places}"
         print_message(command)
         return {"kept_at": record.uri, "command": command}
     hint = "; a PostgreSQL store (SMSWEEP_STORE) is safer than one in S3" if record.uri else ""
@@ -209,3 +263,31 @@ def _start_remote(sweep_id: str, options: Mapping[str, object], *, with_agent: b
         f"stop after the running trials with: smsweep sweep --stop {sweep_id}; stop now with --cancel instead"
     )
     return {"job": record.jobs[-1]}
+
+
+class Display(AbstractContextManager["Display"], Protocol):
+    """Shows changes of trials. `is_news` is True if the state changed, not only the metrics."""
+
+    def changed(self, trial: TrialFields, is_news: bool) -> None: ...
+
+
+class LineDisplay(AbstractContextManager["LineDisplay"]):
+    """Prints one line per change of state."""
+
+    def __init__(self, tally: FailureTally) -> None:
+        self._tally = tally
+
+    def changed(self, trial: TrialFields, is_news: bool) -> None:
+        if is_news:
+            print_message(self._tally.line(trial))
+
+    def __exit__(self, *raised: object) -> None:
+        pass
+
+
+def open_display(tally: FailureTally) -> Display:
+    if not can_be_live(sys.stderr):
+        return LineDisplay(tally)
+    from smsweep.cli.display.live_display import LiveDisplay  # rich is slow to import
+
+    return LiveDisplay(tally, sys.stderr)

@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from typing import TextIO
 
 from smsweep.util.terminal_text import NOTE
 
@@ -120,3 +121,7 @@ def _end(err: OSError) -> None:
         raise OSError(err.errno, err.strerror, "stdout") from err
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     signal.raise_signal(signal.SIGPIPE)
+
+
+def can_be_live(stream: TextIO) -> bool:
+    return stream.isatty() and os.environ.get("TERM") not in ("dumb", "unknown") and not is_quiet()

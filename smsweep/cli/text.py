@@ -7,8 +7,16 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 
-from smsweep.core.json_documents import PriceDocument, SweepDocument, SweepUsageDocument
+from smsweep.core.json_documents import (
+    AmountsDocument,
+    LaunchDocument,
+    PriceDocument,
+    SweepDocument,
+    SweepUsageDocument,
+)
 from smsweep.util.terminal_text import clean as clean
+from smsweep.util.terminal_text import counted as counted
+from smsweep.util.terminal_text import human_size
 
 COLOUR = re.compile(r"\x1b\[[\d;]*m")
 STATES = (
@@ -87,15 +95,15 @@ def _clean_tabbed(text: str) -> str:
     return "\t".join(map(clean, text.split("\t")))
 
 
-def front(shown: SweepDocument) -> str:
+def front(sweep: SweepDocument) -> str:
     """Return the number and the numbers of the trials on the Pareto front; "" if there are none.
 
     Args:
-        shown: A sweep, as `json_views.show` returns it.
+        sweep: A sweep, as `json_views.show` returns it.
     """
-    numbers = shown["front"]
+    numbers = sweep["front"]
     first = " ".join(map(str, numbers[:MAX_FRONT])) + (" ..." if numbers[MAX_FRONT:] else "")
-    return f"{len(numbers)} trials: {first}" if numbers else ""
+    return f"{counted(len(numbers), 'trial')}: {first}" if numbers else ""
 
 
 def agent_command(sweep_id: str, backend: str | None) -> str:
@@ -114,7 +122,7 @@ def used(usage: SweepUsageDocument) -> str:
     parts = [f"${reserved['usd']:.2f}"] if reserved.get("usd") else []
     parts += [f"{reserved['hours']:.2f} hours"] if reserved.get("hours") else []
     kept = f"; {' and '.join(parts)} reserved for running trials" if parts else ""
-    return f"{usage['jobs']} jobs, {usage['hours']:.2f}{of_hours} instance hours{cost}{kept}"
+    return f"{counted(usage['jobs'], 'job')}, {usage['hours']:.2f}{of_hours} instance hours{cost}{kept}"
 
 
 def capped(usage: SweepUsageDocument) -> str:
@@ -129,3 +137,99 @@ def priced(price: PriceDocument | None) -> str:
         return ""
     each = ", ".join(f"{clean(name)} ${usd:g}" for name, usd in price["by_type"].items())
     return f"{each} an hour (AWS price list, {price['asked_at'][:10]})"
+
+
+def launch_rows(launch: LaunchDocument) -> list[tuple[str, str]]:
+    """Return the rows of the table that is shown before jobs start: name and value."""
+    source, unknown = launch["source"], launch["unknown"]
+    n_trials, per_hour = launch["trials"], launch["price_per_hour"]
+    instances = " or ".join(f"{each['count']} x {clean(each['type'])}" for each in launch["instances"])
+    files = "" if source is None or source["files"] is None else f"{source['files']} files, "
+    origin = "AWS price list" if launch["price_from"] == "aws" else "price_per_hour in job.yaml"
+    rows = [
+        ("emulator", f"{launch['endpoint']}, where jobs cost nothing" if launch["endpoint"] else ""),
+        ("region", launch["region"]),
+        ("account", launch["account"] or _unknown(unknown, "account")),
+        ("role", launch["role"]),
+        ("image", launch["image"]),
+        ("instances of a job", instances + (", spot" if launch["is_spot"] else "")),
+        ("source", "" if source is None else f"{files}{human_size(source['bytes'])}"),
+        ("trials", "unlimited" if n_trials is None else str(n_trials)),
+        (
+            "price per hour",
+            f"{_dollars(per_hour)} ({origin})" if per_hour else _unknown(unknown, "price_per_hour"),
+        ),
+        ("worst case", _worst_case(launch)),
+        ("spot", _spot(launch) if launch["is_spot"] else ""),
+        ("estimate", _estimate(launch)),
+        ("quota", _quota(launch)),
+        ("limits", _limits(launch)),
+    ]
+    return [(name, clean(value)) for name, value in rows if value]
+
+
+def _dollars(usd: float) -> str:
+    return f"${usd:,.2f}" if usd >= 1 else f"${usd:.3g}"
+
+
+def _unknown(reasons: Mapping[str, str], name: str) -> str:
+    reason = " ".join(reasons.get(name, "").split())
+    return f"unknown: {reason}" if reason else "unknown"
+
+
+def _worst_case(launch: LaunchDocument) -> str:
+    usd, hours = launch["worst_case"]["usd"], launch["worst_case"]["hours"]
+    if usd is None and hours is None:
+        return _unknown(launch["unknown"], "worst_case")
+    of_trials = "" if launch["trials"] is None else f"{counted(launch['trials'], 'trial')} of "
+    spent = "" if hours is None else f"{hours:,.2f} instance hours; "
+    basis = f"{spent}{of_trials}max_run {lasting(launch['max_run_s'])}; retries are not included"
+    return f"{_unknown(launch['unknown'], 'worst_case') if usd is None else _dollars(usd)} ({basis})"
+
+
+def _spot(launch: LaunchDocument) -> str:
+    wait = launch["max_wait_s"]
+    waiting = f", and the wait for capacity (max_wait {lasting(wait)}) costs nothing" if wait else ""
+    return f"costs at most the worst case: AWS bills fewer seconds than a job takes{waiting}"
+
+
+def _estimate(launch: LaunchDocument) -> str:
+    estimate = launch["estimate"]
+    if estimate is None:
+        return _unknown(launch["unknown"], "estimate")
+    per_trial = "" if estimate["usd_per_trial"] is None else f"{_dollars(estimate['usd_per_trial'])} and "
+    total = "" if estimate["usd"] is None else f"{_dollars(estimate['usd'])}; "
+    trials = counted(estimate["trials"], "earlier trial")
+    return f"{total}{per_trial}{lasting(estimate['seconds_per_trial'])} per trial (mean of {trials})"
+
+
+def _quota(launch: LaunchDocument) -> str:
+    quota, needed = launch["quota"], launch["instances"][0]["count"] if launch["instances"] else 1
+    if quota is None:
+        return _unknown(launch["unknown"], "quota")
+    limit = "1 instance" if quota == 1 else f"{quota:g} instances"
+    if quota < needed:
+        return f"{limit}, but a job needs {needed}; request more in AWS Service Quotas"
+    if quota < needed * launch["parallel"]:
+        return f"{limit}, so {quota // needed:g} of --parallel {launch['parallel']} trials can run at a time"
+    return limit
+
+
+def _limits(launch: LaunchDocument) -> str:
+    """Return the limits of the sweep, or how to set one."""
+    limits = [
+        *amounts(launch["budget"]),
+        f"run_cap {launch['run_cap']}" if launch["run_cap"] is not None else "",
+        f"--count {launch['count']}" if launch["count"] is not None else "",
+    ]
+    return ", ".join(filter(None, limits)) or "none; set budget in job.yaml, or run_cap in sweep.yaml"
+
+
+def amounts(budget: AmountsDocument) -> list[str]:
+    """Return the limits of a budget, such as `budget $20`."""
+    usd, hours, trials = budget.get("usd"), budget.get("hours"), budget.get("trials")
+    return [
+        *([f"budget ${usd:g}"] if usd is not None else []),
+        *([f"budget {hours:g} instance hours"] if hours is not None else []),
+        *([f"budget {trials:g} trials"] if trials is not None else []),
+    ]

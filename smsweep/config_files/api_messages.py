@@ -52,8 +52,8 @@ PRECEDENCE = ("pattern", "min", "max", "enum")  # of several violated rules, the
 
 def violations(request: Mapping[str, Any]) -> Iterator[tuple[Path, str]]:
     """Yield path and message of each violation in a partial request. Missing top-level fields are allowed."""
-    found = (item for item in all_violations("CreateTrainingJob", request) if not _is_allowed(item))
-    for path, of_value in groupby(found, key=lambda item: item.path):
+    problems = (item for item in all_violations("CreateTrainingJob", request) if not _is_allowed(item))
+    for path, of_value in groupby(problems, key=lambda item: item.path):
         yield (
             path,
             _message(

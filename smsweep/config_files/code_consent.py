@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from smsweep.config_files.job_models import SECRET_REFERENCES
 from smsweep.core.job import Hook
-from smsweep.errors import ConfigError
+from smsweep.errors import ConfigError, docs_url
 
 ALLOW = "SMSWEEP_ALLOW_CODE"  # environment: 1 for any code, or hashes of code, separated by commas or spaces
 ANY = "1"
@@ -38,7 +38,7 @@ def search_code(file: str, text: str) -> Code:
 
 def hook_codes(hooks: Sequence[Hook]) -> list[Code]:
     """Return the hooks of a job.yaml that run a command, or send a secret of the agent's to a webhook."""
-    found = []
+    codes = []
     for index, hook in enumerate(hooks):
         secrets = [value for value in hook.headers.values() if is_reference(value)]
         if hook.command:
@@ -48,8 +48,8 @@ def hook_codes(hooks: Sequence[Hook]) -> list[Code]:
             what = f"sends {', '.join(secrets)} to {host}"
         else:
             continue
-        found.append(Code(where=f"job.yaml: notify[{index}]", what=what, digest=f"sha256:{hook.digest}"))
-    return found
+        codes.append(Code(where=f"job.yaml: notify[{index}]", what=what, digest=f"sha256:{hook.digest}"))
+    return codes
 
 
 def refuse_code(codes: Iterable[Code], environ: Mapping[str, str]) -> None:
@@ -65,6 +65,7 @@ def refuse_code(codes: Iterable[Code], environ: Mapping[str, str]) -> None:
     needed = ",".join(dict.fromkeys([*allowed, *(code.digest for code in known)]))
     now = "" if value in ("", "0") or allowed else f", {value[:20]!r} allows nothing"
     how = f"read it, and if you trust it, set {ALLOW}={needed} ({ALLOW}={ANY} allows any code{now})"
+    how += f"; see {docs_url('security#consent')}"
     raise ConfigError([f"{code.where}: it {code.what} ({code.digest}); {how}" for code in refused])
 
 

@@ -93,9 +93,9 @@ def show(value: object) -> str:
 def suggest(word: object, choices: Iterable[str]) -> str:
     """Return `did you mean x?` for a likely misspelling, otherwise a list of the choices."""
     known = sorted(choices)
-    asked = str(word).lower()
-    near = difflib.get_close_matches(asked, known, n=1, cutoff=0.6)
-    near = near or [choice for choice in known if len(asked) > 2 and choice.startswith(asked)][:1]
+    text = str(word).lower()
+    near = difflib.get_close_matches(text, known, n=1, cutoff=0.6)
+    near = near or [choice for choice in known if len(text) > 2 and choice.startswith(text)][:1]
     if near:
         return f"did you mean {near[0]}?"
     return f"choose from {', '.join(known)}" if known else ""

@@ -237,6 +237,7 @@ class JobSection(Section):
     output_kms_key: Text | None = None
     disable_output_compression: bool | None = None
     source_dir: Text | None = None
+    in_place: bool | None = None
     distribution: DistributionSection | None = None
     environment: dict[str, EnvironmentValue] | None = None
     tags: Annotated[dict[str, EnvironmentValue], BeforeValidator(_tag_mapping)] | None = None

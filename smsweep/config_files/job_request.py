@@ -171,7 +171,7 @@ def _channel(name: str, channel: InputSection, folder: FilePath) -> dict[str, An
         "InputMode": channel.input_mode,
         "ShuffleConfig": None if channel.shuffle_seed is None else {"Seed": channel.shuffle_seed},
     }
-    return _given(fields)
+    return _without_none(fields)
 
 
 def _in_s3(channel: InputSection, folder: FilePath) -> dict[str, Any]:
@@ -182,7 +182,7 @@ def _in_s3(channel: InputSection, folder: FilePath) -> dict[str, Any]:
         "AttributeNames": channel.attribute_names,
         "InstanceGroupNames": channel.instance_groups,
     }
-    return {"S3DataSource": _given(source)}
+    return {"S3DataSource": _without_none(source)}
 
 
 def _on_file_system(channel: InputSection) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _on_file_system(channel: InputSection) -> dict[str, Any]:
     return {"FileSystemDataSource": source}
 
 
-def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _without_none(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in fields.items() if value is not None}
 
 

@@ -169,6 +169,8 @@ def _check_times(data: Mapping[str, Any], problems: Problems) -> None:
 
 def _check_pairs(data: Mapping[str, Any], problems: Problems) -> None:
     source_dir = data.get("source_dir")
+    if data.get("in_place") is True and data.get("secrets_env") is True:
+        problems.add(("secrets_env",), "has no effect with in_place; use `secrets:`, or remove one of the two")
     if isinstance(source_dir, str) and "://" in source_dir:
         problems.add(("source_dir",), f"expected a folder, got {source_dir!r}; smsweep uploads the source itself")
     for key, other in (("subnets", "security_group_ids"), ("security_group_ids", "subnets")):

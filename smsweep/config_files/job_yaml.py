@@ -96,6 +96,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         request=request,
         framework={key: value for key in FRAMEWORK_KEYS if (value := getattr(job, key)) is not None},
         source_dir=str(_source_dir(job.source_dir, folder)) if job.source_dir else "",
+        in_place=bool(job.in_place),
         command=command,
         secrets=dict(job.secrets or {}),
         carries_secrets_env=bool(job.secrets_env),

@@ -14,7 +14,7 @@ from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
 from smsweep.config_files.parameters import DEPRECATED, LISTS, NAME, keys_of
-from smsweep.config_files.sweep_rules import IGNORED, LAUNCH, EarlyTerminateSection, SweepSection
+from smsweep.config_files.sweep_rules import IGNORED, LAUNCH, MAY_BE_BLANK, EarlyTerminateSection, SweepSection
 from smsweep.search.registry import METHODS
 from smsweep.space.distributions import DISTRIBUTIONS
 from smsweep.stopping.registry import RULES
@@ -38,6 +38,10 @@ def sweep_schema() -> dict[str, Any]:
     schema["properties"]["parameters"]["$ref"] = "#/$defs/parameters"
     for key in LAUNCH:
         schema["properties"][key]["deprecated"] = True
+    for key in MAY_BE_BLANK:
+        label = schema["properties"][key]
+        label.pop("minLength")
+        label["type"] = ["string", "null"]
     for key, why in IGNORED.items():
         schema["properties"][key] = {"description": f"not used by smsweep ({why})", "deprecated": True}
     methods = [name for name, spec in METHODS.builtin.items() if not spec.is_engine]

@@ -25,6 +25,8 @@ IGNORED = {
     "imports": "W&B's old launch form",
     "tags": "W&B ignores it, too; set tags of the training jobs in job.yaml",
 }
+# Labels, which W&B's server accepts without a value. smsweep ignores a blank one.
+MAY_BE_BLANK = ("name", "description", "project", "entity", "job", "image_uri", "apiVersion")
 WANDB_METHODS = ("grid", "random", "bayes")
 WANDB_RULE = "hyperband"
 LAUNCH = ("job", "image_uri")  # in W&B's schema, for W&B Launch

@@ -10,7 +10,14 @@ from typing import Any
 from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping
 from smsweep.config_files.parameters import SUCH_AS, check_names, read_space
-from smsweep.config_files.sweep_rules import IGNORED, MetricSection, SweepSection, check_rules, check_space
+from smsweep.config_files.sweep_rules import (
+    IGNORED,
+    MAY_BE_BLANK,
+    MetricSection,
+    SweepSection,
+    check_rules,
+    check_space,
+)
 from smsweep.config_files.validation import check, keys_of, not_a_choice
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.sweep import DEFAULT_COMMAND, EarlyTerminate, Goal, Metric, SweepConfig
@@ -54,8 +61,8 @@ def parse_sweep(
 def _parse(document: Document, is_stored: bool = False) -> ParsedSweep:
     data, problems = document.data, Problems(document)
     if not isinstance(data, dict):
-        found = "an empty file" if data is None and document.name else show(data)
-        problems.add((), f"expected keys such as method and parameters, got {found}")
+        description = "an empty file" if data is None and document.name else show(data)
+        problems.add((), f"expected keys such as method and parameters, got {description}")
         problems.raise_errors()
     for path in non_finite(data):
         problems.add(
@@ -63,7 +70,7 @@ def _parse(document: Document, is_stored: bool = False) -> ParsedSweep:
             "not a finite number; as a value of a parameter, quote it; float('inf') in the script reads the text",
         )
     separate = {*IGNORED, "prior_runs", "parameters"}  # keys that other functions check
-    known = {key: value for key, value in data.items() if key not in separate}
+    known = {key: value for key, value in data.items() if key not in separate and not _is_blank(key, value)}
     section = check(SweepSection, known, (), problems)
     check_rules(data, problems, is_stored=is_stored)
     method_options = _method_options(data, problems, is_stored)
@@ -76,6 +83,11 @@ def _parse(document: Document, is_stored: bool = False) -> ParsedSweep:
         warnings=problems.warnings,
         text=document.text,
     )
+
+
+def _is_blank(key: object, value: object) -> bool:
+    """Return True for a label without a value, which is ignored."""
+    return key in MAY_BE_BLANK and (value is None or (isinstance(value, str) and not value.strip()))
 
 
 def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | None:

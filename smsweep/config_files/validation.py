@@ -11,7 +11,7 @@ from pydantic_core import ErrorDetails
 
 from smsweep.config_files.document import Path, Problems, show, suggest
 from smsweep.config_files.yaml_reader import is_text_to_pyyaml, read_scalar
-from smsweep.util.sections import is_number
+from smsweep.util.sections import is_number, plain_message
 
 ModelT = TypeVar("ModelT", bound=BaseModel)
 
@@ -41,8 +41,8 @@ def _explain(model: type[BaseModel], error: ErrorDetails) -> str:
         return f"expected at least {n} item{'s' * (n > 1)}, got {error['ctx']['actual_length']}"
     if kind in ("hidden", "problem"):  # a hidden value may be a secret
         return error["msg"]
-    if kind != "expected" and kind not in _TYPES:  # a constraint of a plug-in's model, in pydantic's words
-        return f"{error['msg'][:1].lower()}{error['msg'][1:]}, got {show(error['input'])}"
+    if kind != "expected" and kind not in _TYPES:  # a constraint of a plug-in's model
+        return f"{plain_message(error)}, got {show(error['input'])}"
     wanted = error["ctx"]["what"] if kind == "expected" else _TYPES[kind]
     if wanted == "a mapping" and isinstance(error["input"], (str, int, float)):
         return f"expected a mapping, got {show(error['input'])}{_as_mapping(model, loc, error['input'])}"

@@ -259,8 +259,8 @@ class _Builder:
         }[type(node)]
         if node.tag == _PLAIN or node.tag in [_STANDARD + tag for tag in allowed]:
             return True
-        shown = f"!!{node.tag.removeprefix(_STANDARD)}" if node.tag.startswith(_STANDARD) else node.tag
-        self._problem(node, path, f"the tag {shown[:60]} is not allowed; write a plain value")
+        name = f"!!{node.tag.removeprefix(_STANDARD)}" if node.tag.startswith(_STANDARD) else node.tag
+        self._problem(node, path, f"the tag {name[:60]} is not allowed; write a plain value")
         return False
 
     def _problem(self, node: Node, path: Path, text: str) -> None:

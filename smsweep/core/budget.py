@@ -39,38 +39,39 @@ def budgets_of(template: JobTemplate) -> list[Budget]:
     Raises:
         ConfigError: If `usd` is set but the price is unknown, or if a budget does not cover one trial.
     """
-    caps, n_instances, max_run_s = template.budget, _n_instances(template), _max_run_s(template)
+    caps, n_instances, limit_s = template.budget, _n_instances(template), max_run_s(template)
     worst_s = worst_instance_s(template)
-    found = []
+    budgets = []
     if "hours" in caps:
-        found.append(Budget(what="instance_s", cap=caps["hours"] * 3600, worst=worst_s))
+        budgets.append(Budget(what="instance_s", cap=caps["hours"] * 3600, worst=worst_s))
     if "usd" in caps:
         if template.price is None:
             raise ConfigError(
                 "budget.usd: needs price_per_hour beside it: dollars for one instance, or aws for AWS's own list"
             )
-        found.append(Budget(what="usd", cap=caps["usd"], worst=worst_s * template.price.per_hour / 3600))
-    for budget in found:
+        budgets.append(Budget(what="usd", cap=caps["usd"], worst=worst_s * template.price.per_hour / 3600))
+    for budget in budgets:
         if budget.worst > budget.cap:
             worst = f"${budget.worst:.2f}" if budget.what == "usd" else f"{budget.worst / 3600:g} hours"
             raise ConfigError(
                 f"budget: {budget} do not cover one trial, which may take {worst} "
-                f"({n_instances} x max_run {max_run_s:,} s); lower max_run, or raise the budget"
+                f"({n_instances} x max_run {limit_s:,} s); lower max_run, or raise the budget"
             )
-    return found
+    return budgets
 
 
 def worst_instance_s(template: JobTemplate) -> float:
     """Return the instance seconds that one trial can use at most, including its warm pool."""
     kept_s = template.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
-    return float(_n_instances(template) * (_max_run_s(template) + kept_s))
+    return float(_n_instances(template) * (max_run_s(template) + kept_s))
 
 
 def _n_instances(template: JobTemplate) -> int:
     return instance_count(template.request.get("ResourceConfig", {}))
 
 
-def _max_run_s(template: JobTemplate) -> int:
+def max_run_s(template: JobTemplate) -> int:
+    """Return the maximum run time of a job in seconds."""
     return int(template.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S))
 
 

@@ -122,8 +122,18 @@ class Price:
 
     def of(self, instance_type: str) -> float:
         """Return the price of an instance type; `per_hour` if the type is not in `by_type`."""
-        """Return the price of an instance type; `per_hour` if the type is not in `by_type`."""
         return self.by_type.get(instance_type, self.per_hour)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AccountFacts:
+    """Where the jobs of a template run."""
+
+    region: str
+    endpoint: str = ""  # of an emulator on this machine, where jobs cost nothing; "" for the platform itself
+    account: str = ""  # of the credentials; "" if unknown
+    quota: float | None = None  # instances that jobs of the template can have at the same time; None if unknown
+    unknown: Mapping[str, str] = field(default_factory=dict)  # "account", "quota" -> why the value is unknown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,6 +145,7 @@ class JobTemplate:
         default_factory=dict
     )  # selects an AWS image; empty if the request names an image
     source_dir: str = ""  # folder to snapshot; "" for the folder of `program`
+    in_place: bool = False  # processes run in the original source folder, not in a copy
     program: str = ""  # script for a sweep that names none
     command: tuple[str, ...] = ()  # command for a sweep that has none, with W&B's macros
     carries_secrets_env: bool = (

@@ -115,6 +115,7 @@ class ShownTrialDocument(TrialFields):
     """A trial, as `smsweep show ID/N --json` prints it."""
 
     waiting: WaitingDocument | None
+    pruned_at: str | None  # when `smsweep prune` deleted its model, output and checkpoints
 
 
 class RepeatsDocument(TypedDict):
@@ -161,6 +162,7 @@ class ListedSweepDocument(SweepFields):
     """A sweep, as `smsweep ls --json` lists it."""
 
     trials: dict[str, int]  # state -> number of trials
+    has_agent: bool  # an agent holds a trial, or the sweep is detached to SageMaker
 
 
 class FailureDocument(TypedDict):
@@ -197,6 +199,7 @@ class SweepDocument(ListedSweepDocument):
     best: BestTrialDocument | None
     front: list[int]  # numbers of the trials on the Pareto front
     outlook: str  # a hint that more trials will hardly help; "" without one
+    notes: str  # of the user; "" without notes
     usage: SweepUsageDocument
     agent: DetachedAgentDocument | None
     waiting: list[WaitingTrialDocument]
@@ -343,6 +346,64 @@ class PlannedTrialDocument(TypedDict):
     request: NotRequired[dict[str, Any]]  # CreateTrainingJob
 
 
+class InstancesDocument(TypedDict):
+    """Instances of one type in a job."""
+
+    type: str
+    count: int
+
+
+class SourceSizeDocument(TypedDict):
+    """The size of a sweep's source."""
+
+    files: int | None  # None for an existing sweep
+    bytes: int  # of the files; of an existing sweep, of the compressed snapshot
+
+
+class CostDocument(TypedDict):
+    """Instance hours, and US dollars; None if unlimited or unknown."""
+
+    hours: float | None
+    usd: float | None
+
+
+class EstimateDocument(TypedDict):
+    """The expected cost, from earlier trials on the same instance type."""
+
+    usd: float | None  # of all trials; None if the price or the number of trials is unknown
+    usd_per_trial: float | None
+    seconds_per_trial: float  # mean of the billable seconds
+    trials: int  # number of the earlier trials
+    sweeps: list[str]  # ids of their sweeps
+
+
+class LaunchDocument(TypedDict):
+    """What the next jobs of a sweep run on, and what they can cost."""
+
+    backend: str
+    endpoint: str  # of an emulator on this machine, where jobs cost nothing; "" for AWS
+    region: str
+    account: str | None  # of the credentials
+    role: str
+    image: str
+    instances: list[InstancesDocument]  # several: groups, or types of which SageMaker chooses one
+    is_spot: bool
+    source: SourceSizeDocument | None
+    max_run_s: int
+    max_wait_s: int | None  # of spot jobs: max_run and the wait for capacity, which costs nothing
+    parallel: int
+    trials: int | None  # that can still start; None if unlimited
+    price_per_hour: float | None  # US dollars for one instance
+    price_from: Literal["job.yaml", "aws"] | None
+    worst_case: CostDocument  # of all trials, if each runs for max_run
+    estimate: EstimateDocument | None
+    quota: float | None  # instances that can run at the same time
+    budget: AmountsDocument  # in job.yaml
+    run_cap: int | None
+    count: int | None
+    unknown: dict[str, str]  # name of a field without a value -> the reason, or the fix
+
+
 class PlanDocument(TypedDict):
     """The first trials of a sweep: `smsweep plan --json`."""
 
@@ -350,16 +411,18 @@ class PlanDocument(TypedDict):
     expected_trial_count: int | None
     trials: list[PlannedTrialDocument]
     warnings: list[str]
+    launch: NotRequired[LaunchDocument]  # with a backend whose jobs cost money
 
 
-class FindingDocument(TypedDict):
+class CheckDocument(TypedDict):
     """One check of `smsweep doctor --json`."""
 
     what: str
-    found: str
+    result: str
     is_ok: bool
     is_required: bool
-    cure: str
+    is_known: bool  # False if the state cannot be determined
+    fix: str
 
 
 class ExportDocument(TypedDict):
@@ -373,6 +436,41 @@ class ReportFileDocument(TypedDict):
     """The file of `smsweep report --json`."""
 
     file: str
+
+
+class S3ObjectsDocument(TypedDict):
+    """Objects in one bucket that a deletion covers."""
+
+    kind: Literal["outputs", "checkpoints", "source", "agent"]
+    uri: str  # common prefix
+    objects: int
+    bytes: int
+
+
+class RemovalDocument(TypedDict):
+    """What the removal of a trial or a sweep deletes."""
+
+    label: str
+    trials: dict[str, int]  # state -> number of trials
+    job_folders: int
+    local_bytes: int
+    bundle: str | None  # source snapshot on this machine that no other sweep uses
+    s3: list[S3ObjectsDocument]
+    kept_in_s3: list[str]  # URIs below which objects of the trials can remain
+    source_users: list[str]  # other sweeps that use the source in S3, which is kept
+    versioned_buckets: list[str]  # buckets that keep deleted objects as noncurrent versions
+
+
+class PrunedSweepDocument(TypedDict):
+    """What pruning deletes of a sweep."""
+
+    id: str
+    trials: list[int]
+    kept: list[int]  # the best trials
+    job_folders: int
+    local_bytes: int
+    s3: list[S3ObjectsDocument]
+    versioned_buckets: list[str]
 
 
 class RecoveryDocument(TypedDict):
@@ -609,7 +707,7 @@ class LogPageAnswer(LogPageDocument):
 
 
 class DraftDocument(TypedDict):
-    """The draft of a new sweep: the answer of GET /api/draft."""
+    """The draft of a new sweep."""
 
     sweep_yaml: str
     job_yaml: str
@@ -648,6 +746,48 @@ class CreatedSweepAnswer(TypedDict):
     agent: str  # a command
 
 
+class LocalAgentDocument(TypedDict):
+    """An agent that was started in the background on this machine."""
+
+    number: int
+    pid: int
+    arguments: list[str]  # of `smsweep agent`
+    started_at: str
+    is_running: bool
+    log: list[str]  # last lines
+
+
+class BackendChoiceDocument(TypedDict):
+    """A backend that an agent can use."""
+
+    name: str
+    costs_money: bool
+
+
+class BackendChoicesDocument(TypedDict):
+    """The backends that a new agent can use."""
+
+    backends: list[BackendChoiceDocument]
+    backend: str  # the default
+
+
+class LocalAgentsAnswer(BackendChoicesDocument):
+    """The answer of GET and POST /api/sweeps/ID/agents, and of POST /api/sweeps/ID/agents/N/stop."""
+
+    agents: list[LocalAgentDocument]
+
+
+class DraftAnswer(DraftDocument, BackendChoicesDocument):
+    """The answer of GET /api/draft."""
+
+
+class NotesAnswer(TypedDict):
+    """The answer of POST /api/sweeps/ID/notes."""
+
+    id: str
+    notes: str
+
+
 class ErrorAnswer(TypedDict):
     """The answer of the web API to a request that failed."""
 
@@ -663,6 +803,7 @@ class ReportDocument(TypedDict):
     rows: list[list[Any]]
     usual: list[str]  # columns shown at first
     goals: list[str]  # columns of the sweep's metrics
+    sign: int  # 1 if low values of the first metric are good, -1 if high values are
     figures: dict[str, dict[str, Any]]  # Plotly's JSON
 
 

@@ -122,24 +122,24 @@ class Forecaster:
     def _regression(
         self, whole: Sequence[TrainingCurve], begun: Sequence[TrainingCurve], length: int
     ) -> tuple[Array, Array]:
-        known, asked = self._features(whole, length), self._features(begun, length)
+        known, query = self._features(whole, length), self._features(begun, length)
         points, places = (np.array([course.point for course in courses]) for courses in (whole, begun))
         off = self.yardstick.mark(np.array([course.end for course in whole])) - known @ PRIOR_MEAN
-        linear, linear_asked = (known * PRIOR_DEVIATION**2) @ known.T, (known * PRIOR_DEVIATION**2) @ asked.T
-        free, free_asked = (
+        linear, linear_query = (known * PRIOR_DEVIATION**2) @ known.T, (known * PRIOR_DEVIATION**2) @ query.T
+        free, free_query = (
             self._likeness(known, points, known, points),
-            self._likeness(known, points, asked, places),
+            self._likeness(known, points, query, places),
         )
-        own, n = ((asked * PRIOR_DEVIATION) ** 2).sum(axis=1), len(whole)
+        own, n = ((query * PRIOR_DEVIATION) ** 2).sum(axis=1), len(whole)
         plausible, means, variances = [], [], []
         for trust in SIGNAL_RATIOS:
             factor = np.linalg.cholesky(linear + trust * free + np.eye(n))
             whitener = np.linalg.inv(factor)
-            surprise, cross = whitener @ off, whitener @ (linear_asked + trust * free_asked)
+            surprise, cross = whitener @ off, whitener @ (linear_query + trust * free_query)
             faith = NOISE_SHAPE + n / 2.0
             scale = (NOISE_SHAPE * NOISE**2 + 0.5 * float(surprise @ surprise)) / faith  # of the noise variance
             plausible.append(-faith * math.log(scale) - float(np.log(factor.diagonal()).sum()))
-            means.append(asked @ PRIOR_MEAN + cross.T @ surprise)
+            means.append(query @ PRIOR_MEAN + cross.T @ surprise)
             variances.append(scale * (1.0 + own + trust * (1.0 + SHAPE) - (cross**2).sum(axis=0)))
         weights = np.exp(np.array(plausible) - max(plausible))
         weights /= weights.sum()
@@ -150,10 +150,10 @@ class Forecaster:
     def _features(self, courses: Sequence[TrainingCurve], length: int) -> Array:
         """Return [n, 4]: one, where each is after so many points, its gain in the last two thirds, and third."""
         cuts = [length, max(length // 3, 1), max(2 * length // 3, 1)]
-        here, *before = (
+        latest, *before = (
             self.yardstick.mark(np.array([course.best[cut - 1] for course in courses])) for cut in cuts
         )
-        return np.stack([np.ones(len(courses)), here, *(earlier - here for earlier in before)], axis=1)
+        return np.stack([np.ones(len(courses)), latest, *(earlier - latest for earlier in before)], axis=1)
 
     def _likeness(self, a: Array, a_points: Array, b: Array, b_points: Array) -> Array:
         """Return the similarity of curves by shape and params, at most 1 + SHAPE."""

@@ -59,12 +59,12 @@ class LineRegex:
         """
         line = line[: self._max_bytes]
         regex = self._ascii if line.isascii() else self._for_unicode()
-        n_left = len(line)
+        n_remaining = len(line)
         for match in regex.finditer(line):
             value: bytes | None = match[1]
-            yield None if value is None else value.decode("utf-8", "replace"), self._steps(n_left)
-            n_left = len(line) - match.end()
-        yield None, self._steps(n_left)
+            yield None if value is None else value.decode("utf-8", "replace"), self._steps(n_remaining)
+            n_remaining = len(line) - match.end()
+        yield None, self._steps(n_remaining)
 
     def _steps(self, n_bytes: int) -> int:
         return STEPS_PER_SEARCH + self._size * n_bytes
@@ -84,13 +84,13 @@ class _Budget:
     def __init__(self, free_steps: int, seconds: float, s_per_character: float) -> None:
         self._first = free_steps, seconds
         self._s_per_character = s_per_character
-        self._free_steps, self._left_s = self._first
+        self._free_steps, self._remaining_s = self._first
 
     def begin(self) -> None:
-        self._free_steps, self._left_s = self._first
+        self._free_steps, self._remaining_s = self._first
 
     def add(self, n_characters: int) -> None:
-        self._left_s += self._s_per_character * n_characters
+        self._remaining_s += self._s_per_character * n_characters
 
     def count(self, n_steps: int) -> bool:
         """Count steps; return whether seconds are to be counted, too."""
@@ -99,11 +99,11 @@ class _Budget:
 
     def spend(self, seconds: float) -> None:
         if self._free_steps < 0:
-            self._left_s -= seconds
+            self._remaining_s -= seconds
 
     @property
     def is_spent(self) -> bool:
-        return self._left_s <= 0
+        return self._remaining_s <= 0
 
 
 class LineSearch:
@@ -186,6 +186,6 @@ def _compiled(pattern: str, classes: dict[str, str]) -> Any:
     try:
         return re2.compile(pattern if why else translated(pattern, classes), options)
     except (re2.error, UnicodeEncodeError) as err:
-        (said, *_) = err.args or ("",)
-        text = said.decode("utf-8", "replace") if isinstance(said, bytes) else str(said)
+        (message, *_) = err.args or ("",)
+        text = message.decode("utf-8", "replace") if isinstance(message, bytes) else str(message)
         raise RegexError(f"is not a valid regular expression: {why or text}") from err

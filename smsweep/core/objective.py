@@ -96,13 +96,13 @@ def front(trials: Iterable[Trial], metrics: Sequence[Metric]) -> list[Trial]:
     """
     best: list[tuple[Outcome, Trial]] = []
     for trial in trials:
-        found = outcome(trial, metrics)
-        if found is None or trial.state in (TrialState.FAILED, TrialState.CRASHED):
+        candidate = outcome(trial, metrics)
+        if candidate is None or trial.state in (TrialState.FAILED, TrialState.CRASHED):
             continue
-        if any(dominates(other, found) for other, _ in best):
+        if any(dominates(other, candidate) for other, _ in best):
             continue
-        best = [(other, peer) for other, peer in best if not dominates(found, other)]
-        best.append((found, trial))
+        best = [(other, peer) for other, peer in best if not dominates(candidate, other)]
+        best.append((candidate, trial))
     return sorted((trial for _, trial in best), key=lambda trial: trial.number)
 
 

@@ -69,10 +69,10 @@ def verdict(status: JobStatus, asked_by: str) -> tuple[TrialState, str]:
         if status.secondary_status in TIMEOUTS:
             return TrialState.FAILED, TIMEOUTS[status.secondary_status]
         return state, status.failure_reason or "its job was stopped from outside"
-    found = failure_class(status, asked_by)
-    if found in LOST_CLASSES:
+    failure = failure_class(status, asked_by)
+    if failure in LOST_CLASSES:
         return TrialState.CRASHED, status.failure_reason
-    return state, "" if state is TrialState.FINISHED else _with_advice(status.failure_reason, found)
+    return state, "" if state is TrialState.FINISHED else _with_advice(status.failure_reason, failure)
 
 
 def failure_class(status: JobStatus, asked_by: str) -> str:
@@ -108,8 +108,8 @@ def decide(trial: Trial, status: JobStatus, allowed: Mapping[str, int]) -> NextS
     to, reason = verdict(status, trial.asked_by)
     if trial.asked_by and to is not TrialState.FINISHED:
         reason = trial.reason  # the reason for the stop is more useful than the end of the job
-    found = failure_class(status, trial.asked_by)
-    return retry(trial, found, allowed, NextState(to=to, reason=reason, retries=trial.retries))
+    failure = failure_class(status, trial.asked_by)
+    return retry(trial, failure, allowed, NextState(to=to, reason=reason, retries=trial.retries))
 
 
 def retry(trial: Trial, failure: str, allowed: Mapping[str, int], otherwise: NextState) -> NextState:

@@ -100,13 +100,13 @@ class Repeats:
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Best:
     trial: Trial  # the best one of its assignment
-    objective: float  # the mean over the assignment's trials that ended well, or the trial's own
+    objective: float  # the mean over the assignment's trials that finished, or the trial's own
     repeats: tuple[Trial, ...] = ()  # all trials of the assignment; () where nothing is repeated
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Unbeaten:
-    trial: Trial  # one of its assignment that ended well
+    trial: Trial  # a finished trial of its assignment
     seen: Trial  # the assignment as one trial: with the means of its metrics; or the trial itself
     repeats: tuple[Trial, ...] = ()  # all trials of the assignment; () where nothing is repeated
 
@@ -117,14 +117,14 @@ def find_best(trials: Iterable[Trial], metric: Metric, repeats: int) -> Best | N
     None when no trial has an objective, or no assignment has been tried as often as asked for.
     """
     history, groups = History(trials), Repeats(repeats, metric)
-    found = best_trial(groups.follow(history), metric)
-    if found is None:
+    winner = best_trial(groups.follow(history), metric)
+    if winner is None:
         return None
-    value = objective(found, metric)
+    value = objective(winner, metric)
     assert value is not None
     if repeats == 1:
-        return Best(trial=found, objective=value)
-    members = groups.members(history, found.number)
+        return Best(trial=winner, objective=value)
+    members = groups.members(history, winner.number)
     best = best_trial(members, metric) or members[0]
     return Best(trial=best, objective=value, repeats=tuple(members))
 
@@ -135,9 +135,9 @@ def find_front(trials: Iterable[Trial], metrics: Sequence[Metric], repeats: int)
     unbeaten = front(groups.follow(history), metrics)
     if repeats == 1:
         return [Unbeaten(trial=trial, seen=trial) for trial in unbeaten]
-    found = []
+    assignments = []
     for seen in unbeaten:
         members = groups.members(history, seen.number)
         ended = [trial for trial in members if trial.state is TrialState.FINISHED] or members
-        found.append(Unbeaten(trial=ended[0], seen=seen, repeats=tuple(members)))
-    return found
+        assignments.append(Unbeaten(trial=ended[0], seen=seen, repeats=tuple(members)))
+    return assignments

@@ -20,7 +20,7 @@ class SweepState(str, Enum):
     RUNNING = "running"
     PAUSED = "paused"  # no new trials until it is resumed
     STOPPED = "stopped"  # no new trials; running trials finish
-    CANCELLED = "cancelled"  # no new trials; running trials are killed
+    CANCELLED = "cancelled"  # no new trials; running trials get SIGTERM, and SIGKILL after the grace period
     FINISHED = "finished"  # nothing is left to try and no trial is active
 
     @property

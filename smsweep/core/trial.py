@@ -42,6 +42,18 @@ TERMINAL = frozenset(
     {TrialState.FINISHED, TrialState.FAILED, TrialState.CRASHED, TrialState.STOPPED, TrialState.KILLED}
 )
 
+
+def ended_of(counts: Mapping[str, int], expected: int | None) -> str:
+    """Return how many trials have ended, such as `16 of 36 ended`.
+
+    Args:
+        counts: The number of trials by state.
+        expected: The number of trials that the sweep will have; None if unlimited.
+    """
+    n_ended = sum(n for state, n in counts.items() if TrialState(state).is_terminal)
+    return f"{n_ended} ended" if expected is None else f"{n_ended} of {expected} ended"
+
+
 # A retry, automatic or by the user, moves a trial from every final state except `finished` to pending.
 MOVES: Mapping[TrialState, frozenset[TrialState]] = {
     TrialState.PENDING: frozenset({TrialState.RUNNING, TrialState.KILLED}),
@@ -92,7 +104,7 @@ def flat_params(params: Params, prefix: str = "") -> dict[str, Any]:
     """Return params with nested names joined by dots, as in the columns of a table."""
     flat: dict[str, Any] = {}
     for name, value in params.items():
-        if isinstance(value, Mapping):
+        if not isinstance(value, (str, float, int)) and isinstance(value, Mapping):  # the second test is slow
             flat |= flat_params(value, f"{prefix}{name}.")
         else:
             flat[prefix + name] = value

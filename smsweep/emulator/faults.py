@@ -15,6 +15,7 @@ from botocore.loaders import Loader
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from smsweep.errors import UsageError
+from smsweep.util.sections import plain_message
 
 EVERY = "*"
 
@@ -101,14 +102,23 @@ def parse(document: Mapping[str, Any]) -> Faults:
     try:
         return Faults.model_validate(dict(document))
     except ValidationError as err:
-        problems = (
-            (".".join(map(str, item["loc"])), item["msg"].removeprefix("Value error, ")) for item in err.errors()
-        )
+        problems = ((".".join(map(str, item["loc"])), plain_message(item)) for item in err.errors())
         raise UsageError("\n".join(f"faults: {where}: {what}" for where, what in problems)) from err
 
 
 # Services whose protocol sends the action in a header.
-SERVICES = ("sagemaker", "batch", "logs", "secretsmanager", "ssm", "sqs", "events", "pricing")
+SERVICES = (
+    "sagemaker",
+    "batch",
+    "ecr",
+    "logs",
+    "secretsmanager",
+    "service-quotas",
+    "ssm",
+    "sqs",
+    "events",
+    "pricing",
+)
 
 
 class FaultInjector:

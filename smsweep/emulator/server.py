@@ -205,12 +205,12 @@ def _create_folder(folder: Path) -> None:
             folder.parent.mkdir(parents=True, exist_ok=True)
             folder.mkdir(mode=PRIVATE, exist_ok=True)
             (folder / ".gitignore").write_text("*\n")  # excludes the folder from the source of a sweep around it
-        found = folder.stat()
+        status = folder.stat()
     except OSError as err:
         raise UsageError(f"{folder}: {os.strerror(err.errno or 0)}; use another --dir") from err
-    if found.st_uid != os.geteuid():
+    if status.st_uid != os.geteuid():
         raise UsageError(f"{folder}: the folder belongs to another user; use another --dir")
-    if stat.S_IMODE(found.st_mode) & OTHERS:
+    if stat.S_IMODE(status.st_mode) & OTHERS:
         if any(folder.iterdir()) and not (folder / LOCK).exists():
             raise UsageError(
                 f"{folder}: other users can read this folder; run `chmod 700 {folder}`, or use another --dir"

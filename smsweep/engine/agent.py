@@ -22,6 +22,7 @@ from smsweep.engine.log_ingest import LogIngester
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.engine.wait_reason import WaitReasons
 from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict
+from smsweep.store import notes
 from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ class Agent:
         on_change: Called with each trial whose state or metrics changed.
         reuse: Returns a reason if a trial finished with a known result, without a job; else "".
         redact: Masks secrets in the failure texts of jobs.
+        explain: Returns the failure text of a trial, with a hint about its cause if there is one.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Agent:
         on_change: Callable[[Trial], None] = lambda trial: None,
         reuse: Callable[[Trial], str] = lambda trial: "",
         redact: Callable[[str], str] = lambda text: text,
+        explain: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._store = store
         self._backend = backend
@@ -75,6 +78,7 @@ class Agent:
         self._waiting = WaitReasons(store, agent_id, clock)
         self._reuse = reuse
         self._redact = redact
+        self._explain = explain
         self._agent_id = agent_id
         self._options = options
         self._flapping = flapping
@@ -168,7 +172,13 @@ class Agent:
         )
 
     def _is_used_up(self) -> bool:
-        return self._options.count is not None and self._started >= self._options.count
+        if self._options.count is not None and self._started >= self._options.count:
+            return True
+        return self._options.until is not None and all(map(self._has_ended, self._options.until))
+
+    def _has_ended(self, number: int) -> bool:
+        trial = self._controller.history.get(number)
+        return trial is None or trial.state.is_terminal  # None: the trial was removed
 
     def _renew_leases(self) -> None:
         now = self._clock()
@@ -244,6 +254,8 @@ class Agent:
             False if another process changed the trial at the same time. The next tick tries again.
         """
         number, to, reason = held.trial.number, ruling.to, self._redact(ruling.reason)
+        if to not in (TrialState.FINISHED, TrialState.STOPPED):
+            reason = self._explain(reason)
         try:
             trial = self._store.move(
                 self._sweep_id,
@@ -271,16 +283,19 @@ class Agent:
     def _pass_on_stops(self) -> None:
         """Stop the jobs of trials that a rule, the user or this agent's shutdown ended."""
         cancelled = self._controller.sweep.state is SweepState.CANCELLED
+        kills = self._leaving >= ShutdownLevel.KILL or (cancelled and self._is_cancelled_twice())
         for held in list(self._held.values()):
             is_stopping = held.trial.state is TrialState.STOPPING
             if not is_stopping and (cancelled or self._leaving >= ShutdownLevel.STOP):
                 is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")
-            kills = cancelled or self._leaving >= ShutdownLevel.KILL
             if is_stopping and not held.is_submitted and not held.is_stop_sent:
                 self._end_unstarted(held)
             elif is_stopping and (kills or not held.is_stop_sent):
                 self._backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
                 held.is_stop_sent = True
+
+    def _is_cancelled_twice(self) -> bool:
+        return bool(self._held) and notes.KILLS_AT_ONCE.get(self._store, self._sweep_id)
 
     def _end_unstarted(self, held: HeldTrial) -> None:
         """End a stopping trial whose job this agent has not seen."""
@@ -366,6 +381,8 @@ class Agent:
         free = self._options.parallel - len(self._held)
         if self._options.count is not None:
             free = min(free, self._options.count - self._started)
+        if self._options.until is not None:
+            return None, Proposal.RESERVED if self._controller.affords_more() else Proposal.EXHAUSTED
         proposal = self._controller.propose(free)
         may_be_pending = proposal in (Proposal.ADDED, Proposal.CONTENDED) and self._controller.affords_more()
         return self._claim_known() if may_be_pending else None, proposal

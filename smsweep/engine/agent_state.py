@@ -34,19 +34,27 @@ class AgentOptions:
 
     parallel: int = 1  # slots: trials that run at the same time
     count: int | None = None  # exit after starting so many trials; None for no limit
+    until: frozenset[int] | None = None  # add no trials, and exit once these trials have ended; None for no limit
     longest_sleep_s: float = 0.25  # between two ticks if nothing happens
     retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> retries, where not the default
     price: Price | None = None  # of one instance; None if unknown
     grace_s: float | None = None  # from SIGTERM to SIGKILL; None for the backend's default
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True, repr=False)
 class AgentResult:
     """The result of one agent."""
 
     ended: dict[TrialState, int]  # final state -> number of trials that this agent ended
     trouble: str = ""  # why the agent gave up; "" if it did not
     asked_by: str = ""  # "person" after Ctrl-C, "machine" after SIGTERM; "" if the agent exited by itself
+
+    def __repr__(self) -> str:
+        ended = (
+            ", ".join(f"{count} {state.value}" for state, count in self.ended.items() if count) or "no trial ended"
+        )
+        cause = {"person": "interrupted", "machine": "terminated"}.get(self.asked_by, "")
+        return f"<AgentResult: {'; '.join(filter(None, [ended, cause, self.trouble.partition(':')[0]]))}>"
 
 
 class HandOver(SystemExit):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 from smsweep.core.failure_kind import affects_every_trial, without_job_name
 from smsweep.core.trial import Trial, TrialState
+from smsweep.util.terminal_text import counted
 
 QUICK_FAILURES = 3  # as W&B: within the first minute
 QUICK_S = 60.0
@@ -81,7 +82,7 @@ class FailureLimit:
             return ""
         self._reasons.append(without_job_name(trial.reason) or "no reason given")
         failures = len(self._reasons)
-        trials = "1 trial" if failures == 1 else f"{failures} trials"
+        trials = counted(failures, "trial")
         if self._max_consecutive is not None and failures >= self._max_consecutive:
             return self._give_up(f"{trials} in a row failed")
         if self._is_off or self._succeeded:

@@ -75,9 +75,9 @@ class MetricParser:
             return
         # A progress bar writes a carriage return before each update, so each update is a line of its own.
         for state in text.split("\r"):
-            shown = MARKUP.sub("", state[:MAX_BYTES]) if has_markup else state
-            for name, found in self._search.find(shown):
-                value = _number(found)
+            plain = MARKUP.sub("", state[:MAX_BYTES]) if has_markup else state
+            for name, raw in self._search.find(plain):
+                value = _number(raw)
                 if value is not None:
                     yield MetricPoint(name=name, value=value, time=at)
 

@@ -124,23 +124,23 @@ def _tags(contents: Contents, row: Row) -> dict[str, Any]:
 def _metrics(points: Sequence[MetricPoint], row: Row, begun: int) -> list[Metric]:
     """Return all reported numbers, then the last values that differ from them, and the objective."""
     counts: dict[str, int] = {}
-    found, last = [], {}
+    metrics, last = [], {}
     for point in points:
         if _is_number(point.value):
             step = counts.get(point.name, 0) if point.step is None else point.step
             counts[point.name] = step + 1
             value, time = float(point.value or 0), _ms(point.time)
-            found.append(Metric(_name(point.name), value, time, step))
+            metrics.append(Metric(_name(point.name), value, time, step))
             last[point.name] = value
     stated = {name.removeprefix(METRICS): value for name, value in row.items() if name.startswith(METRICS)}
     stated = {name: value for name, value in stated.items() if _is_number(value)}
     if _is_number(row.get("objective")) and "objective" not in stated:
         stated["objective"] = row["objective"]
-    end = found[-1].timestamp if found else begun
+    end = metrics[-1].timestamp if metrics else begun
     for name, value in stated.items():
         if name not in last or not _is_same(last[name], float(value)):
-            found.append(Metric(_name(name), float(value), end, counts.get(name, 0)))
-    return found
+            metrics.append(Metric(_name(name), float(value), end, counts.get(name, 0)))
+    return metrics
 
 
 def _is_number(value: object) -> bool:

@@ -134,10 +134,10 @@ def _refuse_others(path: Path) -> None:
         raise UsageError(f"{path}: is a folder; name a file in it")
     try:
         with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as database:
-            found = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+            tables = {name for (name,) in database.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     except sqlite3.Error as err:
         raise UsageError(f"{path}: is not a SQLite database: {err}; name another file") from err
-    if found and "studies" not in found:
+    if tables and "studies" not in tables:
         raise UsageError(f"{path}: is not a database of Optuna; name another file")
 
 

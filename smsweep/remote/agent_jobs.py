@@ -94,10 +94,10 @@ def total_s(jobs: Sequence[AgentJob]) -> float:
 
 
 def _hyperparameters(aws: Aws, name: str) -> dict[str, str]:
-    found: dict[str, str] = aws.translated("sagemaker", "describe_training_job", TrainingJobName=name).get(
-        "HyperParameters", {}
-    )
-    return found
+    hyperparameters: dict[str, str] = aws.translated(
+        "sagemaker", "describe_training_job", TrainingJobName=name
+    ).get("HyperParameters", {})
+    return hyperparameters
 
 
 def _billable_s(document: Mapping[str, Any], now: datetime) -> float:
@@ -126,7 +126,7 @@ def agent_data(record: DetachRecord, store: Store, environ: Mapping[str, str]) -
     """
     names = all_jobs(record, notes.AGENT_JOBS.get(store, record.sweep_id))
     rejected: dict[str, str] = notes.REJECTED_COMMANDS.get(store, record.sweep_id)
-    found: DetachedAgentDocument = {
+    document: DetachedAgentDocument = {
         "job": names[-1] if names else "",
         "status": UNKNOWN,
         "reason": "",
@@ -141,12 +141,12 @@ def agent_data(record: DetachRecord, store: Store, environ: Mapping[str, str]) -
         with closing(Aws(environ)) as aws:
             jobs = [describe_agent_job(aws, name) for name in names]
     except SmsweepError as err:
-        return {**found, "reason": str(err)}
+        return {**document, "reason": str(err)}
     hours = total_s(jobs) / 3600
     usd = None if record.per_hour is None else round(hours * record.per_hour, 6)
     last = jobs[-1] if jobs else None
     return {
-        **found,
+        **document,
         "status": last.status or "never started" if last else "none",
         "reason": last.reason if last else "",
         "hours": round(hours, 6),

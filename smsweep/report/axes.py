@@ -48,11 +48,11 @@ class Axis:
 
     def layout(self) -> dict[str, Any]:
         """Return the axis in Plotly's format."""
-        shown: dict[str, Any] = {"title": {"text": plain(self.name)}, "type": "log" if self.is_log else "linear"}
+        layout: dict[str, Any] = {"title": {"text": plain(self.name)}, "type": "log" if self.is_log else "linear"}
         if self.categories:
             ticks = [plain(label) for label in self.labels()]
-            shown |= {"tickmode": "array", "tickvals": list(range(len(ticks))), "ticktext": ticks}
-        return shown
+            layout |= {"tickmode": "array", "tickvals": list(range(len(ticks))), "ticktext": ticks}
+        return layout
 
     def labels(self) -> list[str]:
         """Return the label of each category. A string that looks like another value keeps its quotes."""
@@ -150,8 +150,7 @@ def _value(point: Point) -> float:
 
 def exact(value: Any) -> Any:
     """Return a value that a browser can show; an integer that is too large for it becomes text."""
-    is_large = isinstance(value, int) and abs(value) > MOST_EXACT
-    return str(value) if is_large else value
+    return str(value) if isinstance(value, int) and abs(value) > MOST_EXACT else value
 
 
 def plain(text: str) -> str:

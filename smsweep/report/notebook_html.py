@@ -80,10 +80,10 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def trials(listed: Sequence[TrialFields], best: int | None, most: int = MOST_ROWS) -> str:
     """Return a table of trials from `views.list_trials`. best: number of the trial to mark."""
-    shown = listed[:most]
-    params = [flat_params(trial["params"]) for trial in shown]
+    first = listed[:most]
+    params = [flat_params(trial["params"]) for trial in first]
     names = list(dict.fromkeys(name for row in params for name in row))
-    if len(shown) > 1:  # leave out params that are equal in all trials
+    if len(first) > 1:  # leave out params that are equal in all trials
         names = [name for name in names if len({str(row.get(name)) for row in params}) > 1]
     names = names[:MOST_PARAMS]
     rows = [
@@ -94,7 +94,7 @@ def trials(listed: Sequence[TrialFields], best: int | None, most: int = MOST_ROW
             *(escaped_text(values.get(name)) for name in names),
             escaped_text(trial["reason"].partition("\n")[0]),
         ]
-        for trial, values in zip(shown, params, strict=True)
+        for trial, values in zip(first, params, strict=True)
     ]
     more = f"<div style='{SOFT}'>and {len(listed) - most} more</div>" if len(listed) > most else ""
     return table(["trial", "state", "objective", *names, "reason"], rows) + more

@@ -11,13 +11,14 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from smsweep.core.trial import flat_params
+from smsweep.core.trial import ended_of, flat_params
 from smsweep.report.axes import exact
 from smsweep.report.figures.registry import FIGURES
 from smsweep.report.snapshot import Snapshot, metric_names
-from smsweep.util.terminal_text import clean
+from smsweep.util.clock import time_text
+from smsweep.util.terminal_text import clean, counted
 
-SCRIPTS = ("theme.js", "figures.js", "trial_table.js", "report.js")
+SCRIPTS = ("theme.js", "figures.js", "trial_table.js", "parallel.js", "dots.js", "figure_view.js", "report.js")
 FIRST, LAST = ("number", "state"), ("reason",)  # columns shown by default, around the objective and the params
 REASONS = 3  # failure reasons that are shown
 
@@ -48,6 +49,7 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
         "rows": [[exact(row.get(name)) for name in columns] for row in rows],
         "usual": usual,
         "goals": goals,
+        "sign": snapshot.goal.sign,
         "figures": {name: FIGURES[name].make(snapshot) for name in names},
     }
     scripts = [plotly_js, *map(static, SCRIPTS)]
@@ -79,13 +81,10 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
 
 
 def policy(scripts: Iterable[str]) -> str:
-    """Return a Content-Security-Policy that allows only these scripts, and no requests.
-
-    It allows eval, because Plotly's WebGL layer, which draws parallel coordinates, compiles code for its shaders.
-    """
+    """Return a Content-Security-Policy that allows only these scripts, and no requests."""
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
     return (
-        f"default-src 'none'; script-src {hashes} 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:; "
         "base-uri 'none'; form-action 'none'"
     )
 
@@ -137,7 +136,6 @@ def facts(snapshot: Snapshot) -> str:
     """Return the header with the sweep's name, and its state, results and usage as cards."""
     sweep = snapshot.sweep
     states = ", ".join(f"{count} {state}" for state, count in sweep["trials"].items())
-    expected = f" of {sweep['expected_trial_count']}" if sweep["expected_trial_count"] is not None else ""
     metrics = sweep["metrics"] or ([sweep["metric"]] if sweep["metric"] else [])
     best = sweep["best"]
     usage = sweep["usage"]
@@ -145,13 +143,13 @@ def facts(snapshot: Snapshot) -> str:
         ("state", sweep["state"]),
         ("method", f"{sweep['method']}, seed {sweep['seed']}"),
         ("metric", "; ".join(f"{metric['name']}, {metric['goal']}" for metric in metrics)),
-        ("trials", f"{sum(sweep['trials'].values())}{expected}: {states}"),
+        ("trials", f"{ended_of(sweep['trials'], sweep['expected_trial_count'])}: {states}"),
         ("best", f"{best['objective']:.6g}, trial {best['number']}" if best else ""),
-        ("front", f"{len(snapshot.front)} trials" if snapshot.front else ""),
+        ("front", counted(len(snapshot.front), "trial") if snapshot.front else ""),
         ("jobs", _used(usage, "hours", "{:.3g}", " instance hours")),
         ("cost", _used(usage, "usd", "${:.2f}")),
-        ("created", (sweep["created_at"] or "")[:19]),
-        ("report time", snapshot.made_at.isoformat()[:19]),
+        ("created", time_text(sweep["created_at"])),
+        ("report time", time_text(snapshot.made_at)),
     ]
     wide = [("best params", _pairs(flat_params(best["params"])) if best else "")]
     wide += [
@@ -211,12 +209,12 @@ def _used(usage: Mapping[str, Any], what: str, form: str, unit: str = "") -> str
 def _list(pairs: Iterable[tuple[str, Any]], wide: Iterable[tuple[str, Any]] = ()) -> str:
     """Return names and values as cards. Wide cards get their own line."""
     cards = [("", name, value) for name, value in pairs] + [(' class="wide"', *each) for each in wide]
-    shown = "".join(
+    items = "".join(
         f"<div{kind}><dt>{escape(name)}</dt><dd>{escape(str(value))}</dd></div>"
         for kind, name, value in cards
         if value
     )
-    return f'<dl class="facts">{shown}</dl>'
+    return f'<dl class="facts">{items}</dl>'
 
 
 def _text(title: str, text: str) -> str:

@@ -56,8 +56,9 @@ class Snapshot:
     def best_so_far(self, values: Iterable[float]) -> list[float]:
         """Return the best value up to each of the values."""
         best: list[float] = []
+        sign = self.goal.sign
         for value in values:
-            is_better = not best or value * self.goal.sign < best[-1] * self.goal.sign
+            is_better = not best or value * sign < best[-1] * sign
             best.append(value if is_better else best[-1])
         return best
 

@@ -36,16 +36,16 @@ class Coverage:
         self._cursor = 0
         self._cell_of: dict[int, Hashable] = {}  # trial number -> cell
         self._holders: Counter[Hashable] = Counter()  # cell -> trials that hold it
-        self._taken: list[Any] = []  # cells with a holder, ascending; only if cells are numbers
+        self._held: list[Any] = []  # cells with a holder, ascending; only if cells are numbers
 
     def follow(self, history: History) -> None:
         """Read the changes of the history since the last call; read all trials of another history."""
-        taken: list[Hashable] = []
+        held: list[Hashable] = []
         if history is not self._history:
             self._restart()
             self._history = history
             cells = (self.cell_of(trial.params) for trial in history.prior)
-            taken.extend(cell for cell in cells if cell is not None)
+            held.extend(cell for cell in cells if cell is not None)
         freed: list[Hashable] = []
         changed, self._cursor = history.since(self._cursor)
         for number in changed:
@@ -57,13 +57,13 @@ class Coverage:
             if cell == before:
                 continue
             if cell is not None:
-                taken.append(cell)
+                held.append(cell)
             if before is not None:
                 freed.append(before)
-        self.take(taken)
+        self.hold(held)
         self.release(freed)
 
-    def take(self, cells: Iterable[Hashable]) -> None:
+    def hold(self, cells: Iterable[Hashable]) -> None:
         """Add a holder to each of the cells."""
         fresh = []
         for cell in cells:
@@ -73,41 +73,41 @@ class Coverage:
         if self.size is None:
             return
         if len(fresh) >= BULK:
-            self._taken.extend(fresh)
-            self._taken.sort()
+            self._held.extend(fresh)
+            self._held.sort()
         else:
             for cell in fresh:
-                bisect.insort(self._taken, cell)
+                bisect.insort(self._held, cell)
 
     def release(self, cells: Iterable[Hashable]) -> None:
-        """Undo a `take` of the same cells."""
+        """Undo a `hold` of the same cells."""
         for cell in cells:
             self._holders[cell] -= 1
             if not self._holders[cell]:
                 del self._holders[cell]
                 if self.size is None:
                     continue
-                del self._taken[bisect.bisect_left(self._taken, cell)]
+                del self._held[bisect.bisect_left(self._held, cell)]
 
     def __contains__(self, cell: Hashable) -> bool:
         return cell in self._holders
 
     @property
     def is_used_up(self) -> bool:
-        return self.size is not None and len(self._taken) >= self.size
+        return self.size is not None and len(self._held) >= self.size
 
     @property
     def n_free(self) -> int:
         """The number of free cells. Raises ValueError if there are infinitely many cells."""
         if self.size is None:
             raise ValueError("the number of cells is infinite")
-        return self.size - len(self._taken)
+        return self.size - len(self._held)
 
     def free(self, k: int) -> int:
         """Return the k-th free cell in ascending order, with k in range(n_free), in logarithmic time."""
-        # _taken[j] - j free cells are below the j-th taken cell
-        taken_before = bisect.bisect_right(range(len(self._taken)), k, key=lambda j: self._taken[j] - j)
-        return k + taken_before
+        # _held[j] - j free cells are below the j-th held cell
+        n_held_below = bisect.bisect_right(range(len(self._held)), k, key=lambda j: self._held[j] - j)
+        return k + n_held_below
 
 
 def coverage_of(space: SearchSpace) -> Coverage | None:

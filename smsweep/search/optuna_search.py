@@ -84,8 +84,8 @@ class Program:
             optuna.trial.create_trial(value=0.0, params=known.params, distributions=known.distributions)
         except (SpaceError, ValueError):
             return None  # a param is missing, or its value is not in the space
-        found: dict[str, Any] = known.distributions
-        return found
+        distributions: dict[str, Any] = known.distributions
+        return distributions
 
     def sampler(self, name: str, optuna: Any, seed: int) -> Any:
         """Return the sampler that a function of the source creates.
@@ -102,8 +102,8 @@ class Program:
         """
         optimizer = self._function("optimizer", name)
         try:
-            takes_seed = bool(inspect.signature(optimizer).parameters)
-            made = optimizer(seed) if takes_seed else optimizer()
+            has_seed = bool(inspect.signature(optimizer).parameters)
+            made = optimizer(seed) if has_seed else optimizer()
         except (Exception, SystemExit) as err:
             raise self._broken("optimizer", err) from err
         sampler = getattr(made, "sampler", made)
@@ -114,15 +114,15 @@ class Program:
                 f"scheduler.optimizer: {type(sampler).__name__} keeps its state in a study, but smsweep "
                 "creates a new study for each trial; use TPESampler, GPSampler or another that learns from trials"
             )
-        if not takes_seed:
+        if not has_seed:
             sampler.reseed_rng()
         return sampler
 
     def _function(self, key: str, name: str) -> Callable[..., Any]:
-        found: Callable[..., Any] | None = getattr(self._module, name, None)
-        if not callable(found):
+        function: Callable[..., Any] | None = getattr(self._module, name, None)
+        if not callable(function):
             raise SpaceError(f"scheduler.{key}: {self._file} has no function {name!r}")
-        return found
+        return function
 
     def _broken(self, key: str, err: BaseException) -> SpaceError:
         return SpaceError(f"scheduler.{key}: {self._file} raised {type(err).__name__}: {err}")
@@ -190,7 +190,7 @@ class OptunaSearch:
             known += [running] if running is not None else []
             if self._coverage is not None:
                 held.append(self._coverage.cell_of(params))
-                self._coverage.take(held[-1:])
+                self._coverage.hold(held[-1:])
         if self._coverage is not None:
             self._coverage.release(held)  # the caller decides which of them become trials
         return suggested
@@ -198,10 +198,10 @@ class OptunaSearch:
     def _first_free(self, known: Sequence[Any], number: int) -> Params | None:
         """Return params from the sampler that no trial holds; None if the space is used up."""
         if self._coverage is None:
-            return next(self._asked(known, number))
+            return next(self._samples(known, number))
         if self._coverage.is_used_up:
             return None
-        for _, params in zip(range(DRAWS), self._asked(known, number), strict=False):
+        for _, params in zip(range(DRAWS), self._samples(known, number), strict=False):
             if self._coverage.cell_of(params) not in self._coverage:
                 return params
         if self._coverage.size is None:
@@ -209,7 +209,7 @@ class OptunaSearch:
         rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not a secret
         return self._space.assignment(self._coverage.free(rng.randrange(self._coverage.n_free)))
 
-    def _asked(self, known: Sequence[Any], number: int) -> Iterator[Params]:
+    def _samples(self, known: Sequence[Any], number: int) -> Iterator[Params]:
         """Yield params from the sampler, in a study of the known trials, without end."""
         seed = random.Random(f"{self._seed}/{number}").getrandbits(32)  # noqa: S311 - as above
         directions = [metric.goal.value for metric in self._metrics]
@@ -242,10 +242,10 @@ class OptunaSearch:
                 encoded[".".join(path)] = place
         distributions = self._distributions
         if self._program is not None and self._program.has_space:
-            asked = self._program.distributions(self._optuna, trial)
-            if asked is None:
+            own_distributions = self._program.distributions(self._optuna, trial)
+            if own_distributions is None:
                 return None
-            encoded, distributions = {name: trial.params[name] for name in asked}, asked
+            encoded, distributions = {name: trial.params[name] for name in own_distributions}, own_distributions
         states = self._optuna.trial.TrialState
         values = _values(trial, self._metrics)
         state = {
@@ -294,8 +294,8 @@ def _values(trial: Trial, metrics: Sequence[Metric]) -> list[float] | None:
     if len(metrics) == 1:
         value = objective(trial, metrics[0])
         return None if value is None else [value]
-    found = outcome(trial, metrics)
-    return None if found is None else [metric.goal.sign * x for metric, x in zip(metrics, found, strict=True)]
+    values = outcome(trial, metrics)
+    return None if values is None else [metric.goal.sign * x for metric, x in zip(metrics, values, strict=True)]
 
 
 def _is_listed(leaf: Distribution) -> bool:

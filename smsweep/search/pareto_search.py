@@ -66,10 +66,10 @@ class ParetoSearch:
     def _marks(self, trials: Sequence[Trial]) -> list[Array | None]:
         """Return each trial's distance from the best, by metric; None if it has not ended or lacks a metric."""
         outcomes = [outcome(trial, self._metrics) if trial.state.is_terminal else None for trial in trials]
-        ended = [found for found in outcomes if found is not None]
+        ended = [numbers for numbers in outcomes if numbers is not None]
         columns = np.clip(np.array(ended).reshape(-1, len(self._metrics)), -EXTREME, EXTREME).T
         marks = iter(np.array([_distances(values) for values in columns if len(values)]).T)
-        return [next(marks) if found is not None else None for found in outcomes]
+        return [next(marks) if numbers is not None else None for numbers in outcomes]
 
 
 def _distances(values: Array) -> Array:

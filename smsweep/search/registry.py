@@ -91,13 +91,13 @@ METHODS = PluginRegistry(
             SearchSpec(
                 name="grid",
                 summary="every combination once, in W&B's order",
-                factory="smsweep.search.grid_search:GridSearch",
+                factory="smsweep.search.grid_and_random:GridSearch",
                 needs=("space",),
             ),
             SearchSpec(
                 name="random",
                 summary="independent draws, without repeats in a finite space",
-                factory="smsweep.search.random_search:RandomSearch",
+                factory="smsweep.search.grid_and_random:RandomSearch",
             ),
             SearchSpec(
                 name="bayes",

@@ -1,4 +1,4 @@
-"""Mask secrets in output (logs, reports, --json): the secrets that this machine knows, and the W&B key."""
+"""Mask secrets in output: the secrets that this machine knows, the W&B key, and those that a job refers to."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ import json
 import netrc
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-from smsweep.core.job import JobTemplate
-from smsweep.errors import ConfigError
-from smsweep.runtime.job.secrets import ENV
-from smsweep.secrets.rules import SHAPES, URL_PASSWORD, is_placeholder, looks_random
-from smsweep.secrets.scan import secret_spans
+from smsweep.core.job import JobTemplate, TrainingJobRequest
+from smsweep.errors import ConfigError, JobRejected
+from smsweep.runtime.job.secrets import ENV, PREFIX
+from smsweep.secrets.rules import SHAPES, URL_PASSWORD, is_likely_random, is_placeholder
+from smsweep.secrets.scan import find_spans, secret_spans
 
 MASK = "***"
 MIN_LENGTH = 8  # characters of a value that only its name marks as a secret; shorter values occur in any text
@@ -69,6 +69,11 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     for rule in SHAPES:
         text = _masked(text, secret_spans(rule, text))
     return text
+
+
+def redact_file(name: str, text: str) -> str:
+    """Replace every secret that a scan of the file finds by `***`. name: see `scan_text`."""
+    return _masked(text, find_spans(name, text))
 
 
 def _masked(text: str, spans: Sequence[tuple[int, int]]) -> str:
@@ -130,7 +135,7 @@ def known_secrets(environ: Mapping[str, str], template: JobTemplate | None = Non
         environ.get("AWS_SESSION_TOKEN", ""),
     }
     values = {value for value in sure if len(value) >= MIN_SURE}
-    values |= {value for value in environment_secrets(environ) if looks_random(value)}
+    values |= {value for value in environment_secrets(environ) if is_likely_random(value)}
     return tuple(sorted(values))
 
 
@@ -157,8 +162,8 @@ def _named(environ: Mapping[str, str], template: JobTemplate | None) -> set[str]
     references = template.secrets.values() if template else ()
     named = {environ.get(reference.removeprefix(ENV), "") for reference in references if reference.startswith(ENV)}
     with contextlib.suppress(ConfigError):  # a broken netrc; code that needs the key reports it
-        found = find_wandb_key(environ)
-        named |= {found.value} if found else set()
+        wandb_key = find_wandb_key(environ)
+        named |= {wandb_key.value} if wandb_key else set()
     return named
 
 
@@ -173,11 +178,11 @@ class LocatedSecret:
 def find_wandb_key(environ: Mapping[str, str]) -> LocatedSecret | None:
     """Return the key that `wandb.init()` uses on this machine: WANDB_API_KEY, wandb's settings, or netrc."""
     settings = _settings(environ)
-    found = _variable(environ, WANDB_KEY)
-    if found is None and settings.get("api_key"):
-        found = LocatedSecret(value=settings["api_key"], where="wandb's settings")
+    key = _variable(environ, WANDB_KEY)
+    if key is None and settings.get("api_key"):
+        key = LocatedSecret(value=settings["api_key"], where="wandb's settings")
     base_url = environ.get("WANDB_BASE_URL") or settings.get("base_url") or f"https://{DEFAULT_HOST}"
-    return found or _netrc(environ, urlsplit(base_url).hostname or DEFAULT_HOST)
+    return key or _netrc(environ, urlsplit(base_url).hostname or DEFAULT_HOST)
 
 
 def _variable(environ: Mapping[str, str], name: str) -> LocatedSecret | None:
@@ -222,3 +227,50 @@ def _netrc(environ: Mapping[str, str], host: str) -> LocatedSecret | None:
         if entry and entry[2]:
             return LocatedSecret(value=entry[2], where=str(file))
     return None
+
+
+def check_local_secrets(template: JobTemplate, environ: Mapping[str, str]) -> None:
+    """Raise JobRejected for a missing variable. Checks jobs on this machine (see backends.table.SETTINGS)."""
+    _values(_variables(template.secrets), environ)
+
+
+def check_remote_secrets(template: JobTemplate) -> None:
+    """Raise JobRejected for secrets that jobs on other machines cannot read."""
+    for problem in remote_secret_errors(_variables(template.secrets)):
+        raise JobRejected(problem)
+
+
+def remote_secret_errors(variables: Mapping[str, str]) -> Iterator[str]:
+    """Yield an error for each secret that is a variable of this machine, for jobs on other machines."""
+    for name, variable in variables.items():
+        yield (
+            f"secret {name}: {variable} is a variable of this machine, which training jobs cannot read; store its "
+            "value in Secrets Manager with `smsweep auth`"
+        )
+
+
+def env_references(request: TrainingJobRequest) -> dict[str, str]:
+    """Return the variables that the request's secrets refer to, by the secret's name."""
+    environment = request.get("Environment", {}).items()
+    return _variables({name.removeprefix(PREFIX): value for name, value in environment if name.startswith(PREFIX)})
+
+
+def secret_values(request: TrainingJobRequest, environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the values of these secrets for a job on this machine.
+
+    Secrets in AWS are not included, because the job fetches them. Raises JobRejected for a missing variable.
+    """
+    return _values(env_references(request), environ)
+
+
+def _variables(secrets: Mapping[str, str]) -> dict[str, str]:
+    return {name: value.removeprefix(ENV) for name, value in secrets.items() if value.startswith(ENV)}
+
+
+def _values(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    for name, variable in variables.items():
+        if not environ.get(variable):
+            raise JobRejected(
+                f"secret {name}: {variable} is not set on this machine; set it, or change secrets in job.yaml"
+            )
+    return {name: environ[variable] for name, variable in variables.items()}

@@ -35,9 +35,9 @@ class Rule:
     kind: str  # for messages: "a W&B API key"
     regex: re.Pattern[str] | LinearPattern  # the group `value` is the secret
     hint: str = ""  # a substring of every match; a text without it needs no slow search
-    shown: int = 0  # number of first characters that every secret of the kind has, so that they may be shown
+    prefix_length: int = 0  # length of the prefix that every secret of the kind has, and that messages show
     is_certain: bool = False  # the value is known to be a secret, whatever its form
-    must_look_random: bool = False  # the form or name alone is not sufficient
+    must_be_random: bool = False  # the form or name alone is not sufficient
 
 
 def _rule(kind: str, regex: str, hint: str = "", **options: bool | int) -> Rule:
@@ -63,24 +63,33 @@ URL_PASSWORD = _rule(
 
 # Recognized anywhere by a distinctive prefix or form: also masked in logs.
 SHAPES = (
-    _rule("a W&B API key", r"\b(?P<value>wandb_v1_\w{40,120})", hint="wandb_v1_", shown=9),
-    _rule("an AWS access key id", r"\b(?P<value>A[KS]IA[A-Z2-7]{16})\b", hint="IA", shown=4),
-    _rule("a Hugging Face token", r"\b(?P<value>hf_[A-Za-z0-9]{30,60})\b", hint="hf_", shown=3),
-    _rule("a GitHub token", r"\b(?P<value>gh[pousr]_[A-Za-z0-9]{36,255})\b", hint="gh", shown=4),
-    _rule("a GitHub token", r"\b(?P<value>github_pat_\w{50,255})\b", hint="github_pat_", shown=11),
-    _rule("a GitLab token", r"\b(?P<value>glpat-[\w-]{20,64})", hint="glpat-", shown=6),
+    _rule("a W&B API key", r"\b(?P<value>wandb_v1_\w{40,120})", hint="wandb_v1_", prefix_length=9),
+    _rule("an AWS access key id", r"\b(?P<value>A[KS]IA[A-Z2-7]{16})\b", hint="IA", prefix_length=4),
+    _rule("a Hugging Face token", r"\b(?P<value>hf_[A-Za-z0-9]{30,60})\b", hint="hf_", prefix_length=3),
+    _rule("a GitHub token", r"\b(?P<value>gh[pousr]_[A-Za-z0-9]{36,255})\b", hint="gh", prefix_length=4),
+    _rule("a GitHub token", r"\b(?P<value>github_pat_\w{50,255})\b", hint="github_pat_", prefix_length=11),
+    _rule("a GitLab token", r"\b(?P<value>glpat-[\w-]{20,64})", hint="glpat-", prefix_length=6),
     _rule(
-        "an Anthropic key", r"\b(?P<value>sk-ant-[\w-]{24,255})", hint="sk-ant-", shown=7, must_look_random=True
+        "an Anthropic key",
+        r"\b(?P<value>sk-ant-[\w-]{24,255})",
+        hint="sk-ant-",
+        prefix_length=7,
+        must_be_random=True,
     ),
-    _rule("an OpenAI key", r"\b(?P<value>sk-[\w-]{24,255})", hint="sk-", shown=3, must_look_random=True),
-    _rule("a Google API key", r"\b(?P<value>AIza[\w-]{35})\b", hint="AIza", shown=4),
-    _rule("a Slack token", r"\b(?P<value>xox[bp](?:-\d{10,14}){2,3}-[A-Za-z0-9]{20,64})\b", hint="xox", shown=5),
+    _rule("an OpenAI key", r"\b(?P<value>sk-[\w-]{24,255})", hint="sk-", prefix_length=3, must_be_random=True),
+    _rule("a Google API key", r"\b(?P<value>AIza[\w-]{35})\b", hint="AIza", prefix_length=4),
+    _rule(
+        "a Slack token",
+        r"\b(?P<value>xox[bp](?:-\d{10,14}){2,3}-[A-Za-z0-9]{20,64})\b",
+        hint="xox",
+        prefix_length=5,
+    ),
     _rule(
         "a Slack token",
         r"\b(?P<value>xox[abeoprs]-[A-Za-z0-9-]{20,255})",
         hint="xox",
-        shown=5,
-        must_look_random=True,
+        prefix_length=5,
+        must_be_random=True,
     ),
     _rule("an Azure storage key", r"\bAccountKey=(?P<value>[A-Za-z0-9+/]{80,90}==)", hint="AccountKey="),
     _rule(
@@ -98,7 +107,7 @@ SHAPES = (
         kind="a JSON web token",
         regex=LinearPattern(r"\b(?P<value>eyJ[\w-]{10,}\.eyJ[\w-]{10,}\.[\w-]{20,})"),
         hint=".eyJ",
-        shown=3,
+        prefix_length=3,
     ),
     _rule(
         "a private key",
@@ -111,7 +120,7 @@ SHAPES = (
         r"Authorization[\"']?\]?[ \t]*[:=,][ \t]*[rbf]?[\"']?(?:Bearer|Basic|token)[ \t]+"
         r"(?P<value>[\w+/=.~-]{20,2000})",
         hint="Authorization",
-        must_look_random=True,
+        must_be_random=True,
     ),
     URL_PASSWORD,
 )
@@ -132,7 +141,7 @@ ASSIGNMENTS = (
         r"[\"']?[Nn]ame[\"']?[ \t]*:[ \t]*[\"']?\w{0,60}(?:API_?KEY|SECRET|PASSWORD|TOKEN|ACCESS_KEY)"
         r"[\"']?[ \t]*,?\s{1,80}"
         r"[\"']?[Vv]alue[\"']?[ \t]*:[ \t]*[\"']?(?P<value>[\w+/=.~!@#%^&*-]{20,200})",
-        must_look_random=True,
+        must_be_random=True,
     ),
     _rule(
         "a W&B API key",
@@ -157,7 +166,7 @@ GENERIC = _rule(
     "a secret by its name",
     rf"(?<!\d:){_NAME}{_ASSIGNED}[rb]?(?P<quote>[\"'])?(?P<value>[\w+/=.~!@#%^&*-]{{20,200}})"
     r"(?(quote)(?P=quote)|(?=[\s,;\"'\]}]|$))",
-    must_look_random=True,
+    must_be_random=True,
 )
 KNOWN = "a secret that this machine knows"
 
@@ -188,7 +197,7 @@ def counts_up(value: str) -> bool:
     return len(value) < FULL_LENGTH and _COUNTED.search(value) is not None
 
 
-def looks_random(value: str) -> bool:
+def is_likely_random(value: str) -> bool:
     """Return True if a value of at least 20 characters looks random.
 
     Random values alternate between letters and digits; `bert-base-uncased-v2` and `MyLongSecretName1` do not.

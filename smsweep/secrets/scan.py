@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
-from smsweep.errors import SourceError
+from smsweep.errors import SourceError, docs_url
 from smsweep.secrets.rules import (
     ASSIGNMENTS,
     GENERIC,
@@ -18,9 +18,9 @@ from smsweep.secrets.rules import (
     SHAPES,
     Rule,
     counts_up,
+    is_likely_random,
     is_placeholder,
     known_rule,
-    looks_random,
 )
 
 SHOWN_FINDINGS = 20  # in one error
@@ -63,29 +63,45 @@ def scan_text(name: str, text: str, known: Iterable[str] = ()) -> list[Finding]:
         text: Content of the file.
         known: Secrets that are found in any context.
     """
+    spans, claimed = _find(name, text, known)
+    lines = text.split("\n") if spans else []
+    starts = _line_starts(lines)
+    findings = [
+        _finding(name, bisect.bisect_right(starts, start), text, start, rule, claimed) for start, _, rule in spans
+    ]
+    allowed = _allowed_lines(lines)
+    return [finding for finding in findings if finding.line not in allowed]
+
+
+def find_spans(name: str, text: str, known: Iterable[str] = ()) -> list[tuple[int, int]]:
+    """Return the spans of the secrets that `scan_text` finds, sorted. They do not overlap."""
+    spans, _ = _find(name, text, known)
+    lines = text.split("\n") if spans else []
+    starts, allowed = _line_starts(lines), _allowed_lines(lines)
+    return [(start, end) for start, end, _ in spans if bisect.bisect_right(starts, start) not in allowed]
+
+
+def _line_starts(lines: Sequence[str]) -> list[int]:
+    return [0, *itertools.accumulate(len(line) + 1 for line in lines)]
+
+
+def _find(name: str, text: str, known: Iterable[str]) -> tuple[list[tuple[int, int, Rule]], bytearray]:
+    """Return the start, end and rule of each secret, sorted, and the claimed characters of the text."""
     # The first rule that matches a value determines its kind.
-    # The first to claim a value names its kind.
     rules = [*SHAPES, *ASSIGNMENTS, GENERIC, *(known_rule(value) for value in known if value in text)]
     file = PurePosixPath(name)
     if file.name in _LOCK_FILES or file.suffix == ".lock":  # they contain many hashes
         rules.remove(GENERIC)
     is_config = file.suffix.lower() in _CONFIG_SUFFIXES
     claimed = bytearray(len(text))
-    found: list[tuple[int, Rule]] = []
+    spans: list[tuple[int, int, Rule]] = []
     for rule in rules:
         for start, end in secret_spans(rule, text):
             is_expression = rule is GENERIC and not is_config and text[start - 1] not in "\"'"
             if not is_expression and not any(claimed[start:end]):
-                found.append((start, rule))
+                spans.append((start, end, rule))
                 claimed[start:end] = b"\1" * (end - start)
-    lines = text.split("\n") if found else []
-    starts = [0, *itertools.accumulate(len(line) + 1 for line in lines)]
-    findings = [
-        _finding(name, bisect.bisect_right(starts, start), text, start, rule, claimed)
-        for start, rule in sorted(found, key=lambda item: item[0])
-    ]
-    allowed = _allowed_lines(lines)
-    return [finding for finding in findings if finding.line not in allowed]
+    return sorted(spans, key=lambda item: item[0]), claimed
 
 
 def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
@@ -103,7 +119,7 @@ def secret_spans(rule: Rule, text: str) -> list[tuple[int, int]]:
 def _is_secret(rule: Rule, value: str) -> bool:
     if is_placeholder(value) or counts_up(value):
         return False
-    return looks_random(value) or not rule.must_look_random
+    return is_likely_random(value) or not rule.must_be_random
 
 
 def refuse_secrets(findings: Sequence[Finding]) -> None:
@@ -115,7 +131,8 @@ def refuse_secrets(findings: Sequence[Finding]) -> None:
         raise SourceError(
             f"a secret would be stored with the sweep and in every job:\n{places}\n"
             "remove it and use `secrets:` in job.yaml, or exclude the file with .smsweepignore; "
-            "if it is not a secret, write `# smsweep: allow-secret` on its line"
+            "if it is not a secret, write `# smsweep: allow-secret` on its line\n"
+            f"see {docs_url('source#secrets')}"
         )
 
 
@@ -126,9 +143,9 @@ def _finding(name: str, line: int, text: str, start: int, rule: Rule, claimed: b
     )
     key = ""
     # The text before a value may be a secret, too, as in a table of tokens.
-    if before and not looks_random(before[1]) and not any(claimed[before.start(1) : before.end(1)]):
+    if before and not is_likely_random(before[1]) and not any(claimed[before.start(1) : before.end(1)]):
         key = before[1]
-    masked = f"{text[start : start + rule.shown]}***"
+    masked = f"{text[start : start + rule.prefix_length]}***"
     return Finding(
         file=name,
         line=line,
@@ -162,16 +179,16 @@ class FileScan:
         self._name = name
         self._known = known
         self._head = bytearray()
-        self._left = [value.encode() for value in known]
-        self._found: list[tuple[int, int]] = []  # offset and line of the first occurrence of each known secret
-        self._overlap = max(map(len, self._left), default=1) - 1
+        self._unseen = [value.encode() for value in known]
+        self._locations: list[tuple[int, int]] = []  # offset and line of the first occurrence of each known secret
+        self._overlap = max(map(len, self._unseen), default=1) - 1
         self._window = b""  # end of the data so far, because a secret may span two pieces
         self._offset, self._line = 0, 1  # of the start of the window
 
     def feed(self, data: bytes) -> None:
         """Scan the next piece of the file."""
         self._head += data[: SCANNED_BYTES - len(self._head)]
-        if self._left:
+        if self._unseen:
             self._search(self._window + data)
 
     def findings(self) -> list[Finding]:
@@ -179,17 +196,17 @@ class FileScan:
         text = _decode(bytes(self._head))
         in_text = [] if text is None else scan_text(self._name, text, self._known)
         behind = 0 if text is None else len(self._head)
-        elsewhere = [line for offset, line in sorted(self._found) if offset >= behind]
+        elsewhere = [line for offset, line in sorted(self._locations) if offset >= behind]
         return in_text + [
             Finding(file=self._name, line=line, key="", kind=KNOWN, excerpt="***") for line in elsewhere
         ]
 
     def _search(self, window: bytes) -> None:
-        for value in list(self._left):
+        for value in list(self._unseen):
             at = window.find(value)
             if at >= 0:
-                self._found.append((self._offset + at, self._line + window.count(b"\n", 0, at)))
-                self._left.remove(value)
+                self._locations.append((self._offset + at, self._line + window.count(b"\n", 0, at)))
+                self._unseen.remove(value)
         cut = max(0, len(window) - self._overlap)
         self._line += window.count(b"\n", 0, cut)
         self._offset += cut

@@ -58,8 +58,10 @@ def _is_alive(pid: int) -> bool:
         return False
     except PermissionError:
         return True
+    import psutil  # slow to import, and needed only if another agent holds trials
+
     try:
-        state = Path(f"/proc/{pid}/stat").read_bytes().rpartition(b")")[2].split()[0]
-    except OSError:
-        return True  # no /proc (macOS): rely on kill
-    return state not in (b"Z", b"X")  # zombies: some containers have no init process that reaps them
+        state = psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return False
+    return state not in (psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD)  # some containers never reap zombies

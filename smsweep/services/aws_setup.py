@@ -22,7 +22,7 @@ class Stored:
     """A secret that was stored in AWS."""
 
     variable: str  # environment variable of the jobs
-    found_in: str  # where this machine has the secret
+    read_from: str  # where this machine has the secret
     arn: str
 
 
@@ -44,17 +44,17 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
         JobError: If AWS rejects the request.
     """
     environ = Workspace().environ
-    found = find_wandb_key(environ) if variable == WANDB_KEY else _variable(environ, variable)
-    if found is None:
+    secret = find_wandb_key(environ) if variable == WANDB_KEY else _variable(environ, variable)
+    if secret is None:
         advice = (
             ", and netrc and W&B's settings have no key; run `wandb login`"
             if variable == WANDB_KEY
             else "; set it"
         )
         raise NotFound(f"{variable} is not set{advice}")
-    if variable == WANDB_KEY and not WANDB_KEY_FORM.fullmatch(found.value):
+    if variable == WANDB_KEY and not WANDB_KEY_FORM.fullmatch(secret.value):
         log.warning(
-            "%s: wandb does not accept this key; a key has 40 or more letters, digits, - and _", found.where
+            "%s: wandb does not accept this key; a key has 40 or more letters, digits, - and _", secret.where
         )
     name = name or (DEFAULT_NAME if variable == WANDB_KEY else f"smsweep/{variable.lower()}")
     from smsweep.aws.client import (
@@ -66,21 +66,24 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
     aws = Aws(environ)
     try:
         if ssm:
-            arn = store_parameter(aws, f"/{name.lstrip('/')}", found.value)
+            arn = store_parameter(aws, f"/{name.lstrip('/')}", secret.value)
         else:
-            arn = store_secret(aws, name, found.value)
+            arn = store_secret(aws, name, secret.value)
     finally:
         aws.close()
-    return Stored(variable=variable, found_in=found.where, arn=arn)
+    return Stored(variable=variable, read_from=secret.where, arn=arn)
 
 
-def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[str, Any]]:
+def policies(
+    job: JobLike = None, sweep: str | None = None, *, with_delete: bool = False
+) -> dict[str, dict[str, Any]]:
     """Return the IAM policy documents that sweeps on SageMaker need.
 
     Args:
         job: A job.yaml, whose role, buckets, keys and secrets the policies name. Default: that of `sweep`.
         sweep: Id of a sweep. The policies then allow only its jobs, checkpoints, results and detached agent.
             Default: all sweeps. With such a policy, each trial can access the checkpoints of all sweeps.
+        with_delete: The launcher can also delete what sweeps left in S3.
 
     Returns:
         The documents of `launcher`, `role` and `agent`.
@@ -104,5 +107,6 @@ def policies(job: JobLike = None, sweep: str | None = None) -> dict[str, dict[st
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     queues = environ.get("SMSWEEP_SAGEMAKER_EVENTS", ""), environ.get("SMSWEEP_BATCH_QUEUE", "")
     scope = scope_of(template, region, *queues, sweep_id)
-    actions = {"launcher": iam_policy.LAUNCHER, "role": iam_policy.ROLE, "agent": iam_policy.AGENT}
+    launcher = (*iam_policy.LAUNCHER, *(iam_policy.CLEANER if with_delete else ()))
+    actions = {"launcher": launcher, "role": iam_policy.ROLE, "agent": iam_policy.AGENT}
     return {name: iam_policy.policy(each, scope) for name, each in actions.items()}

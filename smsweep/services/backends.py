@@ -6,6 +6,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
+from difflib import get_close_matches
 
 from smsweep.aws.options import EVENTS_QUEUE
 from smsweep.backends.base import Backend, BackendContext
@@ -17,6 +18,7 @@ from smsweep.core.trial import Trial
 from smsweep.engine.job_request import training_job
 from smsweep.errors import ConfigError, SmsweepError, UsageError
 from smsweep.services.workspace import Workspace
+from smsweep.source.pack import refuse_upload
 from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
@@ -28,9 +30,13 @@ DEFAULT_BACKEND = "process"
 
 def backend_name(name: str | None, workspace: Workspace) -> str:
     """Return `name`, else `SMSWEEP_BACKEND`, else "process". Raises UsageError for an unknown backend."""
+    where = "--backend" if name else "SMSWEEP_BACKEND"
     name = name or workspace.environ.get("SMSWEEP_BACKEND") or DEFAULT_BACKEND
     if name not in BACKENDS:
-        raise UsageError(f"no backend {name!r}; use one of {', '.join(sorted(backend_names()))}")
+        names = sorted(backend_names())
+        close = get_close_matches(name, names, 1)
+        use = f"did you mean {close[0]}? Use" if close else "use"
+        raise UsageError(f"{where}: no backend {name!r}; {use} one of {', '.join(names)}")
     return name
 
 
@@ -62,19 +68,43 @@ def renderer(
         JobError: If the backend cannot run any trial. Nothing is sent.
     """
     spec = backend_spec(backend)
+    refuse_in_place(template, backend)
+    if backend != DEFAULT_BACKEND:
+        refuse_upload(workspace.bundles_dir, stored.source_hash)
     if spec.check_request:
         check_prepared(template, stored, workspace, backend)
     assets = workspace.assets(stored.source_hash) if upload else workspace.assets_path(stored.source_hash)
     complete, site = spec.prepare(template, assets, workspace.dir, workspace.environ, upload=upload)
+    if upload and site.assets_uri.startswith("s3://"):
+        from smsweep.aws.job_template import mark_source  # boto3 is slow to import
+
+        mark_source(template, site.assets_uri, stored.id, workspace.environ)
     return lambda trial: training_job(complete, stored, trial, site)
 
 
 def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str) -> None:
     """Raise JobError if the backend cannot run any trial. Nothing is sent."""
+    refuse_in_place(template, backend)
     spec, path = backend_spec(backend), workspace.assets_path(stored.source_hash)
     complete, site = spec.prepare(template, path, workspace.dir, workspace.environ, upload=False)
     if spec.check_request:
         spec.check_request(training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
+
+
+def refuse_in_place(template: JobTemplate, backend: str) -> None:
+    """Raise UsageError if trials run in the original source folder and the backend does not start processes."""
+    if template.in_place and backend != DEFAULT_BACKEND:
+        raise UsageError(
+            f"in_place: only processes of this machine run in the original folder, and --backend {backend} runs a "
+            "copy of it; add --no-in-place, or remove in_place from job.yaml; name data under `inputs:`"
+        )
+
+
+def check_machine(template: JobTemplate, backend: str, environ: Mapping[str, str], *, pulls: bool) -> None:
+    """Raise JobError if this machine cannot run jobs of a backend now. pulls: download a missing image."""
+    check = backend_spec(backend).check_machine
+    if check is not None:
+        check(template, environ, pulls=pulls)
 
 
 def with_price(

@@ -6,135 +6,121 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryFile
 
 from smsweep._version import __version__
+from smsweep.backends.base import Check
+from smsweep.backends.process.backend import job_environment
 from smsweep.backends.registry import BACKENDS, backend_spec
-from smsweep.core.json_documents import FindingDocument
+from smsweep.core.job import JobTemplate, job_name
+from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.runtime.job import requirements
 from smsweep.runtime.job.command_macros import INTERPRETER
 from smsweep.search.registry import METHODS
-from smsweep.services.backends import backend_name
+from smsweep.services.backends import backend_name, check_prepared
 from smsweep.services.sweeps.load import JobLike, load_job
+from smsweep.services.sweeps.plan import NO_ID
 from smsweep.services.workspace import Workspace
+from smsweep.space.space import SearchSpace
 from smsweep.stopping.registry import RULES
 from smsweep.store.home import home_dir
+from smsweep.util.terminal_text import counted
 
 LEAST_FREE_BYTES = 1_000_000_000  # enough for the checkpoints and logs of a few trials
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Finding:
-    """The result of a check."""
-
-    what: str  # the subject of the check
-    found: str  # the state, or the problem
-    is_ok: bool
-    is_required: bool = True  # False if sweeps can run without it
-    cure: str = ""  # how to fix the problem
-
-    def as_data(self) -> FindingDocument:
-        """Return the document of the finding."""
-        return {
-            "what": self.what,
-            "found": self.found,
-            "is_ok": self.is_ok,
-            "is_required": self.is_required,
-            "cure": self.cure,
-        }
-
-
-Check = Callable[[Workspace], Finding]
-
-
-def check_python(workspace: Workspace) -> Finding:
+def check_python(workspace: Workspace) -> Check:
     """Report the versions of smsweep and Python."""
-    return Finding(
+    return Check(
         what="smsweep",
-        found=f"{__version__} on Python {platform.python_version()} ({sys.executable})",
+        result=f"{__version__} on Python {platform.python_version()} ({sys.executable})",
         is_ok=True,
     )
 
 
-def check_job_python(workspace: Workspace) -> Finding:
-    """Check that the `python` of `${interpreter}` is on PATH."""
-    found = requirements.find(INTERPRETER, workspace.environ.get("PATH", ""))
-    return Finding(
+def check_job_python(workspace: Workspace) -> Check:
+    """Report the `python` of `${interpreter}`, as the process backend finds it."""
+    interpreter = requirements.find(INTERPRETER, job_environment(workspace.environ).get("PATH", ""))
+    return Check(
         what="python of the trials",
-        found=found or f"no `python` on PATH; trials run on {sys.executable}",
-        is_ok=bool(found),
+        result=interpreter or f"no `python` on PATH; trials run on {sys.executable}",
+        is_ok=bool(interpreter),
         is_required=False,
-        cure="activate the environment that your training script needs",
+        fix="activate the environment that your training script needs",
     )
 
 
-def check_folder(workspace: Workspace) -> Finding:
+def check_folder(workspace: Workspace) -> Check:
     """Check that the workspace folder belongs to the user and can be written or created."""
     what = "folder (SMSWEEP_DIR)"
     try:
         folder = workspace.dir
     except UsageError as err:
-        found, _, cure = str(err).partition("; ")
-        return Finding(what=what, found=found, is_ok=False, cure=cure)
+        problem, _, fix = str(err).partition("; ")
+        return Check(what=what, result=problem, is_ok=False, fix=fix)
     nearest = _nearest(folder)
     try:
         with TemporaryFile(dir=nearest):
             trouble = ""
     except OSError as err:
         trouble = f"{nearest}: cannot be written ({err.strerror})"
-    return Finding(
+    return Check(
         what=what,
-        found=trouble or f"{folder}{'' if folder.exists() else ' (made with the first sweep)'}",
+        result=trouble or f"{folder}{'' if folder.exists() else ' (made with the first sweep)'}",
         is_ok=not trouble,
-        cure="set SMSWEEP_DIR to a folder that you may write to",
+        fix="set SMSWEEP_DIR to a folder that you may write to",
     )
 
 
-def check_disk(workspace: Workspace) -> Finding:
+def check_disk(workspace: Workspace) -> Check:
     """Check the free space on the disk of the workspace."""
     free = shutil.disk_usage(_nearest(home_dir(workspace.environ))).free
-    return Finding(
+    return Check(
         what="disk",
-        found=f"{free / 1e9:.1f} GB free",
+        result=f"{free / 1e9:.1f} GB free",
         is_ok=free >= LEAST_FREE_BYTES,
         is_required=False,
-        cure="free some space, or set SMSWEEP_DIR to a larger disk",
+        fix="free some space, or set SMSWEEP_DIR to a larger disk",
     )
 
 
-def check_store(workspace: Workspace) -> Finding:
+def check_store(workspace: Workspace) -> Check:
     """Check that an existing store can be opened."""
     what = "store (SMSWEEP_STORE)"
     try:
         if not workspace.has_store:
-            return Finding(what=what, found="none yet (made with the first sweep)", is_ok=True)
+            return Check(what=what, result="none yet (made with the first sweep)", is_ok=True)
         with workspace.store() as store:
             n_sweeps = len(store.list_sweeps())
     except SmsweepError as err:
-        found, _, cure = str(err).rpartition("; ")
-        return Finding(what=what, found=found or cure, is_ok=False, cure=cure)
-    return Finding(what=what, found=f"opens; {n_sweeps} sweeps", is_ok=True)
+        problem, _, fix = str(err).rpartition("; ")
+        return Check(what=what, result=problem or fix, is_ok=False, fix=fix)
+    return Check(what=what, result=f"opens; {counted(n_sweeps, 'sweep')}", is_ok=True)
 
 
-CHECKS: Sequence[Check] = (check_python, check_job_python, check_folder, check_disk, check_store)
+CHECKS: Sequence[Callable[[Workspace], Check]] = (
+    check_python,
+    check_job_python,
+    check_folder,
+    check_disk,
+    check_store,
+)
 
 
-def examine(
-    workspace: Workspace | None = None, *, backend: str | None = None, job: JobLike = None
-) -> list[Finding]:
+def examine(workspace: Workspace | None = None, *, backend: str | None = None, job: JobLike = None) -> list[Check]:
     """Run all checks. This changes nothing.
 
     Args:
         workspace: The workspace. Default: that of this environment.
-        backend: Name of the backend whose checks are required; those of other backends are optional. Default:
-            `SMSWEEP_BACKEND`, then "process".
-        job: A job.yaml, whose image and S3 bucket are checked.
+        backend: Name of the backend whose checks are required. With a backend on this machine, the other backends
+            on this machine are checked too, as optional. Default: `SMSWEEP_BACKEND`, then "process".
+        job: A job.yaml, whose image and, on SageMaker, role, bucket and quota are checked.
 
     Returns:
-        The finding of each check.
+        The result of each check.
 
     Raises:
         ConfigError: If `job` is not a valid job.yaml.
@@ -143,30 +129,53 @@ def examine(
     """
     workspace = workspace or Workspace()
     chosen, template = backend_name(backend, workspace), load_job(job).template
-    findings = [check(workspace) for check in CHECKS]
+    is_local = backend_spec(chosen).is_local
+    checks = [make(workspace) for make in CHECKS if is_local or make is not check_job_python]
     for name in BACKENDS.usable():
-        diagnose = backend_spec(name).diagnose
-        for found in diagnose(template, workspace.environ) if diagnose else ():
-            findings.append(Finding(**asdict(found) | {"is_required": found.is_required and name == chosen}))
-    return findings + check_plugins()
+        spec = backend_spec(name)
+        if name != chosen and not (is_local and spec.is_local):
+            continue
+        for check in spec.diagnose(template, workspace.environ) if spec.diagnose else ():
+            checks.append(replace(check, is_required=check.is_required and name == chosen))
+    if job is not None and not is_local and all(check.is_ok or not check.is_required for check in checks):
+        checks.append(check_job(workspace, template, chosen))
+    return checks + check_plugins()
 
 
-def check_plugins() -> list[Finding]:
+def check_job(workspace: Workspace, template: JobTemplate, backend: str) -> Check:
+    """Check the request of a trial without params, and the settings that the backend needs."""
+    sweep = Sweep(id=NO_ID, config=SweepConfig(method="random", space=SearchSpace({})), job=template)
+    message = ""
+    try:
+        check_prepared(template, sweep, workspace, backend)
+        backend_spec(backend).check_settings(template, workspace.environ)
+    except SmsweepError as err:
+        message = str(err).removeprefix(f"{job_name(NO_ID, 0, 0)}: ")
+    problem, _, fix = message.partition("; ")
+    return Check(
+        what="job.yaml",
+        result=problem or f"{backend} can run its jobs",
+        is_ok=not message,
+        fix=fix or "correct job.yaml",
+    )
+
+
+def check_plugins() -> list[Check]:
     """Import each installed plug-in and report whether it can be used."""
-    findings = []
+    checks = []
     for registry in (BACKENDS, METHODS, RULES):
         for plugin, problem in registry.plugins():
-            found, _, cure = problem.rpartition("; ")
-            findings.append(
-                Finding(
+            text, _, fix = problem.rpartition("; ")
+            checks.append(
+                Check(
                     what=f"plug-in {plugin.name} ({plugin.group})",
-                    found=found or " and ".join(plugin.distributions),
+                    result=text or " and ".join(plugin.distributions),
                     is_ok=not problem,
                     is_required=False,
-                    cure=cure,
+                    fix=fix,
                 )
             )
-    return findings
+    return checks
 
 
 def _nearest(folder: Path) -> Path:

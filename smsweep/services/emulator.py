@@ -96,20 +96,20 @@ def run_emulator(
         yield opened
 
 
-def read_faults(given: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
+def read_faults(faults: str | Path | Mapping[str, Any] | None) -> dict[str, Any]:
     """Return faults as a mapping. Raises UsageError if a file cannot be read, or the content is not a mapping."""
-    if given is None or isinstance(given, Mapping):
-        return dict(given or {})
-    is_text = isinstance(given, str) and (given.lstrip().startswith("{") or ": " in given)
+    if faults is None or isinstance(faults, Mapping):
+        return dict(faults or {})
+    is_text = isinstance(faults, str) and (faults.lstrip().startswith("{") or ": " in faults)
     try:
-        text = str(given) if is_text else Path(given).read_text(encoding="utf-8")
+        text = str(faults) if is_text else Path(faults).read_text(encoding="utf-8")
         document = yaml.safe_load(text)
     except (OSError, UnicodeDecodeError) as err:
         problem = os.strerror(err.errno or 0) if isinstance(err, OSError) else str(err)
-        raise UsageError(f"faults: {given}: {problem}; give a file, or the faults as YAML or JSON") from err
+        raise UsageError(f"faults: {faults}: {problem}; give a file, or the faults as YAML or JSON") from err
     except yaml.YAMLError as err:
         raise UsageError(
-            f"faults: {'' if is_text else f'{given}: '}neither YAML nor JSON: {err}; fix the syntax"
+            f"faults: {'' if is_text else f'{faults}: '}neither YAML nor JSON: {err}; fix the syntax"
         ) from err
     if not isinstance(document, dict):
         raise UsageError(f"faults: expected a mapping such as {json.dumps({'quota': 3})}, got {text[:80]!r}")

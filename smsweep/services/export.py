@@ -13,6 +13,7 @@ from smsweep.secrets.redact import redact
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import sweep_data, table, trial_data
 from smsweep.services.workspace import Workspace
+from smsweep.source.written_files import record_written
 from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util import atomic_file
@@ -36,6 +37,7 @@ PLACES = {  # targets of these formats, for error messages
     "tensorboard": "a log folder, such as runs",
 }
 FORMATS = (*TEXTS, *PLACES)
+FILES = ("csv", "json", "parquet")  # formats that are file extensions
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,17 +63,17 @@ def export(
         sweep_id: Id of the sweep.
         to: A file, a storage or a folder. None or "-" returns the text.
         form: csv, json, parquet, wandb (a CSV file like W&B's), optuna, mlflow or tensorboard. Default: by the
-            file extension, else csv.
+            file extension; csv without one.
         force: Replace an existing export.
         progress: Called with the number of written trials and the number of all trials.
 
     Raises:
         NotFound: If there is no such sweep.
-        UsageError: If the target exists or cannot be written, or the format needs an extra.
+        UsageError: If the target exists or cannot be written, no format has its extension, or the format needs an
+            extra.
     """
     if form is None:
-        suffix = Path(to or "").suffix.lower().lstrip(".")
-        form = suffix if suffix in ("json", "parquet") else "csv"
+        form = _form_of(to or "")
     if form not in FORMATS:
         raise UsageError(f"no format {form!r}; use one of {', '.join(FORMATS)}")
     is_text = form in TEXTS
@@ -98,14 +100,27 @@ def export(
             atomic_file.write_output(
                 Path(to), lambda path: path.write_text(text, encoding="utf-8", newline=""), force=force
             )
+            record_written(workspace.dir, [Path(to)])
             return Exported(n_trials=n_trials, where=to)
         assert to is not None
         written = write(contents, to, force=force)
+        record_written(workspace.dir, [Path(written) if form == "tensorboard" else _file(to)])
     place = redact(to)
     return Exported(
         n_trials=n_trials,
         where={"parquet": place, "tensorboard": str(written)}.get(form) or f"{written} in {place}",
     )
+
+
+def _form_of(to: str) -> str:
+    """Return the format for the extension of a file. Raises UsageError for an unknown extension."""
+    suffix = "" if "://" in to else Path(to).suffix.lower().lstrip(".")
+    if suffix and suffix not in FILES:
+        raise UsageError(
+            f"{to}: no format has the extension .{suffix}; use {', '.join(f'.{each}' for each in FILES)}, "
+            f"or choose one of --format {', '.join(FORMATS)}"
+        )
+    return suffix or "csv"
 
 
 def gather(

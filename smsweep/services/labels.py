@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Sequence
 
-from smsweep.errors import UsageError
+from smsweep.core.sweep import Sweep
+from smsweep.errors import NotInStore, StoreError, UsageError
+from smsweep.remote.record import record_path
 from smsweep.services.workspace import Workspace
+from smsweep.store.base import Store
 
 ID_LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789"
 ID_LENGTH = 8  # as in W&B
@@ -58,7 +62,7 @@ def parse_trial(text: str) -> tuple[str, int]:
         prefix, _, suffix = sweep_id.rpartition("-")
         if prefix and suffix.isdecimal():
             return prefix, int(suffix)
-        raise UsageError(f"{text!r} is not a trial; give SWEEP/N, such as {sweep_id}/0")
+        raise UsageError(f"{text!r} is a sweep; give a trial, such as {sweep_id}/0")
     return sweep_id, number
 
 
@@ -74,21 +78,74 @@ def new_sweep_id() -> str:
     return "".join(secrets.choice(ID_LETTERS) for _ in range(ID_LENGTH))
 
 
-def full_label(label: str) -> str:
-    """Return a label with a unique sweep id prefix replaced by the full id; return any other label unchanged.
+def full_label(label: str, *, min_prefix: int = 1) -> str:
+    """Return a label with the name of a sweep, or a unique id prefix, replaced by the id of the sweep.
+
+    An id wins over a name, and a name over an id prefix.
+
+    Args:
+        label: A label; instead of the id, it may have the exact name of a sweep or the prefix of an id.
+        min_prefix: Minimum length of an id prefix.
+
+    Returns:
+        `ID` or `ID/N`; the label unchanged if no sweep of the store has that id, name or prefix.
 
     Raises:
-        UsageError: If several ids have the prefix.
+        UsageError: If several sweeps have the name or the prefix, or the folder of the store cannot be used.
     """
-    sweep_id, number = parse_label(label)
     workspace = Workspace()
-    if len(sweep_id) >= ID_LENGTH or not workspace.has_store:
+    if not workspace.has_store:
         return label
+    try:
+        sweep_id, number = parse_label(label)
+    except UsageError:  # a name can have characters that ids do not have
+        sweep_id, number = "", None
+    try:
+        with workspace.store() as store:
+            if sweep_id and _is_id(workspace, store, sweep_id):
+                return label
+            sweeps = store.list_sweeps()
+    except StoreError:  # the command reports the error, or waits for the store
+        return label
+    text = str(label).strip()  # str: Python callers can pass anything, and `parse_label` reports it
+    named = [sweep.id for sweep in sweeps if sweep.name and sweep.name == text]
+    if named:
+        number = None
+    else:
+        name, _, tail = text.rpartition("/")
+        if tail.isdecimal():
+            named, number = [sweep.id for sweep in sweeps if sweep.name and sweep.name == name], int(tail)
+    if len(named) > 1:
+        raise UsageError(f"{label}: {len(named)} sweeps have this name: {_listed(named)}; give an id")
+    if not named and len(sweep_id) >= min_prefix:
+        named = [sweep.id for sweep in sweeps if sweep_id and sweep.id.startswith(sweep_id)]
+    if len(named) > 1:
+        raise UsageError(
+            f"{sweep_id}: {len(named)} sweep ids have this prefix: {_listed(named)}; give a longer prefix"
+        )
+    if not named:
+        return label
+    return named[0] if number is None else f"{named[0]}/{number}"
+
+
+def newest_sweep() -> Sweep | None:
+    """Return the sweep that was created last; None if there is no sweep."""
+    workspace = Workspace()
+    if not workspace.has_store:
+        return None
     with workspace.store() as store:
-        found = [sweep.id for sweep in store.list_sweeps() if sweep.id.startswith(sweep_id)]
-    if len(found) > 1 and sweep_id not in found:
-        named = ", ".join(found[:MOST_NAMED]) + (", ..." if len(found) > MOST_NAMED else "")
-        raise UsageError(f"{sweep_id}: {len(found)} sweep ids have this prefix: {named}; give a longer prefix")
-    if len(found) != 1:
-        return label
-    return found[0] if number is None else f"{found[0]}/{number}"
+        return next(iter(store.list_sweeps()), None)
+
+
+def _is_id(workspace: Workspace, store: Store, sweep_id: str) -> bool:
+    if record_path(workspace.dir, sweep_id).exists():  # without a call to S3
+        return True
+    try:
+        store.get_sweep(sweep_id)
+    except NotInStore:
+        return False
+    return True
+
+
+def _listed(ids: Sequence[str]) -> str:
+    return ", ".join(ids[:MOST_NAMED]) + (", ..." if len(ids) > MOST_NAMED else "")

@@ -24,7 +24,7 @@ from smsweep.services.backends import backend_name, open_backend
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.create import keep
 from smsweep.services.sweeps.load import JobLike, SweepLike, origin_of, read
-from smsweep.services.sweeps.search_program import read_code
+from smsweep.services.sweeps.search_program import read_code, source_dir
 from smsweep.services.sweeps.snapshot import origin, snapshot
 from smsweep.services.workspace import Workspace
 from smsweep.store import notes
@@ -77,10 +77,10 @@ def recover(
     sweep_id = parse_sweep_id(sweep_id)
     place = backend_name(backend, workspace)
     parsed, parsed_job = read(sweep, job, program=program)
-    found = _assignments(sweep_id, place, workspace)
+    assignments = _assignments(sweep_id, place, workspace)
     fixed = parsed_job.template.request.get("HyperParameters", {})
-    params = {number: _params(assignment, parsed.config, fixed) for number, assignment in found.items()}
-    attempts = {number: assignment.attempt for number, assignment in found.items()}
+    params = {number: _params(assignment, parsed.config, fixed) for number, assignment in assignments.items()}
+    attempts = {number: assignment.attempt for number, assignment in assignments.items()}
     with workspace.store(create=True) as store:
         is_new = sweep_id not in {known.id for known in store.list_sweeps()}
         if not is_new and not notes.IS_RECOVERING.get(store, sweep_id) and store.list_trials(sweep_id, since=0):
@@ -88,12 +88,13 @@ def recover(
                 f"sweep {sweep_id} is already in this store; continue it with: smsweep agent {sweep_id}"
             )
     if is_new:
-        first = next(iter(found.values()))
+        first = next(iter(assignments.values()))
         keep(
             workspace,
             parsed,
             parsed_job,
             source=lambda: snapshot(workspace, parsed, parsed_job, origin_of(sweep)),
+            folder=lambda: source_dir(parsed.config, parsed_job, origin_of(sweep)),
             origin=lambda: origin(origin_of(sweep) or workspace.dir.parent),
             entity=first.entity,
             project=first.project,
@@ -155,7 +156,7 @@ def _move_to_attempt(store: Store, trial: Trial, attempt: int, agent_id: str, pl
 
 def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int, Assignment]:
     """Return the assignment of each trial's last job, by trial number. Raises NotFound if there is no job."""
-    found: dict[int, Assignment] = {}
+    assignments: dict[int, Assignment] = {}
     find = backend_spec(backend).find_jobs
     if find is None:
         raise UsageError(
@@ -174,15 +175,15 @@ def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int,
         if name != job_name(sweep_id, assignment.number, assignment.attempt) or assignment.sweep_id != sweep_id:
             log.warning("job %s is skipped: it belongs to sweep %s", name, assignment.sweep_id)
             continue
-        known = found.get(assignment.number)
+        known = assignments.get(assignment.number)
         if known is None or known.attempt < assignment.attempt:
-            found[assignment.number] = assignment
-    if not found:
+            assignments[assignment.number] = assignment
+    if not assignments:
         raise NotFound(
             f"there is no job of sweep {sweep_id} with --backend {backend}; name the backend that ran it, and "
             "for jobs on this machine set SMSWEEP_DIR to the folder that has them"
         )
-    return found
+    return assignments
 
 
 def _params(assignment: Assignment, config: SweepConfig, fixed: Collection[str]) -> Params:

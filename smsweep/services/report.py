@@ -14,6 +14,7 @@ from smsweep.services.labels import parse_sweep_id
 from smsweep.services.views.json_views import table
 from smsweep.services.views.live_store import LiveSweep
 from smsweep.services.workspace import Workspace
+from smsweep.source.written_files import record_written
 
 
 def report(sweep_id: str) -> str:
@@ -69,6 +70,7 @@ def write(text: str, path: Path) -> None:
         path.write_text(text, encoding="utf-8")
     except OSError as err:
         raise UsageError(f"{path}: cannot be written: {err.strerror}; name another file with -o") from err
+    record_written(Workspace().dir, [path])
 
 
 def _without_plotly(err: ImportError) -> UsageError:

@@ -22,14 +22,16 @@ from smsweep.engine.agent_state import AgentResult
 from smsweep.engine.job_request import REPEAT_VARIABLE
 from smsweep.errors import SourceError, UsageError
 from smsweep.exports.contents import curve
+from smsweep.services.agents.in_place import source_hash_of
 from smsweep.services.agents.run_agent import agent
-from smsweep.services.backends import backend_name
+from smsweep.services.backends import DEFAULT_BACKEND, backend_name, check_machine
 from smsweep.services.labels import new_sweep_id, parse_trial
 from smsweep.services.sweeps.snapshot import origin
 from smsweep.services.views.diff import differing_facts
 from smsweep.services.views.json_views import flat_params, trial_data
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path
+from smsweep.source.pack import refuse_upload
 from smsweep.store import notes
 from smsweep.store.base import Store
 
@@ -54,7 +56,7 @@ SEARCH_KEYS = (
     "description",
 )
 # Keys of a job.yaml that describe the sweep, not a trial.
-SWEEP_KEYS = ("budget", "repeats", "notify")
+SWEEP_KEYS = ("budget", "repeats", "notify", "in_place")  # a repetition runs the recorded source
 
 
 def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
@@ -74,18 +76,25 @@ def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
         NotFound: If there is no such trial.
         SourceError: If the source snapshot is not on this machine.
         UsageError: If the trial has not ended, ran a Python function, or belongs to a sweep that W&B hosts.
+        JobError: If this machine cannot run jobs of the backend now.
     """
     sweep_id, number = parse_trial(label)
     workspace = Workspace()
     with workspace.store() as store:
         trial, sweep = find_trial(store, sweep_id, number), store.get_sweep(sweep_id)
+        sweep = replace(sweep, source_hash=source_hash_of(store, trial, sweep))
         _check(workspace, store, trial, sweep)
         place = trial.place.partition("@")[0]
         name = backend_name(backend or place or None, workspace)
+        if name != DEFAULT_BACKEND:
+            refuse_upload(workspace.bundles_dir, sweep.source_hash)
         again = _sweep(trial, sweep)
+        check_machine(again.job, name, workspace.environ, pulls=True)
         store.create_sweep(again)
         notes.ORIGIN.put(store, again.id, origin(Path.cwd()))
         notes.REPRODUCES.put(store, again.id, trial.label)
+        if folder := notes.SOURCE_FOLDER.get(store, sweep_id):
+            notes.SOURCE_FOLDER.put(store, again.id, folder)
         store.add_trials(again.id, 0, [trial.params])
     return again.id, name
 
@@ -113,13 +122,14 @@ def finish(label: str, again_id: str, *, tolerance: float = TOLERANCE) -> Reprod
         sweeps = [store.get_sweep(sweep_id), store.get_sweep(again_id)]
         points = [store.read_points(trial.sweep_id, trial.number) for trial in trials]
         facts = differing_facts(store, trials[0], trials[1])
+        source_hash = source_hash_of(store, trials[0], sweeps[0])
     data = [trial_data(trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
     is_cut = any(trial.state in (TrialState.STOPPED, TrialState.KILLED, TrialState.CRASHED) for trial in trials)
     metrics = compare(
         (data[0]["metrics"], points[0]), (data[1]["metrics"], points[1]), tolerance, may_be_cut=is_cut
     )
     own = {metric.name for metric in sweeps[0].config.all_metrics}
-    judged = [found["verdict"] for found in metrics if not own or found["name"] in own]
+    judged = [row["verdict"] for row in metrics if not own or row["name"] in own]
     states = [_outcome(trial) for trial in trials]
     return {
         "trial": trials[0].label,
@@ -129,7 +139,7 @@ def finish(label: str, again_id: str, *, tolerance: float = TOLERANCE) -> Reprod
         "state": {"a": trials[0].state.value, "b": trials[1].state.value},
         "reason": {"a": trials[0].reason, "b": trials[1].reason},
         "params": flat_params(data[0]["params"]),
-        "source_hash": sweeps[0].source_hash,
+        "source_hash": source_hash,
         "seed": sweeps[0].seed,
         "metrics": metrics,
         "facts": facts,
@@ -168,9 +178,9 @@ def reproduce(
     return finish(label, again_id, tolerance=tolerance)
 
 
-def is_good(found: ReproductionDocument) -> bool:
+def is_good(reproduction: ReproductionDocument) -> bool:
     """Return True if the trial was reproduced."""
-    return found["verdict"] not in (DIFFERENT, MISSING)
+    return reproduction["verdict"] not in (DIFFERENT, MISSING)
 
 
 def _check(workspace: Workspace, store: Store, trial: Trial, sweep: Sweep) -> None:
@@ -275,7 +285,7 @@ def _compare(
     last = values[-1] if may_be_cut and steps and not is_whole else (a[0], b[0])
     differences = [_difference(x, y) for x, y in (*values, last)]
     known = [difference for difference in differences if difference is not None]
-    found: ReproducedMetricDocument = {
+    compared: ReproducedMetricDocument = {
         "name": name,
         "a": last[0],
         "b": last[1],
@@ -283,11 +293,11 @@ def _compare(
         "verdict": DIFFERENT,
     }
     if None in last and last[0] is not last[1]:
-        found["verdict"] = MISSING
+        compared["verdict"] = MISSING
     elif len(known) == len(differences) and (is_whole or may_be_cut):
-        largest = found["largest"] = max(known)
-        found["verdict"] = EQUAL if largest == 0 else CLOSE if largest <= tolerance else DIFFERENT
-    return found
+        largest = compared["largest"] = max(known)
+        compared["verdict"] = EQUAL if largest == 0 else CLOSE if largest <= tolerance else DIFFERENT
+    return compared
 
 
 def _difference(a: Scalar, b: Scalar) -> float | None:

@@ -36,6 +36,7 @@ from smsweep.store.home import (
     IGNORE_FILE,
     check_contents,
     check_folder,
+    check_usable,
     home_dir,
     is_private,
     is_trusted,
@@ -85,8 +86,15 @@ class Workspace:
 
     @property
     def has_store(self) -> bool:
-        """True if there is a store, or a record of a sweep whose store is in S3."""
-        return self._has_database or has_records(self.dir)
+        """True if there is a store, or a record of a sweep whose store is in S3.
+
+        Raises UsageError if the folder cannot be read, or if `SMSWEEP_DIR` names a folder that cannot be created.
+        """
+        with suppress(OSError):
+            if self._has_database or has_records(self.dir):
+                return True
+        check_usable(self.environ)
+        return False
 
     @property
     def _has_database(self) -> bool:
@@ -110,12 +118,12 @@ class Workspace:
     @contextmanager
     def made(self) -> Iterator[None]:
         """Create the folder. If the body raises, remove the folder again if it is new and still empty."""
-        was_there = self.dir.exists()
+        has_existed = self.dir.exists()
         self.make()
         try:
             yield
         except BaseException:
-            if not was_there and [path.name for path in self.dir.iterdir()] == [IGNORE_FILE]:
+            if not has_existed and [path.name for path in self.dir.iterdir()] == [IGNORE_FILE]:
                 (self.dir / IGNORE_FILE).unlink()
                 self.dir.rmdir()
             raise

@@ -188,17 +188,17 @@ class _Metered:
     def __init__(self, path: Path, raw: gzip.GzipFile) -> None:
         self._path = path
         self._raw = raw
-        self._left = 2 * MAX_HEADER_BYTES
+        self._allowance = 2 * MAX_HEADER_BYTES
 
     def allow(self, n_bytes: int) -> None:
         """Allow reading up to n_bytes from now on."""
-        self._left = n_bytes
+        self._allowance = n_bytes
 
     def read(self, n: int) -> bytes:
         """Read at most n bytes. Raises SourceError beyond the allowed number."""
         data = self._raw.read(min(n, CHUNK))
-        self._left -= len(data)
-        if self._left < 0:
+        self._allowance -= len(data)
+        if self._allowance < 0:
             raise SourceError(f"{self._path}: contains headers that are too large; do not use this archive")
         return data
 

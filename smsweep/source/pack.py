@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import logging
 import os
 import stat
 import tarfile
@@ -14,16 +15,23 @@ from pathlib import Path
 from typing import IO
 
 from smsweep.errors import SourceError
-from smsweep.secrets.scan import FileScan, Finding, refuse_secrets
+from smsweep.secrets.scan import SHOWN_FINDINGS, FileScan, Finding, refuse_secrets
 from smsweep.source.bundle import Bundle, Member, bundle_path, content_hash, open_bundle
 from smsweep.source.collect import SourceFile
+
+log = logging.getLogger(__name__)
 
 GZIP_LEVEL = 6
 CHUNK = 1024**2  # bytes held in memory at a time
 
 
 def pack(
-    files: Iterable[SourceFile], into: Path, *, found: Sequence[Finding] = (), known: Sequence[str] = ()
+    files: Iterable[SourceFile],
+    into: Path,
+    *,
+    other_findings: Sequence[Finding] = (),
+    known: Sequence[str] = (),
+    refuses: bool = True,
 ) -> Bundle:
     """Write `<hash>.tar.gz` into a folder of bundles.
 
@@ -34,8 +42,10 @@ def pack(
     Args:
         files: The files of the source.
         into: The folder of bundles, which is created if necessary.
-        found: Secrets found elsewhere, which are reported together with those in the files.
+        other_findings: Secrets found elsewhere, which are reported together with those in the files.
         known: Secrets that the files must not contain, whatever their form.
+        refuses: Raise an error if there is a secret. Otherwise warn, and mark the bundle so that `refuse_upload`
+            refuses it.
 
     Returns:
         The bundle.
@@ -51,12 +61,16 @@ def pack(
         partial.touch(mode=0o644, exist_ok=False)  # not writable by other users, independent of the umask
         with partial.open("wb") as raw:
             readers = _write(files, raw, known)
-            _refuse_secrets(readers, found)
+            findings = [*other_findings, *(finding for reader in readers for finding in reader.findings)]
+            if refuses:
+                refuse_secrets(findings)
             raw.flush()
             os.fsync(raw.fileno())
         members = tuple(reader.member() for reader in readers)
         source_hash = content_hash(members)
         path = bundle_path(into, source_hash)
+        if findings:  # before the bundle, so that a crash leaves no bundle without its mark
+            _mark(path, findings)
         if not _is_intact(path, source_hash):
             partial.replace(path)
             _sync_folder(into)
@@ -74,7 +88,46 @@ def pack(
                 folder.rmdir()
 
 
-def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = (), known: Sequence[str] = ()) -> str:
+def refuse_upload(bundles: Path, source_hash: str) -> None:
+    """Raise SourceError if a bundle must not leave this machine, because `pack` found a secret in it.
+
+    Args:
+        bundles: The folder of bundles.
+        source_hash: Hash of the source; "" for none.
+    """
+    mark = _mark_path(bundle_path(bundles, source_hash))
+    if source_hash and mark.exists():
+        places = "\n".join(f"  {line}" for line in mark.read_text(encoding="utf-8").splitlines())
+        raise SourceError(
+            "the source of this sweep contains a secret, so only processes of this machine can run it:\n"
+            f"{places}\n"
+            "remove the secret, use `secrets:` in job.yaml, and create the sweep again; "
+            "if it is not a secret, write `# smsweep: allow-secret` on its line"
+        )
+
+
+def _mark(path: Path, findings: Sequence[Finding]) -> None:
+    _mark_path(path).write_text("".join(f"{finding}\n" for finding in findings), encoding="utf-8")
+    places = "\n".join(f"  {finding}" for finding in findings[:SHOWN_FINDINGS])
+    log.warning(
+        "the source contains a secret:\n%s\n"
+        "processes of this machine can run it, but SageMaker, AWS Batch, Docker and uploads refuse this source; "
+        "use `secrets:` in job.yaml instead",
+        places,
+    )
+
+
+def _mark_path(bundle: Path) -> Path:
+    return bundle.with_name(f"{bundle.name}.secrets")
+
+
+def hash_files(
+    files: Iterable[SourceFile],
+    *,
+    other_findings: Sequence[Finding] = (),
+    known: Sequence[str] = (),
+    refuses: bool = True,
+) -> str:
     """Return the hash of `pack` without writing a file. Raises SourceError like `pack`."""
     readers = []
     for file in files:
@@ -82,7 +135,8 @@ def hash_files(files: Iterable[SourceFile], *, found: Sequence[Finding] = (), kn
             while reader.read(min(CHUNK, file.size - reader.n_read)):
                 pass
         readers.append(reader)
-    _refuse_secrets(readers, found)
+    if refuses:
+        refuse_secrets([*other_findings, *(finding for reader in readers for finding in reader.findings)])
     return content_hash(reader.member() for reader in readers)
 
 
@@ -101,10 +155,6 @@ def _write(files: Iterable[SourceFile], raw: IO[bytes], known: Sequence[str]) ->
                 tar.addfile(info, reader)  # type: ignore[arg-type]  # tarfile calls only read()
             readers.append(reader)
     return readers
-
-
-def _refuse_secrets(readers: Iterable[_HashingReader], found: Sequence[Finding]) -> None:
-    refuse_secrets([*found, *(finding for reader in readers for finding in reader.findings)])
 
 
 class _HashingReader:

@@ -115,8 +115,8 @@ def check_bounds(kind: str, minimum: float, maximum: float) -> None:
     """Raise SpaceError unless both are finite numbers and the minimum is less than the maximum."""
     check_number(kind, min=minimum, max=maximum)
     if minimum >= maximum:
-        cure = "swap them" if minimum > maximum else f"for this one value write value: {minimum}"
-        raise SpaceError(f"{kind} needs min < max, got min {minimum} and max {maximum}; {cure}")
+        fix = "swap them" if minimum > maximum else f"for this one value write value: {minimum}"
+        raise SpaceError(f"{kind} needs min < max, got min {minimum} and max {maximum}; {fix}")
     if not is_number(maximum - minimum):
         raise SpaceError(f"{kind} needs bounds less far apart than min {minimum} and max {maximum}")
 

@@ -65,15 +65,15 @@ def parse_condition(text: str) -> Condition:
     Raises:
         ConfigError: If the text has another form, or the number is not finite.
     """
-    found = _FORM.match(text) if len(text) <= MAX_TEXT else None
-    if found is None or _SECOND_CONDITION.search(found["metric"]):
+    match = _FORM.match(text) if len(text) <= MAX_TEXT else None
+    if match is None or _SECOND_CONDITION.search(match["metric"]):
         raise ConfigError(f"{text[:MAX_TEXT]!r} is not a valid condition; write {FORMS}")
-    metric, kind, comparison = found["metric"], found["kind"], found["comparison"]
+    metric, kind, comparison = match["metric"], match["kind"], match["comparison"]
     return Condition(
         text=" ".join(text.split()),
         metric=metric,
-        after=int(found["after"] or 0),
-        is_true_of=KINDS[kind] if kind else _compared(comparison, _number(found["number"], text)),
+        after=int(match["after"] or 0),
+        is_true_of=KINDS[kind] if kind else _compared(comparison, _number(match["number"], text)),
     )
 
 

@@ -166,12 +166,12 @@ def bands_from(min_iter: int, eta: float) -> list[int]:
 
 
 def _bands(steps: Iterable[float]) -> list[int]:
-    found = {int(band) for band in itertools.takewhile(lambda band: 1 <= band <= MAX_POINTS, steps)}
-    if not found:
+    bands = {int(band) for band in itertools.takewhile(lambda band: 1 <= band <= MAX_POINTS, steps)}
+    if not bands:
         raise ConfigError(
             "early_terminate: these numbers leave no band to compare trials at; raise max_iter or lower min_iter"
         )
-    return sorted(found)
+    return sorted(bands)
 
 
 class Asha(RungRule):

@@ -41,6 +41,8 @@ class Store(Protocol):
     ) -> Sweep:
         """Change the state of a sweep.
 
+        Cancelling a cancelled sweep again sets the note KILLS_AT_ONCE; every other change clears it.
+
         Args:
             sweep_id: Id of the sweep.
             expect: States from which the change is valid.

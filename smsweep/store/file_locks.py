@@ -9,20 +9,22 @@ import logging
 import os
 import sqlite3
 import struct
+import sys
 import tempfile
 from pathlib import Path
 from urllib.parse import unquote, urlencode
 
 import sqlalchemy as sa
 
-from smsweep.errors import UsageError
+from smsweep.errors import UsageError, docs_url
 
 log = logging.getLogger(__name__)
 
 MOUNTS = Path("/proc/self/mountinfo")
-# Linux's names of file systems that other machines can mount too.
+# Names of file systems on Linux and macOS that other machines can mount too.
 NETWORK = (
     "9p",
+    "afpfs",
     "afs",
     "beegfs",
     "ceph",
@@ -30,13 +32,18 @@ NETWORK = (
     "fuse",
     "gpfs",
     "lustre",
+    "macfuse",
     "ncpfs",
     "nfs",
     "nfs4",
     "smb3",
     "smbfs",
+    "webdav",
 )
-CURE = "set SMSWEEP_DIR to a folder on a local disk, or SMSWEEP_STORE to the URL of a PostgreSQL database"
+FIX = (
+    "set SMSWEEP_DIR to a folder on a local disk, or SMSWEEP_STORE to the URL of a PostgreSQL database; "
+    f"see {docs_url('store#location')}"
+)
 OF_DRIVER = (
     "uri",
     "timeout",
@@ -62,7 +69,7 @@ def check_locks(url: sa.URL) -> None:
             if not (_excludes(file) and _sqlite_excludes(file, url)):
                 raise UsageError(
                     f"{folder}: files cannot be locked here, and without locks several processes damage an SQLite "
-                    f"store; {CURE}"
+                    f"store; {FIX}"
                 )
         if kind := network_type(folder, MOUNTS):
             log.warning(
@@ -70,7 +77,7 @@ def check_locks(url: sa.URL) -> None:
                 "machines; have all agents on one machine, or %s",
                 folder,
                 kind,
-                CURE,
+                FIX,
             )
 
 
@@ -85,20 +92,29 @@ def network_type(folder: Path, mounts: Path) -> str:
 
     Args:
         folder: The folder.
-        mounts: The kernel's table of mounts, which only Linux has.
+        mounts: The kernel's table of mounts. Only Linux has it; on other systems psutil lists the mounts.
     """
     device = folder.stat().st_dev
     number = f"{os.major(device)}:{os.minor(device)}"
     try:
         lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:
-        return ""
+        return _type_of_mount(folder.resolve())
     for line in lines:
         mount, _, source = line.partition(" - ")
         if mount.split(" ")[2:3] == [number]:
             kind = source.partition(" ")[0]
             return kind if kind in NETWORK or kind.startswith("fuse.") else ""
     return ""
+
+
+def _type_of_mount(folder: Path) -> str:
+    """Return the type of the file system that is mounted above a folder, as `network_type` does."""
+    import psutil  # slow to import, and not needed on Linux
+
+    kinds: dict[Path, str] = {Path(mount.mountpoint): mount.fstype for mount in psutil.disk_partitions(all=True)}
+    kind = next((kinds[parent] for parent in (folder, *folder.parents) if parent in kinds), "")
+    return kind if kind in NETWORK else ""
 
 
 def _excludes(file: Path) -> bool:
@@ -113,13 +129,14 @@ def _excludes(file: Path) -> bool:
 
 def _lock(fd: int) -> bool:
     """Lock an open file description. A lock of the process does not exclude the process itself."""
-    try:
-        fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
-    except AttributeError:  # only Linux has these locks
-        return _flock(fd)
-    except OSError as err:
-        return err.errno == errno.EINVAL and _flock(fd)  # some sandboxes do not have them
-    return True
+    if sys.platform.startswith("linux"):
+        try:
+            fcntl.fcntl(fd, fcntl.F_OFD_SETLK, struct.pack("hhqqi", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0))
+            return True
+        except OSError as err:
+            if err.errno != errno.EINVAL:  # some sandboxes do not have these locks
+                return False
+    return _flock(fd)
 
 
 def _flock(fd: int) -> bool:

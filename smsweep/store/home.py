@@ -5,6 +5,7 @@ Files in the folder run as the user: the in-job runtime, source snapshots, and t
 
 from __future__ import annotations
 
+import errno
 import os
 import pwd
 import shlex
@@ -12,6 +13,7 @@ import stat
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from smsweep.errors import StoreUnavailable, UsageError
 
@@ -33,8 +35,8 @@ def make_home(environ: Mapping[str, str]) -> Path:
         The folder.
 
     Raises:
-        UsageError: If another user can change the folder. See `check_folder`.
-        StoreUnavailable: If the folder cannot be created.
+        UsageError: If another user can change the folder (see `check_folder`), or the folder cannot be created.
+        StoreUnavailable: If the folder cannot be written now, for example because the disk is full.
     """
     folder = home_dir(environ)
     is_new = not os.path.lexists(folder)
@@ -53,6 +55,8 @@ def make_home(environ: Mapping[str, str]) -> Path:
             ignore.touch(mode=0o644)  # not writable by others, for every umask
             ignore.write_text("*\n")
     except OSError as err:
+        if (is_new or not folder.is_dir()) and err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+            raise _unusable(folder, err) from err
         raise StoreUnavailable(
             f"{folder}: the store's folder cannot be created or written ({err.strerror}); "
             "set SMSWEEP_DIR to a folder that you may write to"
@@ -61,9 +65,61 @@ def make_home(environ: Mapping[str, str]) -> Path:
 
 
 def home_dir(environ: Mapping[str, str]) -> Path:
-    """Return the absolute path of SMSWEEP_DIR, by default ./.smsweep."""
-    folder = environ.get("SMSWEEP_DIR") or DEFAULT_DIR
-    return Path(os.path.expanduser(folder)).absolute()  # noqa: PTH111 - pathlib's raises where there is no home
+    """Return the absolute path of the folder of the store.
+
+    Args:
+        environ: SMSWEEP_DIR names the folder. Without it, the folder is the `.smsweep` of the current folder or of
+            the nearest folder above it, as git finds its repository. If there is none, it is ./.smsweep, which may
+            not exist. The search ends at the user's home, at the border of a file system, and inside a `.smsweep`.
+    """
+    if environ.get("SMSWEEP_DIR"):
+        return Path(os.path.expanduser(environ["SMSWEEP_DIR"])).absolute()  # noqa: PTH111 - pathlib's raises where there is no home
+    default = Path(DEFAULT_DIR).absolute()
+    if os.path.lexists(default):
+        return default
+    return next(_homes_above(default.parent, environ), default)
+
+
+def _homes_above(folder: Path, environ: Mapping[str, str]) -> Iterator[Path]:
+    """Yield the folders of stores above a folder, nearest first, except those of other users."""
+    home, device = os.path.expanduser("~"), None  # noqa: PTH111 - pathlib's raises where there is no home
+    for above in (folder, *folder.parents):
+        try:
+            info = above.stat()
+        except OSError:  # the current folder was deleted, or a folder above it cannot be searched
+            return
+        if device not in (None, info.st_dev) or above.name == DEFAULT_DIR:
+            return
+        candidate, device = above / DEFAULT_DIR, info.st_dev
+        own = _own_ids(environ)
+        if candidate.is_dir() and (
+            is_trusted(candidate, environ) or all(info.st_uid in own for info in _stats(candidate))
+        ):
+            yield candidate
+        if str(above) == home:
+            return
+
+
+def check_usable(environ: Mapping[str, str]) -> None:
+    """Raise UsageError if the folder of the store cannot be read, or if SMSWEEP_DIR cannot be created."""
+    folder = home_dir(environ)
+    try:
+        if os.path.lexists(folder):
+            with os.scandir(folder):
+                return
+        if environ.get("SMSWEEP_DIR"):
+            existing = next(parent for parent in folder.parents if os.path.lexists(parent))
+            with TemporaryDirectory(dir=existing):  # only an attempt shows whether folders can be created
+                return
+    except OSError as err:
+        raise _unusable(folder, err) from err
+
+
+def _unusable(folder: Path, err: OSError) -> UsageError:
+    return UsageError(
+        f"{folder}: this folder cannot hold the store ({err.strerror}); set SMSWEEP_DIR or --dir to a folder that "
+        "you can read and write"
+    )
 
 
 def check_folder(folder: Path, environ: Mapping[str, str]) -> None:
@@ -173,14 +229,14 @@ def _reachable(parents: Iterable[Path]) -> Iterator[Path]:
 def _refuse_writable(folder: Path, entries: Iterable[Path]) -> None:
     top = folder.stat().st_mode
     is_reachable = top & (REACHABLE | WRITABLE)  # else no other user gets to the entries
-    found: dict[Path, int] = {}
+    writable: dict[Path, int] = {}
     for path in (folder, *(entries if is_reachable else ())):
         for info in _stats(path):
             if info.st_mode & WRITABLE and not stat.S_ISLNK(info.st_mode):
-                found[path] = info.st_mode
-    if found:
-        path, mode = next(iter(found.items()))
-        fix = f"chmod go-w {' '.join(map(_quoted, found))}"
+                writable[path] = info.st_mode
+    if writable:
+        path, mode = next(iter(writable.items()))
+        fix = f"chmod go-w {' '.join(map(_quoted, writable))}"
         raise UsageError(
             f"{folder}: other users can write to {path} (mode {_octal(mode)}), and its content can run code as "
             f"you; check that nobody else changed it, then run `{fix}`; if you trust them, set {_trust(folder)}"

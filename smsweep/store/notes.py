@@ -47,20 +47,39 @@ IS_REUSE = Note[bool]("reuse", bool)  # the sweep was created with --reuse
 HAS_OTHER_JOB = Note[bool]("other_job", bool)  # some trials ran with another job.yaml than the sweep's
 IS_RECOVERING = Note[bool]("recovering", bool)  # `smsweep recover` has not written all trials yet
 ORIGIN = Note[Mapping[str, Any]]("origin", dict)  # git commit and versions; see services/sweeps/provenance.py
+SOURCE_FOLDER = Note[str]("source_folder", str)  # absolute path of the folder that the snapshot was made of
 PRIOR_CSV_RUNS = Note[list[dict[str, Any]]]("prior_csv", list)  # the runs read from CSV files at creation
 PRICE = Note[PriceDocument | None]("price", _none)  # the price that AWS reported last
 SEARCH_CODE = Note[Any]("search_code", str)  # the text of scheduler.source at creation; not trusted
 REPRODUCES = Note[str]("reproduces", str)  # the label of the trial that the sweep repeats
 WANDB_SWEEP = Note[dict[str, str] | None]("wandb_sweep", _none)  # entity, project and id of a hosted sweep
+USER_NOTES = Note[str]("user_notes", str)  # text that the user wrote about the sweep
+KILLS_AT_ONCE = Note[bool]("kills", bool)  # the sweep was cancelled twice: no grace period. Set by the store
 OUTLOOK = Note[str]("outlook", str)  # why more trials will hardly find anything better
 AGENT_JOBS = Note[dict[str, str]]("agents", dict)  # training job of an agent -> its start
 HANDLED_COMMANDS = Note[dict[str, str]]("orders", dict)  # id of a command -> "" or the reason for its refusal
+PRUNED = Note[dict[str, str]]("pruned", dict)  # NUMBER/ATTEMPT -> when `smsweep prune` deleted its files
 REJECTED_COMMANDS = Note[dict[str, str]]("rejected_commands", dict)  # id of an invalid command -> the reason
 
 
 def stop_evidence(trial: Trial) -> Note[dict[str, Any] | None]:
     """Return the note with the evidence for which a rule stopped an attempt of a trial."""
     return Note(f"stop/{trial.number}/{trial.attempt}", _none)
+
+
+def changed_source(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note with the source of an in-place attempt of a trial, if it differs from the sweep's."""
+    return Note(f"source/{trial.number}/{trial.attempt}", _none)
+
+
+def attempt_key(trial: Trial) -> str:
+    """Return the key of a trial's current attempt in PRUNED."""
+    return f"{trial.number}/{trial.attempt}"
+
+
+def pruned_at(store: Store, trial: Trial) -> str | None:
+    """Return when `smsweep prune` deleted the files of a trial, as ISO 8601; None if it did not."""
+    return PRUNED.get(store, trial.sweep_id).get(attempt_key(trial))
 
 
 def waiting(trial: Trial) -> Note[dict[str, Any] | None]:

@@ -87,8 +87,8 @@ def open_store(
         SchemaTooNew: If a newer version of smsweep upgraded the store.
         UsageError: If the URL is not valid, or if SQLite cannot lock files in the folder of a new store.
     """
-    given = url or environ.get("SMSWEEP_STORE")
-    parsed = _parse_url(given) if given else _default_url(environ)
+    database_url = url or environ.get("SMSWEEP_STORE")
+    parsed = _parse_url(database_url) if database_url else _default_url(environ)
     if parsed.get_backend_name() == "sqlite" and not database_file(parsed).exists():
         check_locks(parsed)
     engine = engine_of(parsed)
@@ -117,10 +117,10 @@ def store_file(environ: Mapping[str, str]) -> Path | None:
     Raises:
         UsageError: If SMSWEEP_STORE is not a valid URL.
     """
-    given = environ.get("SMSWEEP_STORE")
-    if not given:
+    database_url = environ.get("SMSWEEP_STORE")
+    if not database_url:
         return home_dir(environ) / FILE_NAME
-    url = _parse_url(given)
+    url = _parse_url(database_url)
     return Path(str(url.database)) if url.get_backend_name() == "sqlite" else None
 
 
@@ -163,8 +163,8 @@ def engine_of(url: sa.URL) -> sa.Engine:
             server = sa.create_engine(url, max_overflow=-1, connect_args=options)
         except ModuleNotFoundError as err:
             other = "" if err.name == "psycopg" else "write postgresql:// for smsweep's own, and "
-            cure = f"{other}run: pip install 'smsweep[postgres]'"
-            raise UsageError(f"SMSWEEP_STORE: the driver {err.name} is not installed; {cure}") from err
+            fix = f"{other}run: pip install 'smsweep[postgres]'"
+            raise UsageError(f"SMSWEEP_STORE: the driver {err.name} is not installed; {fix}") from err
         except exc.NoSuchModuleError as err:
             raise UsageError(f"SMSWEEP_STORE: the driver {url.drivername} does not exist; {EXPECTED}") from err
         event.listen(server, "connect", _prepare_postgres)
@@ -242,23 +242,23 @@ def ensure_schema(transactions: Transactions, *, newest: int = SCHEMA, scripts: 
     Raises:
         SchemaTooNew: If a newer smsweep wrote the database. Nothing is changed.
     """
-    found = transactions.read(_version)
-    if found == newest:
+    current = transactions.read(_version)
+    if current == newest:
         return
-    _refuse_newer(transactions.name, found, newest)
+    _refuse_newer(transactions.name, current, newest)
 
     def create_or_upgrade(connection: sa.Connection) -> None:
         if connection.dialect.name == "postgresql":
             connection.execute(sa.select(sa.func.pg_advisory_xact_lock(ADVISORY_LOCK)))
-        found = _version(connection)  # read it again, now that this transaction has the lock
-        _refuse_newer(transactions.name, found, newest)
-        if found is None:
+        stored = _version(connection)  # read it again, now that this transaction has the lock
+        _refuse_newer(transactions.name, stored, newest)
+        if stored is None:
             metadata.create_all(connection, checkfirst=False)
             connection.execute(sa.insert(version), {"version_num": f"{newest:04}"})
-        elif found < newest:
+        elif stored < newest:
             if connection.dialect.name == "sqlite":
-                back_up(Path(transactions.name), found)
-            from smsweep.store.migrations.upgrade import upgrade  # Alembic is slow to import
+                back_up(Path(transactions.name), stored)
+            from smsweep.store.migrations import upgrade  # Alembic is slow to import
 
             upgrade(connection, scripts)
 
@@ -272,25 +272,25 @@ def _version(connection: sa.Connection) -> int | None:
     return int(connection.execute(sa.select(version.c.version_num)).scalar_one())
 
 
-def _refuse_newer(name: str, found: int | None, newest: int) -> None:
-    if found is not None and found > newest:
+def _refuse_newer(name: str, current: int | None, newest: int) -> None:
+    if current is not None and current > newest:
         raise SchemaTooNew(
-            f"{name}: a newer smsweep wrote this store: its schema has version {found}, this smsweep knows "
+            f"{name}: a newer smsweep wrote this store: its schema has version {current}, this smsweep knows "
             f"versions up to {newest}; upgrade smsweep, or set SMSWEEP_DIR to another folder"
         )
 
 
-def back_up(path: Path, found: int) -> Path:
+def back_up(path: Path, schema: int) -> Path:
     """Copy the committed state of an SQLite database to a file next to it.
 
     Args:
         path: The database.
-        found: The version of its schema, which is part of the name of the copy.
+        schema: The version of its schema, which is part of the name of the copy.
 
     Returns:
         The copy.
     """
-    copy = path.with_name(f"{path.name}.v{found}.bak")
+    copy = path.with_name(f"{path.name}.v{schema}.bak")
     with (
         replacing(copy) as partial,
         closing(sqlite3.connect(path)) as source,

@@ -35,7 +35,7 @@ DELETE_SWEEP = delete(sweeps).where(_this_sweep)
 NEXT_REVISION = (
     update(sweeps).where(_this_sweep).values(revision=sweeps.c.revision + 1).returning(sweeps.c.revision)
 )
-TAKE_NUMBERS = (
+RESERVE_NUMBERS = (
     update(sweeps)
     .where(_this_sweep, sweeps.c.next_number == bindparam("first_number"), sweeps.c.state == bindparam("in_state"))
     .values(

@@ -14,7 +14,7 @@ from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotInStore, StoreConflict
-from smsweep.store import queries
+from smsweep.store import notes, queries
 from smsweep.store.base import ParseStored, Store
 from smsweep.store.queries import add_points
 from smsweep.store.rows import clean, curve_of, moved, point_of, started, sweep_of, sweep_row, trial_of, trial_row
@@ -48,12 +48,12 @@ class SqlStore(Store):
     @writes
     def create_sweep(self, connection: sa.Connection, sweep: Sweep) -> Sweep:
         if self._find_state(connection, sweep.id) is not None:
-            raise _taken(sweep.id)
+            raise _already_exists(sweep.id)
         created = replace(sweep, created_at=sweep.created_at or self._now(connection), revision=1)
         try:
             connection.execute(queries.INSERT_SWEEP, {**sweep_row(created), "next_number": 0})
         except sa.exc.IntegrityError:
-            raise _taken(sweep.id) from None
+            raise _already_exists(sweep.id) from None
         return created
 
     @reads
@@ -82,6 +82,8 @@ class SqlStore(Store):
             raise StoreConflict(f"sweep {sweep_id} changed after revision {revision}: read it again")
         changes = {"state": to, "revision": sweep.revision + 1}
         connection.execute(queries.UPDATE_SWEEP, {"of_sweep": sweep_id, **changes})
+        if sweep.state is SweepState.CANCELLED:
+            self._set_note(connection, sweep_id, notes.KILLS_AT_ONCE.key, to is SweepState.CANCELLED)
         return replace(sweep, state=to, revision=sweep.revision + 1)
 
     @writes
@@ -89,7 +91,7 @@ class SqlStore(Store):
         self, connection: sa.Connection, sweep_id: str, first_number: int, params: Sequence[Params]
     ) -> list[Trial]:
         revision = connection.execute(
-            queries.TAKE_NUMBERS,
+            queries.RESERVE_NUMBERS,
             {
                 "of_sweep": sweep_id,
                 "first_number": first_number,
@@ -219,8 +221,8 @@ class SqlStore(Store):
         changes |= {"reason": clean(reason), "exit_code": exit_code}
         if asked_by:
             changes["asked_by"] = asked_by
-        given = {"retries": retries, "usage": usage}
-        changes |= {name: value for name, value in given.items() if value is not None}
+        optional = {"retries": retries, "usage": usage}
+        changes |= {name: value for name, value in optional.items() if value is not None}
         return self._change(connection, trial, **changes)
 
     @writes
@@ -288,6 +290,9 @@ class SqlStore(Store):
     @writes
     def put_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> None:
         self._lock_sweep(connection, sweep_id)
+        self._set_note(connection, sweep_id, key, value)
+
+    def _set_note(self, connection: sa.Connection, sweep_id: str, key: str, value: Any) -> None:
         changed = connection.execute(queries.UPDATE_NOTE, {"of_sweep": sweep_id, "of_key": key, "value": value})
         if not changed.rowcount:
             connection.execute(queries.INSERT_NOTE, {"sweep_id": sweep_id, "key": key, "value": value})
@@ -366,8 +371,8 @@ class SqlStore(Store):
 
     def _no_sweep(self, sweep_id: str) -> NotInStore:
         return NotInStore(
-            f"{self.transactions.name}: no sweep {sweep_id!r} in this store; list the sweeps to see which "
-            "there are, or set SMSWEEP_DIR or SMSWEEP_STORE to the store that has it"
+            f"{self.transactions.name}: no sweep {sweep_id!r} in this store; set SMSWEEP_DIR or "
+            "SMSWEEP_STORE to the store that has it"
         )
 
 
@@ -377,7 +382,7 @@ def _check_holder(trial: Trial, agent_id: str | None) -> None:
         raise StoreConflict(f"trial {trial.label} is {holder}, not by agent {agent_id}: leave it alone")
 
 
-def _taken(sweep_id: str) -> StoreConflict:
+def _already_exists(sweep_id: str) -> StoreConflict:
     return StoreConflict(f"a sweep {sweep_id} already exists: choose another id")
 
 

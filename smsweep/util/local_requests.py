@@ -31,6 +31,6 @@ def is_address(name: str) -> bool:
         return False
 
 
-def is_same_secret(given: str, expected: str) -> bool:
+def is_same_secret(received: str, expected: str) -> bool:
     """Compare two secrets in a time that does not depend on where they differ."""
-    return hmac.compare_digest(given.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))
+    return hmac.compare_digest(received.encode("utf-8", "replace"), expected.encode("utf-8", "replace"))

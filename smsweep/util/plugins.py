@@ -55,20 +55,20 @@ def load_plugins(group: str) -> Mapping[str, Plugin]:
     Args:
         group: An entry-point group, such as `smsweep.backends`.
     """
-    found: dict[str, Plugin] = {}
+    plugins: dict[str, Plugin] = {}
     for point in entry_points(group=group):
         owner = f"{point.dist.name} {point.dist.version}" if point.dist is not None else "an unknown distribution"
-        others = found[point.name].distributions if point.name in found else ()
+        others = plugins[point.name].distributions if point.name in plugins else ()
         if owner not in others:
             owners = (*others, owner)
-            found[point.name] = Plugin(group=group, name=point.name, distributions=owners, entry_point=point)
-    return found
+            plugins[point.name] = Plugin(group=group, name=point.name, distributions=owners, entry_point=point)
+    return plugins
 
 
 def resolve(value: T | str) -> T:
     """Return a value, or import it if it is a place, written `package.module:name`."""
-    found: T = import_object(value) if isinstance(value, str) else value
-    return found
+    resolved: T = import_object(value) if isinstance(value, str) else value
+    return resolved
 
 
 def import_object(place: str) -> Any:
@@ -203,10 +203,10 @@ class PluginRegistry(Mapping[str, SpecT], Generic[SpecT]):
 
     def _allowed(self) -> Mapping[str, Plugin]:
         """Return the plug-ins whose names smsweep itself does not use."""
-        found = load_plugins(self.group)
+        plugins = load_plugins(self.group)
         return {
             name: plugin
-            for name, plugin in found.items()
+            for name, plugin in plugins.items()
             if name not in self.builtin and name not in self._reserved
         }
 

@@ -15,7 +15,7 @@ from pydantic import (
     WithJsonSchema,
     field_validator,
 )
-from pydantic_core import PydanticCustomError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from smsweep.errors import ConfigError
 
@@ -108,6 +108,43 @@ def problem(key: str, text: str) -> PydanticCustomError:
     return PydanticCustomError("problem", "{text}", {"key": key, "text": text})
 
 
+_LIMITS = {
+    "greater_than_equal": "{ge} or more",
+    "greater_than": "more than {gt}",
+    "less_than_equal": "{le} or less",
+    "less_than": "less than {lt}",
+    "literal_error": "{expected}",
+    "enum": "{expected}",
+    "multiple_of": "a multiple of {multiple_of}",
+}
+_KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "finite": "a finite number",
+    "bool": "true or false",
+    "string": "text",
+    "list": "a list",
+    "tuple": "a list",
+    "dict": "a mapping",
+    "model": "a mapping",
+}
+
+
+def plain_message(error: ErrorDetails) -> str:
+    """Return an error of pydantic in the wording of smsweep's other messages, without the value."""
+    kind, limits = error["type"], error.get("ctx", {})
+    if kind in _LIMITS:
+        return f"expected {_LIMITS[kind].format_map(limits)}"
+    if kind == "extra_forbidden":
+        return "unknown key; remove it"
+    if kind == "missing":
+        return "missing; add it"
+    name, _, rest = kind.partition("_")
+    if name in _KINDS and rest.partition("_")[0] in ("type", "parsing", "from", "number"):
+        return f"expected {_KINDS[name]}"
+    return error["msg"].removeprefix("Value error, ").removeprefix("Input should ")
+
+
 def read_options(model: type[ModelT], data: Mapping[str, Any], where: str) -> ModelT:
     """Return a mapping as a model.
 
@@ -119,7 +156,7 @@ def read_options(model: type[ModelT], data: Mapping[str, Any], where: str) -> Mo
     except ValidationError as err:
         raise ConfigError(
             [
-                f"{'.'.join(map(str, (where, *error['loc'])))}: {error['msg']}"
+                f"{'.'.join(map(str, (where, *error['loc'])))}: {plain_message(error)}"
                 for error in err.errors(include_url=False)
             ]
         ) from err

@@ -23,6 +23,11 @@ def clean(text: str) -> str:
     return "".join(map(_visible, ANSI.sub("", text)))
 
 
+def counted(n: int, unit: str) -> str:
+    """Return a number with its unit: `1 trial`, `2 trials`. The plural of the last word of `unit` ends with s."""
+    return f"{n} {unit}" if n == 1 else f"{n} {unit}s"
+
+
 def with_texts(value: Any, change: Callable[[str], str]) -> Any:
     """Return a JSON value with each text replaced by `change(text)`. Keys of mappings are not changed."""
     if isinstance(value, str):
@@ -49,3 +54,13 @@ def is_kernel() -> bool:
 
 
 logging.addLevelName(NOTE, "note")
+
+
+def human_size(n_bytes: int) -> str:
+    """Return a size in a readable form, such as `1.2 GiB`."""
+    size = float(n_bytes)
+    for unit in ("bytes", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if size >= 10 or unit == "bytes" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"

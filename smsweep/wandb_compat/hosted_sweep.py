@@ -169,17 +169,17 @@ def parse_path(text: str, project: str, entity: str) -> SweepPath:
 def read_sweep(server: WandbServer, path: SweepPath) -> HostedSweep:
     """Read a sweep from the server. Raises NotFound."""
     data = server.ask(SWEEP_QUERY, _variables(path) | {"name": path.id})
-    found = (data.get("project") or {}).get("sweep")
-    if not found:
+    sweep = (data.get("project") or {}).get("sweep")
+    if not sweep:
         raise NotFound(
             f"W&B at {server.url} has no sweep {path}; check the entity, and that the key's user is a member of it"
         )
     return HostedSweep(
-        name=found.get("displayName") or "",
-        state=str(found.get("state") or "").upper(),
-        config=found.get("config") or "",
-        n_runs=found.get("runCount") or 0,
-        n_expected=found.get("runCountExpected"),
+        name=sweep.get("displayName") or "",
+        state=str(sweep.get("state") or "").upper(),
+        config=sweep.get("config") or "",
+        n_runs=sweep.get("runCount") or 0,
+        n_expected=sweep.get("runCountExpected"),
     )
 
 
@@ -223,15 +223,15 @@ class HostedController(Controller):
     """A controller that asks W&B whether there are more runs. Its trials have no params of their own.
 
     Args:
-        look: Reads the sweep from the server.
+        poll: Reads the sweep from the server.
         clock: Returns the time, aware UTC.
     """
 
     def __init__(
-        self, *args: Any, look: Callable[[], HostedSweep], clock: Callable[[], datetime], **options: Any
+        self, *args: Any, poll: Callable[[], HostedSweep], clock: Callable[[], datetime], **options: Any
     ) -> None:
         super().__init__(*args, **options)
-        self._look = look
+        self._poll = poll
         self._clock = clock
         self._polled_at: datetime | None = None
         self._hosted: HostedSweep | None = None
@@ -284,5 +284,5 @@ class HostedController(Controller):
     def _read_hosted(self) -> HostedSweep:
         now = self._clock()
         if self._hosted is None or self._polled_at is None or (now - self._polled_at).total_seconds() >= POLL_S:
-            self._hosted, self._polled_at = self._look(), now
+            self._hosted, self._polled_at = self._poll(), now
         return self._hosted

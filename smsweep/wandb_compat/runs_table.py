@@ -83,8 +83,8 @@ def _flat(values: Mapping[str, Any], prefix: str = "") -> Row:
 
 def params_of(trial: Trial) -> Params:
     """Return a trial's params: those that W&B's server chose, otherwise smsweep's own."""
-    found = {name: value for name, value in trial.summary.items() if name.startswith(PARAMS)}
-    return {name.removeprefix(PARAMS): value for name, value in found.items()} if found else trial.params
+    chosen = {name: value for name, value in trial.summary.items() if name.startswith(PARAMS)}
+    return {name.removeprefix(PARAMS): value for name, value in chosen.items()} if chosen else trial.params
 
 
 def run_id(trial: Trial) -> str:
@@ -241,8 +241,8 @@ def _param(cell: str, leaf: Distribution) -> Any:
 
 def _blank(row: CsvRow, name: str, leaf: Distribution) -> Any:
     """Return the value of an empty cell: None if the distribution contains null, which tables write as empty."""
-    is_there = any(prefix + name in row for prefix in PARAM_PREFIXES)
-    return None if is_there and leaf.size != 1 and can_have(leaf, None) else MISSING
+    has_column = any(prefix + name in row for prefix in PARAM_PREFIXES)
+    return None if has_column and leaf.size != 1 and can_have(leaf, None) else MISSING
 
 
 def can_have(leaf: Distribution, value: Any) -> bool:

@@ -10,11 +10,19 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
-from smsweep.core.json_documents import ChangedTrialsAnswer, CreatedSweepAnswer, DraftCheckDocument
+from smsweep.core.json_documents import (
+    ChangedTrialsAnswer,
+    CreatedSweepAnswer,
+    DraftCheckDocument,
+    NotesAnswer,
+)
 from smsweep.core.sweep import VERBS
 from smsweep.errors import NotFound, UsageError
+from smsweep.services.agents import detach
 from smsweep.services.sweeps import control, draft
-from smsweep.web.responses import answer, json_errors
+from smsweep.services.sweeps.remove import remove
+from smsweep.web.queries import local_agents
+from smsweep.web.responses import answer, json_errors, state_of
 
 
 async def change(request: Request) -> Response:
@@ -26,14 +34,46 @@ async def change(request: Request) -> Response:
 @json_errors
 def _change(request: Request) -> Response:
     document, names = _document(request.state.body), request.path_params
+    if "sweep_id" in names and "verb" not in names:
+        _change_agents(names, document)
+        return answer(local_agents(request))
+    if names.get("verb") == "notes":
+        text = control.set_notes(names["sweep_id"], _text(document, "text"))
+        state_of(request).live.forget(names["sweep_id"])
+        noted: NotesAnswer = {"id": names["sweep_id"], "notes": text}
+        return answer(noted)
     if "sweep_id" in names:
         if names["verb"] not in VERBS:
             raise NotFound(f"unknown action {names['verb']!r}; use one of {', '.join(VERBS)}")
-        changed = control.set_state(names["sweep_id"], names["verb"])
+        changed = detach.set_state(names["sweep_id"], names["verb"])
         return answer({"id": changed.id, "state": changed.state.value})
     if names["action"] not in ACTIONS:
         raise NotFound(f"unknown action {names['action']!r}; use one of {', '.join(ACTIONS)}")
     return answer(ACTIONS[names["action"]](document))
+
+
+def _change_agents(names: Mapping[str, Any], document: Mapping[str, Any]) -> None:
+    """Start an agent, or stop the agent with the number in the path."""
+    sweep_id = names["sweep_id"]
+    if "number" in names:
+        return detach.stop_local_agent(sweep_id, names["number"], at_once=document.get("at_once") is True)
+    parallel = document.get("parallel", 1)
+    if isinstance(parallel, bool) or not isinstance(parallel, int):
+        raise UsageError(f"parallel: expected a whole number, got {parallel!r}")
+    detach.start_local_agent(
+        sweep_id,
+        parallel=parallel,
+        backend=_text(document, "backend"),
+        accepts_cost=document.get("accepts_cost") is True,
+    )
+    return None
+
+
+def _text(document: Mapping[str, Any], name: str) -> str:
+    value = document.get(name)
+    if not isinstance(value, str):
+        raise UsageError(f"{name}: expected text, got {value!r}")
+    return value
 
 
 def _retry(document: Mapping[str, Any]) -> ChangedTrialsAnswer:
@@ -42,7 +82,7 @@ def _retry(document: Mapping[str, Any]) -> ChangedTrialsAnswer:
 
 
 def _remove(document: Mapping[str, Any]) -> ChangedTrialsAnswer:
-    return {"labels": control.remove(_labels(document))}
+    return {"labels": remove(_labels(document))}
 
 
 def _check(document: Mapping[str, Any]) -> DraftCheckDocument:

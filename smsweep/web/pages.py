@@ -16,21 +16,15 @@ from smsweep.services.report import plotly_source
 # Only scripts, styles and images of this page; no requests to other sites.
 PAGE_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "frame-src 'self'; font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-)
-# Plotly's WebGL layer (parallel coordinates) compiles code at run time. So it runs in a frame without an origin,
-# which has no cookie, no storage and no network.
-FRAME_POLICY = (
-    "sandbox allow-scripts; default-src 'none'; script-src 'self' 'unsafe-eval'; "
-    "style-src 'self' 'unsafe-inline'; img-src data: blob:; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+    "font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 ICON = "favicon.svg"
 HEAD = (
     '<meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
     '<meta name="color-scheme" content="light dark">'
 )
-SHARED = ("figures.js", "trial_table.js", "smsweep.css", "theme.js")  # shared with the report
+# Shared with the report.
+SHARED = ("dots.js", "figures.js", "figure_view.js", "parallel.js", "trial_table.js", "smsweep.css", "theme.js")
 KINDS = {"js": "text/javascript", "css": "text/css", "svg": "image/svg+xml"}
 FOR_EVER = "public, max-age=31536000, immutable"
 
@@ -43,6 +37,8 @@ def shell() -> HTMLResponse:
         f'<link rel="icon" href="{address(ICON)}">'
         f"{_style('plotly.css', 'plotly.js-style-global')}{_style('smsweep.css')}{_style('ui.css')}"
         f"{_script('theme.js')}{_script('figures.js', defer=True)}{_script('trial_table.js', defer=True)}"
+        f"{_script('parallel.js', defer=True)}{_script('dots.js', defer=True)}"
+        f"{_script('figure_view.js', defer=True)}"
         f'<script type="module" src="{address("app.js")}"></script></head>'
         '<body class="app"><a class="skip" href="#main">Skip to content</a>'
         '<header class="top" id="top"></header>'
@@ -50,20 +46,6 @@ def shell() -> HTMLResponse:
         '<div id="said" role="status" aria-live="polite"></div>'
         '<dialog id="dialog" aria-labelledby="dialog-title"></dialog></body></html>'
     )
-
-
-def frame() -> HTMLResponse:
-    """Return the page of the frame that draws parallel coordinates."""
-    response = HTMLResponse(
-        f'<!doctype html><html lang="en"><head>{HEAD}<title>figure</title>'
-        f"{_style('smsweep.css')}{_style('frame.css')}"
-        f"{_script('plotly.js')}{_script('figures.js')}{_script('frame.js', defer=True)}"
-        '</head><body class="frame">'
-        '<div id="figure" role="figure" aria-label="Parallel coordinates"></div></body></html>'
-    )
-    response.headers["Content-Security-Policy"] = FRAME_POLICY
-    response.headers["X-Frame-Options"] = "SAMEORIGIN"
-    return response
 
 
 def sign_in(why: str = "") -> HTMLResponse:

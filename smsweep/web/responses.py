@@ -76,12 +76,12 @@ class Figures:
         self._made: dict[tuple[str, str], tuple[Snapshot, bytes]] = {}
         self._lock = threading.Lock()  # one at a time, because figures are CPU-bound
 
-    def get(self, name: str, snapshot: Snapshot) -> bytes:
+    def get(self, name: str, snapshot: Snapshot, revision: int) -> bytes:
         key = (snapshot.sweep["id"], name)
         with self._lock:
             known = self._made.pop(key, None)
             if known is None or known[0] is not snapshot:
-                known = snapshot, as_json(FIGURES[name].make(snapshot))
+                known = snapshot, as_json({**FIGURES[name].make(snapshot), "revision": revision})
             self._made[key] = known
             while len(self._made) > MAX_FIGURES:
                 del self._made[next(iter(self._made))]

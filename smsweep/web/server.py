@@ -22,15 +22,15 @@ from starlette.routing import Route
 from smsweep.errors import UsageError
 from smsweep.services import signals
 from smsweep.services import workspace as workspace_service
+from smsweep.services.agents.detach import PAGE_TOKEN
 from smsweep.services.views import live_store as live_service
 from smsweep.services.views import logs as log_pages
 from smsweep.web import actions, pages, queries
 from smsweep.web.auth import Authentication
-from smsweep.web.pages import address, frame, shell
+from smsweep.web.pages import address, shell
 from smsweep.web.queries import draft
 from smsweep.web.responses import AppState
 
-TOKEN_VAR = "SMSWEEP_UI_TOKEN"  # noqa: S105 - a name # nosec B105
 MIN_TOKEN_LENGTH = 16  # characters
 SHUTDOWN_S = 2  # for open requests when the server stops
 LOOPBACK = "127.0.0.1"
@@ -79,10 +79,10 @@ def serving(
         UsageError: If the address is not available, the token is too short, or Plotly is not installed.
     """
     workspace = workspace_service.Workspace(environ)
-    token = workspace.environ.get(TOKEN_VAR) or secrets.token_urlsafe(24)
+    token = workspace.environ.get(PAGE_TOKEN) or secrets.token_urlsafe(24)
     if len(token) < MIN_TOKEN_LENGTH:
         raise UsageError(
-            f"{TOKEN_VAR}: a token of {len(token)} characters can be guessed; use at least {MIN_TOKEN_LENGTH}"
+            f"{PAGE_TOKEN}: a token of {len(token)} characters can be guessed; use at least {MIN_TOKEN_LENGTH}"
         )
     address("app.js")  # reads all files, and raises UsageError without the plotting library
     with ExitStack() as stack:
@@ -93,7 +93,7 @@ def serving(
         known = [*names, host, socket.gethostname(), socket.getfqdn()]
         authentication = Authentication(token=token, names=[name for name in known if name], port=port)
         authentication.app = make_app(AppState(live=live, logs=logs))
-        url = f"http://{_shown(host)}:{port}"
+        url = f"http://{_url_host(host)}:{port}"
         stack.enter_context(_answering(authentication, opened))
         yield Served(
             url=url,
@@ -155,7 +155,7 @@ def bound(host: str, port: int) -> Iterator[socket.socket]:
         yield opened
 
 
-def _shown(host: str) -> str:
+def _url_host(host: str) -> str:
     if host in ("", "0.0.0.0", "::"):  # noqa: S104 - compared, not bound # nosec B104
         return socket.gethostname()
     return f"[{host}]" if ":" in host else host
@@ -166,7 +166,6 @@ def make_app(state: AppState) -> Starlette:
     sweep = "/api/sweeps/{sweep_id}"
     routes = [
         *(Route(path, _page, methods=["GET"]) for path in PAGES),
-        Route("/frame", _frame, methods=["GET"]),
         Route("/static/{version}/{name}", pages.serve, methods=["GET"]),
         Route("/api/sweeps", queries.sweeps, methods=["GET"]),
         Route("/api/compare", queries.compared, methods=["GET"]),
@@ -177,6 +176,10 @@ def make_app(state: AppState) -> Starlette:
         Route(f"{sweep}/trials/{{number:int}}", queries.trial, methods=["GET"]),
         Route(f"{sweep}/trials/{{number:int}}/why", queries.why, methods=["GET"]),
         Route(f"{sweep}/trials/{{number:int}}/log", queries.log_page, methods=["GET"]),
+        Route(f"{sweep}/trials/{{number:int}}/model", queries.model, methods=["GET"]),
+        Route(f"{sweep}/agents", queries.agents, methods=["GET"]),
+        Route(f"{sweep}/agents", actions.change, methods=["POST"]),
+        Route(f"{sweep}/agents/{{number:int}}/stop", actions.change, methods=["POST"]),
         Route("/api/{action}", actions.change, methods=["POST"]),
         Route(f"{sweep}/{{verb}}", actions.change, methods=["POST"]),
     ]
@@ -187,7 +190,3 @@ def make_app(state: AppState) -> Starlette:
 
 def _page(request: Request) -> Response:
     return shell()
-
-
-def _frame(request: Request) -> Response:
-    return frame()

@@ -8,14 +8,15 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
+from tests.support.walkthrough import NEW_PYTHON, SMSWEEP
+
 TIMEOUT_S = 60
 
 # Fails while a file `bad-<a>` exists, and waits while `wait-<a>` exists, both beside the sweep's file.
@@ -67,9 +68,9 @@ class Folder:
         for name in names:
             (self.path / name).unlink()
 
-    def start(self, *args: str) -> subprocess.Popen[str]:
+    def start(self, *args: str, command: Sequence[str] = NEW_PYTHON) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [*SMSWEEP, *args],
+            [*command, *args],
             cwd=self.path,
             env=self.environ,
             stdin=subprocess.DEVNULL,
@@ -79,7 +80,7 @@ class Folder:
         )
 
     def call(self, *args: str, code: int = 0) -> subprocess.CompletedProcess[str]:
-        with self.start(*args) as process:
+        with self.start(*args, command=SMSWEEP) as process:
             out, err = process.communicate(timeout=TIMEOUT_S)
         assert process.returncode == code, err
         return subprocess.CompletedProcess(args, process.returncode, out, err)
@@ -158,7 +159,7 @@ def test_parallel_trials_overlap(folder: Folder) -> None:
 def test_only_removed_cell_runs_again(folder: Folder) -> None:
     sweep_id = folder.call("run", "sweep.yaml").stdout.strip()
     before = {trial["number"]: trial for trial in folder.trials(sweep_id)}
-    folder.call("rm", f"{sweep_id}/1")
+    folder.call("rm", "-y", f"{sweep_id}/1")
     folder.call("sweep", "--resume", sweep_id)
     folder.call("agent", sweep_id)
     after = {trial["number"]: trial for trial in folder.trials(sweep_id)}
@@ -325,14 +326,14 @@ def test_agent_continues_after_stderr_is_closed(folder: Folder) -> None:
 
 def test_agent_without_streams_runs_its_trials(folder: Folder) -> None:
     closing = "import os, sys; os.closerange(0, 3); os.execv(sys.argv[1], sys.argv[1:])"
-    argv = [sys.executable, "-c", closing, *SMSWEEP, "run", "sweep.yaml"]
+    argv = [sys.executable, "-c", closing, *NEW_PYTHON, "run", "sweep.yaml"]
     assert subprocess.run(argv, cwd=folder.path, env=folder.environ).returncode == 0
 
 
 def test_full_disk_is_reported(folder: Folder) -> None:
     with Path("/dev/full").open("w") as full:
         ended = subprocess.run(
-            [*SMSWEEP, "completion", "bash"], env=folder.environ, stdout=full, stderr=subprocess.PIPE, text=True
+            [*NEW_PYTHON, "completion", "bash"], env=folder.environ, stdout=full, stderr=subprocess.PIPE, text=True
         )
     assert ended.returncode == 1
     assert ended.stderr == "error: stdout: No space left on device\n"
@@ -340,5 +341,5 @@ def test_full_disk_is_reported(folder: Folder) -> None:
 
 def test_full_disk_for_stderr_does_not_stop_the_agent(folder: Folder) -> None:
     with Path("/dev/full").open("w") as full:
-        argv = [*SMSWEEP, "run", "sweep.yaml"]
+        argv = [*NEW_PYTHON, "run", "sweep.yaml"]
         assert subprocess.run(argv, cwd=folder.path, env=folder.environ, stderr=full).returncode == 0

@@ -154,7 +154,7 @@ def test_watch_on_a_dumb_terminal_prints_lines(folder: Path) -> None:
     sweep_id = Terminal(folder, "run", "sweep.yaml", "--quiet").shown.split()[0]
     terminal = Terminal(folder, "watch", sweep_id, TERM="dumb")
     assert "\x1b" not in terminal.shown
-    assert f"{sweep_id} finished  3 of 3 trials: 2 finished, 1 failed" in terminal.shown
+    assert f"{sweep_id} finished  3 of 3 ended: 2 finished, 1 failed" in terminal.shown
 
 
 def test_trials_with_many_params_are_one_line_each(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -179,11 +179,12 @@ def test_ls_never_cuts_ids(folder: Path) -> None:
 
 def test_ls_prints_one_line_per_sweep(folder: Path) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml", "--name", "N" * 200).shown.split()[0]
-    head, row, hint = Terminal(folder, "ls", COLUMNS="46", NO_COLOR="1").shown.strip().splitlines()
+    head, row, hint, idle = Terminal(folder, "ls", COLUMNS="46", NO_COLOR="1").shown.strip().splitlines()
     assert clean(head).split()[:3] == ["id", "name", "state"]
     assert (clean(row).split()[0], len(clean(row).rstrip()) <= 46) == (sweep_id, True)
     assert "running" in row
     assert "show all with: smsweep ls" in hint
+    assert f"start one with: smsweep agent {sweep_id}" in idle
 
 
 def test_show_wraps_long_values(folder: Path) -> None:

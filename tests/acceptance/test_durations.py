@@ -17,8 +17,8 @@ from smsweep.backends.base import Backend
 from smsweep.core.job import JobStatus
 from smsweep.core.trial import Trial, TrialState
 from smsweep.services.workspace import Workspace
-from tests.support.desk import WorkingDir, grid, use_own_workspace
 from tests.support.jobs import Jobs
+from tests.support.working_dir import WorkingDir, grid, use_own_workspace
 from tools.docker_engine import IMAGE
 
 SHORT = """
@@ -124,9 +124,9 @@ def test_job_of_older_version_uses_file_times(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("way", ["killed", "stopped"])
 def test_duration_of_taken_over_trial_equals_script_duration(tmp_path: Path, way: str) -> None:
-    desk = WorkingDir(tmp_path, {"train.py": SHORT, "sweep.yaml": grid(x=1)})
-    sweep_id = desk.sweep()
-    with desk.start("agent", sweep_id) as first:
+    workdir = WorkingDir(tmp_path, {"train.py": SHORT, "sweep.yaml": grid(x=1)})
+    sweep_id = workdir.sweep()
+    with workdir.start("agent", sweep_id) as first:
         deadline = time.monotonic() + 60
         while not list(tmp_path.glob(".smsweep/jobs/*/pid")):
             assert time.monotonic() < deadline
@@ -141,8 +141,8 @@ def test_duration_of_taken_over_trial_equals_script_duration(tmp_path: Path, way
             first.send_signal(signal.SIGCONT)
             first.communicate(timeout=60)
     if way == "killed":
-        desk.call("agent", sweep_id)
-    (trial,) = desk.trials(sweep_id)
+        workdir.call("agent", sweep_id)
+    (trial,) = workdir.trials(sweep_id)
     start, end = (datetime.fromisoformat(trial[name]) for name in ("started_at", "ended_at"))
     assert trial["state"] == "finished"
     assert 1.5 < (end - start).total_seconds() < 7

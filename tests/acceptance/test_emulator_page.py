@@ -13,9 +13,8 @@ from pathlib import Path
 import pytest
 
 from smsweep.emulator.faults import Faults, parse
-from tests.support.desk import SMSWEEP
 from tests.support.markdown import ROOT, Block, blocks
-from tests.support.walkthrough import environment
+from tests.support.walkthrough import NEW_PYTHON, environment
 
 PAGE = ROOT / "docs" / "emulator.md"
 
@@ -52,7 +51,7 @@ LIST_JOBS = "import boto3; print(boto3.client('sagemaker').list_training_jobs()[
 
 
 def test_command_prints_json_for_programs_and_ends_on_sigterm(tmp_path: Path) -> None:
-    command = [*SMSWEEP, "emulator", "--port", "0", "--json", "--dir", str(tmp_path)]
+    command = [*NEW_PYTHON, "emulator", "--port", "0", "--json", "--dir", str(tmp_path)]
     served = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path)
     try:
         assert served.stdout is not None
@@ -114,7 +113,7 @@ rm $settings
     ],
 )
 def test_command_reports_unsupported_arguments(tmp_path: Path, options: list[str], words: str) -> None:
-    command = [*SMSWEEP, "emulator", "--port", "0", *options]
+    command = [*NEW_PYTHON, "emulator", "--port", "0", *options]
     environ = {**os.environ, "SMSWEEP_DIR": str(tmp_path)}
     done = subprocess.run(
         command, capture_output=True, text=True, cwd=tmp_path, env=environ, timeout=60, check=False

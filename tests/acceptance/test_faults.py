@@ -18,8 +18,9 @@ import pytest
 
 from smsweep.core.trial import TrialState
 from tests.support.agent_kit import Kit, logged
-from tests.support.desk import SMSWEEP, TIMEOUT_S, WorkingDir, grid
 from tests.support.scripted_backend import Plot, ScriptedBackend
+from tests.support.walkthrough import NEW_PYTHON
+from tests.support.working_dir import TIMEOUT_S, WorkingDir, grid
 
 CANARY = "4f1c9d2e7ab8530c6f1e9d2b7ac85430d6f1c9e2"  # format of a W&B key
 WAITING = """
@@ -59,8 +60,8 @@ def wait_for(holds: Callable[[], object]) -> None:
         time.sleep(0.02)
 
 
-def is_at_work(desk: WorkingDir) -> bool:
-    return any("at work" in log.read_text() for log in desk.folder.glob(".smsweep/jobs/*/output.log"))
+def is_at_work(workdir: WorkingDir) -> bool:
+    return any("at work" in log.read_text() for log in workdir.folder.glob(".smsweep/jobs/*/output.log"))
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> None:
@@ -137,8 +138,8 @@ for value in values:
 smsweep.log({"losss": 1})
 """
     kinds = ["good", "nan", "inf", "mixed", "text", "none", "bool", "misspelt"]
-    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(kind=kinds)})
-    trials = desk.trials(desk.run())
+    workdir = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(kind=kinds)})
+    trials = workdir.trials(workdir.run())
     assert {t["params"]["kind"]: (t["state"], t["metrics"].get("loss"), t["objective"]) for t in trials} == {
         "good": ("finished", 1.0, 1.0),
         "nan": ("finished", "NaN", None),
@@ -173,7 +174,7 @@ def test_ctrl_c_on_terminal_reaches_agent_and_no_script(waiting: WorkingDir) -> 
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(waiting.folder)
-        os.execve(SMSWEEP[0], [*SMSWEEP, "agent", sweep_id], waiting.environ | {"TERM": "dumb"})
+        os.execve(NEW_PYTHON[0], [*NEW_PYTHON, "agent", sweep_id], waiting.environ | {"TERM": "dumb"})
     wait_for(lambda: is_at_work(waiting))
     os.write(terminal, b"\x03")
     shown = b""
@@ -214,8 +215,8 @@ def read_terminal(terminal: int) -> bytes:
     ids=["twice", "alias bomb", "deep", "huge", "tab", "strange", "python object", "python name"],
 )  # fmt: skip
 def test_hostile_config_is_refused_before_any_file_is_created(tmp_path: Path, yaml: str, says: str) -> None:
-    desk = WorkingDir(tmp_path, {"train.py": "", "sweep.yaml": yaml})
-    assert says in desk.call("run", "sweep.yaml", code=2).stderr
+    workdir = WorkingDir(tmp_path, {"train.py": "", "sweep.yaml": yaml})
+    assert says in workdir.call("run", "sweep.yaml", code=2).stderr
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweep.yaml", "train.py"]
 
 
@@ -230,19 +231,19 @@ def test_params_with_shell_syntax_reach_script_unchanged(tmp_path: Path) -> None
     ]  # fmt: skip
     script = "import json, smsweep, sys\nprint(json.dumps(sys.argv[1:]))\nsmsweep.log({'loss': 1})"
     program = "train; touch pwned.py"
-    desk = WorkingDir(tmp_path, {program: script, "sweep.yaml": grid(text=hostile) | {"program": program}})
-    sweep_id = desk.run()
-    planned = desk.json("plan", "sweep.yaml", "--n", "100")["trials"]
-    for trial, text in zip(desk.trials(sweep_id), hostile, strict=True):
-        assert json.loads(desk.folder.joinpath(log_of(trial)).read_text().splitlines()[0]) == [f"--text={text}"]
+    workdir = WorkingDir(tmp_path, {program: script, "sweep.yaml": grid(text=hostile) | {"program": program}})
+    sweep_id = workdir.run()
+    planned = workdir.json("plan", "sweep.yaml", "--n", "100")["trials"]
+    for trial, text in zip(workdir.trials(sweep_id), hostile, strict=True):
+        assert json.loads(workdir.folder.joinpath(log_of(trial)).read_text().splitlines()[0]) == [f"--text={text}"]
         assert planned[trial["number"]]["argv"][-1] == f"--text={text}"
     assert not list(tmp_path.rglob("pwned"))
 
 
 def test_params_too_long_for_command_line_fail_trial_with_fix(tmp_path: Path) -> None:
     script = "import smsweep\nsmsweep.log({'loss': len(smsweep.init().config.text)})"
-    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
-    long, short = desk.trials(desk.run())
+    workdir = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(text=["x" * 200_000, "short"])})
+    long, short = workdir.trials(workdir.run())
     assert (long["state"], short["state"]) == ("failed", "finished")
     assert (
         "its arguments are too long for this system; pass ${args_json_file} in the sweep's command"
@@ -250,7 +251,7 @@ def test_params_too_long_for_command_line_fail_trial_with_fix(tmp_path: Path) ->
     )
     config = {**grid(text=["x" * 200_000]), "command": ["${env}", "${interpreter}", "${program}"]}
     (tmp_path / "sweep.yaml").write_text(json.dumps(config))
-    assert desk.trials(desk.run())[0]["objective"] == 200_000
+    assert workdir.trials(workdir.run())[0]["objective"] == 200_000
 
 
 def log_of(trial: dict[str, Any]) -> str:
@@ -261,18 +262,18 @@ def log_of(trial: dict[str, Any]) -> str:
 
 
 def test_secret_in_source_stops_sweep_and_is_not_printed(tmp_path: Path) -> None:
-    desk = WorkingDir(tmp_path, {"train.py": f"WANDB_API_KEY = '{CANARY}'\n", "sweep.yaml": grid(None, x=1)})
-    refused = desk.call("sweep", "sweep.yaml", code=2)
+    workdir = WorkingDir(tmp_path, {"train.py": f"WANDB_API_KEY = '{CANARY}'\n", "sweep.yaml": grid(None, x=1)})
+    refused = workdir.call("sweep", "sweep.yaml", code=2, environ={"SMSWEEP_BACKEND": "sagemaker"})
     assert "train.py:1: WANDB_API_KEY = ***: looks like a W&B API key" in refused.stderr
     assert CANARY not in refused.stderr + refused.stdout
-    assert desk.json("ls") == []
+    assert workdir.json("ls") == []
 
 
 def test_environment_secret_is_not_written_to_any_file(tmp_path: Path) -> None:
-    desk = WorkingDir(
+    workdir = WorkingDir(
         tmp_path, {"train.py": "import smsweep\nsmsweep.init()\nprint('done')", "sweep.yaml": grid(None, x=1)}
     )
-    ended = desk.call(
+    ended = workdir.call(
         "run", "sweep.yaml", "--verbose", "--verbose", environ={"WANDB_API_KEY": CANARY, "MY_TOKEN": CANARY}
     )
     assert CANARY not in ended.stdout + ended.stderr
@@ -293,12 +294,12 @@ raise ValueError("cannot log in with " + secret)
 
 def test_secret_printed_by_script_is_masked_in_all_output_and_files(tmp_path: Path) -> None:
     job = {"secrets": {"PAYROLL": "env:MINE"}}
-    desk = WorkingDir(tmp_path, {"train.py": TELLTALE, "sweep.yaml": grid(x=1), "job.yaml": job})
-    desk.environ |= {"MINE": CANARY, "SORT_KEY": "loss_key"}
-    ran = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=3)
+    workdir = WorkingDir(tmp_path, {"train.py": TELLTALE, "sweep.yaml": grid(x=1), "job.yaml": job})
+    workdir.environ |= {"MINE": CANARY, "SORT_KEY": "loss_key"}
+    ran = workdir.call("run", "sweep.yaml", "--job", "job.yaml", code=3)
     sweep_id = ran.stdout.strip()
     output = ran.stderr + "".join(
-        desk.call(*words).stdout
+        workdir.call(*words).stdout
         for words in (
             ("logs", f"{sweep_id}/0"),
             ("logs", f"{sweep_id}/0", "--json", "--raw"),
@@ -344,15 +345,15 @@ out.flush()
 smsweep.log({"loss": 2})
 print("the end")
 """
-    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
-    with desk.start("run", "sweep.yaml", "--quiet") as agent:
+    workdir = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
+    with workdir.start("run", "sweep.yaml", "--quiet") as agent:
         assert agent.stdout is not None
         sweep_id = agent.stdout.readline().strip()
         peak_kb = watch_memory(agent)
     assert agent.returncode == 0
     assert 0 < peak_kb < 200_000
-    (trial,) = desk.trials(sweep_id)
+    (trial,) = workdir.trials(sweep_id)
     assert (trial["objective"], trial["metrics"]["loss"]) == (2, 2)
-    lines = desk.call("logs", f"{sweep_id}/0").stdout
+    lines = workdir.call("logs", f"{sweep_id}/0").stdout
     assert "not UTF-8 😀" in lines
     assert lines.endswith("the end\n")

@@ -14,7 +14,7 @@ import pytest
 from smsweep.services.workspace import read_stored
 from smsweep.store.base import Store
 from smsweep.store.open import open_store
-from tests.support.desk import WorkingDir, grid
+from tests.support.working_dir import WorkingDir, grid
 
 # Appends a line to `started` at each start, then logs three points.
 TRAIN = """
@@ -46,7 +46,7 @@ STEPS = [
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> WorkingDir:
+def workdir(tmp_path: Path) -> WorkingDir:
     return WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2], here=str(tmp_path))})
 
 
@@ -55,8 +55,8 @@ def dying(when: str, call: str, n: int) -> tuple[str, ...]:
 
 
 @contextmanager
-def opened(desk: WorkingDir) -> Iterator[Store]:
-    environ = {"SMSWEEP_DIR": str(desk.folder / ".smsweep")}
+def opened(workdir: WorkingDir) -> Iterator[Store]:
+    environ = {"SMSWEEP_DIR": str(workdir.folder / ".smsweep")}
     with closing(open_store(environ=environ, parse=read_stored)) as store:
         yield store
 
@@ -66,12 +66,12 @@ def losses(store: Store, sweep_id: str, number: int) -> list[object]:
 
 
 @pytest.mark.parametrize(("when", "call", "n"), STEPS)
-def test_next_agent_continues_after_kill_at_each_step(desk: WorkingDir, when: str, call: str, n: int) -> None:
-    sweep_id = desk.sweep()
-    desk.call("agent", sweep_id, command=dying(when, call, n), code=-signal.SIGKILL)
-    desk.call("agent", sweep_id)
-    assert (desk.folder / "started").read_text() == "1\n2\n"
-    with opened(desk) as store:
+def test_next_agent_continues_after_kill_at_each_step(workdir: WorkingDir, when: str, call: str, n: int) -> None:
+    sweep_id = workdir.sweep()
+    workdir.call("agent", sweep_id, command=dying(when, call, n), code=-signal.SIGKILL)
+    workdir.call("agent", sweep_id)
+    assert (workdir.folder / "started").read_text() == "1\n2\n"
+    with opened(workdir) as store:
         trials = sorted(store.list_trials(sweep_id), key=lambda trial: trial.number)
         assert [(t.params["x"], t.state, t.attempt) for t in trials] == [(1, "finished", 0), (2, "finished", 0)]
         assert [losses(store, sweep_id, number) for number in (0, 1)] == [[1, 0, -1], [2, 1, 0]]
@@ -85,45 +85,47 @@ def test_agent_killed_before_first_write_draws_same_trials_again(tmp_path: Path)
         "run_cap": 3,
         "parameters": {"x": {"min": 0.0, "max": 1.0}, "here": {"value": str(tmp_path)}},
     }
-    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": config})
-    planned = [trial["params"] for trial in desk.json("plan", "sweep.yaml", "--seed", "5", "--n", "3")["trials"]]
-    sweep_id = desk.sweep("--seed", "5")
-    desk.call("agent", sweep_id, command=dying("before", "store.add_trials", 1), code=-signal.SIGKILL)
-    assert desk.trials(sweep_id) == []
-    desk.call("agent", sweep_id)
-    assert [trial["params"] for trial in desk.trials(sweep_id)] == planned
+    workdir = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": config})
+    planned = [
+        trial["params"] for trial in workdir.json("plan", "sweep.yaml", "--seed", "5", "--n", "3")["trials"]
+    ]
+    sweep_id = workdir.sweep("--seed", "5")
+    workdir.call("agent", sweep_id, command=dying("before", "store.add_trials", 1), code=-signal.SIGKILL)
+    assert workdir.trials(sweep_id) == []
+    workdir.call("agent", sweep_id)
+    assert [trial["params"] for trial in workdir.trials(sweep_id)] == planned
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
-def test_next_agent_completes_stop_of_killed_agent(desk: WorkingDir, when: str) -> None:
-    (desk.folder / "wait").touch()
-    sweep_id = desk.sweep()
-    with desk.start("agent", sweep_id, command=dying(when, "backend.stop", 1)) as agent:
+def test_next_agent_completes_stop_of_killed_agent(workdir: WorkingDir, when: str) -> None:
+    (workdir.folder / "wait").touch()
+    sweep_id = workdir.sweep()
+    with workdir.start("agent", sweep_id, command=dying(when, "backend.stop", 1)) as agent:
         assert agent.stderr is not None
-        until_started(desk)
+        until_started(workdir)
         for message in ("Ctrl-C again stops", "Ctrl-C again kills"):
             agent.send_signal(signal.SIGINT)
             assert any(message in line for line in agent.stderr)
         assert agent.wait(timeout=60) == -signal.SIGKILL
-    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["stopping"]
-    desk.call("agent", sweep_id, "--count", "1")
-    (ended,) = desk.trials(sweep_id)
+    assert [trial["state"] for trial in workdir.trials(sweep_id)] == ["stopping"]
+    workdir.call("agent", sweep_id, "--count", "1")
+    (ended,) = workdir.trials(sweep_id)
     assert (ended["state"], ended["reason"], ended["attempt"]) == ("killed", "stopped by Ctrl-C", 0)
 
 
 def test_every_point_is_stored_once_when_agents_are_killed(tmp_path: Path) -> None:
     script = "import smsweep\nfor step in range(40_000):\n    smsweep.log({'loss': step})"
-    desk = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
-    sweep_id = desk.sweep()
+    workdir = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=1)})
+    sweep_id = workdir.sweep()
     for when in ("before", "after", "before", "after"):  # each agent reads at most 1 MiB of the 3 MiB log
-        desk.call("agent", sweep_id, command=dying(when, "store.append_points", 1), code=-signal.SIGKILL)
-    desk.call("agent", sweep_id)
-    with opened(desk) as store:
+        workdir.call("agent", sweep_id, command=dying(when, "store.append_points", 1), code=-signal.SIGKILL)
+    workdir.call("agent", sweep_id)
+    with opened(workdir) as store:
         assert losses(store, sweep_id, 0) == list(range(40_000))
 
 
-def until_started(desk: WorkingDir) -> None:
+def until_started(workdir: WorkingDir) -> None:
     deadline = time.monotonic() + 30
-    while not (desk.folder / "started").exists():
+    while not (workdir.folder / "started").exists():
         assert time.monotonic() < deadline
         time.sleep(0.02)

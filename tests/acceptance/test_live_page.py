@@ -8,22 +8,23 @@ import re
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from smsweep.core.trial import MetricPoint
-from smsweep.services.sweeps import control, create
+from smsweep.services.sweeps import create, remove
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
 from smsweep.web.server import Served, serving
-from tests.support.desk import use_own_workspace
 from tests.support.recorded_requests import CONFIG, record
-from tools.browser import PATIENCE_MS, Scheme, Visit, chromium, visit
+from tests.support.working_dir import use_own_workspace
+from tools.browser import PATIENCE_MS, Scheme, Visit, brush_lowest, chromium, visit
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>%{x}</b>$\\alpha$'
 TRAIN = """
@@ -78,7 +79,11 @@ def seen(browser: Browser, served: Served, path: str = "/", scheme: Scheme = "li
         expect(visited.page).to_have_url(f"{served.url}/")
         if path != "/":
             visited.page.goto(served.url + path)
-        yield visited
+        try:
+            yield visited
+        except Exception:
+            print(visited.page.url, visited.errors, visited.page.inner_text("body")[:1000], sep="\n")
+            raise
         assert (visited.outside, visited.errors) == ([], [])
 
 
@@ -130,7 +135,7 @@ def test_page_shows_and_controls_running_sweep(
         expect(page.locator(".reasons")).to_contain_text("lr of 0.4 is too much")
 
         page.get_by_role("button", name="Retry 1 failed").click()
-        expect(page.get_by_role("status")).to_contain_text("1 trial returned to the queue")
+        expect(page.locator("#said")).to_contain_text("1 trial returned to the queue")
         expect(page.get_by_text("1 pending")).to_be_visible()
 
 
@@ -167,7 +172,7 @@ def test_page_follows_growing_log(
         expect(visited.page.locator(".head .badge")).to_have_text("finished")
         visited.page.get_by_label("filter lines").fill("begins")
         expect(log.get_by_text("ends", exact=True)).not_to_be_visible()
-        visited.page.wait_for_selector('[data-figure="curve"][data-is-drawn]')
+        visited.page.wait_for_selector('[data-figure="curve"][data-is-drawn=true]')
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -191,7 +196,7 @@ def test_sweep_with_two_metrics_shows_pareto_front(browser: Browser, served: Ser
     sweep_id = record(12, config={**config, "method": "custom", "metrics": metrics})
     with seen(browser, served, f"/sweeps/{sweep_id}#analysis") as visited:
         page = visited.page
-        page.wait_for_selector('[data-figure="front"][data-is-drawn]')
+        page.wait_for_selector('[data-figure="front"][data-is-drawn=true]')
         page.get_by_role("tab", name="Overview").click()
         expect(page.get_by_role("heading", name="Pareto front")).to_be_visible()
         numbers = [trial["number"] for trial in json_views.front(sweep_id)]
@@ -219,7 +224,7 @@ def test_selected_trials_are_compared_and_narrowed_to_new_sweep(
         for number in (2, 5):
             tick(page, number)
         page.get_by_role("button", name="Compare").click()
-        page.wait_for_selector('[data-figure="curve"][data-is-drawn]')
+        page.wait_for_selector('[data-figure="curve"][data-is-drawn=true]')
         table = page.get_by_role("table", name="trials side by side")
         expect(table.get_by_role("columnheader")).to_have_count(3 + 2)  # and two titles of groups
         trials = {trial["number"]: trial for trial in json_views.list_trials(sweep_id)}
@@ -243,6 +248,7 @@ def test_selected_trials_are_compared_and_narrowed_to_new_sweep(
         page.get_by_role("button", name="Create sweep").click()
         expect(page.get_by_role("heading", name="recorded, again")).to_be_visible()
         created = page.url.rpartition("/")[2]
+        page.get_by_text("Start an agent on another machine").click()
         expect(page.get_by_text(f"smsweep agent {created}")).to_be_visible()
     with Workspace().store() as store:
         new = store.get_sweep(created)
@@ -265,18 +271,126 @@ def test_brushing_axis_filters_table(browser: Browser, served: Served) -> None:
     sweep_id = record(30)
     with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
         page = visited.page
-        page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn]')
-        frame = next(frame for frame in page.frames if frame.url.endswith("/frame"))
-        chosen = frame.evaluate(
-            """async () => {
-                const at = element.data[0].dimensions.findIndex((dimension) => dimension.label === "batch");
-                await Plotly.restyle(element, { [`dimensions[${at}].constraintrange`]: [[-0.4, 0.4]] }, [0]);
-                return element.data[0].dimensions[at].values.filter((value) => value === 0).length;
-            }"""
+        page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn=true]')
+        table = page.locator("#panel-trials tbody tr")
+        brush_lowest(page, "batch")
+        scored = page.evaluate("""() => {
+            const [trace] = document.querySelector("[data-figure=parallel_coordinates]").data;
+            const { values } = trace.dimensions.find(({ label }) => label === "batch");
+            return values.filter((value) => value === 0).length;
+        }""")
+        expect(table).to_have_count(scored)
+        assert 0 < scored < 30
+        axis = page.get_by_role("slider", name="batch")
+        expect(axis).to_have_attribute("aria-valuetext", re.compile("16"))
+        axis.press("Escape")
+        expect(table).to_have_count(30)
+        axis.press("Alt+ArrowDown")  # the highest value is not selected any more
+        expect(table).not_to_have_count(30)
+
+
+def test_point_of_a_figure_with_many_trials_opens_the_trial(browser: Browser, served: Served) -> None:
+    sweep_id = record(500)  # more than a figure draws as elements
+    with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
+        page = visited.page
+        page.wait_for_selector("[data-figure=history][data-is-drawn=true]")
+        assert page.locator("[data-figure=history] .scatterlayer path.point").count() < 100
+        x, y, number, opacity = page.evaluate("""() => {
+            const element = document.querySelector("[data-figure=history]");
+            const { xaxis, yaxis } = element._fullLayout;
+            const [point] = element.calcdata[0];
+            const place = [xaxis._offset + xaxis.c2p(point.x), yaxis._offset + yaxis.c2p(point.y)];
+            const scale = devicePixelRatio;
+            const context = element.dots.getContext("2d");
+            const pixel = context.getImageData(place[0] * scale, place[1] * scale, 1, 1).data;
+            const box = element.dots.getBoundingClientRect();
+            return [box.left + place[0], box.top + place[1], element.data[0].customdata[0], pixel[3]];
+        }""")
+        assert opacity > 0
+        page.mouse.move(x - 2, y)
+        page.mouse.move(x, y)
+        expect(page.locator("[data-figure=history] .hoverlayer")).to_contain_text(f"trial {number}")
+        page.mouse.click(x, y)
+        page.wait_for_url(f"**/sweeps/{sweep_id}/trials/{number}")
+
+
+def test_figures_below_the_screen_are_drawn_without_scrolling(browser: Browser, served: Served) -> None:
+    sweep_id = record(30)
+    with seen(browser, served, f"/sweeps/{sweep_id}#analysis") as visited:
+        figures = visited.page.locator("#panel-analysis [data-figure]")
+        expect(visited.page.locator("#panel-analysis [data-figure][data-is-drawn=true]")).to_have_count(
+            figures.count()
         )
-        expect(page.locator("#panel-trials tbody tr")).to_have_count(chosen)
-        assert chosen > 0
-        assert frame.evaluate("() => { try { return document.cookie; } catch { return 'none'; } }") == "none"
+        assert figures.count() == 6
+        assert visited.page.evaluate("scrollY") == 0
+
+
+def test_figure_is_sketched_until_the_plotting_library_is_loaded(browser: Browser, served: Served) -> None:
+    sweep_id = record(30)
+    with visit(browser, served.url) as visited:
+        page = visited.page
+        requests: list[Route] = []
+
+        def delay(request: Route) -> None:
+            requests.append(request)
+
+        page.route("**/plotly.js", delay)
+        page.goto(served.entry)
+        page.goto(f"{served.url}/sweeps/{sweep_id}", wait_until="domcontentloaded")
+        for name in ("history", "curves"):
+            page.wait_for_selector(f"[data-figure={name}][data-is-drawn=sketch]")
+            colors = page.evaluate(
+                """(name) => {
+                    const canvas = document.querySelector(`[data-figure=${name}] .sketch`);
+                    const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+                    return new Set(new Uint32Array(data.buffer)).size;
+                }""",
+                name,
+            )
+            assert colors > 10  # dots and curves, not only axes
+        page.get_by_role("button", name="log", exact=True).first.click()
+        with page.expect_download() as image:
+            page.get_by_role("button", name="PNG of history").click()
+            requests[-1].continue_()
+        assert Path(image.value.path()).read_bytes().startswith(b"\x89PNG")
+        page.wait_for_selector("[data-figure=history][data-is-drawn=true]")
+        assert page.evaluate("document.querySelector('[data-figure=history]')._fullLayout.yaxis.type") == "log"
+        expect(page.locator(".sketch")).to_have_count(0)
+        assert visited.errors == []
+
+
+def test_bars_of_many_trials_are_drawn_on_a_canvas(browser: Browser, served: Served) -> None:
+    sweep_id = record(500)
+    with seen(browser, served, f"/sweeps/{sweep_id}#analysis") as visited:
+        page = visited.page
+        page.wait_for_selector("[data-figure=timeline][data-is-drawn=true]")
+        figure = page.locator("[data-figure=timeline]")
+        figure.scroll_into_view_if_needed()
+        assert figure.locator(".barlayer path").count() < 300
+        x, y, number, opacity = page.evaluate("""() => {
+            const element = document.querySelector("[data-figure=timeline]");
+            const { xaxis, yaxis } = element._fullLayout;
+            const at = element.data.findIndex(({ meta }) => meta?.lengths);
+            const [point] = element.calcdata[at];
+            const place = [xaxis._offset + xaxis.c2p(point.x), yaxis._offset + yaxis.c2p(point.y)];
+            const [x, y] = place.map((px) => px * devicePixelRatio);
+            const pixel = element.dots.getContext("2d").getImageData(x, y, 1, 1).data;
+            const box = element.dots.getBoundingClientRect();
+            return [box.left + place[0], box.top + place[1], element.data[at].customdata[0], pixel[3]];
+        }""")
+        assert opacity > 0
+        page.mouse.move(x - 1, y)
+        page.mouse.move(x, y)
+        expect(figure.locator(".hoverlayer")).to_contain_text(f"trial {number}")
+
+
+def test_table_has_a_hundred_rows_on_a_page(browser: Browser, served: Served) -> None:
+    sweep_id = record(120)
+    with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
+        rows = visited.page.locator("#panel-trials tbody tr")
+        expect(rows).to_have_count(100)
+        visited.page.get_by_role("button", name="next").click()
+        expect(rows).to_have_count(20)
 
 
 def test_untrusted_names_and_texts_are_escaped(browser: Browser, served: Served) -> None:
@@ -352,7 +466,7 @@ def test_page_reports_deleted_sweep(browser: Browser, served: Served) -> None:
         page.goto(served.entry)
         page.goto(f"{served.url}/sweeps/{sweep_id}")
         expect(page.get_by_role("heading", name="recorded")).to_be_visible()
-        control.remove([sweep_id])
+        remove.remove([sweep_id])
         expect(page.get_by_text("Not found, or removed")).to_be_visible()
         page.goto(f"{served.url}/sweeps/%E0%A4%A")  # half an escape
         expect(page.get_by_text("is not a sweep id")).to_be_visible()
@@ -391,7 +505,7 @@ def test_focused_element_keeps_focus_after_update(browser: Browser, served: Serv
         page = visited.page
         link = page.locator(".card", has_text="Best trials").get_by_role("link").first
         link.focus()
-        control.remove([f"{sweep_id}/{gone}"])
+        remove.remove([f"{sweep_id}/{gone}"])
         expect(page.get_by_text("5 ended")).to_be_visible()
         expect(link).to_be_focused()
         page.get_by_role("button", name="Pause").press("Enter")
@@ -464,9 +578,9 @@ def test_five_thousand_trials_stay_quick_and_small(browser: Browser, served: Ser
         expect(page.get_by_text("1–100 of 5000")).to_be_visible()
         page.get_by_label("filter trials").fill("lr<0.001")
         expect(page.locator("#panel-trials [role=status]")).to_have_text(re.compile(r"of 1[0-4]\d\d$"))
-        page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn]')
+        page.wait_for_selector('[data-figure="parallel_coordinates"][data-is-drawn=true]')
         page.get_by_role("tab", name="Overview").click()
-        page.wait_for_selector('[data-figure="curves"][data-is-drawn]')
+        page.wait_for_selector('[data-figure="curves"][data-is-drawn=true]')
         with Workspace().store() as store:  # a single new point is sent alone
             trial = store.get_trial(sweep_id, 7)
             point = MetricPoint(name="loss", value=0.5, step=99, time=trial.created_at)  # type: ignore[arg-type]
@@ -505,3 +619,167 @@ def test_unavailable_address_is_reported(served: Served) -> None:
         done = subprocess.run(command, capture_output=True, text=True, env=os.environ, timeout=60, check=False)
         assert done.returncode == 2
         assert words in done.stderr and "Traceback" not in done.stderr
+
+
+OUTLIER = 50_000.0
+
+
+def record_with_outlier(n_trials: int) -> str:
+    """Record a sweep whose trial 0 has an extreme loss."""
+    sweep_id = record(n_trials)
+    with Workspace().store() as store:
+        trial = store.get_trial(sweep_id, 0)
+        assert trial.created_at is not None
+        point = MetricPoint(name="accuracy", value=OUTLIER, step=99, time=trial.created_at)
+        store.append_points(sweep_id, 0, [point], "more", expect_cursor=trial.cursor)
+    return sweep_id
+
+
+def drawn(page: Page, name: str) -> list[int]:
+    """Return the numbers of the trials that a figure shows, in order."""
+    page.wait_for_selector(f'[data-figure="{name}"][data-is-drawn=true]')
+    numbers: list[int] = page.evaluate(
+        """(name) => [...new Set(document.querySelector(`[data-figure="${name}"]`).data.flatMap((trace) =>
+            trace.customdata ?? []))].filter((number) => number !== null).sort((a, b) => a - b)""",
+        name,
+    )
+    return numbers
+
+
+def range_of(page: Page, name: str) -> list[float]:
+    """Return the range of the vertical axis, which the plotting library has chosen. A sketch has none."""
+    page.wait_for_selector(f'[data-figure="{name}"][data-is-drawn=true]')
+    ends: list[float] = page.evaluate(
+        """(name) => document.querySelector(`[data-figure="${name}"]`)._fullLayout.yaxis.range""", name
+    )
+    return ends
+
+
+def test_filter_of_table_applies_to_figures_and_is_in_the_url(browser: Browser, served: Served) -> None:
+    sweep_id = record(30)
+    trials = json_views.list_trials(sweep_id)
+    low = [trial["number"] for trial in trials if trial["params"]["lr"] < 0.01]
+    scored = [number for number in low if trials[number]["state"] != "failed"]
+    with seen(browser, served, f"/sweeps/{sweep_id}#trials") as visited:
+        page = visited.page
+        text = page.get_by_label("filter trials")
+        text.fill("lr<")
+        expect(page.get_by_role("alert")).to_have_text("lr<: a value is missing, for example lr<0.01")
+        expect(page.locator("#panel-trials tbody tr")).to_have_count(30)
+        text.fill("lr<0.01")
+        expect(page.locator("#panel-trials .problem")).to_have_text("")
+        expect(page.locator("#panel-trials tbody tr")).to_have_count(len(low))
+        page.get_by_role("button", name="noise", exact=True).click()
+        page.get_by_text("columns", exact=True).click()
+        page.get_by_role("checkbox", name="batch", exact=True).press(" ")  # with the keyboard, as in `tick`
+        expect(page.get_by_role("columnheader", name="batch")).to_have_count(0)
+
+        page.get_by_role("tab", name="Analysis").click()
+        expect(page.get_by_text(f"Figures show {len(low)} of 30 trials: lr<0.01")).to_be_visible()
+        page.get_by_label("scatter plot: y axis").select_option("params.noise")
+        assert drawn(page, "scatter") == low
+        page.reload()  # the URL has everything
+        assert drawn(page, "scatter") == low
+        expect(page.get_by_label("scatter plot: y axis")).to_have_value("params.noise")
+        page.get_by_role("tab", name="Trials").click()
+        expect(text).to_have_value("lr<0.01")
+        expect(page.get_by_role("columnheader", name="noise ▲")).to_be_visible()
+        expect(page.get_by_role("columnheader", name="batch")).to_have_count(0)
+        page.get_by_role("tab", name="Overview").click()
+        assert drawn(page, "history") == scored
+        page.get_by_role("button", name="Show all trials").click()
+        expect(page.locator(".filter-note")).not_to_be_visible()
+        page.wait_for_function("location.search.indexOf('filter') < 0")
+        assert len(drawn(page, "history")) > len(scored)
+
+
+def test_outlier_is_outside_of_the_range_until_the_full_range_is_chosen(browser: Browser, served: Served) -> None:
+    sweep_id = record_with_outlier(30)
+    query = "scatter.y=metrics.accuracy&scatter.x=number"
+    with seen(browser, served, f"/sweeps/{sweep_id}?{query}#analysis") as visited:
+        page = visited.page
+        card = page.locator("section.card", has=page.get_by_role("heading", name="Scatter plot"))
+        expect(card.get_by_text("1 trial is outside the range")).to_be_visible()
+        assert range_of(page, "scatter")[1] < 10
+        card.get_by_role("button", name="full range").click()
+        expect(card.get_by_text("1 trial is outside the range")).not_to_be_visible()
+        page.wait_for_function("location.search.includes('figure.scatter=full')")
+        assert range_of(page, "scatter")[1] > OUTLIER
+        card.get_by_role("button", name="log", exact=True).click()
+        page.wait_for_function("document.querySelector('[data-figure=scatter]')._fullLayout.yaxis.type === 'log'")
+        with page.expect_download() as table:
+            card.get_by_role("button", name="CSV of scatter").click()
+        lines = Path(table.value.path()).read_text().splitlines()
+        assert lines[0] == "series,trial,x,y,x title,y title"
+        assert f"finished,0,0,{OUTLIER:.0f},trial,accuracy" in lines
+        with page.expect_download() as image:
+            card.get_by_role("button", name="PNG of scatter").click()
+        assert Path(image.value.path()).read_bytes().startswith(b"\x89PNG")
+
+
+def test_agent_notes_and_model_on_the_page(browser: Browser, served: Served, folder: Path) -> None:
+    (folder / "train.py").write_text(
+        "import os, pathlib, smsweep\nrun = smsweep.init()\nrun.log({'loss': run.config.lr})\n"
+        "pathlib.Path(os.environ['SM_MODEL_DIR'], 'weights').write_text('w')\n"
+    )
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = create.sweep("sweep.yaml", seed=1)
+    with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
+        page = visited.page
+        page.get_by_role("button", name="Add notes").click()
+        page.get_by_label("notes on this sweep").fill("<b>first</b> try")
+        page.get_by_role("button", name="Save notes").click()
+        expect(page.locator(".notes p")).to_have_text("<b>first</b> try")
+        assert json_views.show(sweep_id)["notes"] == "<b>first</b> try"
+
+        page.get_by_label("backend").select_option("sagemaker")
+        page.get_by_role("button", name="Start agent").click()
+        expect(page.get_by_role("dialog")).to_contain_text("costs money")
+        page.get_by_role("button", name="Keep it").click()
+        assert not (Workspace().dir / "agents").exists()
+        page.get_by_label("backend").select_option("process")
+        page.get_by_label("trials at the same time").fill("2")
+        page.get_by_role("button", name="Start agent").click()
+        expect(page.locator(".agent")).to_contain_text("--parallel=2 --backend=process")
+        expect(page.locator(".agent .badge")).to_have_text("ended")
+        expect(page.get_by_text("4 of 4 ended")).to_be_visible()
+        page.locator(".agent summary").click()
+        expect(page.locator(".agent pre")).to_contain_text("finished")
+
+        page.goto(f"{served.url}/sweeps/{sweep_id}/trials/0")
+        expect(page.locator(".head .badge")).to_have_text("finished")
+        expect(page.get_by_role("button", name="following")).to_have_count(0)
+        with page.expect_download() as model:
+            page.get_by_role("button", name="Download model").click()
+        with tarfile.open(model.value.path()) as packed:
+            assert packed.getnames() == ["weights"]
+
+
+def test_narrow_page_cuts_nothing_and_scrolls_with_the_keyboard(browser: Browser, served: Served) -> None:
+    sweep_id = record(12)
+    scrolling = """() => [...document.querySelectorAll("main *")].filter((each) => {
+        const style = getComputedStyle(each);
+        const scrolls = /auto|scroll/.test(style.overflowX + style.overflowY) && each.checkVisibility();
+        const isLarger = each.scrollWidth > each.clientWidth + 1 || each.scrollHeight > each.clientHeight + 1;
+        const canFocus = each.tabIndex >= 0 || each.querySelector("a[href], button, input, [tabindex='0']");
+        return scrolls && isLarger && !canFocus;
+    }).map((each) => each.className)"""
+    with seen(browser, served) as visited:
+        page = visited.page
+        page.set_viewport_size({"width": 390, "height": 844})
+        for path in (f"/sweeps/{sweep_id}#trials", f"/new?t={sweep_id}/1", f"/sweeps/{sweep_id}#overview"):
+            page.goto(served.url + path)
+            page.reload()
+            expect(page.locator("main table").first).to_be_visible()
+            assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+            assert page.evaluate(scrolling) == []
+        params = page.locator(".with-params tbody tr").first.locator("td").last
+        assert params.evaluate("(cell) => cell.getBoundingClientRect().right <= innerWidth")
+        page.get_by_role("tab", name="Analysis").click()
+        page.locator('[data-figure="slices"]').scroll_into_view_if_needed()
+        page.wait_for_selector('[data-figure="slices"][data-is-drawn=true]')
+        domains = page.evaluate(
+            """() => Object.entries(document.querySelector('[data-figure="slices"]')._fullLayout)
+                .filter(([name]) => /^xaxis/.test(name)).map(([, axis]) => axis.domain)"""
+        )
+        assert len(domains) == 5 and all(domain == [0, 1] for domain in domains)

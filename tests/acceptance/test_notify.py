@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 
 import smsweep
+from tests.support.walkthrough import SMSWEEP
 
 TRAIN = """
 import argparse, smsweep, time
@@ -96,7 +97,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def cli(*words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "smsweep.cli.main", *words],
+        [*SMSWEEP, *words],
         env={**os.environ, **environ},
         capture_output=True,
         text=True,

@@ -19,7 +19,7 @@ from smsweep.remote.sqs import Invitation
 from smsweep.services import emulator
 from smsweep.services.agents.queue import accept_invitations
 from tests.support.account import client_of
-from tests.support.desk import WorkingDir, grid
+from tests.support.working_dir import WorkingDir, grid
 
 # Creates a file, then waits for the file that releases it.
 TRAIN = """
@@ -75,12 +75,12 @@ def account(tmp_path: Path) -> Iterator[Account]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, account: Account) -> WorkingDir:
-    folder = tmp_path / "desk"
+def workdir(tmp_path: Path, account: Account) -> WorkingDir:
+    folder = tmp_path / "workdir"
     folder.mkdir()
-    desk = WorkingDir(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(folder))})
-    desk.environ |= account.environ
-    return desk
+    workdir = WorkingDir(folder, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4], here=str(folder))})
+    workdir.environ |= account.environ
+    return workdir
 
 
 def until(is_true: Callable[[], bool]) -> None:
@@ -90,83 +90,85 @@ def until(is_true: Callable[[], bool]) -> None:
         time.sleep(0.05)
 
 
-def started(desk: WorkingDir) -> list[str]:
-    file = desk.folder / "started"
+def started(workdir: WorkingDir) -> list[str]:
+    file = workdir.folder / "started"
     return sorted(file.read_text().split()) if file.exists() else []
 
 
-def test_agents_process_published_invitations_and_exit(desk: WorkingDir, account: Account) -> None:
-    sweep_id = desk.sweep()
-    assert desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "12").stdout.strip() == sweep_id
-    agents = [desk.start("agent", "--queue", account.queue, "--wait", "1") for _ in range(2)]
+def test_agents_process_published_invitations_and_exit(workdir: WorkingDir, account: Account) -> None:
+    sweep_id = workdir.sweep()
+    assert workdir.call("publish", sweep_id, "--queue", account.queue, "--agents", "12").stdout.strip() == sweep_id
+    agents = [workdir.start("agent", "--queue", account.queue, "--wait", "1") for _ in range(2)]
     for agent in agents:
         _, output = agent.communicate(timeout=60)
         assert agent.returncode == 0, output
-    assert started(desk) == ["1", "2", "3", "4"]
-    assert desk.json("show", sweep_id)["state"] == "finished"
+    assert started(workdir) == ["1", "2", "3", "4"]
+    assert workdir.json("show", sweep_id)["state"] == "finished"
     assert (account.count(), account.count(hidden=True), account.count(account.graveyard)) == (0, 0, 0)
 
 
 def test_machine_without_shared_folder_reads_source_from_s3(
-    desk: WorkingDir, account: Account, tmp_path: Path
+    workdir: WorkingDir, account: Account, tmp_path: Path
 ) -> None:
     account.s3.create_bucket(Bucket="bucket")
-    desk.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path / 'shared.db'}"
-    sweep_id = desk.sweep()
-    desk.call("publish", sweep_id, "--queue", account.queue, "--source", "s3://bucket/sources/")
+    workdir.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path / 'shared.db'}"
+    sweep_id = workdir.sweep()
+    workdir.call("publish", sweep_id, "--queue", account.queue, "--source", "s3://bucket/sources/")
     there = {"SMSWEEP_DIR": str(tmp_path / "there")}
-    desk.call("agent", "--queue", account.queue, "--wait", "0", environ=there)
-    assert started(desk) == ["1", "2", "3", "4"]
+    workdir.call("agent", "--queue", account.queue, "--wait", "0", environ=there)
+    assert started(workdir) == ["1", "2", "3", "4"]
 
 
 def test_message_is_hidden_while_sweep_runs_and_visible_after_machine_exits(
-    desk: WorkingDir, account: Account
+    workdir: WorkingDir, account: Account
 ) -> None:
-    (desk.folder / "wait").touch()
-    sweep_id = desk.sweep()
-    desk.call("publish", sweep_id, "--queue", account.queue)
-    with desk.start("agent", "--queue", account.queue) as agent:
-        until(lambda: started(desk) == ["1"])
+    (workdir.folder / "wait").touch()
+    sweep_id = workdir.sweep()
+    workdir.call("publish", sweep_id, "--queue", account.queue)
+    with workdir.start("agent", "--queue", account.queue) as agent:
+        until(lambda: started(workdir) == ["1"])
         assert (account.count(), account.count(hidden=True)) == (0, 1)
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(60) == 143
     assert (account.count(), account.count(hidden=True)) == (1, 0)
-    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["pending"]
+    assert [trial["state"] for trial in workdir.trials(sweep_id)] == ["pending"]
 
 
-def test_agent_without_message_exits_at_sigterm(desk: WorkingDir, account: Account) -> None:
-    desk.sweep()
-    with desk.start("agent", "--queue", account.queue, "--wait", "600", "-v") as agent:
+def test_agent_without_message_exits_at_sigterm(workdir: WorkingDir, account: Account) -> None:
+    workdir.sweep()
+    with workdir.start("agent", "--queue", account.queue, "--wait", "600", "-v") as agent:
         time.sleep(2)
         agent.send_signal(signal.SIGTERM)
         assert agent.wait(30) in (143, -signal.SIGTERM)
 
 
 def test_invalid_message_moves_to_dead_letter_queue_and_others_are_processed(
-    desk: WorkingDir, account: Account
+    workdir: WorkingDir, account: Account
 ) -> None:
-    sweep_id = desk.sweep()
+    sweep_id = workdir.sweep()
     poison = ("nonsense", '{"smsweep": 1, "sweep": "../x"}', "[" * 9_000, '{"smsweep": 2}')
     account.send(*poison, Invitation(sweep_id=sweep_id).text())
-    desk.call("agent", "--queue", account.queue, "--wait", "1")
-    assert started(desk) == ["1", "2", "3", "4"]
+    workdir.call("agent", "--queue", account.queue, "--wait", "1")
+    assert started(workdir) == ["1", "2", "3", "4"]
     assert account.count(account.graveyard) == len(poison)
     found = account.sqs.receive_message(QueueUrl=account.graveyard, MessageAttributeNames=["All"])["Messages"][0]
     assert "invitation" in found["MessageAttributes"]["smsweep-reason"]["StringValue"]
 
 
 @pytest.mark.parametrize("option", ["--detach", "--source=s3://bucket/x", "--kept-at=s3://bucket/x"])
-def test_option_that_conflicts_with_queue_is_refused(desk: WorkingDir, account: Account, option: str) -> None:
-    refused = desk.call("agent", "--queue", account.queue, option, code=2)
+def test_option_that_conflicts_with_queue_is_refused(workdir: WorkingDir, account: Account, option: str) -> None:
+    refused = workdir.call("agent", "--queue", account.queue, option, code=2)
     assert "--queue cannot be combined with" in refused.stderr
 
 
 @pytest.mark.parametrize("by_content", ["true", "false"])
-def test_fifo_queue_delivers_every_invitation_at_once(desk: WorkingDir, account: Account, by_content: str) -> None:
+def test_fifo_queue_delivers_every_invitation_at_once(
+    workdir: WorkingDir, account: Account, by_content: str
+) -> None:
     account.make_fifo(by_content)
-    sweep_id = desk.sweep()
+    sweep_id = workdir.sweep()
     for _ in range(2):  # the second message is within the deduplication interval of SQS
-        desk.call("publish", sweep_id, "--queue", account.queue, "--agents", "11")
+        workdir.call("publish", sweep_id, "--queue", account.queue, "--agents", "11")
     assert account.count() == 22
     groups = set()
     while found := account.sqs.receive_message(
@@ -177,17 +179,17 @@ def test_fifo_queue_delivers_every_invitation_at_once(desk: WorkingDir, account:
     account.sqs.send_message(
         QueueUrl=account.queue, MessageBody="nonsense", MessageGroupId="a", MessageDeduplicationId="b"
     )
-    desk.call("agent", "--queue", account.queue, "--wait", "1")
+    workdir.call("agent", "--queue", account.queue, "--wait", "1")
     assert account.count(account.graveyard) == 1
 
 
 @pytest.fixture
-def here(desk: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
+def here(workdir: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
     """The working directory as the current directory of this process."""
-    monkeypatch.chdir(desk.folder)
-    for name, value in desk.environ.items():
+    monkeypatch.chdir(workdir.folder)
+    for name, value in workdir.environ.items():
         monkeypatch.setenv(name, value)
-    return desk
+    return workdir
 
 
 def test_message_for_unknown_sweep_is_retried_then_moved_to_dead_letter_queue(

@@ -1,4 +1,7 @@
-"""The README and the tutorials work as shown: the quickstart in a fresh copy, and each tutorial step by step."""
+"""The README and the tutorials work as shown: the quickstart in a fresh copy, and each tutorial step by step.
+
+The tutorials run in new environments with the wheel, as after `pip install smsweep`.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
+from tests.support.installation import build_wheel, install
 from tests.support.markdown import ROOT, blocks
 from tests.support.walkthrough import walk
 from tools.docker_engine import IMAGE
@@ -25,6 +29,17 @@ SAGEMAKER = blocks(ROOT / "docs/start-sagemaker.md")
 FILES = [block for block in LAPTOP if block.title in ("train.py", "sweep.yaml")]  # of the tutorials after it
 
 
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
+@pytest.fixture(scope="module")
+def base(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Programs of an environment with the base install."""
+    return install(wheel, tmp_path_factory.mktemp("base") / "venv")
+
+
 def test_readme_example_works_as_shown(tmp_path: Path) -> None:
     walk(EXAMPLE, tmp_path)
 
@@ -33,22 +48,29 @@ def test_readme_is_at_most_200_lines() -> None:
     assert len((ROOT / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
-def test_laptop_tutorial_works_as_shown(tmp_path: Path) -> None:
-    walk(LAPTOP, tmp_path)
+@pytest.mark.oracle
+def test_laptop_tutorial_works_as_shown_after_installation(base: Path, tmp_path: Path) -> None:
+    walk(LAPTOP, tmp_path, base)
 
 
 @pytest.mark.docker
-def test_docker_tutorial_works_as_shown(docker_engine: DockerClient, tmp_path: Path) -> None:
+def test_docker_tutorial_works_as_shown_after_installation(
+    docker_engine: DockerClient, base: Path, tmp_path: Path
+) -> None:
     (image,) = re.findall(r"image_uri: (\S+)", "".join(block.text for block in DOCKER))
     docker_engine.images.get(IMAGE).tag(image)
     try:
-        walk([*FILES, *DOCKER], tmp_path)
+        walk([*FILES, *DOCKER], tmp_path, base)
     finally:
         docker_engine.images.remove(image)
 
 
-def test_sagemaker_tutorial_works_as_shown(tmp_path: Path) -> None:
-    walk([*FILES, *SAGEMAKER], tmp_path)
+@pytest.mark.oracle
+def test_sagemaker_tutorial_works_as_shown_after_installation(wheel: Path, tmp_path: Path) -> None:
+    programs = install(wheel, tmp_path / "venv", "tutorial")
+    folder = tmp_path / "work"
+    folder.mkdir()
+    walk([*FILES, *SAGEMAKER], folder, programs)
 
 
 def test_readme_picture_shows_real_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from smsweep.services import report
 from tests.support.recorded_requests import record
-from tools.browser import Scheme, chromium, see_all_figures, visit
+from tools.browser import Scheme, brush_lowest, chromium, see_all_figures, visit
 
 MAX_BYTES = 15_000_000  # for 5,000 trials; the plot library has 5 of them
 
@@ -83,13 +83,10 @@ def test_brushing_axis_filters_table(browser: Browser, folder: Path) -> None:
         page = seen.page
         page.goto(url)
         see_all_figures(page)
+        brush_lowest(page, "batch")
         chosen = page.evaluate(
-            """async () => {
-                const element = document.querySelector('[data-figure="parallel_coordinates"]');
-                const at = element.data[0].dimensions.findIndex((dimension) => dimension.label === "batch");
-                await Plotly.restyle(element, { [`dimensions[${at}].constraintrange`]: [[-0.4, 0.4]] }, [0]);
-                return element.data[0].dimensions[at].values.filter((value) => value === 0).length;
-            }"""
+            """() => document.querySelector('[data-figure="parallel_coordinates"]').data[0].dimensions
+                .find(({ label }) => label === "batch").values.filter((value) => value === 0).length"""
         )
         assert page.locator("#trials tbody tr").count() == chosen > 0
         assert set(page.locator("#trials tbody tr td:nth-child(4)").all_inner_texts()) == {"16"}

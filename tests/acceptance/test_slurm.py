@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import WorkingDir, grid
+from tests.support.working_dir import WorkingDir, grid
 from tools.slurm import Slurm, run_slurm
 
 pytestmark = pytest.mark.slow
@@ -43,72 +43,74 @@ def slurm() -> Iterator[Slurm]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, slurm: Slurm) -> WorkingDir:
-    desk = WorkingDir(tmp_path, {"train.py": TRAIN})
-    desk.environ |= slurm.environ
-    return desk
+def workdir(tmp_path: Path, slurm: Slurm) -> WorkingDir:
+    workdir = WorkingDir(tmp_path, {"train.py": TRAIN})
+    workdir.environ |= slurm.environ
+    return workdir
 
 
-def submit(desk: WorkingDir, n: int, exit_code: int = 0, *flags: str) -> tuple[str, str]:
+def submit(workdir: WorkingDir, n: int, exit_code: int = 0, *flags: str) -> tuple[str, str]:
     """Create a sweep of n trials, submit it to the cluster, and return the ids of the sweep and the job."""
-    config = grid(x=list(range(n)), here=str(desk.folder), exit_code=exit_code)
-    (desk.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
-    sweep_id = desk.sweep()
-    options = [f"--option=output={desk.folder}/slurm-%a.out", '--option=comment=it\'s "two" words # or so']
-    return sweep_id, desk.call("slurm", sweep_id, f"--array={n}", *options, *flags, "--submit").stdout.strip()
+    config = grid(x=list(range(n)), here=str(workdir.folder), exit_code=exit_code)
+    (workdir.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
+    sweep_id = workdir.sweep()
+    options = [f"--option=output={workdir.folder}/slurm-%a.out", '--option=comment=it\'s "two" words # or so']
+    return sweep_id, workdir.call("slurm", sweep_id, f"--array={n}", *options, *flags, "--submit").stdout.strip()
 
 
-def until(is_true: Callable[[], bool], slurm: Slurm, desk: WorkingDir) -> None:
+def until(is_true: Callable[[], bool], slurm: Slurm, workdir: WorkingDir) -> None:
     deadline = time.monotonic() + 150
     while not is_true():
-        output = "".join(file.read_text() for file in desk.folder.glob("slurm-*.out"))
+        output = "".join(file.read_text() for file in workdir.folder.glob("slurm-*.out"))
         assert time.monotonic() < deadline, slurm.logs() + output
         time.sleep(0.2)
 
 
-def test_job_array_runs_each_trial_once(desk: WorkingDir, slurm: Slurm) -> None:
-    sweep_id, job = submit(desk, 3, 0, "--at-once", "2")
-    until(lambda: not slurm.states(job), slurm, desk)
-    trials = desk.trials(sweep_id)
+def test_job_array_runs_each_trial_once(workdir: WorkingDir, slurm: Slurm) -> None:
+    sweep_id, job = submit(workdir, 3, 0, "--at-once", "2")
+    until(lambda: not slurm.states(job), slurm, workdir)
+    trials = workdir.trials(sweep_id)
     assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 3
 
 
-def assert_trial_continues(desk: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
+def assert_trial_continues(workdir: WorkingDir, slurm: Slurm, sweep_id: str, job: str) -> None:
     """Check that an interrupted task is requeued, and that its trial continues from its checkpoint."""
-    until(lambda: slurm.states(job) == ["PENDING"], slurm, desk)
-    (interrupted,) = desk.trials(sweep_id)
+    until(lambda: slurm.states(job) == ["PENDING"], slurm, workdir)
+    (interrupted,) = workdir.trials(sweep_id)
     assert (interrupted["state"], interrupted["attempt"]) == ("pending", 1)
-    (desk.folder / "wait").unlink()
+    (workdir.folder / "wait").unlink()
 
     def is_over() -> bool:
         slurm.release(job)
         return not slurm.states(job)
 
-    until(is_over, slurm, desk)
-    (ended,) = desk.trials(sweep_id)
+    until(is_over, slurm, workdir)
+    (ended,) = workdir.trials(sweep_id)
     assert (ended["state"], ended["attempt"], ended["retries"]) == ("finished", 1, {})
-    assert "began at 3" in desk.call("logs", f"{sweep_id}/0").stdout
-    history = [line for line in desk.call("logs", f"{sweep_id}/0", "--raw").stdout.splitlines() if "loss" in line]
+    assert "began at 3" in workdir.call("logs", f"{sweep_id}/0").stdout
+    history = [
+        line for line in workdir.call("logs", f"{sweep_id}/0", "--raw").stdout.splitlines() if "loss" in line
+    ]
     assert len(history) == 37
 
 
-def test_time_limit_signal_saves_checkpoint_and_requeues_job(desk: WorkingDir, slurm: Slurm) -> None:
-    (desk.folder / "wait").touch()
-    sweep_id, job = submit(desk, 1, 0, "-o", "time=30", "-o", "signal=B:TERM@40")
-    until((desk.folder / "running").exists, slurm, desk)
+def test_time_limit_signal_saves_checkpoint_and_requeues_job(workdir: WorkingDir, slurm: Slurm) -> None:
+    (workdir.folder / "wait").touch()
+    sweep_id, job = submit(workdir, 1, 0, "--option", "time=30", "--option", "signal=B:TERM@40")
+    until((workdir.folder / "running").exists, slurm, workdir)
     # Not earlier: SLURM can send the signal a minute early, before the trial starts on a slow machine.
     slurm.call("scontrol", "update", f"JobId={job}", "TimeLimit=1")
-    assert_trial_continues(desk, slurm, sweep_id, job)
+    assert_trial_continues(workdir, slurm, sweep_id, job)
 
 
 @pytest.mark.parametrize("exit_code", [0, 1])
-def test_preemption_saves_and_requeues(desk: WorkingDir, slurm: Slurm, exit_code: int) -> None:
+def test_preemption_saves_and_requeues(workdir: WorkingDir, slurm: Slurm, exit_code: int) -> None:
     """SLURM also signals the script. The exit of the script is then not the end of its trial."""
-    (desk.folder / "wait").touch()
-    sweep_id, job = submit(desk, 1, exit_code, "-o", "cpus-per-task=3", "-o", "time=30")
-    until((desk.folder / "running").exists, slurm, desk)
+    (workdir.folder / "wait").touch()
+    sweep_id, job = submit(workdir, 1, exit_code, "--option", "cpus-per-task=3", "--option", "time=30")
+    until((workdir.folder / "running").exists, slurm, workdir)
     urgent = slurm.call(
         "sbatch", "--parsable", "--partition=high", "-c3", "--output=/dev/null", "--wrap=true"
     ).strip()
-    until(lambda: not slurm.states(urgent), slurm, desk)
-    assert_trial_continues(desk, slurm, sweep_id, job)
+    until(lambda: not slurm.states(urgent), slurm, workdir)
+    assert_trial_continues(workdir, slurm, sweep_id, job)

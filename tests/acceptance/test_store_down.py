@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.desk import TIMEOUT_S, WorkingDir, grid
 from tests.support.postgres import Postgres, run_postgres
+from tests.support.working_dir import TIMEOUT_S, WorkingDir, grid
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})"
 
@@ -25,10 +25,10 @@ def postgres() -> Iterator[Postgres]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, postgres: Postgres) -> WorkingDir:
-    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
-    desk.environ["SMSWEEP_STORE"] = postgres.new_schema()
-    return desk
+def workdir(tmp_path: Path, postgres: Postgres) -> WorkingDir:
+    workdir = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+    workdir.environ["SMSWEEP_STORE"] = postgres.new_schema()
+    return workdir
 
 
 def read_until(process: subprocess.Popen[str], text: str) -> str:
@@ -41,11 +41,11 @@ def read_until(process: subprocess.Popen[str], text: str) -> str:
     raise AssertionError(f"the agent printed no {text!r}, but {read}")
 
 
-def test_agent_started_while_server_is_down_waits_then_works(desk: WorkingDir, postgres: Postgres) -> None:
-    sweep_id = desk.sweep()
+def test_agent_started_while_server_is_down_waits_then_works(workdir: WorkingDir, postgres: Postgres) -> None:
+    sweep_id = workdir.sweep()
     postgres.stop()
     try:
-        with desk.start("agent", sweep_id, "--json") as agent:
+        with workdir.start("agent", sweep_id, "--json") as agent:
             output = read_until(agent, "this agent waits for the store")
             postgres.start()
             _, rest = agent.communicate(timeout=TIMEOUT_S)
@@ -53,17 +53,17 @@ def test_agent_started_while_server_is_down_waits_then_works(desk: WorkingDir, p
         postgres.restart()
     assert "no server answers there" in output
     assert (agent.returncode, rest.count("this agent waits for the store")) == (0, 0)
-    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 2
+    assert [trial["state"] for trial in workdir.trials(sweep_id)] == ["finished"] * 2
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_agent_waiting_for_server_exits_at_signal(
-    desk: WorkingDir, postgres: Postgres, number: signal.Signals, code: int
+    workdir: WorkingDir, postgres: Postgres, number: signal.Signals, code: int
 ) -> None:
-    sweep_id = desk.sweep()
+    sweep_id = workdir.sweep()
     postgres.stop()
     try:
-        with desk.start("agent", sweep_id) as agent:
+        with workdir.start("agent", sweep_id) as agent:
             read_until(agent, "this agent waits for the store")
             agent.send_signal(number)
             _, rest = agent.communicate(timeout=TIMEOUT_S)
@@ -73,12 +73,12 @@ def test_agent_waiting_for_server_exits_at_signal(
     assert "Traceback" not in rest
 
 
-def test_other_commands_report_unreachable_server_without_waiting(desk: WorkingDir, postgres: Postgres) -> None:
-    sweep_id = desk.sweep()
+def test_other_commands_report_unreachable_server_without_waiting(workdir: WorkingDir, postgres: Postgres) -> None:
+    sweep_id = workdir.sweep()
     postgres.stop()
     try:
         for words in (("show", sweep_id), ("sweep", "sweep.yaml"), ("run", "sweep.yaml")):
-            assert "no server answers there" in desk.call(*words, code=1).stderr
+            assert "no server answers there" in workdir.call(*words, code=1).stderr
     finally:
         postgres.start()
 
@@ -91,34 +91,34 @@ def test_other_commands_report_unreachable_server_without_waiting(desk: WorkingD
         ("search_path%3Dtest_", "search_path%3Dtypo_", "no schema of its search_path exists"),
     ],
 )
-def test_agent_exits_at_invalid_store_url(desk: WorkingDir, old: str, new: str, says: str) -> None:
-    sweep_id = desk.sweep()
-    url = desk.environ["SMSWEEP_STORE"]
+def test_agent_exits_at_invalid_store_url(workdir: WorkingDir, old: str, new: str, says: str) -> None:
+    sweep_id = workdir.sweep()
+    url = workdir.environ["SMSWEEP_STORE"]
     assert old in url
-    ended = desk.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url.replace(old, new)})
+    ended = workdir.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url.replace(old, new)})
     assert says in ended.stderr
     assert "waits" not in ended.stderr
 
 
-def test_agent_exits_at_unknown_host(desk: WorkingDir) -> None:
-    sweep_id = desk.sweep()
+def test_agent_exits_at_unknown_host(workdir: WorkingDir) -> None:
+    sweep_id = workdir.sweep()
     url = "postgresql://smsweep@no-such-host.invalid/postgres"
-    ended = desk.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url})
+    ended = workdir.call("agent", sweep_id, code=1, environ={"SMSWEEP_STORE": url})
     assert "no-such-host.invalid" in ended.stderr
     assert "waits" not in ended.stderr
 
 
 def test_agent_started_while_file_is_locked_waits(tmp_path: Path) -> None:
-    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
-    desk.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path}/store.db?timeout=0.01"
-    sweep_id = desk.sweep()
+    workdir = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2])})
+    workdir.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path}/store.db?timeout=0.01"
+    sweep_id = workdir.sweep()
     with closing(sqlite3.connect(tmp_path / "store.db", isolation_level=None)) as other:
         other.execute("PRAGMA locking_mode = EXCLUSIVE")
         other.execute("BEGIN EXCLUSIVE")
-        with desk.start("agent", sweep_id) as agent:
+        with workdir.start("agent", sweep_id) as agent:
             read_until(agent, "another process keeps it locked")
             other.execute("ROLLBACK")
             other.close()
             agent.communicate(timeout=TIMEOUT_S)
     assert agent.returncode == 0
-    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished"] * 2
+    assert [trial["state"] for trial in workdir.trials(sweep_id)] == ["finished"] * 2

@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from tests.support.desk import SMSWEEP, WorkingDir, grid
 from tests.support.markdown import ROOT
 from tests.support.postgres import run_postgres
+from tests.support.walkthrough import NEW_PYTHON
+from tests.support.working_dir import WorkingDir, grid
 
 TRAIN = """
 import argparse, smsweep, time
@@ -32,7 +33,7 @@ if a == 3:
 FILES: dict[str, str | dict[str, Any]] = {"train.py": TRAIN, "sweep.yaml": grid(a=[1, 2, 3, 4])}
 
 
-def desk(folder: Path, **environ: str) -> WorkingDir:
+def workdir(folder: Path, **environ: str) -> WorkingDir:
     folder.mkdir()
     created = WorkingDir(folder, FILES)
     created.environ |= environ
@@ -42,7 +43,7 @@ def desk(folder: Path, **environ: str) -> WorkingDir:
 def test_watch_on_other_machine_survives_database_restart(tmp_path: Path) -> None:
     with run_postgres() as postgres:
         shared = {"SMSWEEP_STORE": postgres.new_schema()}
-        ours, theirs = desk(tmp_path / "ours", **shared), desk(tmp_path / "theirs", **shared)
+        ours, theirs = workdir(tmp_path / "ours", **shared), workdir(tmp_path / "theirs", **shared)
         sweep_id = ours.sweep()
         with theirs.start("watch", sweep_id, "--json", "--interval", "0.2") as watcher:
             assert watcher.stdout is not None
@@ -75,12 +76,12 @@ def read_until_trial(lines: Iterable[str]) -> list[dict[str, Any]]:
 class Tmux:
     """A terminal of tmux with a separate server. tmux wraps lines again when the terminal becomes narrower."""
 
-    def __init__(self, desk: WorkingDir, command: str, columns: int, rows: int) -> None:
+    def __init__(self, workdir: WorkingDir, command: str, columns: int, rows: int) -> None:
         self._name = f"smsweep-{os.getpid()}"
         size = ["-x", str(columns), "-y", str(rows)]
-        environ = {**desk.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
+        environ = {**workdir.environ, "TERM": "xterm-256color", "PYTHONPATH": str(ROOT), "LC_ALL": "C.UTF-8"}
         argv = ["tmux", "-u", "-L", self._name, "-f", "/dev/null", "new-session", "-d", *size, command]
-        subprocess.run(argv, cwd=desk.folder, env=environ, check=True)
+        subprocess.run(argv, cwd=workdir.folder, env=environ, check=True)
 
     def call(self, *args: str) -> str:
         done = subprocess.run(["tmux", "-L", self._name, *args], capture_output=True, text=True, check=True)
@@ -96,8 +97,8 @@ def tmux(tmp_path: Path) -> Iterator[Tmux]:
         if os.environ.get("CI"):
             pytest.fail("tmux is not installed")
         pytest.skip("tmux is not installed")
-    command = f"{sys.executable} -m {SMSWEEP[-1]} run sweep.yaml; exec sleep 60"
-    terminal = Tmux(desk(tmp_path / "desk"), command, 110, 24)
+    command = f"{sys.executable} -m {NEW_PYTHON[-1]} run sweep.yaml; exec sleep 60"
+    terminal = Tmux(workdir(tmp_path / "workdir"), command, 110, 24)
     try:
         yield terminal
     finally:

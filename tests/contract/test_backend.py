@@ -14,7 +14,7 @@ import pytest
 
 from smsweep.errors import JobRejected
 from smsweep.services import emulator
-from tests.support.jobs import Jobs, read_all, running, said_by_script
+from tests.support.jobs import Jobs, read_all, running, script_lines
 from tests.support.sagemaker_jobs import cloud_jobs
 from tools.docker_engine import IMAGE
 
@@ -231,7 +231,7 @@ def test_cursor_is_valid_for_another_client(jobs: Jobs) -> None:
     cursor = jobs.backend.read_logs(name).cursor
     jobs.finish(name)
     page = jobs.another().read_logs(name, cursor)
-    assert (said_by_script(page.lines), page.is_last) == (("second",), True)
+    assert (script_lines(page.lines), page.is_last) == (("second",), True)
 
 
 def test_line_without_an_end_is_returned_after_the_job_has_ended(jobs: Jobs) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.process import fork_client
 from smsweep.errors import JobError
 from smsweep.services.agents import run_agent
@@ -35,6 +36,28 @@ os.kill(os.getppid(), signal.SIGKILL)
         while seconds in {argument for argv in running() for argument in argv}:
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+
+@pytest.mark.parametrize("exit_code", [0, 1])
+def test_job_is_lost_when_it_is_stopped_outside_smsweep(tmp_path: Path, exit_code: int) -> None:
+    """A scheduler that preempts an agent also signals its jobs. They can end before the agent orders a stop."""
+    script = f"""
+import signal, sys, time
+signal.signal(signal.SIGTERM, lambda *_: sys.exit({exit_code}))
+print("ready", flush=True)
+time.sleep(60)
+"""
+    with closing(Jobs(folder=tmp_path, kind="process")) as jobs:
+        name = jobs.start("preempted", script)
+        jobs.until_says(name, "ready")
+        folder = JobFolder(jobs.ml("preempted").parent)
+        os.kill(folder.pid(), signal.SIGTERM)
+        while folder.is_alive():
+            time.sleep(0.01)
+        jobs.backend.stop(name)
+        status = jobs.finish(name).status
+    assert (status.status, status.exit_code, status.is_lost) == ("Failed", exit_code, True)
+    assert status.failure_reason.startswith("stopped outside smsweep; stopped: was sent SIGTERM")
 
 
 def test_job_starts_after_the_agents_working_directory_was_deleted(

@@ -11,7 +11,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 
 from smsweep.errors import SchemaTooNew, StoreUnavailable
-from smsweep.store.migrations.upgrade import upgrade
+from smsweep.store.migrations import upgrade
 from smsweep.store.open import SCRIPTS, open_store
 from smsweep.store.tables import SCHEMA, VERSION_TABLE, metadata
 from tests.support.sweeps import parse_stored

@@ -11,19 +11,19 @@ from docker.errors import BuildError
 
 from tests.docker.conftest import build_agent
 from tests.docker.wheels import make_wheel
-from tests.support.desk import WorkingDir, grid
+from tests.support.working_dir import WorkingDir, grid
 
 
 @pytest.mark.slow
 def test_agent_image_runs_a_sweep(agent_image: str, docker_engine: DockerClient, tmp_path: Path) -> None:
-    desk = WorkingDir(
+    workdir = WorkingDir(
         tmp_path,
         {
             "train.py": "import smsweep\nrun = smsweep.init()\nsmsweep.log({'loss': run.config.x})",
             "sweep.yaml": grid(x=[1, 2]),
         },
     )
-    sweep_id = desk.sweep()
+    sweep_id = workdir.sweep()
     output = docker_engine.containers.run(
         agent_image,
         ["agent", sweep_id],
@@ -32,7 +32,7 @@ def test_agent_image_runs_a_sweep(agent_image: str, docker_engine: DockerClient,
         stderr=True,
     )
     assert b"2 finished" in output
-    assert [trial["state"] for trial in desk.trials(sweep_id)] == ["finished", "finished"]
+    assert [trial["state"] for trial in workdir.trials(sweep_id)] == ["finished", "finished"]
 
 
 @pytest.mark.slow

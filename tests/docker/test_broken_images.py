@@ -8,7 +8,7 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.registry import Registry
-from tests.support.desk import WorkingDir
+from tests.support.working_dir import WorkingDir
 
 SWEEP = {"program": "train.py", "method": "grid", "parameters": {"a": {"values": [1, 2]}}}
 IMAGES = {
@@ -18,25 +18,28 @@ IMAGES = {
 }
 
 
-def expect(folder: Path, image: str, message: str) -> None:
-    desk = WorkingDir(folder, {"train.py": "", "sweep.yaml": SWEEP, "job.yaml": {"image_uri": image}})
-    err = desk.call("run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker", code=3).stderr
-    assert message in err
-    assert "no trial of this sweep can start" in err  # so that the second trial is spared
-    assert "Traceback" not in err
+def run(folder: Path, image: str, code: int) -> str:
+    """Run a sweep with an image, and return its messages."""
+    workdir = WorkingDir(folder, {"train.py": "", "sweep.yaml": SWEEP, "job.yaml": {"image_uri": image}})
+    return workdir.call("run", "sweep.yaml", "--job", "job.yaml", "--backend", "docker", code=code).stderr
 
 
 @pytest.mark.parametrize(("image", "message"), IMAGES.items(), ids=IMAGES.keys())
-def test_missing_image_gets_an_error(
+def test_missing_image_is_reported_before_the_sweep_is_created(
     docker_engine: DockerClient, tmp_path: Path, image: str, message: str
 ) -> None:
-    expect(tmp_path, image, message)
+    err = run(tmp_path, image, code=2)
+    assert message in err
+    assert "Traceback" not in err
+    assert not list(tmp_path.rglob("store.db"))
 
 
 def test_image_without_python_gets_an_error(docker_engine: DockerClient, tmp_path: Path) -> None:
     with Registry(text=str(tmp_path)).serve() as registry:
         registry.may_go_on.set()
         try:
-            expect(tmp_path, registry.address, "has no `python3` on its PATH; a job needs one, 3.8 or newer")
+            err = run(tmp_path, registry.address, code=3)
+            assert "has no `python3` on its PATH; a job needs one, 3.8 or newer" in err
+            assert "no trial of this sweep can start" in err  # so that the second trial is spared
         finally:
             docker_engine.images.remove(registry.address, force=True)

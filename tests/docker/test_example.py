@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -15,10 +14,10 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.conftest import ROOT
+from tests.support.walkthrough import NEW_PYTHON, SMSWEEP
 from tools.docker_engine import IMAGE
 
 EXAMPLE = ROOT / "examples" / "digits"
-SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
 SLOW = """
 import sys, time
 import smsweep
@@ -66,7 +65,7 @@ def test_next_agent_continues_after_a_kill(tmp_path: Path, docker_engine: Docker
     (tmp_path / "sweep.yaml").write_text(
         "program: train.py\nmethod: grid\nmetric: {name: loss}\nparameters: {a: {values: [1, 2, 3]}}\n"
     )
-    command = [*SMSWEEP, "run", "sweep.yaml", "--backend", "docker", "--parallel", "2"]
+    command = [*NEW_PYTHON, "run", "sweep.yaml", "--backend", "docker", "--parallel", "2"]
     agent = subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
     assert agent.stdout is not None
     sweep_id = agent.stdout.readline().decode().strip()

@@ -9,7 +9,6 @@ import pytest
 from docker import DockerClient
 
 from smsweep.core.job import JobStatus
-from smsweep.errors import JobRejected
 from tests.docker.conftest import build
 from tests.support.jobs import Jobs
 from tools.docker_engine import IMAGE
@@ -229,16 +228,6 @@ def test_large_output_is_copied_in_limited_memory(jobs: Jobs) -> None:
         cursor = page.cursor
     assert count == 20_000
     assert memory_bytes() - before < 50 << 20
-
-
-def test_missing_default_image_has_an_error_with_the_build_command(
-    jobs: Jobs, docker_engine: DockerClient
-) -> None:
-    if docker_engine.images.list("smsweep-job"):
-        pytest.skip("smsweep-job is built here")
-    jobs.image = ""
-    with pytest.raises(JobRejected, match="docker build -t smsweep-job"):
-        jobs.backend.submit(jobs.request("default"))
 
 
 def memory_bytes() -> int:

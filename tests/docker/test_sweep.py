@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from docker import DockerClient
 
-from tests.support.desk import TIMEOUT_S, WorkingDir, grid
+from tests.support.working_dir import TIMEOUT_S, WorkingDir, grid
 from tools.docker_engine import IMAGE
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.x})\n"
@@ -23,7 +23,7 @@ STUBBORN = PATIENT.replace("lambda *_: exit(0)", "signal.SIG_IGN")
 
 
 @pytest.fixture
-def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
+def workdir(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     """A sweep of four trials."""
     directory = WorkingDir(
         tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2, 3, 4]), "job.yaml": {"max_run": 60}}
@@ -32,28 +32,22 @@ def desk(tmp_path: Path, docker_engine: DockerClient) -> WorkingDir:
     return directory
 
 
-def test_invalid_requirement_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
-    (desk.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
-    ended = desk.call("run", "sweep.yaml", code=3)
+def test_invalid_requirement_stops_the_sweep_at_its_first_trial(workdir: WorkingDir) -> None:
+    (workdir.folder / "requirements.txt").write_text("--no-index\nno-such-package-anywhere==1.0\n")
+    ended = workdir.call("run", "sweep.yaml", code=3)
     assert "error: no trial of this sweep can start, so this agent starts no more" in ended.stderr
     assert "No matching distribution found for no-such-package-anywhere==1.0" in ended.stderr
-    assert [trial["state"] for trial in desk.trials(ended.stdout.strip())] == ["failed"]
-
-
-def test_missing_image_stops_the_sweep_at_its_first_trial(desk: WorkingDir) -> None:
-    ended = desk.call("run", "sweep.yaml", code=3, environ={"SMSWEEP_DOCKER_IMAGE": "localhost:9/no-such-image"})
-    assert "1 x image localhost:9/no-such-image is not on this machine and cannot be pulled: " in ended.stderr
-    assert [trial["state"] for trial in desk.trials(ended.stdout.strip())] == ["failed"]
+    assert [trial["state"] for trial in workdir.trials(ended.stdout.strip())] == ["failed"]
 
 
 def test_trial_gets_another_container_name_when_its_name_is_taken(
-    desk: WorkingDir, docker_engine: DockerClient
+    workdir: WorkingDir, docker_engine: DockerClient
 ) -> None:
-    sweep_id = desk.sweep()
+    sweep_id = workdir.sweep()
     other = docker_engine.containers.create(IMAGE, ["true"], name=f"smsweep-{sweep_id}-0-0")
     try:
-        desk.call("agent", sweep_id, "--count", "2")
-        trial = desk.trials(sweep_id)[0]
+        workdir.call("agent", sweep_id, "--count", "2")
+        trial = workdir.trials(sweep_id)[0]
         assert (trial["state"], trial["attempt"]) == ("finished", 1)
         assert docker_engine.containers.get(str(other.name)).status == "created"
     finally:
@@ -62,14 +56,14 @@ def test_trial_gets_another_container_name_when_its_name_is_taken(
 
 @pytest.mark.parametrize(("presses", "message"), [(2, "stopping running trials"), (3, "killing running trials")])
 def test_ctrl_c_removes_the_containers(
-    desk: WorkingDir, docker_engine: DockerClient, presses: int, message: str
+    workdir: WorkingDir, docker_engine: DockerClient, presses: int, message: str
 ) -> None:
-    (desk.folder / "train.py").write_text(STUBBORN if presses == 3 else PATIENT)
-    sweep_id = desk.sweep()
+    (workdir.folder / "train.py").write_text(STUBBORN if presses == 3 else PATIENT)
+    sweep_id = workdir.sweep()
     label: dict[str, str | list[str] | bool] = {"label": f"smsweep.tag.smsweep:sweep={sweep_id}"}
-    with desk.start("agent", sweep_id, "--parallel", "2") as agent:
+    with workdir.start("agent", sweep_id, "--parallel", "2") as agent:
         deadline = time.monotonic() + TIMEOUT_S
-        while sum("at work" in log.read_text() for log in desk.folder.glob(".smsweep/jobs/*/output.log")) < 2:
+        while sum("at work" in log.read_text() for log in workdir.folder.glob(".smsweep/jobs/*/output.log")) < 2:
             assert time.monotonic() < deadline
             time.sleep(0.05)
         for _ in range(presses):
@@ -77,29 +71,29 @@ def test_ctrl_c_removes_the_containers(
             time.sleep(0.3)  # two signals at the same time count as one
         _, output = agent.communicate(timeout=TIMEOUT_S)
     assert (agent.returncode, message in output) == (130, True)
-    assert {trial["state"] for trial in desk.trials(sweep_id)} == {"killed"}
+    assert {trial["state"] for trial in workdir.trials(sweep_id)} == {"killed"}
     assert docker_engine.containers.list(all=True, filters=label) == []
 
 
-def test_framework_uses_the_image_of_aws(desk: WorkingDir, docker_engine: DockerClient) -> None:
+def test_framework_uses_the_image_of_aws(workdir: WorkingDir, docker_engine: DockerClient) -> None:
     image = "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training"
     tag = "2.3.0-cpu-py311"
-    (desk.folder / "job.yaml").write_text('framework: pytorch\nframework_version: "2.3.0"\npy_version: py311\n')
-    desk.environ |= {"AWS_REGION": "eu-west-1"}
+    (workdir.folder / "job.yaml").write_text('framework: pytorch\nframework_version: "2.3.0"\npy_version: py311\n')
+    workdir.environ |= {"AWS_REGION": "eu-west-1"}
     docker_engine.images.get(IMAGE).tag(image, tag)
     try:
-        sweep_id = desk.run("--job", "job.yaml", "--count", "1")
-        (request,) = (desk.folder / ".smsweep" / "jobs").glob("*/request.json")
+        sweep_id = workdir.run("--job", "job.yaml", "--count", "1")
+        (request,) = (workdir.folder / ".smsweep" / "jobs").glob("*/request.json")
         assert f'"TrainingImage": "{image}:{tag}"' in request.read_text()
-        assert desk.trials(sweep_id)[0]["state"] == "finished"
+        assert workdir.trials(sweep_id)[0]["state"] == "finished"
     finally:
         docker_engine.images.remove(f"{image}:{tag}")
 
 
-def test_unknown_framework_version_creates_no_sweep(desk: WorkingDir) -> None:
-    (desk.folder / "job.yaml").write_text(
+def test_unknown_framework_version_creates_no_sweep(workdir: WorkingDir) -> None:
+    (workdir.folder / "job.yaml").write_text(
         'framework: huggingface\ntransformers_version: "0.1"\npytorch_version: "9.9"\npy_version: py311\n'
     )
-    ended = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
+    ended = workdir.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
     assert "no huggingface image is known for transformers 0.1 with pytorch 9.9" in ended.stderr
-    assert not (desk.folder / ".smsweep" / "store.db").exists()
+    assert not (workdir.folder / ".smsweep" / "store.db").exists()

@@ -9,7 +9,7 @@ import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.requirements_image import LABEL
-from tests.support.desk import WorkingDir, grid
+from tests.support.working_dir import WorkingDir, grid
 from tools.docker_engine import IMAGE
 from tools.environments import wheels
 
@@ -34,17 +34,17 @@ def _leaves_no_layer(docker_engine: DockerClient) -> Iterator[None]:
 
 
 def test_wandb_script_runs_as_a_trial(tmp_path: Path, docker_engine: DockerClient) -> None:
-    desk = WorkingDir(
+    workdir = WorkingDir(
         tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1, 2]), "requirements.txt": "wandb==0.31.0\n"}
     )
-    desk.environ |= {
+    workdir.environ |= {
         "SMSWEEP_BACKEND": "docker",
         "SMSWEEP_DOCKER_IMAGE": IMAGE,
         "PIP_FIND_LINKS": str(wheels("wandb")),
         "PIP_NO_INDEX": "1",
     }
-    sweep_id = desk.run()
-    trials = desk.trials(sweep_id)
+    sweep_id = workdir.run()
+    trials = workdir.trials(sweep_id)
     assert [(trial["state"], trial["metrics"]) for trial in trials] == [
         ("finished", {"loss": 1.5, "deep.epoch": 1}),
         ("finished", {"loss": 2.5, "deep.epoch": 1}),

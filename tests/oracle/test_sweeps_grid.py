@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from smsweep.core.trial import History, Trial, TrialState
-from smsweep.search.grid_search import GridSearch
+from smsweep.search.grid_and_random import GridSearch
 from smsweep.space.distribution import identity
 from smsweep.space.space import SearchSpace
 from tests.oracle.sweeps_cases import Parameter, ask, distribution_of, grid_parameter, nested, space_of

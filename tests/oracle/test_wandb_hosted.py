@@ -93,7 +93,7 @@ def test_each_trial_is_job_with_wandb_agent_for_one_run(place: str, server: Fake
     assert [trial["metrics"] for trial in trials] == [{"loss": trial["params"]["lr"] / 2} for trial in trials]
     urls = [trial["usage"]["wandb_url"] for trial in sorted(trials, key=lambda trial: -trial["params"]["lr"])]
     assert urls == [f"{server.url}/team/digits/runs/run0", f"{server.url}/team/digits/runs/run1"]
-    registered = [variables for name, variables in server.asked if name == "CreateAgent"]
+    registered = [variables for name, variables in server.calls if name == "CreateAgent"]
     assert [agent["sweep"] for agent in registered] == [server.sweep_id] * 2
     assert {run_id: len(run.history) for run_id, run in server.runs.items()} == {"run0": 2, "run1": 2}
 

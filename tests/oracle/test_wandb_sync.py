@@ -58,7 +58,7 @@ def test_runs_of_sweep_are_uploaded_once(
     assert [folder.name.rpartition(sweep_id)[2] for folder in uploaded] == ["-0", "-1"]
     runs = {name: (run.group, [row["loss"] for row in run.history]) for name, run in server.runs.items()}
     assert runs == {f"{sweep_id}-0": (sweep_id, [0, 0.5, 1]), f"{sweep_id}-1": (sweep_id, [0, 0.25, 0.5])}
-    result = {(each["entity"], each["project"]) for name, each in server.asked if name == "UpsertBucket"}
+    result = {(each["entity"], each["project"]) for name, each in server.calls if name == "UpsertBucket"}
     assert result == {("team", "mine")}
     assert sync.sync(sweep_id) == []
 

@@ -14,6 +14,7 @@ from smsweep.cli.main import main
 from smsweep.services import aws_setup
 from smsweep.web.server import serving
 from tests.sagemaker.conftest import Account
+from tests.support.walkthrough import SMSWEEP
 from tests.unit.web.conftest import Client
 
 # Prints its key in every output of a script; one trial fails with it.
@@ -62,7 +63,7 @@ class Finder:
 
     def run(self, *words: str) -> None:
         """Run a sweep in a process with verbose output."""
-        argv = [sys.executable, "-m", "smsweep.cli.main", "-vv", "run", "sweep.yaml", "--parallel", "2", *words]
+        argv = [*SMSWEEP, "-vv", "run", "sweep.yaml", "--parallel", "2", *words]
         done = subprocess.run(argv, capture_output=True, text=True, timeout=120, check=True)
         self.check(" ".join(words), (done.stdout + done.stderr).encode())
 

@@ -12,7 +12,14 @@ from smsweep.services.views import model_download
 from tests.sagemaker.conftest import AGENT_ROLE, Account
 
 IMPLIED = {"sagemaker:AddTags", "iam:PassRole"}  # AWS checks it inside CreateTrainingJob
-DOCTOR = {"s3:GetBucketVersioning", "s3:GetLifecycleConfiguration"}  # see test_doctor.py
+DOCTOR = {  # see test_doctor.py
+    "s3:GetBucketVersioning",
+    "s3:GetLifecycleConfiguration",
+    "iam:GetRole",
+    "ecr:DescribeImages",
+    "servicequotas:ListServiceQuotas",
+    "servicequotas:ListAWSDefaultServiceQuotas",
+}
 DETACHED = {"s3:DeleteObject", "s3:ListBucket"}  # see test_detached.py
 QUEUE_ACTIONS = {"ReceiveMessage": "sqs:ReceiveMessage", "DeleteMessageBatch": "sqs:DeleteMessage"}
 S3_ACTIONS = {"HEAD": "s3:GetObject", "GET": "s3:GetObject", "PUT": "s3:PutObject", "DELETE": "s3:DeleteObject"}
@@ -50,6 +57,19 @@ def test_policies_contain_resources_of_the_template(account: Account) -> None:
 
 def statements(policy: dict[str, Any]) -> dict[str, Any]:
     return {statement["Sid"]: statement for statement in policy["Statement"]}
+
+
+def test_deletion_of_results_is_allowed_on_request(account: Account) -> None:
+    job = {**account.job, "checkpoint_s3_uri": "s3://ck/points"}
+    assert "DeleteResults" not in statements(aws_setup.policies(job)["launcher"])
+    launcher = statements(aws_setup.policies(job, "abcd1234", with_delete=True)["launcher"])
+    assert launcher["DeleteResults"]["Action"] == ["s3:DeleteObject"]
+    assert launcher["DeleteResults"]["Resource"] == [
+        f"arn:aws:s3:::{account.bucket}/out/smsweep-abcd1234-*/*",
+        "arn:aws:s3:::ck/points/abcd1234/*",
+        f"arn:aws:s3:::{account.bucket}/smsweep/assets/*",
+    ]
+    assert launcher["ListResults"]["Resource"] == [f"arn:aws:s3:::{account.bucket}", "arn:aws:s3:::ck"]
 
 
 def test_inputs_are_allowed_as_prefixes(account: Account) -> None:

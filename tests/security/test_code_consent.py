@@ -29,7 +29,8 @@ from smsweep.services.sweeps.search_program import stored_code
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import Account, account  # noqa: F401 - a fixture
 from tests.sagemaker.test_detached import Laptop
-from tests.support.desk import SMSWEEP, WorkingDir, grid, use_own_workspace
+from tests.support.walkthrough import NEW_PYTHON
+from tests.support.working_dir import WorkingDir, grid, use_own_workspace
 from tools.environments import oracle
 
 TRAIN = "import smsweep\nsmsweep.log({'loss': smsweep.init().config.get('x', 0)})\n"
@@ -78,10 +79,10 @@ def listener() -> Iterator[Listener]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> WorkingDir:
-    desk = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1])})
-    desk.environ |= {"HOOK_TOKEN": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": SECRET}
-    return desk
+def workdir(tmp_path: Path) -> WorkingDir:
+    workdir = WorkingDir(tmp_path, {"train.py": TRAIN, "sweep.yaml": grid(x=[1])})
+    workdir.environ |= {"HOOK_TOKEN": SECRET, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_SESSION_TOKEN": SECRET}
+    return workdir
 
 
 def program(**scheduler: str) -> dict[str, Any]:
@@ -99,16 +100,16 @@ def digest(text: str) -> str:
     return f"sha256:{hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def write(desk: WorkingDir, **files: str | Mapping[str, Any]) -> None:
+def write(workdir: WorkingDir, **files: str | Mapping[str, Any]) -> None:
     """Write sweep.yaml, job.yaml and space.py. A mapping is written as JSON, which is also YAML."""
     for name, content in files.items():
         suffix = "py" if name == "space" else "yaml"
         text = content if isinstance(content, str) else json.dumps(content)
-        (desk.folder / f"{name}.{suffix}").write_text(text)
+        (workdir.folder / f"{name}.{suffix}").write_text(text)
 
 
-def marks(desk: WorkingDir) -> list[str]:
-    return sorted(path.name for path in desk.folder.glob("PWNED*"))
+def marks(workdir: WorkingDir) -> list[str]:
+    return sorted(path.name for path in workdir.folder.glob("PWNED*"))
 
 
 TOUCH = ["touch", "PWNED"]
@@ -175,39 +176,41 @@ HOSTILE: Mapping[str, tuple[str | Mapping[str, Any], str | Mapping[str, Any], st
 }
 
 
-def put(desk: WorkingDir, listener: Listener, name: str) -> tuple[list[str], str]:
+def put(workdir: WorkingDir, listener: Listener, name: str) -> tuple[list[str], str]:
     """Write a hostile configuration, and return its flag and the expected error."""
     sweep, job, output = HOSTILE[name]
-    write(desk, sweep=sweep, space=SPACE)
+    write(workdir, sweep=sweep, space=SPACE)
     text = job if isinstance(job, str) else json.dumps(job)
-    (desk.folder / "job.yaml").write_text(text.replace("{url}", listener.url))
-    (desk.folder / "deep").mkdir()
-    (desk.folder / "deep" / "space.py").write_text(SPACE)
-    desk.environ["HOOK_URL"] = listener.url
+    (workdir.folder / "job.yaml").write_text(text.replace("{url}", listener.url))
+    (workdir.folder / "deep").mkdir()
+    (workdir.folder / "deep" / "space.py").write_text(SPACE)
+    workdir.environ["HOOK_URL"] = listener.url
     return ["--job", "job.yaml"], output
 
 
 @pytest.mark.parametrize("verb", ["run", "sweep"])
 @pytest.mark.parametrize("name", HOSTILE)
 def test_hostile_configuration_creates_no_sweep(
-    desk: WorkingDir, listener: Listener, name: str, verb: str
+    workdir: WorkingDir, listener: Listener, name: str, verb: str
 ) -> None:
-    flags, output = put(desk, listener, name)
-    refused = desk.call(verb, "sweep.yaml", *flags, code=2)
+    flags, output = put(workdir, listener, name)
+    refused = workdir.call(verb, "sweep.yaml", *flags, code=2)
     assert output in refused.stderr
     assert "Traceback" not in refused.stderr
-    assert (marks(desk), listener.got) == ([], [])
-    assert not (desk.folder / ".smsweep" / "store.db").exists()
+    assert (marks(workdir), listener.got) == ([], [])
+    assert not (workdir.folder / ".smsweep" / "store.db").exists()
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_plan_of_a_hostile_configuration_executes_nothing(desk: WorkingDir, listener: Listener, name: str) -> None:
-    flags, _ = put(desk, listener, name)
-    with desk.start("plan", "sweep.yaml", *flags) as planned:
+def test_plan_of_a_hostile_configuration_executes_nothing(
+    workdir: WorkingDir, listener: Listener, name: str
+) -> None:
+    flags, _ = put(workdir, listener, name)
+    with workdir.start("plan", "sweep.yaml", *flags) as planned:
         _, output = planned.communicate(timeout=60)
     assert planned.returncode in (0, 2)
     assert "Traceback" not in output
-    assert (marks(desk), listener.got) == ([], [])
+    assert (marks(workdir), listener.got) == ([], [])
 
 
 def test_variables_of_aws_are_refused_in_headers_of_every_hook() -> None:
@@ -247,18 +250,20 @@ def test_1_and_the_hash_allow_the_code(value: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["0", "true", "no", "off", "sha256:" + "0" * 64])
-def test_command_of_job_yaml_does_not_run_with_a_value_that_allows_nothing(desk: WorkingDir, value: str) -> None:
-    write(desk, job={"notify": {"command": TOUCH}})
-    desk.environ["SMSWEEP_ALLOW_CODE"] = value
-    refused = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
+def test_command_of_job_yaml_does_not_run_with_a_value_that_allows_nothing(
+    workdir: WorkingDir, value: str
+) -> None:
+    write(workdir, job={"notify": {"command": TOUCH}})
+    workdir.environ["SMSWEEP_ALLOW_CODE"] = value
+    refused = workdir.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
     assert value.startswith("sha256") or value == "0" or f"{value!r} allows nothing" in refused.stderr
-    assert marks(desk) == []
+    assert marks(workdir) == []
 
 
-def allow(desk: WorkingDir, stderr: str) -> None:
+def allow(workdir: WorkingDir, stderr: str) -> None:
     """Set the variable that an error names."""
     name, _, value = re.findall(r"set (\S+=\S+)", stderr)[-1].partition("=")
-    desk.environ[name] = value
+    workdir.environ[name] = value
 
 
 HOOKS: Sequence[Any] = (
@@ -269,65 +274,65 @@ HOOKS: Sequence[Any] = (
 
 
 @pytest.mark.parametrize("hooks", HOOKS, ids=["command", "header", "both"])
-def test_value_that_the_error_names_allows_the_hooks(desk: WorkingDir, listener: Listener, hooks: Any) -> None:
-    (desk.folder / "job.yaml").write_text(json.dumps({"notify": hooks}).replace("{url}", listener.url))
-    refused = desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
-    allow(desk, refused.stderr)
-    desk.run("--job", "job.yaml")
-    assert marks(desk) == (["PWNED"] if "touch" in str(hooks) else [])
+def test_value_that_the_error_names_allows_the_hooks(workdir: WorkingDir, listener: Listener, hooks: Any) -> None:
+    (workdir.folder / "job.yaml").write_text(json.dumps({"notify": hooks}).replace("{url}", listener.url))
+    refused = workdir.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
+    allow(workdir, refused.stderr)
+    workdir.run("--job", "job.yaml")
+    assert marks(workdir) == (["PWNED"] if "touch" in str(hooks) else [])
     assert [headers.get("X") for headers in listener.got] == ([SECRET] if "url" in str(hooks) else [])
 
 
-def test_consent_to_one_hook_does_not_allow_another(desk: WorkingDir, listener: Listener) -> None:
+def test_consent_to_one_hook_does_not_allow_another(workdir: WorkingDir, listener: Listener) -> None:
     """Consent does not cover the same header for another host, or the same command with another argument."""
     header = {"url": "https://hooks.example.com/x", "headers": {"X": "env:HOOK_TOKEN"}}
     allowed = [*hook_codes([parse_hook(header)]), *hook_codes([parse_hook({"command": ["touch", "x"]})])]
-    desk.environ["SMSWEEP_ALLOW_CODE"] = ",".join(code.digest for code in allowed)
+    workdir.environ["SMSWEEP_ALLOW_CODE"] = ",".join(code.digest for code in allowed)
     for hook in (
         {**header, "url": listener.url},
         {"command": TOUCH},
         {**header, "headers": {"Y": "env:HOOK_TOKEN"}},
     ):
-        write(desk, job={"notify": hook})
-        desk.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
-    assert (marks(desk), listener.got) == ([], [])
+        write(workdir, job={"notify": hook})
+        workdir.call("run", "sweep.yaml", "--job", "job.yaml", code=2)
+    assert (marks(workdir), listener.got) == ([], [])
 
 
 @pytest.mark.parametrize("how", ["flag", "variable"])
-def test_command_of_the_command_line_needs_no_consent(desk: WorkingDir, how: str) -> None:
+def test_command_of_the_command_line_needs_no_consent(workdir: WorkingDir, how: str) -> None:
     if how == "variable":
-        desk.environ["SMSWEEP_NOTIFY"] = shlex.join(TOUCH)
-    desk.run(*(["--notify", shlex.join(TOUCH)] if how == "flag" else []))
-    assert marks(desk) == ["PWNED"]
+        workdir.environ["SMSWEEP_NOTIFY"] = shlex.join(TOUCH)
+    workdir.run(*(["--notify", shlex.join(TOUCH)] if how == "flag" else []))
+    assert marks(workdir) == ["PWNED"]
 
 
-def test_webhook_without_secrets_needs_no_consent(desk: WorkingDir, listener: Listener) -> None:
-    write(desk, job={"notify": [{"url": listener.url, "headers": {"X": "y"}}, "env:HOOK_URL"]})
-    desk.environ["HOOK_URL"] = listener.url
-    desk.run("--job", "job.yaml")
+def test_webhook_without_secrets_needs_no_consent(workdir: WorkingDir, listener: Listener) -> None:
+    write(workdir, job={"notify": [{"url": listener.url, "headers": {"X": "y"}}, "env:HOOK_URL"]})
+    workdir.environ["HOOK_URL"] = listener.url
+    workdir.run("--job", "job.yaml")
     assert len(listener.got) == 2
 
 
-def test_job_yaml_of_an_agent_needs_consent(desk: WorkingDir) -> None:
-    sweep_id = desk.sweep()
-    write(desk, job={"notify": {"command": TOUCH}})
-    desk.call("agent", sweep_id, "--job", "job.yaml", code=2)
-    assert desk.trials(sweep_id) == []
-    assert marks(desk) == []
+def test_job_yaml_of_an_agent_needs_consent(workdir: WorkingDir) -> None:
+    sweep_id = workdir.sweep()
+    write(workdir, job={"notify": {"command": TOUCH}})
+    workdir.call("agent", sweep_id, "--job", "job.yaml", code=2)
+    assert workdir.trials(sweep_id) == []
+    assert marks(workdir) == []
 
 
-def change(desk: WorkingDir, sql: str, *values: object) -> None:
+def change(workdir: WorkingDir, sql: str, *values: object) -> None:
     """Write to the store without smsweep, as any user of its database can."""
-    with closing(sqlite3.connect(desk.folder / ".smsweep" / "store.db")) as connection, connection:
+    with closing(sqlite3.connect(workdir.folder / ".smsweep" / "store.db")) as connection, connection:
         assert connection.execute(sql, values).rowcount == 1
 
 
-def test_command_that_a_writer_of_the_store_added_does_not_run(desk: WorkingDir) -> None:
-    sweep_id = desk.sweep()
-    change(desk, "UPDATE sweeps SET job_yaml = ?", json.dumps({"notify": {"command": TOUCH}}))
-    desk.call("agent", sweep_id, code=2)
-    assert desk.trials(sweep_id) == []
-    assert marks(desk) == []
+def test_command_that_a_writer_of_the_store_added_does_not_run(workdir: WorkingDir) -> None:
+    sweep_id = workdir.sweep()
+    change(workdir, "UPDATE sweeps SET job_yaml = ?", json.dumps({"notify": {"command": TOUCH}}))
+    workdir.call("agent", sweep_id, code=2)
+    assert workdir.trials(sweep_id) == []
+    assert marks(workdir) == []
 
 
 def test_page_reports_that_a_hook_needs_consent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,124 +350,126 @@ def test_page_reports_that_a_hook_needs_consent(tmp_path: Path, monkeypatch: pyt
 
 
 @pytest.fixture
-def optuna_desk(desk: WorkingDir) -> WorkingDir:
+def optuna_workdir(workdir: WorkingDir) -> WorkingDir:
     """A working directory with smsweep, Optuna and a search program."""
-    write(desk, sweep=program(), space=SPACE)
-    return desk
+    write(workdir, sweep=program(), space=SPACE)
+    return workdir
 
 
-def call(desk: WorkingDir, *words: str, code: int = 0, allowed: str = "") -> str:
+def call(workdir: WorkingDir, *words: str, code: int = 0, allowed: str = "") -> str:
     """Run smsweep and return what it prints. allowed: the value of SMSWEEP_ALLOW_CODE."""
-    command = (str(oracle("optuna").python), *SMSWEEP[1:])
-    done = desk.call(*words, code=code, command=command, environ={"SMSWEEP_ALLOW_CODE": allowed})
+    command = (str(oracle("optuna").python), *NEW_PYTHON[1:])
+    done = workdir.call(*words, code=code, command=command, environ={"SMSWEEP_ALLOW_CODE": allowed})
     return done.stdout.strip() if not code else done.stderr
 
 
-def made(desk: WorkingDir) -> str:
+def made(workdir: WorkingDir) -> str:
     """Create a sweep with consent, delete the evidence that its program ran, and return the sweep's id."""
-    sweep_id = call(desk, "sweep", "sweep.yaml", allowed=digest(SPACE))
-    (desk.folder / "PWNED").unlink()
+    sweep_id = call(workdir, "sweep", "sweep.yaml", allowed=digest(SPACE))
+    (workdir.folder / "PWNED").unlink()
     return sweep_id
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("words", [("run", "sweep.yaml"), ("sweep", "sweep.yaml"), ("plan", "sweep.yaml")])
 @pytest.mark.parametrize("value", ["", "0", "false", "off", "true", "sha256:" + "0" * 64])
-def test_program_does_not_run_without_consent(optuna_desk: WorkingDir, words: tuple[str, ...], value: str) -> None:
-    output = call(optuna_desk, *words, code=2, allowed=value)
+def test_program_does_not_run_without_consent(
+    optuna_workdir: WorkingDir, words: tuple[str, ...], value: str
+) -> None:
+    output = call(optuna_workdir, *words, code=2, allowed=value)
     assert f"scheduler.source: space.py: it runs inside smsweep, with all your rights ({digest(SPACE)})" in output
     assert digest(SPACE) in output.split("SMSWEEP_ALLOW_CODE=")[1]
-    assert marks(optuna_desk) == []
+    assert marks(optuna_workdir) == []
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("value", ["1", digest(SPACE)])
-def test_program_runs_with_consent_and_its_hash_is_stored(optuna_desk: WorkingDir, value: str) -> None:
-    sweep_id = call(optuna_desk, "run", "sweep.yaml", "-q", allowed=value)
-    assert [trial["state"] for trial in optuna_desk.trials(sweep_id)] == ["finished", "finished"]
-    assert marks(optuna_desk) == ["PWNED"]
-    with Workspace({"SMSWEEP_DIR": str(optuna_desk.folder / ".smsweep")}).store() as store:
+def test_program_runs_with_consent_and_its_hash_is_stored(optuna_workdir: WorkingDir, value: str) -> None:
+    sweep_id = call(optuna_workdir, "run", "sweep.yaml", "-q", allowed=value)
+    assert [trial["state"] for trial in optuna_workdir.trials(sweep_id)] == ["finished", "finished"]
+    assert marks(optuna_workdir) == ["PWNED"]
+    with Workspace({"SMSWEEP_DIR": str(optuna_workdir.folder / ".smsweep")}).store() as store:
         sweep = store.get_sweep(sweep_id)
         assert sweep.code_hash == digest(stored_code(store, sweep)) == digest(SPACE)
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("verb", ["agent", "plan"])
-def test_stored_program_needs_consent_of_its_user(optuna_desk: WorkingDir, verb: str) -> None:
-    sweep_id = made(optuna_desk)
+def test_stored_program_needs_consent_of_its_user(optuna_workdir: WorkingDir, verb: str) -> None:
+    sweep_id = made(optuna_workdir)
     for value in ("", "no", digest(OTHER_SPACE)):
-        assert digest(SPACE) in call(optuna_desk, verb, sweep_id, code=2, allowed=value)
-    assert marks(optuna_desk) == []
-    assert optuna_desk.trials(sweep_id) == []
-    call(optuna_desk, verb, sweep_id, allowed=digest(SPACE))
-    assert marks(optuna_desk) == ["PWNED"]
+        assert digest(SPACE) in call(optuna_workdir, verb, sweep_id, code=2, allowed=value)
+    assert marks(optuna_workdir) == []
+    assert optuna_workdir.trials(sweep_id) == []
+    call(optuna_workdir, verb, sweep_id, allowed=digest(SPACE))
+    assert marks(optuna_workdir) == ["PWNED"]
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("verb", ["agent", "plan"])
 @pytest.mark.parametrize("value", ["1", digest(SPACE), digest(OTHER_SPACE), "{0},{1}"])
-def test_note_in_the_store_alone_changes_no_program(optuna_desk: WorkingDir, verb: str, value: str) -> None:
-    sweep_id = made(optuna_desk)
-    change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
+def test_note_in_the_store_alone_changes_no_program(optuna_workdir: WorkingDir, verb: str, value: str) -> None:
+    sweep_id = made(optuna_workdir)
+    change(optuna_workdir, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
     value = value.format(digest(SPACE), digest(OTHER_SPACE))
-    output = call(optuna_desk, verb, sweep_id, code=2, allowed=value)
+    output = call(optuna_workdir, verb, sweep_id, code=2, allowed=value)
     assert f"the code in the store ({digest(OTHER_SPACE)}) is not the code that sweep" in output
-    assert marks(optuna_desk) == []
+    assert marks(optuna_workdir) == []
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("verb", ["agent", "plan"])
-def test_writer_of_the_whole_store_cannot_change_what_a_hash_allows(optuna_desk: WorkingDir, verb: str) -> None:
-    sweep_id = made(optuna_desk)
-    change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
-    change(optuna_desk, "UPDATE sweeps SET code_hash = ?", digest(OTHER_SPACE))
-    assert digest(OTHER_SPACE) in call(optuna_desk, verb, sweep_id, code=2, allowed=digest(SPACE))
-    assert marks(optuna_desk) == []
+def test_writer_of_the_whole_store_cannot_change_what_a_hash_allows(optuna_workdir: WorkingDir, verb: str) -> None:
+    sweep_id = made(optuna_workdir)
+    change(optuna_workdir, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(OTHER_SPACE))
+    change(optuna_workdir, "UPDATE sweeps SET code_hash = ?", digest(OTHER_SPACE))
+    assert digest(OTHER_SPACE) in call(optuna_workdir, verb, sweep_id, code=2, allowed=digest(SPACE))
+    assert marks(optuna_workdir) == []
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("note", [[OTHER_SPACE], {"a": OTHER_SPACE}, 1, True, None])
-def test_invalid_note_is_not_run(optuna_desk: WorkingDir, note: object) -> None:
-    sweep_id = made(optuna_desk)
-    change(optuna_desk, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(note))
-    assert "Traceback" not in call(optuna_desk, "agent", sweep_id, code=2, allowed="1")
-    assert marks(optuna_desk) == []
+def test_invalid_note_is_not_run(optuna_workdir: WorkingDir, note: object) -> None:
+    sweep_id = made(optuna_workdir)
+    change(optuna_workdir, "UPDATE notes SET value = ? WHERE key = 'search_code'", json.dumps(note))
+    assert "Traceback" not in call(optuna_workdir, "agent", sweep_id, code=2, allowed="1")
+    assert marks(optuna_workdir) == []
 
 
 @pytest.mark.oracle
-def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_desk: WorkingDir) -> None:
-    write(optuna_desk, sweep=grid(x=[1]))
-    sweep_id = optuna_desk.sweep()
-    change(optuna_desk, "UPDATE sweeps SET sweep_yaml = ?", json.dumps(program()))
+def test_config_that_a_writer_of_the_store_gave_a_program_does_not_run(optuna_workdir: WorkingDir) -> None:
+    write(optuna_workdir, sweep=grid(x=[1]))
+    sweep_id = optuna_workdir.sweep()
+    change(optuna_workdir, "UPDATE sweeps SET sweep_yaml = ?", json.dumps(program()))
     change(
-        optuna_desk,
+        optuna_workdir,
         "INSERT INTO notes (sweep_id, key, value) VALUES (?, 'search_code', ?)",
         *(sweep_id, json.dumps(SPACE)),
     )
-    call(optuna_desk, "agent", sweep_id, code=2, allowed="1")
-    assert marks(optuna_desk) == []
+    call(optuna_workdir, "agent", sweep_id, code=2, allowed="1")
+    assert marks(optuna_workdir) == []
 
 
 @pytest.mark.oracle
-def test_allow_value_covers_program_and_command(optuna_desk: WorkingDir) -> None:
-    write(optuna_desk, job={"notify": {"command": ["touch", "PWNED by command"]}})
-    output = call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", code=2)
+def test_allow_value_covers_program_and_command(optuna_workdir: WorkingDir) -> None:
+    write(optuna_workdir, job={"notify": {"command": ["touch", "PWNED by command"]}})
+    output = call(optuna_workdir, "run", "sweep.yaml", "--job", "job.yaml", code=2)
     value = re.findall(r"set SMSWEEP_ALLOW_CODE=(\S+)", output)
     assert len(value) == 2
     assert value[0] == value[1]
-    call(optuna_desk, "run", "sweep.yaml", "--job", "job.yaml", "-q", allowed=value[0])
-    assert marks(optuna_desk) == ["PWNED", "PWNED by command"]
+    call(optuna_workdir, "run", "sweep.yaml", "--job", "job.yaml", "-q", allowed=value[0])
+    assert marks(optuna_workdir) == ["PWNED", "PWNED by command"]
 
 
 @pytest.mark.oracle
-def test_hash_matches_sha256sum(optuna_desk: WorkingDir) -> None:
+def test_hash_matches_sha256sum(optuna_workdir: WorkingDir) -> None:
     """Includes Windows line ends, which Python's text mode would replace."""
     content = SPACE.replace("\n", "\r\n").encode()
-    (optuna_desk.folder / "space.py").write_bytes(content)
+    (optuna_workdir.folder / "space.py").write_bytes(content)
     value = f"sha256:{hashlib.sha256(content).hexdigest()}"
-    sweep_id = call(optuna_desk, "run", "sweep.yaml", "-q", allowed=value)
-    call(optuna_desk, "plan", sweep_id, allowed=value)
-    assert marks(optuna_desk) == ["PWNED"]
+    sweep_id = call(optuna_workdir, "run", "sweep.yaml", "-q", allowed=value)
+    call(optuna_workdir, "plan", sweep_id, allowed=value)
+    assert marks(optuna_workdir) == ["PWNED"]
 
 
 # Detached agents

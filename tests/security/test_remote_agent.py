@@ -23,6 +23,7 @@ from tests.sagemaker.conftest import Account
 from tests.sagemaker.conftest import account as account  # a fixture
 from tests.security.conftest import PAUSE, SWEEP, RemoteStore
 from tests.support.s3_server import FaultyS3
+from tests.support.walkthrough import SMSWEEP
 
 PATIENCE_S = 240
 TRAIN = """
@@ -48,7 +49,7 @@ def until(is_so: Callable[[], object], agent: subprocess.Popen[str] | None = Non
             if agent:
                 agent.kill()
             raise AssertionError(f"exit code {agent.wait()}: {agent.communicate()[1]}" if agent else "timed out")
-        time.sleep(0.3)
+        time.sleep(1)  # each poll reads the store from S3, which costs 0.3 s of CPU time
 
 
 class Remote:
@@ -152,7 +153,7 @@ def test_rejected_commands_are_shown(account: Account, s3: FaultyS3, monkeypatch
     found = agent_of(remote.sweep_id)["rejected"]
     assert [each["id"] for each in found] == ["\x1b[31mred", "9"]
     assert all(each["reason"] for each in found)
-    words = [sys.executable, "-m", "smsweep.cli.main", "show", remote.sweep_id]
+    words = [*SMSWEEP, "show", remote.sweep_id]
     shown = subprocess.run(words, capture_output=True, text=True, check=True).stdout
     assert "rejected  command 9: Invalid JSON" in " ".join(shown.split(" "))
     assert "\x1b" not in shown

@@ -18,8 +18,8 @@ from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.process.fork_client import signal_job
 from smsweep.errors import JobRejected
-from tests.support.desk import WorkingDir, grid
 from tests.support.jobs import Jobs
+from tests.support.working_dir import WorkingDir, grid
 from tools.docker_engine import IMAGE
 
 HOSTILE = """
@@ -128,8 +128,8 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
     job = {"max_run": 15, "retries": {"crashed": 0}}  # max_run stops jobs with a false `pid` file
     with subprocess.Popen(["sleep", "300"], start_new_session=True) as bystander:
         config = grid(kind=kinds, here=str(folder), bystander=bystander.pid)
-        desk = WorkingDir(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
-        ended = desk.call(
+        workdir = WorkingDir(folder, {"train.py": HOSTILE, "sweep.yaml": config, "job.yaml": job})
+        ended = workdir.call(
             "run", "sweep.yaml", "--job", "job.yaml", "--parallel", "8", "--term-timeout", "2", "--quiet",
             environ={"WANDB_AGENT_DISABLE_FLAPPING": "true"},
         )  # fmt: skip
@@ -137,12 +137,12 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
         bystander.kill()
     assert "Traceback" not in ended.stderr
     (folder / "id").write_text(ended.stdout.strip())
-    return desk
+    return workdir
 
 
-def trial_of(desk: WorkingDir, kind: str) -> dict[str, Any]:
+def trial_of(workdir: WorkingDir, kind: str) -> dict[str, Any]:
     (found,) = [
-        trial for trial in desk.trials((desk.folder / "id").read_text()) if trial["params"]["kind"] == kind
+        trial for trial in workdir.trials((workdir.folder / "id").read_text()) if trial["params"]["kind"] == kind
     ]
     return found
 
@@ -217,11 +217,11 @@ def flooded(tmp_path_factory: pytest.TempPathFactory) -> WorkingDir:
     """An agent that has read a megabyte of each kind of hostile lines."""
     folder = tmp_path_factory.mktemp("flooded")
     job = {"metric_definitions": [{"Name": name, "Regex": regex} for name, regex in REGEXES.items()]}
-    desk = WorkingDir(folder, {"train.py": LINES, "sweep.yaml": grid(kind=KINDS), "job.yaml": job})
-    ended = desk.call("run", "sweep.yaml", "--job", "job.yaml", "--parallel", "4", "--quiet")
+    workdir = WorkingDir(folder, {"train.py": LINES, "sweep.yaml": grid(kind=KINDS), "job.yaml": job})
+    ended = workdir.call("run", "sweep.yaml", "--job", "job.yaml", "--parallel", "4", "--quiet")
     assert "Traceback" not in ended.stderr
     (folder / "id").write_text(ended.stdout.strip())
-    return desk
+    return workdir
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -343,31 +343,31 @@ def test_job_is_refused_when_its_folder_has_a_pipe(processes: Jobs, name: str) -
 
 
 def test_recover_skips_a_job_with_a_damaged_request(tmp_path: Path) -> None:
-    desk = WorkingDir(
+    workdir = WorkingDir(
         tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])}
     )
-    sweep_id = desk.run()
+    sweep_id = workdir.run()
     for file in tmp_path.glob(".smsweep/store.db*"):
         file.unlink()
     instead(tmp_path / f".smsweep/jobs/smsweep-{sweep_id}-0-0/request.json", os.mkfifo)
-    ended = desk.call("recover", sweep_id, "sweep.yaml")
+    ended = workdir.call("recover", sweep_id, "sweep.yaml")
     assert f"smsweep-{sweep_id}-0-0 is skipped: its job folder is damaged" in ended.stderr
     assert "found the jobs of 1 trial" in ended.stderr
-    assert [trial["number"] for trial in desk.trials(sweep_id)] == [1]
+    assert [trial["number"] for trial in workdir.trials(sweep_id)] == [1]
 
 
 def test_commands_end_on_a_damaged_job_folder(tmp_path: Path) -> None:
-    desk = WorkingDir(
+    workdir = WorkingDir(
         tmp_path, {"train.py": "import smsweep\nsmsweep.log({'loss': 1})", "sweep.yaml": grid(x=[1, 2])}
     )
-    sweep_id = desk.run()
+    sweep_id = workdir.run()
     job = tmp_path / f".smsweep/jobs/smsweep-{sweep_id}-0-0"
     for name in ("request.json", "output.log", "lock", "ml/output/failure"):
         instead(job / name, os.mkfifo)
-    assert "output.log is not a regular file" in desk.call("logs", f"{sweep_id}/0").stderr
-    desk.call("diff", f"{sweep_id}/0", f"{sweep_id}/1")
-    desk.call("why", f"{sweep_id}/0")
-    desk.call("rm", f"{sweep_id}/0")
+    assert "output.log is not a regular file" in workdir.call("logs", f"{sweep_id}/0").stderr
+    workdir.call("diff", f"{sweep_id}/0", f"{sweep_id}/1")
+    workdir.call("why", f"{sweep_id}/0")
+    workdir.call("rm", "-y", f"{sweep_id}/0")
     assert not job.exists()
 
 

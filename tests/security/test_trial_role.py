@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from smsweep.services.sweeps import create
 from smsweep.services.workspace import read_stored
 from tests.security.conftest import PAUSE
 from tests.support.s3_server import ACCOUNT, FaultyS3
+from tests.support.walkthrough import SMSWEEP
 
 ROLE = f"arn:aws:iam::{ACCOUNT}:role/trainer"
 AGENT_ROLE = f"arn:aws:iam::{ACCOUNT}:role/agent"
@@ -234,7 +234,7 @@ def test_run_creates_no_sweep_when_the_agent_has_no_role(cloud: Cloud, tmp_path:
     for name, text in (("sweep.yaml", json.dumps(CONFIG)), ("job.yaml", json.dumps(job)), ("train.py", "")):
         (tmp_path / name).write_text(text)
     words = ["run", "sweep.yaml", "--job", "job.yaml", "--backend", "sagemaker", "--detach"]
-    command = [sys.executable, "-m", "smsweep.cli.main", *words]
+    command = [*SMSWEEP, *words]
     ended = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert (ended.returncode, ended.stdout) == (2, "")
     assert "job.yaml: agent.role: a detached agent needs a role of its own" in " ".join(ended.stderr.split())

@@ -145,13 +145,13 @@ class Account:
 
     def wait(self, name: str, until: Callable[[dict[str, Any]], object] | None = None) -> dict[str, Any]:
         """Wait until the job has ended, or `until` returns True, and return its description."""
-        is_so = until or (lambda found: found["TrainingJobStatus"] in ENDED)
+        is_so = until or (lambda job: job["TrainingJobStatus"] in ENDED)
         deadline = time.monotonic() + 60
         while True:
-            found = self.describe(name)
-            if is_so(found):
-                return found
-            assert time.monotonic() < deadline, found
+            description = self.describe(name)
+            if is_so(description):
+                return description
+            assert time.monotonic() < deadline, description
             time.sleep(0.05)
 
     def wait_for_line(self, name: str, line: str) -> None:
@@ -163,10 +163,10 @@ class Account:
     def lines(self, name: str) -> list[str]:
         """Return the log of a job, including restarts."""
         try:
-            found = self.logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
+            response = self.logs.filter_log_events(logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
         except ClientError:
             return []  # nothing has been logged yet
-        return [event["message"] for event in found["events"]]
+        return [event["message"] for event in response["events"]]
 
     def statuses(self, name: str) -> list[str]:
         return [step["Status"] for step in self.describe(name)["SecondaryStatusTransitions"]]

@@ -68,6 +68,8 @@ class Kit:
         stop_if: Sequence[str] = (),
         repeats: int = 1,
         hours: float | None = None,
+        grace_s: float | None = None,
+        until: frozenset[int] | None = None,
     ) -> Agent:
         """Return an agent. hours: budget for trials of at most one hour each; None for no budget."""
         config = self.sweep.config
@@ -85,7 +87,9 @@ class Kit:
             lambda trial: training_job(JobTemplate(), self.sweep, trial, SITE),
             MetricParser(),
             agent_id=agent_id,
-            options=AgentOptions(parallel=parallel, count=count, retries={"crashed": retries}),
+            options=AgentOptions(
+                parallel=parallel, count=count, retries={"crashed": retries}, grace_s=grace_s, until=until
+            ),
             flapping=FailureLimit(self.clock_now, max_consecutive=max_consecutive),
             clock=lambda: self.clock_now,
             sleep=self._sleep,

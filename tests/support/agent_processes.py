@@ -51,13 +51,13 @@ class FolderBackend:
         (self._folder / request["TrainingJobName"]).touch(exist_ok=True)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
-        return {name: status for name in names if (status := self._look(name)) is not None}
+        return {name: status for name in names if (status := self._status(name)) is not None}
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         (self._folder / f"{name}.stop").touch()
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
-        status = self._look(name)
+        status = self._status(name)
         start, n = int(cursor or 0), POINTS if status is not None and status.is_terminal else 1
         lines = [line for step in range(n) for line in records(METRICS, {"loss": step}, time=1.0, step=step)]
         return LogPage(lines=tuple(lines[start:]), cursor=str(n), is_last=n == POINTS)
@@ -71,7 +71,7 @@ class FolderBackend:
     def close(self) -> None:
         pass
 
-    def _look(self, name: str) -> JobStatus | None:
+    def _status(self, name: str) -> JobStatus | None:
         try:
             age_s = time.time() - (self._folder / name).stat().st_mtime
         except FileNotFoundError:

@@ -172,13 +172,13 @@ def read_all(backend: Backend, name: str) -> tuple[str, ...]:
     cursor = ""
     while True:
         page = backend.read_logs(name, cursor)
-        lines += said_by_script(page.lines)
+        lines += script_lines(page.lines)
         if page.is_last or page.cursor == cursor:
             return tuple(lines)
         cursor = page.cursor
 
 
-def said_by_script(lines: Iterable[str]) -> tuple[str, ...]:
+def script_lines(lines: Iterable[str]) -> tuple[str, ...]:
     """Return the lines without the records of the runtime, which can be at the end of a line."""
     return tuple(line.partition(MARK)[0] for line in lines if not line.startswith(MARK))
 

@@ -38,7 +38,7 @@ class Block:
 
 def blocks(page: Path) -> list[Block]:
     """Return the fenced blocks of a page."""
-    found: list[Block] = []
+    fenced: list[Block] = []
     section = ""
     opening: tuple[int, str, str] | None = None  # line, language and title of the current block
     lines: list[str] = []
@@ -52,12 +52,12 @@ def blocks(page: Path) -> list[Block]:
         elif line == "```":
             start, language, title = opening
             text = "".join(f"{line}\n" for line in lines)
-            found.append(Block(page=page, line=start, section=section, language=language, title=title, text=text))
+            fenced.append(Block(page=page, line=start, section=section, language=language, title=title, text=text))
             opening = None
         else:
             lines.append(line)
     assert opening is None, f"{page}: a block has no end"
-    return found
+    return fenced
 
 
 def prose(page: Path) -> list[tuple[int, str]]:
@@ -72,13 +72,13 @@ def prose(page: Path) -> list[tuple[int, str]]:
 def anchors(page: Path) -> set[str]:
     """Return the anchors of the headings, with the rules of GitHub."""
     seen: Counter[str] = Counter()
-    found = set()
+    slugs = set()
     for _, line in prose(page):
         if heading := HEADING.match(line):
             slug = re.sub(r"[^\w\- ]", "", heading[2].lower()).replace(" ", "-")
-            found.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
+            slugs.add(f"{slug}-{seen[slug]}" if seen[slug] else slug)
             seen[slug] += 1
-    return found
+    return slugs
 
 
 def links(page: Path) -> Iterator[tuple[int, str]]:

@@ -81,8 +81,8 @@ def run_postgres() -> Iterator[Postgres]:
 def _binaries() -> Path | None:
     """Return the folder with initdb and pg_ctl of the newest PostgreSQL. On Debian, it is not on PATH."""
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-    found = shutil.which("initdb")
-    initdb = debian[-1] if debian else Path(found).resolve() if found else None
+    on_path = shutil.which("initdb")
+    initdb = debian[-1] if debian else Path(on_path).resolve() if on_path else None
     return initdb.parent if initdb else None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import random
+import re
 import secrets
 import socket
 import threading
@@ -60,12 +61,25 @@ class FaultyS3:
         method, path = environ["REQUEST_METHOD"], unquote(environ.get("RAW_URI", "").partition("?")[0])
         with self._lock:
             self.requests.append((method, path))
-            fault = self._take(method, path)
+            fault = self._next_fault(method, path)
         return (fault.act if fault else self._moto)(environ, start_response)
 
     def refuse(self, method: str, path: str, status: int, code: str, *, times: int = 1) -> Fault:
         """Respond with an error of S3, without effect."""
         return self._add(Fault(method, path, _refusing(status, code), times))
+
+    def keep_keys(self, path: str, code: str, *, times: int = 1) -> Fault:
+        """Respond to DeleteObjects with an error for each key, without effect."""
+
+        def act(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+            keys = re.findall("<Key>(.*?)</Key>", _body_of(environ).decode())
+            errors = (
+                f"<Error><Key>{key}</Key><Code>{code}</Code><Message>of a test</Message></Error>" for key in keys
+            )
+            start_response("200 OK", [("Content-Type", "application/xml")])
+            return [f"<DeleteResult>{''.join(errors)}</DeleteResult>".encode()]
+
+        return self._add(Fault("POST", path, act, times))
 
     def lose_answer(self, method: str, path: str, *, times: int = 1) -> Fault:
         """Carry out the request, and close the connection without a response."""
@@ -191,7 +205,7 @@ class FaultyS3:
             self._faults.append(fault)
         return fault
 
-    def _take(self, method: str, path: str) -> Fault | None:
+    def _next_fault(self, method: str, path: str) -> Fault | None:
         for fault in self._faults:
             if fault.hits < fault.times and fault.method == method and fnmatchcase(path, fault.path):
                 fault.hits += 1

@@ -32,7 +32,7 @@ class Plot:
 class _Job:
     plot: Plot
     lines: list[str] = field(default_factory=list)
-    looks: int = 0
+    n_polls: int = 0
     stopped: bool = False
 
 
@@ -92,12 +92,12 @@ class ScriptedBackend:
         self.jobs.clear()
 
     def _has_ended(self, job: _Job) -> bool:
-        return job.stopped or (job.plot.ends and job.looks > len(job.plot.pages))
+        return job.stopped or (job.plot.ends and job.n_polls > len(job.plot.pages))
 
     def _step(self, name: str, job: _Job) -> JobStatus:
-        if job.looks < len(job.plot.pages) and not job.stopped:
-            job.lines += job.plot.pages[job.looks]
-        job.looks += 1
+        if job.n_polls < len(job.plot.pages) and not job.stopped:
+            job.lines += job.plot.pages[job.n_polls]
+        job.n_polls += 1
         if job.stopped:
             return JobStatus(name=name, status="Stopped", secondary_status="Stopped", exit_code=143)
         if not self._has_ended(job):

@@ -111,8 +111,10 @@ class Simulation:
         answer = self._client.open(
             request.url, method=request.method, headers=headers, data=request.body, buffered=True
         )
-        found = {name: value for name, value in answer.headers.items() if name.lower() != "date"}
-        return AWSResponse(request.url, answer.status_code, HTTPHeaders.from_dict(found), _Raw(answer.get_data()))
+        response_headers = {name: value for name, value in answer.headers.items() if name.lower() != "date"}
+        return AWSResponse(
+            request.url, answer.status_code, HTTPHeaders.from_dict(response_headers), _Raw(answer.get_data())
+        )
 
     def _move(self, job: Job, trained_s: float) -> None:
         if trained_s < 0:
@@ -188,10 +190,10 @@ def run(
 
 def calls(simulation: Simulation) -> dict[str, list[float]]:
     """Return the times of all calls by action, in seconds from the start."""
-    found: dict[str, list[float]] = defaultdict(list)
+    times: dict[str, list[float]] = defaultdict(list)
     for entry in simulation.ledger.read():
-        found[entry["action"]].append(entry["at"] - START)
-    return found
+        times[entry["action"]].append(entry["at"] - START)
+    return times
 
 
 def most_in_a_second(times: list[float]) -> int:
@@ -205,12 +207,12 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         outcome, simulation = run(Path(name), options.trials, options.minutes * 60, AWS)
-        found = calls(simulation)
+        times_by_action = calls(simulation)
     print(
         f"{sum(outcome.ended.values())} ended, {simulation.most_alive} alive at once, "
         f"{(simulation.now - START) / 60:.0f} minutes by their clock"
     )
-    for action, times in found.items():
+    for action, times in times_by_action.items():
         print(f"  {action:20} {len(times):5} calls, at most {most_in_a_second(times)} in any second")
 
 

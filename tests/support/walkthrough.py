@@ -8,15 +8,21 @@ the order of their creation. Times and spaces can differ.
 
 from __future__ import annotations
 
+import atexit
+import functools
 import os
 import re
+import shlex
+import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from tests.support import command
 from tests.support.markdown import Block
 
 IDS = ("abcd1234", "efgh5678", "ijkl9012")
@@ -28,14 +34,29 @@ VARYING = (
     (re.compile(r"[ \t]+"), " "),
 )
 MARK = "@@@ block"
+NEW_PYTHON = (sys.executable, "-m", "smsweep.cli.main")
+# The same command, which starts faster; see tests/support/command.py. Its server runs as long as this process.
+SMSWEEP = (
+    (sys.executable, "-I", "-S", command.__file__, f"{tempfile.gettempdir()}/smsweep-commands-{os.getpid()}")
+    if sys.platform.startswith("linux")
+    else NEW_PYTHON
+)
 
 
-def walk(shown: Sequence[Block], folder: Path) -> None:
-    """Execute blocks in one shell in the folder. Raises AssertionError if the output differs."""
+def walk(blocks: Sequence[Block], folder: Path, programs: Path | None = None) -> None:
+    """Execute blocks in one shell in the folder. Raises AssertionError if the output differs.
+
+    Args:
+        blocks: The blocks.
+        folder: The working folder and HOME of the shell.
+        programs: The folder of another environment's programs. The shell then gets no variables of this process.
+    """
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script(shown)],
+        ["bash", "-euo", "pipefail", "-c", script(blocks)],
         cwd=folder,
-        env=environment(folder),
+        env=clean_environment(folder, programs)
+        if programs
+        else environment(folder) | {"PATH": f"{_commands()}{os.pathsep}{environment(folder)['PATH']}"},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -46,19 +67,29 @@ def walk(shown: Sequence[Block], folder: Path) -> None:
         int(number): text for number, text in re.findall(rf"{MARK} (\d+)\n(.*?)(?={MARK}|\Z)", done.stdout, re.S)
     }
     assert done.returncode == 0, (
-        f"{shown[len(printed) - 1].place} exited with code {done.returncode}:\n{done.stdout}"
+        f"{blocks[len(printed) - 1].place} exited with code {done.returncode}:\n{done.stdout}"
     )
     ids = sweep_ids(folder)
-    for index, block in enumerate(shown):
+    for index, block in enumerate(blocks):
         if block.language == "text":
             output = plain(printed[index - 1], ids)
             assert re.fullmatch(pattern(block.text), output), f"{block.place}: the actual output is:\n{output}"
 
 
-def script(shown: Sequence[Block]) -> str:
+@functools.cache
+def _commands() -> str:
+    """Return a folder that contains a `smsweep` that starts faster; see tests/support/command.py."""
+    folder = Path(tempfile.mkdtemp(prefix="smsweep-bin-"))
+    atexit.register(shutil.rmtree, folder)
+    (folder / "smsweep").write_text(f'#!/bin/sh\nexec {shlex.join(SMSWEEP)} "$@"\n')
+    (folder / "smsweep").chmod(0o755)
+    return str(folder)
+
+
+def script(blocks: Sequence[Block]) -> str:
     """Return one shell script that executes all blocks, and prints a marker before each block."""
     parts = ["trap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT"]  # ends background processes
-    for index, block in enumerate(shown):
+    for index, block in enumerate(blocks):
         parts.append(f"echo '{MARK} {index}'")
         if block.is_file:
             parts.append(f"cat > {block.title} <<'END OF FILE'\n{block.text}END OF FILE")
@@ -79,6 +110,12 @@ def environment(folder: Path) -> dict[str, str]:
     return {**inherited, "HOME": str(folder)}
 
 
+def clean_environment(folder: Path, programs: Path) -> dict[str, str]:
+    """Return the environment of a new account in which the environment of `programs` is active."""
+    path = os.pathsep.join([str(programs), "/usr/local/bin", "/usr/bin", "/bin"])
+    return {"PATH": path, "HOME": str(folder), "VIRTUAL_ENV": str(programs.parent)}
+
+
 def sweep_ids(folder: Path) -> list[str]:
     """Return the ids of the folder's sweeps, oldest first."""
     file = folder / ".smsweep" / "store.db"
@@ -89,8 +126,8 @@ def sweep_ids(folder: Path) -> list[str]:
 
 
 def plain(text: str, ids: Sequence[str] = ()) -> str:
-    for ours, shown in zip(ids, IDS, strict=False):
-        text = text.replace(ours, shown)
+    for ours, documented in zip(ids, IDS, strict=False):
+        text = text.replace(ours, documented)
     for varying, fixed in VARYING:
         text = varying.sub(fixed, text)
     return "\n".join(line.strip() for line in text.strip().splitlines())

@@ -42,7 +42,7 @@ class FakeWandb:
     sweep: dict[str, Any] = field(default_factory=dict)  # its config; {} for none
     state: str = "RUNNING"
     runs: dict[str, FakeRun] = field(default_factory=dict)
-    asked: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # each call's name and variables
+    calls: list[tuple[str, dict[str, Any]]] = field(default_factory=list)  # each call's name and variables
     stops: set[str] = field(default_factory=set)  # runs that agents must stop
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -57,7 +57,7 @@ class FakeWandb:
     def answer(self, query: str, variables: dict[str, Any]) -> Answer:
         name = re.search(r"(?:query|mutation)\s+(\w+)", query)
         with self.lock:
-            self.asked.append((name.group(1) if name else "", variables))
+            self.calls.append((name.group(1) if name else "", variables))
             for field_name, reply in REPLIES.items():
                 if re.search(rf"\b{field_name}\b", query):
                     return {"data": reply(self, variables)}
@@ -99,7 +99,7 @@ def _sweep(server: FakeWandb, variables: dict[str, Any]) -> Answer:
 
 
 def _create_agent(server: FakeWandb, variables: dict[str, Any]) -> Answer:
-    return {"createAgent": {"agent": {"id": f"agent-{len(server.asked)}"}}}
+    return {"createAgent": {"agent": {"id": f"agent-{len(server.calls)}"}}}
 
 
 def _heartbeat(server: FakeWandb, variables: dict[str, Any]) -> Answer:
@@ -107,11 +107,11 @@ def _heartbeat(server: FakeWandb, variables: dict[str, Any]) -> Answer:
     at_work = json.loads(variables["runState"] or "{}")
     commands: list[Answer] = [{"type": "stop", "run_id": run_id} for run_id in at_work if run_id in server.stops]
     if not at_work:
-        taken = [run for run in server.runs.values() if run.sweep == server.sweep_id]
-        left = server.cells()[len(taken) :] if server.state == "RUNNING" else []
-        if left:
-            run_id = f"run{len(taken)}"
-            args = {name: {"value": value} for name, value in left[0].items()}
+        runs = [run for run in server.runs.values() if run.sweep == server.sweep_id]
+        cells = server.cells()[len(runs) :] if server.state == "RUNNING" else []
+        if cells:
+            run_id = f"run{len(runs)}"
+            args = {name: {"value": value} for name, value in cells[0].items()}
             server.runs[run_id] = FakeRun(sweep=server.sweep_id, config=args)
             commands.append({"type": "run", "run_id": run_id, "args": args, "program": server.sweep["program"]})
         else:
@@ -158,7 +158,7 @@ def _upload_urls(server: FakeWandb, variables: dict[str, Any]) -> Answer:
 
 def _runs(server: FakeWandb, variables: dict[str, Any]) -> Answer:
     """Return pages of two runs, for any requested page size."""
-    found = [item for item in server.runs.items() if item[1].sweep == json.loads(variables["filters"])["sweep"]]
+    runs = [item for item in server.runs.items() if item[1].sweep == json.loads(variables["filters"])["sweep"]]
     start = int(variables["cursor"] or 0)
     edges = [
         {
@@ -170,9 +170,9 @@ def _runs(server: FakeWandb, variables: dict[str, Any]) -> Answer:
                 "summaryMetrics": json.dumps(run.summary),
             }
         }
-        for run_id, run in found[start : start + 2]
+        for run_id, run in runs[start : start + 2]
     ]
-    page = {"endCursor": str(start + 2), "hasNextPage": start + 2 < len(found)}
+    page = {"endCursor": str(start + 2), "hasNextPage": start + 2 < len(runs)}
     return {"project": {"runs": {"edges": edges, "pageInfo": page}}}
 
 
@@ -203,9 +203,9 @@ def _handler(server: FakeWandb) -> type[BaseHTTPRequestHandler]:
                 body = gzip.decompress(body)
             status, answer = 200, {}
             if self.path == "/graphql":
-                asked = json.loads(body)
+                document = json.loads(body)
                 try:
-                    answer = server.answer(asked["query"], asked.get("variables") or {})
+                    answer = server.answer(document["query"], document.get("variables") or {})
                 except LookupError as err:
                     status, answer = 404, {"errors": [{"message": str(err)}]}
             elif self.path.endswith("/file_stream"):

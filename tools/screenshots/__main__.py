@@ -21,15 +21,17 @@ from smsweep.services.views import json_views
 from smsweep.web.server import Served, serving
 from tools.browser import chromium, visit
 
-HERE = Path(__file__).parent
-IMAGES = HERE.parent.parent / "docs" / "images"
+FOLDER = Path(__file__).parent
+IMAGES = FOLDER.parent.parent / "docs" / "images"
 SEED = "3"
 WIDE, NARROW = (1280, 960), (390, 844)
 QUALITY = 88
 Scheme = Literal["light", "dark"]
 
 
-def take(browser: Browser, served: Served, into: Path, name: str, path: str, wait: str, scheme: Scheme) -> None:
+def save_picture(
+    browser: Browser, served: Served, into: Path, name: str, path: str, wait: str, scheme: Scheme
+) -> None:
     """Save a picture of a page after an element is visible."""
     with visit(browser, served.url, scheme) as seen:
         page: Page = seen.page
@@ -52,7 +54,7 @@ def main(into: Path) -> None:
     with tempfile.TemporaryDirectory() as scratch:
         os.chdir(scratch)
         for file in ("train.py", "sweep.yaml"):
-            shutil.copy(HERE / file, scratch)
+            shutil.copy(FOLDER / file, scratch)
         os.environ["SMSWEEP_DIR"] = f"{scratch}/.smsweep"
         os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
         command = [
@@ -73,7 +75,7 @@ def main(into: Path) -> None:
             own = f"/sweeps/{sweeps[0]['id']}"
 
             def shoot(name: str, path: str, wait: str, scheme: Scheme = "light") -> None:
-                take(
+                save_picture(
                     browser,
                     served,
                     into,
@@ -83,7 +85,7 @@ def main(into: Path) -> None:
                     scheme,
                 )
 
-            shoot("ui-sweep", "#overview", "[data-figure=curves][data-is-drawn]")
+            shoot("ui-sweep", "#overview", "[data-figure=curves][data-is-drawn=true]")
             running.wait()
             best_trial = json_views.show(sweeps[0]["id"])["best"]
             assert best_trial is not None
@@ -95,8 +97,8 @@ def main(into: Path) -> None:
             ]
             chosen = [best, *(number for number in others if number != best)][:4]
             query = "&".join(f"t={sweeps[0]['id']}/{number}" for number in chosen)
-            curve = "[data-figure=curve][data-is-drawn]"
-            shoot("ui-trials-dark", "#trials", "[data-figure=parallel_coordinates][data-is-drawn]", "dark")
+            curve = "[data-figure=curve][data-is-drawn=true]"
+            shoot("ui-trials-dark", "#trials", "[data-figure=parallel_coordinates][data-is-drawn=true]", "dark")
             shoot("ui-trial", f"/trials/{best}", curve)
             shoot("ui-compare-dark", f"/compare?{query}", curve, "dark")
             shoot("ui-new", f"/new?{query}&narrow=1", ".verdict table")

@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from smsweep.aws.client import Aws
 from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
-from smsweep.aws.prices import ask_price
+from smsweep.aws.prices import ask_account, ask_price
 from smsweep.aws.request_model import validate
 from smsweep.backends.aws_batch.service_jobs import (
     JobQueue,
@@ -24,6 +24,7 @@ from smsweep.backends.aws_batch.service_jobs import (
 )
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.sagemaker.backend import SageMakerBackend
+from smsweep.backends.sagemaker.doctor import diagnose
 from smsweep.backends.sagemaker.job_poller import common_prefix
 from smsweep.backends.sagemaker.rate_limit import RateLimits
 from smsweep.core.job import JobStatus, JobTemplate, LogPage, TrainingJobRequest
@@ -83,10 +84,10 @@ class BatchBackend:
         try:
             answer = self._aws.call("batch", "submit_service_job", **submission(self._queue, request))
         except (BotoCoreError, ClientError) as err:
-            found = self._aws.error(err, "batch", "submit_service_job")
-            if isinstance(found, JobRejected) and self._find(name) is not None:
+            error = self._aws.error(err, "batch", "submit_service_job")
+            if isinstance(error, JobRejected) and self._find(name) is not None:
                 return  # an earlier call has submitted the job
-            raise found from err
+            raise error from err
         if answer["jobName"] != name:
             raise NameTaken(
                 f"service job {answer['jobId']} has the token of {name} but is named {answer['jobName']}"
@@ -147,8 +148,8 @@ class BatchBackend:
         wanted, token = set(live), ""
         prefix = live[0] if len(live) == 1 else f"{common_prefix(live)}*"
         while wanted:
-            found, token = pages(self._aws, self._queue, prefix, token)
-            for job in found:
+            jobs, token = pages(self._aws, self._queue, prefix, token)
+            for job in jobs:
                 if job.name in wanted:  # the newest of that name
                     wanted.remove(job.name)
                     self._known[job.name] = job
@@ -186,4 +187,6 @@ SPEC = BackendSpec(
     check_request=validate,
     find_jobs=find_queued_jobs,
     ask_price=ask_price,
+    ask_account=ask_account,
+    diagnose=diagnose,
 )

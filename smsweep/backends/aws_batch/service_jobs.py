@@ -113,8 +113,8 @@ def named(aws: Aws, queue: JobQueue, name: str) -> Iterator[ServiceJob]:
     """Yield the service jobs of that name, the newest first."""
     token = ""  # a page's # nosec B105
     while True:
-        found, token = pages(aws, queue, name, token)
-        yield from (job for job in found if job.name == name)  # AWS ignores upper and lower case
+        jobs, token = pages(aws, queue, name, token)
+        yield from (job for job in jobs if job.name == name)  # AWS ignores upper and lower case
         if not token:
             return
 
@@ -137,8 +137,8 @@ def find_queued_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) ->
     queue, token = JobQueue.from_environ(environ), ""
     with closing(Aws(environ)) as aws:
         while True:
-            found, token = pages(aws, queue, f"{prefix}*", token)
-            for job in found:
+            jobs, token = pages(aws, queue, f"{prefix}*", token)
+            for job in jobs:
                 answer = aws.translated("batch", "describe_service_job", jobId=job.id)
                 yield json.loads(answer["serviceRequestPayload"])
             if not token:

@@ -23,9 +23,9 @@ from smsweep.backends.base import BackendSpec
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import host_gpus
-from smsweep.backends.docker.doctor import diagnose
+from smsweep.backends.docker.doctor import check_machine, diagnose
 from smsweep.backends.docker.engine import DockerOptions, Engine, check_settings
-from smsweep.backends.docker.images import check_default_image, image_name, prepare
+from smsweep.backends.docker.images import prepare
 from smsweep.backends.docker.job_start import DockerContext
 from smsweep.backends.docker.job_supervisor import JobSupervisor
 from smsweep.backends.docker.requirements_image import PipSettings, RequirementsLayers, host_settings
@@ -85,8 +85,8 @@ class DockerBackend:
     def submit(self, request: TrainingJobRequest) -> None:
         folder = self._folder(request["TrainingJobName"])
         if not folder.exists():
-            with self._engine.client() as client:
-                check_default_image(client, image_name(request, self._options.image))
+            with self._engine.client():
+                pass  # raises an error if the engine does not answer
             check_channels(request)
             folder.create(request, lambda draft: write_trees(draft, request))
         try:
@@ -221,8 +221,8 @@ class DockerBackend:
         if supervisor is not None:
             supervisor.close()
         with self._engine.client() as client:
-            for found in containers.find(client, folder.path):
-                containers.remove(client, found["Id"])
+            for container in containers.find(client, folder.path):
+                containers.remove(client, container["Id"])
         status = JobStatus(name=folder.name, status="Failed", secondary_status="Failed", failure_reason=str(err))
         self._ended[folder.name] = status
         return status
@@ -240,7 +240,7 @@ class DockerBackend:
     def _is_running(self, folder: JobFolder) -> bool:
         """Return True if a container of the job runs. One that has ended may have ended within the limit."""
         with self._engine.client() as client:
-            return any(found["State"] == "running" for found in containers.find(client, folder.path))
+            return any(container["State"] == "running" for container in containers.find(client, folder.path))
 
     def _order_stop(self, folder: JobFolder, by: str, grace_s: float) -> None:
         """Store the order and carry it out. The first order sets `by`; the earliest SIGKILL applies."""
@@ -290,6 +290,7 @@ SPEC = BackendSpec(
     open=lambda context: DockerBackend(context.jobs_dir, context.environ, context.clock),
     prepare=prepare,
     check_settings=check_settings,
+    check_machine=check_machine,
     find_jobs=find_jobs,
     diagnose=diagnose,
     is_local=True,

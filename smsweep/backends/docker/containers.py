@@ -20,7 +20,7 @@ from smsweep.backends.local.job_folder import FIRST_HOST
 from smsweep.core.job import TrainingJobRequest
 from smsweep.errors import NameTaken
 from smsweep.runtime.system import VARIABLE as OWNER
-from smsweep.secrets.references import secret_values
+from smsweep.secrets.redact import secret_values
 
 INSTALL_FLAG = (
     "--install-requirements"  # option of the runtime; not needed, because the image already has the requirements
@@ -176,12 +176,12 @@ def _command(algorithm: Mapping[str, Any]) -> list[str]:
 def _environment(plan: ContainerPlan) -> dict[str, str]:
     name = plan.folder.name
     is_isolated = plan.request.get("EnableNetworkIsolation", False)
-    given = {} if is_isolated else {key: plan.environ[key] for key in CREDENTIALS if plan.environ.get(key)}
-    region = given.get("AWS_REGION") or given.get("AWS_DEFAULT_REGION") or "local"
+    credentials = {} if is_isolated else {key: plan.environ[key] for key in CREDENTIALS if plan.environ.get(key)}
+    region = credentials.get("AWS_REGION") or credentials.get("AWS_DEFAULT_REGION") or "local"
     uid, gid = plan.owner
     owner = {} if uid == 0 or plan.facts.maps_root_to_caller else {OWNER: f"{uid}:{gid}"}
     return {
-        **given,
+        **credentials,
         **owner,
         "TRAINING_JOB_NAME": name,
         "TRAINING_JOB_ARN": f"arn:aws:sagemaker:{region}:000000000000:training-job/{name}",
@@ -211,8 +211,8 @@ def _devices(gpu: str) -> list[DeviceRequest] | None:
 
 def host_gpus(dev: Path = Path("/dev")) -> list[str]:
     """Return the numbers of this machine's NVIDIA devices, ascending."""
-    found = (DEVICE.fullmatch(path.name) for path in dev.iterdir())
-    return sorted((match[1] for match in found if match), key=int)
+    matches = (DEVICE.fullmatch(path.name) for path in dev.iterdir())
+    return sorted((match[1] for match in matches if match), key=int)
 
 
 def choose_gpu(gpus: Iterable[str], labels: Iterable[Mapping[str, str]], label: str) -> str:

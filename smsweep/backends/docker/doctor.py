@@ -1,4 +1,4 @@
-"""The checks of `smsweep doctor` for the Docker backend."""
+"""The checks of the Docker Engine and of images: before a sweep is created, and for `smsweep doctor`."""
 
 from __future__ import annotations
 
@@ -11,18 +11,27 @@ from docker import APIClient
 
 from smsweep.backends.base import Check
 from smsweep.backends.docker.containers import LABEL_FOLDER, host_gpus
-from smsweep.backends.docker.engine import DEFAULT_IMAGE, DockerOptions, Engine, EngineFacts
-from smsweep.backends.docker.images import (
-    has_image,
-    how_to_get,
-    is_in_ecr,
-    platform_mismatch,
-    with_framework_image,
-)
+from smsweep.backends.docker.engine import DockerOptions, Engine, EngineFacts
+from smsweep.backends.docker.images import check_image, image_name, with_framework_image
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, JobRejected, UsageError
 
 LOW_DISK_BYTES = 5_000_000_000  # the image of a deep learning framework is larger
+
+
+def check_machine(template: JobTemplate, environ: Mapping[str, str], *, pulls: bool) -> None:
+    """Check the engine and the image of a template. See `base.CheckMachine`.
+
+    Raises:
+        BackendUnavailable: If the engine cannot be reached.
+        JobRejected: If the image is missing and cannot be pulled, or if it is for another platform.
+        UsageError: If a setting is invalid.
+    """
+    request = with_framework_image(template, environ).request
+    engine, options = Engine(environ), DockerOptions.from_environ(environ)
+    facts = engine.facts
+    with engine.client() as client:
+        check_image(client, image_name(request, options.image), facts, pulls=pulls)
 
 
 def diagnose(template: JobTemplate, environ: Mapping[str, str]) -> Iterator[Check]:
@@ -34,42 +43,37 @@ def diagnose(template: JobTemplate, environ: Mapping[str, str]) -> Iterator[Chec
         JobRejected: If AWS has no image for the template's framework.
     """
     request = with_framework_image(template, environ).request
-    image = request.get("AlgorithmSpecification", {}).get("TrainingImage", "")
     engine, options = Engine(environ), DockerOptions()
     try:
         options = DockerOptions.from_environ(environ)
     except UsageError as err:
-        variable, _, found = str(err).partition(": ")
-        yield Check(what=variable, found=found, is_ok=False, cure="correct it, or unset it")
+        variable, _, problem = str(err).partition(": ")
+        yield Check(what=variable, result=problem, is_ok=False, fix="correct it, or unset it")
     try:
         facts = engine.facts
         with engine.client() as client:
             info = client.info()
-            found = f"{info['ServerVersion']} ({facts.architecture})"
-            yield Check(what="Docker Engine", found=found, is_ok=True)
-            yield _image(client, image or options.image, facts)
+            version = f"{info['ServerVersion']} ({facts.architecture})"
+            yield Check(what="Docker Engine", result=version, is_ok=True)
+            yield _image(client, image_name(request, options.image), facts)
             yield from _disk(Path(info["DockerRootDir"]))
             yield from _gpus(info)
             yield from _leftovers(client)
     except BackendUnavailable as err:
-        found, _, cure = str(err).removeprefix("the Docker Engine: ").partition("; ")
-        yield Check(what="Docker Engine", found=found, is_ok=False, cure=cure)
+        problem, _, fix = str(err).removeprefix("the Docker Engine: ").partition("; ")
+        yield Check(what="Docker Engine", result=problem, is_ok=False, fix=fix)
 
 
 def _image(client: APIClient, image: str, facts: EngineFacts) -> Check:
     what = f"image {image}"
     try:
-        is_available = has_image(client, image)
+        is_local = check_image(client, image, facts, pulls=False)
     except JobRejected as err:
-        return Check(what=what, found=str(err).removeprefix(f"{what} "), is_ok=False, cure="image_uri in job.yaml")
-    if not is_available:
-        can_be_pulled = image != DEFAULT_IMAGE and not is_in_ecr(image)
-        cure = f"docker pull {image}; otherwise the first job pulls it" if can_be_pulled else how_to_get(image)
-        return Check(what=what, found="is not on this machine", is_ok=False, cure=cure)
-    if problem := platform_mismatch(client, image, facts):
-        cure = f"docker pull --platform linux/{facts.architecture} {image}, or build it on this machine"
-        return Check(what=what, found=problem.removeprefix(f"{what} "), is_ok=False, cure=cure)
-    return Check(what=what, found=facts.architecture, is_ok=True)
+        problem, _, fix = str(err).removeprefix(f"{what} ").rpartition("; ")
+        return Check(what=what, result=problem, is_ok=False, fix=fix)
+    return Check(
+        what=what, result=facts.architecture if is_local else "not on this machine; a run pulls it", is_ok=True
+    )
 
 
 def _disk(folder: Path) -> Iterator[Check]:
@@ -78,9 +82,9 @@ def _disk(folder: Path) -> Iterator[Check]:
     free = shutil.disk_usage(folder).free
     yield Check(
         what="disk of images and containers",
-        found=f"{free / 1e9:.1f} GB free in {folder}",
+        result=f"{free / 1e9:.1f} GB free in {folder}",
         is_ok=free >= LOW_DISK_BYTES,
-        cure="" if free >= LOW_DISK_BYTES else "`docker system prune` removes unused data",
+        fix="" if free >= LOW_DISK_BYTES else "`docker system prune` removes unused data",
     )
 
 
@@ -91,16 +95,18 @@ def _gpus(info: Mapping[str, Any]) -> Iterator[Check]:
     is_ok = "nvidia" in info.get("Runtimes", {})
     yield Check(
         what="GPUs",
-        found=f"{len(gpus)}; containers {'can' if is_ok else 'cannot'} use them",
+        result=f"{len(gpus)}; containers {'can' if is_ok else 'cannot'} use them",
         is_ok=is_ok,
-        cure="" if is_ok else "install nvidia-container-toolkit; `nvidia-ctk runtime configure --runtime=docker`",
+        fix="" if is_ok else "install nvidia-container-toolkit; `nvidia-ctk runtime configure --runtime=docker`",
     )
 
 
 def _leftovers(client: APIClient) -> Iterator[Check]:
     """Find containers of jobs whose folder was deleted. No agent removes them."""
-    found = client.containers(all=True, filters={"label": [LABEL_FOLDER]})
-    names = [each["Names"][0].lstrip("/") for each in found if not Path(each["Labels"][LABEL_FOLDER]).exists()]
+    containers = client.containers(all=True, filters={"label": [LABEL_FOLDER]})
+    names = [
+        each["Names"][0].lstrip("/") for each in containers if not Path(each["Labels"][LABEL_FOLDER]).exists()
+    ]
     if names:
-        found_text = f"{len(names)} of jobs whose folders were deleted"
-        yield Check(what="containers", found=found_text, is_ok=False, cure=f"docker rm -f {' '.join(names)}")
+        problem = f"{len(names)} of jobs whose folders were deleted"
+        yield Check(what="containers", result=problem, is_ok=False, fix=f"docker rm -f {' '.join(names)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,16 +23,17 @@ from docker.utils import kwargs_from_env, parse_bytes, parse_host
 
 from smsweep.core.job import JobTemplate
 from smsweep.errors import BackendUnavailable, UsageError
-from smsweep.secrets.references import check_local_secrets
+from smsweep.secrets.redact import check_local_secrets
 
 DEFAULT_URL = "unix:///var/run/docker.sock"
 START = "`sudo systemctl start docker`, or Docker Desktop"
-GREETING_S = 15  # timeout of the first request, so that an engine that hangs is reported soon
+GREETING_S = 8  # timeout of the first request, so that an engine that hangs is reported soon
 TIMEOUT_S = 120  # of each other request; the removal of a large container can take long
 BUILT_IN = "default"  # the context of the engine at DEFAULT_URL
-CURE = "choose one with `docker context use`, or set DOCKER_HOST"
+FIX = "choose one with `docker context use`, or set DOCKER_HOST"
 CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
-DEFAULT_IMAGE = "smsweep-job"
+# The image of jobs without one: the Python that runs smsweep.
+DEFAULT_IMAGE = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -108,6 +110,11 @@ class Engine:
         client = self._open(DEFAULT_DOCKER_API_VERSION, GREETING_S)
         try:
             return str(client.version(api_version=False)["ApiVersion"])
+        except APIError as err:
+            raise BackendUnavailable(
+                f"the Docker Engine: {client.base_url} answers with HTTP status {err.status_code}; "
+                "correct DOCKER_HOST or the Docker context"
+            ) from err
         finally:
             client.close()
 
@@ -123,7 +130,9 @@ class Engine:
             return "no certificates for DOCKER_TLS_VERIFY; set DOCKER_CERT_PATH to their folder, or unset both"
         if isinstance(err, ContextException):
             return str(err)
-        return self._socket_problem() or f"no answer ({type(err).__name__}: {err}); start it, or set DOCKER_HOST"
+        url = self._address.get("base_url") or DEFAULT_URL
+        fix = "start Docker there, or correct DOCKER_HOST or the Docker context"
+        return self._socket_problem() or f"no answer from {url} ({_cause(err)}); {fix}"
 
     def _socket_problem(self) -> str:
         """Return the problem of the engine's socket and its fix; "" if the socket works or the engine has none."""
@@ -136,6 +145,19 @@ class Engine:
         if not os.access(socket, os.W_OK):
             return f"no permission for {socket}; `sudo usermod -aG docker $USER`, then log in again"
         return ""
+
+
+def _cause(err: BaseException) -> str:
+    """Return the error of the operating system below an error of the HTTP client."""
+    if isinstance(err, requests.Timeout):
+        return "timed out"
+    causes = [err]
+    for each in causes:
+        if isinstance(each, OSError) and each.strerror:
+            return each.strerror
+        nested = [*each.args, getattr(each, "reason", None), each.__cause__, each.__context__]
+        causes += [inner for inner in nested if isinstance(inner, BaseException) and inner not in causes]
+    return f"{type(err).__name__}: {err}"
 
 
 def engine_message(err: APIError) -> str:
@@ -192,12 +214,12 @@ def context_address(environ: Mapping[str, str]) -> dict[str, Any]:
     key = hashlib.sha256(name.encode()).hexdigest()
     meta = folder / "contexts" / "meta" / key / "meta.json"
     if not meta.exists():
-        raise ContextException(f"Docker context {name} does not exist; {CURE}")
+        raise ContextException(f"Docker context {name} does not exist; {FIX}")
     try:
         endpoint = json.loads(meta.read_text(encoding="utf-8"))["Endpoints"]["docker"]
         host, is_verified = endpoint.get("Host"), not endpoint.get("SkipTLSVerify")
     except (OSError, ValueError, LookupError, TypeError, AttributeError) as err:
-        raise ContextException(f"Docker context {name}: {meta} cannot be read: {err!r}; {CURE}") from err
+        raise ContextException(f"Docker context {name}: {meta} cannot be read: {err!r}; {FIX}") from err
     address = {"base_url": host} if host else {}
     return address | _tls(folder / "contexts" / "tls" / key / "docker", is_verified=is_verified)
 

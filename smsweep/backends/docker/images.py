@@ -5,16 +5,18 @@ from __future__ import annotations
 import logging
 import re
 import threading
+import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import requests
 from docker import APIClient
-from docker.errors import APIError
+from docker.errors import APIError, DockerException
 
-from smsweep.aws.image_uris import image_uri, machines
+from smsweep.aws.image_uris import ECR, image_uri, machines
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import LABEL_FOLDER, remove
 from smsweep.backends.docker.engine import DEFAULT_IMAGE, EngineFacts, engine_message, is_missing
@@ -23,15 +25,17 @@ from smsweep.backends.local.job_folder import JobFolder
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 from smsweep.errors import JobRejected
 from smsweep.util.atomic_file import POLL_S
+from smsweep.util.terminal_text import NOTE
 
 log = logging.getLogger(__name__)
 
-ECR = re.compile(r"\d{12}\.dkr\.ecr\.(?P<region>[a-z0-9-]+)\.[a-z0-9.]+(?=/)")  # AWS's registries
 NOT_FOUND = re.compile(r'exec: "([^"]+)": (?:executable file not found|stat .*: no such file)')
 NOT_SEEN = re.compile(r"bind source path does not exist: (\S.*)")
 LABEL_BASE = "smsweep.image"  # of an image with requirements: the id of its base image
 MALFORMED = re.compile(r"invalid reference format")
 ANY_REGION = "us-east-1"  # used without AWS_REGION; every region has the same images
+REGISTRY_S = 10  # timeout of a registry
+PROGRESS_S = 3.0  # between two messages during a pull
 ML = "/opt/ml"
 CODE = f"{ML}/code"
 ROOT = ("", "0", "root")
@@ -80,12 +84,66 @@ def has_image(client: APIClient, image: str) -> bool:
     return True
 
 
-def check_default_image(client: APIClient, image: str) -> None:
-    """Raise JobRejected if the image is smsweep's default image, and it was not built on this machine."""
-    if image == DEFAULT_IMAGE and not has_image(client, image):
-        raise JobRejected(
-            f"image {DEFAULT_IMAGE} is not on this machine, and job.yaml names no other; {how_to_get(image)}"
-        )
+def check_image(client: APIClient, image: str, facts: EngineFacts, *, pulls: bool) -> bool:
+    """Check that jobs of an image can run on this machine.
+
+    Args:
+        client: A client of the engine.
+        image: The name of the image.
+        facts: The properties of the engine.
+        pulls: Pull a missing image. False only checks that its registry has the image.
+
+    Returns:
+        True if the image is on this machine; False if it can be pulled.
+
+    Raises:
+        JobRejected: If the image is missing and cannot be pulled, or if it is for another platform.
+    """
+    if pulls:
+        ensure_image(client, image, lambda: None)
+    elif not has_image(client, image):
+        _check_registry(client, image)
+        return False
+    problem = platform_mismatch(client, image, facts)
+    if problem and not _has_emulation(client, image):
+        platform = f"linux/{facts.architecture}"
+        raise JobRejected(f"{problem}; `docker pull --platform {platform} {image}`, or build it on this machine")
+    return True
+
+
+def _check_registry(client: APIClient, image: str) -> None:
+    """Raise JobRejected if the image's registry cannot be reached or does not have the image."""
+    before, client.timeout = client.timeout, REGISTRY_S
+    try:
+        client.inspect_distribution(image)  # type: ignore[no-untyped-call]  # missing in the stubs
+    except requests.Timeout as err:
+        raise _cannot_be_pulled(image, f"its registry does not answer within {REGISTRY_S} s") from err
+    except DockerException as err:
+        raise _cannot_be_pulled(image, _problem(err)) from err
+    finally:
+        client.timeout = before
+
+
+def _has_emulation(client: APIClient, image: str) -> bool:
+    """Return True if python3 of an image for another platform runs here, as on Docker Desktop."""
+    container = client.create_container(image, entrypoint=["python3", "-V"])["Id"]
+    try:
+        client.start(container)
+        return bool(client.wait(container)["StatusCode"] == 0)
+    except APIError:
+        return False
+    finally:
+        remove(client, container)
+
+
+def _cannot_be_pulled(image: str, problem: str) -> JobRejected:
+    return JobRejected(
+        f"image {image} is not on this machine and cannot be pulled: {problem}; {how_to_get(image)}"
+    )
+
+
+def _problem(err: DockerException) -> str:
+    return engine_message(err) if isinstance(err, APIError) else str(err)
 
 
 def ensure_image(client: APIClient, image: str, check: Callable[[], None]) -> None:
@@ -112,32 +170,52 @@ def ensure_image(client: APIClient, image: str, check: Callable[[], None]) -> No
 
 def _pull(client: APIClient, image: str, check: Callable[[], None]) -> None:
     log.warning("pulling image %s, which is not on this machine", image)
+    progress = PullProgress(image)
     name = image if ":" in image.rpartition("/")[2] or "@" in image else f"{image}:latest"
     problem = ""
     try:
         for event in client.pull(name, stream=True, decode=True):
             problem = event.get("error", problem)  # after the start of the answer, errors are events
+            progress.add(event)
             check()
-    except APIError as err:
-        problem = engine_message(err)
+    except DockerException as err:  # also of a program that stores the registry's password
+        problem = _problem(err)
     if problem:
-        raise JobRejected(
-            f"image {image} is not on this machine and cannot be pulled: {problem}; {how_to_get(image)}"
-        )
+        raise _cannot_be_pulled(image, problem)
+    log.log(NOTE, "pulled image %s", image)
 
 
-def is_in_ecr(image: str) -> bool:
-    """Return True if the image is in Amazon ECR, which always requires a login."""
-    return ECR.match(image) is not None
+class PullProgress:
+    """Logs how much of an image was downloaded, every few seconds.
+
+    Args:
+        image: The name of the image.
+        clock: A time in seconds.
+    """
+
+    def __init__(self, image: str, clock: Callable[[], float] = time.monotonic) -> None:
+        self._image = image
+        self._clock = clock
+        self._next_s = clock() + PROGRESS_S
+        self._layers: dict[str, tuple[int, int]] = {}  # bytes of each layer: downloaded, total
+
+    def add(self, event: Mapping[str, Any]) -> None:
+        """Add an event of a pull, as the engine sends it."""
+        layer, detail = event.get("id", ""), event.get("progressDetail") or {}
+        if event.get("status") == "Downloading" and detail.get("total"):
+            self._layers[layer] = detail["current"], detail["total"]
+        elif event.get("status") == "Download complete" and layer in self._layers:
+            self._layers[layer] = (self._layers[layer][1],) * 2
+        if self._layers and self._clock() >= self._next_s:
+            self._next_s = self._clock() + PROGRESS_S
+            done, total = (sum(sizes) / 1e6 for sizes in zip(*self._layers.values(), strict=True))
+            log.log(NOTE, "image %s: %.0f of %.0f MB", self._image, done, total)
 
 
 def how_to_get(image: str) -> str:
     """Return how the user can fix a missing image."""
     if image == DEFAULT_IMAGE:
-        return (
-            f"build it in smsweep's repository (`docker build -t {DEFAULT_IMAGE} -f container/Dockerfile .`), "
-            "or set `image_uri` in job.yaml"
-        )
+        return "check the network, or set `image_uri` in job.yaml or SMSWEEP_DOCKER_IMAGE to another image"
     registry = ECR.match(image)
     if registry:
         login = (

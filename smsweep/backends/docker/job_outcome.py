@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -18,13 +17,12 @@ from smsweep.backends.docker.containers import container_name, send
 from smsweep.backends.docker.engine import Engine, engine_time, is_missing
 from smsweep.backends.docker.logs import LogCopy, open_log, tail
 from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder
-from smsweep.backends.local.opt_ml import failure_reason
+from smsweep.backends.local.opt_ml import failure_reason, tells_of_stop
 from smsweep.core.failure_kind import KILLED, OOM
 from smsweep.core.job import JobResults
 
 TERMINATED = 143  # 128 + SIGTERM: after `docker stop`, or a restart of the engine
 GONE = 255  # the engine's code for a container that ended while the engine was down
-STOPPED = re.compile(r"stopped: was sent SIG|killed: still running .* after SIG")  # messages of smsweep's runtime
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +96,7 @@ def _is_lost(end: HostEnd, *, was_watched: bool) -> bool:
     if end.is_out_of_memory:
         return False
     if end.reason:
-        return STOPPED.match(end.reason) is not None
+        return tells_of_stop(end.reason)
     return end.exit_code in (KILLED, TERMINATED) or (end.exit_code == GONE and not was_watched)
 
 

@@ -165,7 +165,9 @@ class JobStart:
             create(client, plan)
             return
         with exclusive(self._context.cache / "gpus.lock"):
-            labels = [found["Labels"] for found in client.containers(all=True, filters={"label": [LABEL_GPU]})]
+            labels = [
+                container["Labels"] for container in client.containers(all=True, filters={"label": [LABEL_GPU]})
+            ]
             create(client, replace(plan, gpu=choose_gpu(self._context.gpus, labels, LABEL_GPU)))
 
     def _start_once(self, client: APIClient, host: str, image: str, *, has_source: bool) -> datetime | None:

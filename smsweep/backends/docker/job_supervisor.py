@@ -121,10 +121,10 @@ class JobSupervisor(threading.Thread):
         with self._docker.engine.client() as client:
             if self._folder.verdict() is None:
                 self._decide(self._verdict(client))
-            for found in containers.find(
+            for container in containers.find(
                 client, self._folder.path
             ):  # by label, because another container may have the name
-                containers.remove(client, found["Id"])
+                containers.remove(client, container["Id"])
             if len(self._hosts) > 1:
                 remove_network(client, self._folder.name)
             self._folder.publish_verdict()
@@ -140,10 +140,10 @@ class JobSupervisor(threading.Thread):
                 self._set_status("Training", started_at=before or now)
                 was_running = before is None
             else:
-                found = containers.find(client, self._folder.path)
-                if not found:
+                existing = containers.find(client, self._folder.path)
+                if not existing:
                     return Verdict.lost("its container was removed outside smsweep")
-                was_running = all(each["State"] == "running" for each in found)
+                was_running = all(each["State"] == "running" for each in existing)
             self.engine_error = ""
             ends = self._watch.run(client, self._hosts)  # raises if the engine stops meanwhile
             return self._settle(client, ends, was_watched=was_running)

@@ -198,10 +198,10 @@ class RequirementsLayers:
 
     def remove_leftovers(self, client: APIClient) -> None:
         """Remove the containers of installations whose agent was killed."""
-        for found in self._installing(client):
-            if not is_held(self._lock(found["Labels"][LABEL])):
-                remove(client, found["Id"])
-                shutil.rmtree(self._scratch / found["Labels"][LABEL], ignore_errors=True)
+        for leftover in self._installing(client):
+            if not is_held(self._lock(leftover["Labels"][LABEL])):
+                remove(client, leftover["Id"])
+                shutil.rmtree(self._scratch / leftover["Labels"][LABEL], ignore_errors=True)
 
     def _installing(self, client: APIClient, *labels: str) -> list[dict[str, Any]]:
         """Return the containers of the installations in `scratch`. The engine chooses their names."""
@@ -237,8 +237,8 @@ class RequirementsLayers:
             _commit(client, container, key, _layer_config(image, key))
         finally:
             # Including those of an agent that was killed during this installation.
-            for found in self._installing(client, f"{LABEL}={key}"):
-                remove(client, found["Id"])
+            for leftover in self._installing(client, f"{LABEL}={key}"):
+                remove(client, leftover["Id"])
             shutil.rmtree(scratch, ignore_errors=True)
 
     def _create(self, client: APIClient, image: str, requirements: Requirements, key: str) -> str:

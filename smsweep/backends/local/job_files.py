@@ -119,8 +119,8 @@ def read_uptime(folder: Path) -> list[float]:
     The list is empty if neither is known, for example for a job of an older smsweep.
     """
     try:
-        found = json.loads(read_text(folder / UPTIME))
-        return [float(seconds) for seconds in found if 0 <= seconds < LONGEST_S]
+        uptimes = json.loads(read_text(folder / UPTIME))
+        return [float(seconds) for seconds in uptimes if 0 <= seconds < LONGEST_S]
     except (DamagedFile, FileNotFoundError, TypeError, ValueError, RecursionError):
         return []
 

@@ -262,7 +262,7 @@ class JobFolder:
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
     """Find jobs that have a folder. See `base.FindJobs`."""
     del environ
-    return request_fields.find_jobs(prefix, jobs_dir, leave_out=("pid",))  # only the process backend writes it
+    return request_fields.find_jobs(prefix, jobs_dir, foreign_files=("pid",))  # only the process backend writes it
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

@@ -6,6 +6,7 @@ import errno
 import json
 import logging
 import os
+import re
 import tarfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ MAX_FAILURE_BYTES = 8 * MAX_FAILURE_REASON  # at most four bytes per character, 
 FOLDERS = ("input", "input/config", "input/data", "output", "output/data", "model", "code")  # parents first
 CHECKPOINTS = "checkpoints"
 FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)  # errors that a retry cannot fix
+_STOPPED = re.compile(r"stopped: was sent SIG|killed: still running .* after SIG")  # see runtime/job/failure.py
 GZIP_LEVEL = 1  # weights compress badly, and the trial waits for the compression
 
 Upload = Callable[[Path, str], None]  # (file or folder, URI)
@@ -155,6 +157,11 @@ def failure_reason(root: Path) -> str:
     except OSError:
         return ""
     return text.decode("utf-8", errors="replace").strip()[:MAX_FAILURE_REASON]
+
+
+def tells_of_stop(reason: str) -> bool:
+    """Return True for a failure reason that smsweep's runtime writes after it received SIGTERM or SIGINT."""
+    return _STOPPED.match(reason) is not None
 
 
 def _path(uri: SplitResult) -> Path:

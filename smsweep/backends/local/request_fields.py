@@ -77,17 +77,17 @@ def prepare(
     )
 
 
-def find_jobs(prefix: str, jobs_dir: Path, leave_out: Collection[str]) -> Iterator[TrainingJobRequest]:
+def find_jobs(prefix: str, jobs_dir: Path, foreign_files: Collection[str]) -> Iterator[TrainingJobRequest]:
     """Yield the requests of the jobs below a folder. A damaged request is skipped with a warning.
 
     Args:
         prefix: The prefix of the jobs' names.
         jobs_dir: The folder that contains the jobs' folders.
-        leave_out: Names of files that only jobs of other backends have.
+        foreign_files: Names of files that only jobs of other backends have.
     """
     for file in sorted(jobs_dir.glob("*/request.json")):
         job = file.parent
-        if job.name.startswith(prefix) and not any(os.path.lexists(job / name) for name in leave_out):
+        if job.name.startswith(prefix) and not any(os.path.lexists(job / name) for name in foreign_files):
             try:
                 yield read_request(file)
             except DamagedFile as err:

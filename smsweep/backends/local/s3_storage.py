@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError, ParamValidationError
 
+from smsweep.aws.client import open_session
 from smsweep.aws.errors import retry_conflicts, translate
 from smsweep.backends.local.opt_ml import open_to_all
 from smsweep.errors import BackendUnavailable, JobRejected
@@ -45,15 +45,8 @@ class S3Place:
 
     def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
         self._cache = cache
-        session = boto3.Session(
-            aws_access_key_id=environ.get("AWS_ACCESS_KEY_ID"),
-            aws_secret_access_key=environ.get("AWS_SECRET_ACCESS_KEY"),
-            aws_session_token=environ.get("AWS_SESSION_TOKEN"),
-            region_name=environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION"),
-            profile_name=environ.get("AWS_PROFILE"),
-        )
         endpoint = environ.get("AWS_ENDPOINT_URL_S3") or environ.get("AWS_ENDPOINT_URL")
-        self._client: S3Client = session.client("s3", endpoint_url=endpoint)
+        self._client: S3Client = open_session(environ).client("s3", endpoint_url=endpoint)
         retry_conflicts(self._client)
 
     def fetch(self, uri: str, data_type: str, check: Callable[[], None] = lambda: None) -> Path:
@@ -78,8 +71,8 @@ class S3Place:
     def download(self, uri: str, folder: Path, check: Callable[[], None] = lambda: None) -> None:
         bucket, prefix = split_uri(uri)
         with _translated(uri):
-            for found in self._list(bucket, prefix.rstrip("/") + "/"):
-                self._download(bucket, found, folder, check)
+            for item in self._list(bucket, prefix.rstrip("/") + "/"):
+                self._download(bucket, item, folder, check)
 
     def upload(self, path: Path, uri: str) -> None:
         bucket, key = split_uri(uri)
@@ -101,13 +94,13 @@ class S3Place:
 
     def _list(self, bucket: str, prefix: str) -> list[_Object]:
         """Return the objects whose keys start with `prefix`, sorted by key, without placeholders of folders."""
-        found = []
+        objects = []
         for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=prefix):
             for item in page.get("Contents", ()):
                 if not item["Key"].endswith("/"):
                     path = _path_below(prefix, item["Key"])
-                    found.append(_Object(key=item["Key"], etag=item["ETag"], path=path))
-        return sorted(found, key=lambda item: item.key)
+                    objects.append(_Object(key=item["Key"], etag=item["ETag"], path=path))
+        return sorted(objects, key=lambda item: item.key)
 
     def _manifest(self, bucket: str, key: str) -> list[_Object]:
         """Read SageMaker's manifest: `[{"prefix": "s3://bucket/some/"}, "a.csv", "b.csv"]`."""
@@ -123,17 +116,17 @@ class S3Place:
             ) from err
         if listed != bucket:
             raise JobRejected(f"s3://{bucket}/{key}: the manifest names another bucket, {listed}; use one bucket")
-        found = []
+        objects = []
         for name in names:
             head = self._client.head_object(Bucket=bucket, Key=prefix + name)
-            found.append(_Object(key=prefix + name, etag=head["ETag"], path=_safe(name, prefix + name)))
-        return found
+            objects.append(_Object(key=prefix + name, etag=head["ETag"], path=_safe(name, prefix + name)))
+        return objects
 
     def _download_all(self, bucket: str, objects: list[_Object], folder: Path, check: Callable[[], None]) -> None:
         draft = folder.with_name(f".{folder.name}.{os.getpid()}.{id(objects)}")
         try:
-            for found in objects:
-                self._download(bucket, found, draft, check)
+            for item in objects:
+                self._download(bucket, item, draft, check)
             open_to_all(draft, folders=0o755, files=0o644)
             draft.rename(folder)
         except OSError:
@@ -142,16 +135,16 @@ class S3Place:
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
-    def _download(self, bucket: str, found: _Object, folder: Path, check: Callable[[], None]) -> None:
-        target = folder / found.path
+    def _download(self, bucket: str, item: _Object, folder: Path, check: Callable[[], None]) -> None:
+        target = folder / item.path
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             check()
-            self._client.download_file(bucket, found.key, str(target), Callback=lambda _bytes: check())
+            self._client.download_file(bucket, item.key, str(target), Callback=lambda _bytes: check())
         except OSError as err:
             if err.errno in INVALID_PATH:
                 raise JobRejected(
-                    f"S3 key {found.key!r}: cannot be a file on this machine: {err.strerror}; rename or remove it"
+                    f"S3 key {item.key!r}: cannot be a file on this machine: {err.strerror}; rename or remove it"
                 ) from err
             raise
 
@@ -176,7 +169,7 @@ def _safe(path: str, key: str) -> str:
 
 
 def _hash(bucket: str, objects: list[_Object]) -> str:
-    content: list[Any] = [bucket, [[found.path, found.etag] for found in objects]]
+    content: list[Any] = [bucket, [[item.path, item.etag] for item in objects]]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:32]
 
 

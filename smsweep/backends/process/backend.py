@@ -26,7 +26,7 @@ from smsweep.backends.process.fork_client import ForkClient, ended_status, kill_
 from smsweep.core.job import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobRejected
 from smsweep.runtime.system import uptime_s
-from smsweep.secrets.references import check_local_secrets, secret_values
+from smsweep.secrets.redact import check_local_secrets, secret_values
 
 log = logging.getLogger(__name__)
 
@@ -239,7 +239,7 @@ def prepare(
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
     """Find jobs that have a folder. See `base.FindJobs`."""
     del environ
-    return request_fields.find_jobs(prefix, jobs_dir, leave_out=("status.json", "ended.json"))
+    return request_fields.find_jobs(prefix, jobs_dir, foreign_files=("status.json", "ended.json"))
 
 
 def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> dict[str, str]:
@@ -255,7 +255,8 @@ def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix))
     """
     inherited = dict(environ)
     is_active = environ.get("VIRTUAL_ENV") or environ.get("CONDA_PREFIX")
-    if not is_active and not any((prefix / name).exists() for name in TOOL_FILES):
+    # Path.exists raises PermissionError in a folder that the user cannot search.
+    if not is_active and not any(os.path.exists(prefix / name) for name in TOOL_FILES):  # noqa: PTH110
         own = str(Path(sys.executable).parent)
         inherited["PATH"] = os.pathsep.join([own, environ.get("PATH", os.defpath)])
     return inherited

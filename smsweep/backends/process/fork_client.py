@@ -19,16 +19,19 @@ from typing import IO, Any, cast
 
 from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder, StopOrder
-from smsweep.backends.local.opt_ml import failure_reason
+from smsweep.backends.local.opt_ml import failure_reason, tells_of_stop
 from smsweep.core.job import JobStatus
 from smsweep.errors import BackendUnavailable, JobError
 
+HAS_REAPER = sys.platform.startswith("linux")  # entrypoints end all processes of their jobs: see child_reaper.py
 FORK_SERVER = Path(__file__).with_name("fork_server.py")
 READ_BYTES = 65_536
 START_S = 60.0  # how long the server may fail to start, until the agent gives up
 # The machine is short of something; the agent waits for it without a limit.
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
 ERROR_BYTES = 4_096  # of the server's last output
+SCAN_PAUSE_S = 0.02  # between two scans of the processes
+MAX_SCANS = 50  # a killed process can be alive for a moment
 
 
 class ForkClient:
@@ -132,7 +135,7 @@ class ForkClient:
                 stdout=subprocess.PIPE,
                 stderr=self._stderr,
                 start_new_session=True,
-                env={},
+                env={"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"},  # macOS may abort forks without it
             )
             self._unread = b""
         return self._process
@@ -190,13 +193,19 @@ def ended_status(folder: JobFolder, order: StopOrder | None, started_at: datetim
     """
     exit_code, ended_at = folder.exit_code(), None
     reason = failure_reason(folder.ml())
+    is_lost = exit_code is None
     if exit_code is None:
         kill_processes(folder)
         reason = reason or "the job's entrypoint was killed, or the machine went down"
     else:
         ended_at = _ended_at(folder, started_at)
+        if not HAS_REAPER:
+            kill_processes(folder)
     if order is not None:
         status, secondary = "Stopped", SECONDARY_BY_STOP[order.by]
+    elif tells_of_stop(reason):  # the machine shuts down, or SLURM preempts the agent's job
+        status, secondary = "Failed", "Failed"
+        reason, is_lost = f"stopped outside smsweep; {reason}", True
     elif exit_code == 0:
         status, secondary = "Completed", "Completed"
     else:
@@ -207,7 +216,7 @@ def ended_status(folder: JobFolder, order: StopOrder | None, started_at: datetim
         secondary_status=secondary,
         failure_reason=reason if status == "Failed" else "",
         exit_code=exit_code,
-        is_lost=exit_code is None,
+        is_lost=is_lost,
         started_at=started_at,
         ended_at=ended_at,
     )
@@ -228,11 +237,24 @@ def signal_job(folder: JobFolder, number: signal.Signals) -> None:
 
 def kill_processes(folder: JobFolder) -> None:
     """Kill all processes that have the job in their environment. Their entrypoint is not running any more."""
-    mark = os.fsencode(f"SMSWEEP_ML_ROOT={folder.ml()}") + b"\0"
-    for environ in Path("/proc").glob("[0-9]*/environ"):
-        with contextlib.suppress(OSError):
-            if mark in environ.read_bytes():
-                os.killpg(os.getpgid(int(environ.parent.name)), signal.SIGKILL)
+    for _ in range(MAX_SCANS):
+        # A scan misses a process that is starting: while the kernel loads a program, its environment is empty.
+        time.sleep(SCAN_PAUSE_S)
+        if not _kill_marked(str(folder.ml())):
+            return
+
+
+def _kill_marked(ml_root: str) -> bool:
+    """Kill the process groups that have a job's folder in their environment. Return True if there was one."""
+    import psutil  # slow to import, and needed only after a kill
+
+    has_killed = False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("SMSWEEP_ML_ROOT") == ml_root and process.status() != psutil.STATUS_ZOMBIE:
+                has_killed = True
+                os.killpg(os.getpgid(process.pid), signal.SIGKILL)
+    return has_killed
 
 
 def _ended_at(folder: JobFolder, started_at: datetime) -> datetime:
@@ -245,12 +267,14 @@ def _ended_at(folder: JobFolder, started_at: datetime) -> datetime:
 
 def _is_other_process(pid: int) -> bool:
     """Return True if a live process cannot be an entrypoint, which leads a session and is a fork of the server."""
+    import psutil  # slow to import, and needed only to signal a job
+
     try:
         if os.getsid(pid) != pid:
             return True
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        command = psutil.Process(pid).cmdline()
     except OverflowError:  # no process has such a number
         return True
-    except OSError:  # the process has exited, or there is no /proc
+    except (psutil.Error, OSError):  # the process has exited, or belongs to another user
         return False
-    return bool(command) and FORK_SERVER.name.encode() not in command
+    return bool(command) and FORK_SERVER.name not in "\0".join(command)

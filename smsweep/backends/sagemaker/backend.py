@@ -21,7 +21,7 @@ from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of, message_of
 from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
-from smsweep.aws.prices import ask_price
+from smsweep.aws.prices import ask_account, ask_price
 from smsweep.aws.request_model import validate
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.sagemaker.cloudwatch import LogReader
@@ -97,14 +97,14 @@ class SageMakerBackend:
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
         self._make_due_calls()
-        found = {}
+        statuses = {}
         for name in names:
             status = self._poller.get(name)
             if status is None and (status := self._find(name)) is not None:
-                self._pools.note_found(name)
+                self._pools.note_adopted(name)
             if status is not None:
-                found[name] = status
-        return found
+                statuses[name] = status
+        return statuses
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         del grace_s  # SageMaker's grace period is always 120 s
@@ -157,12 +157,12 @@ class SageMakerBackend:
             if isinstance(err, ClientError) and code_of(err) == NAME_TAKEN:
                 log.info("%s: the training job exists already", name)
                 return adopt(self._aws, request)
-            found = self._aws.error(err, "sagemaker", "create_training_job")
-            if isinstance(found, QuotaExceeded):
-                found = quota_exceeded(err)
-                self._backoffs.start(kind, found, self._n_live(kind))
-            self._rates.note("CreateTrainingJob", was_throttled=isinstance(found, Throttled))
-            raise found from err
+            error = self._aws.error(err, "sagemaker", "create_training_job")
+            if isinstance(error, QuotaExceeded):
+                error = quota_exceeded(err)
+                self._backoffs.start(kind, error, self._n_live(kind))
+            self._rates.note("CreateTrainingJob", was_throttled=isinstance(error, Throttled))
+            raise error from err
         self._rates.note("CreateTrainingJob", was_throttled=False)
         return JobStatus(name=name, status="InProgress", secondary_status="Starting")
 
@@ -185,12 +185,12 @@ class SageMakerBackend:
         try:
             self._aws.call("sagemaker", "stop_training_job", TrainingJobName=name)
         except (BotoCoreError, ClientError) as err:
-            found = self._aws.error(err, "sagemaker", "stop_training_job")
-            if isinstance(found, Throttled):
+            error = self._aws.error(err, "sagemaker", "stop_training_job")
+            if isinstance(error, Throttled):
                 self._rates.note("StopTrainingJob", was_throttled=True)
                 return False
-            if not isinstance(found, JobRejected):  # otherwise the job has ended or does not exist
-                raise found from err
+            if not isinstance(error, JobRejected):  # otherwise the job has ended or does not exist
+                raise error from err
             return True
         self._rates.note("StopTrainingJob", was_throttled=False)
         self._poller.note_stopping(name)
@@ -218,9 +218,9 @@ def machine_kind(request: Mapping[str, Any]) -> str:
 def quota_exceeded(err: BotoCoreError | ClientError) -> QuotaExceeded:
     """Return the error with AWS's message, without its advice, and with the limit in the message."""
     message = message_of(err).partition(" Please ")[0] if isinstance(err, ClientError) else str(err)
-    found = QUOTA.search(message)
-    limit = int(found[1]) if found and found[2] == "Instances" else None
-    if found and int(found[3]) > int(found[1]):
+    match = QUOTA.search(message)
+    limit = int(match[1]) if match and match[2] == "Instances" else None
+    if match and int(match[3]) > int(match[1]):
         message += " One job exceeds the limit: raise it (AWS Service Quotas), or use fewer instances in job.yaml."
     return QuotaExceeded(f"waiting for quota: {message}", limit=limit)
 
@@ -302,7 +302,7 @@ class WarmPools:
         if request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds"):
             self._names.add(request["TrainingJobName"])
 
-    def note_found(self, name: str) -> None:
+    def note_adopted(self, name: str) -> None:
         """Add a job of an earlier agent, which may have a warm pool."""
         self._names.add(name)
 
@@ -329,7 +329,7 @@ class WarmPools:
 
     def _idle(self) -> set[str]:
         """Return the jobs with an idle pool. Of several jobs that share a pool, only the last has it."""
-        found: set[str] = set()
+        names: set[str] = set()
         token = ""  # a page's # nosec B105
         while True:
             more = {"NextToken": token} if token else {}
@@ -341,10 +341,10 @@ class WarmPools:
                 MaxResults=PAGE,
                 **more,
             )
-            found |= {summary["TrainingJobName"] for summary in answer["TrainingJobSummaries"]}
+            names |= {summary["TrainingJobName"] for summary in answer["TrainingJobSummaries"]}
             token = answer.get("NextToken", "")
             if not token:
-                return found
+                return names
 
 
 SPEC = BackendSpec(
@@ -354,5 +354,6 @@ SPEC = BackendSpec(
     check_request=validate,
     find_jobs=find_jobs,
     ask_price=ask_price,
+    ask_account=ask_account,
     diagnose=diagnose,
 )

@@ -205,11 +205,11 @@ class LogReader:
         except (BotoCoreError, ClientError) as err:
             if isinstance(err, ClientError) and code_of(err) == "ResourceNotFoundException":
                 return []  # no job of this account has written a line
-            found = self._aws.error(err, "logs", "filter_log_events")
-            if isinstance(found, Throttled):
+            error = self._aws.error(err, "logs", "filter_log_events")
+            if isinstance(error, Throttled):
                 self._rates.note("FilterLogEvents", was_throttled=True)
                 return None
-            raise found from err
+            raise error from err
         self._rates.note("FilterLogEvents", was_throttled=False)
         scan.token = answer.get("nextToken", "")
         events: list[Mapping[str, Any]] = answer["events"]

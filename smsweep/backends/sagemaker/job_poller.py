@@ -136,8 +136,8 @@ class JobPoller:
 
     def _read_on(self, listing: _Listing) -> None:
         """Read the next pages of the list, as far as the rate allows. The next poll reads the others."""
-        while (found := self._page(listing)) is not None:
-            for summary in found:
+        while (page := self._page(listing)) is not None:
+            for summary in page:
                 watched = self._jobs.get(summary.name)
                 if watched is None or watched.status.is_terminal:
                     continue
@@ -195,12 +195,12 @@ class JobPoller:
         except (BotoCoreError, ClientError) as err:
             if isinstance(err, ClientError) and is_missing(err):
                 return None
-            found = self._aws.error(err, "sagemaker", "describe_training_job")
+            error = self._aws.error(err, "sagemaker", "describe_training_job")
             known = self.get(name)
-            if isinstance(found, Throttled) and known is not None:
+            if isinstance(error, Throttled) and known is not None:
                 self._rates.note("DescribeTrainingJob", was_throttled=True)
                 return known
-            raise found from err
+            raise error from err
         self._rates.note("DescribeTrainingJob", was_throttled=False)
         return from_description(answer)
 

@@ -41,17 +41,17 @@ def from_description(document: DescribeTrainingJobResponseTypeDef) -> JobStatus:
     """Read an answer of DescribeTrainingJob."""
     status, reason = document["TrainingJobStatus"], document.get("FailureReason", "")
     is_over = status in ("Completed", "Failed", "Stopped")
-    found = failure_class(document) if is_over else ""
+    failure = failure_class(document) if is_over else ""
     return JobStatus(
         name=document["TrainingJobName"],
         status=status,
         secondary_status=document.get("SecondaryStatus", ""),
         failure_reason=short_reason(reason),
         exit_code=0 if status == "Completed" else exit_code(reason),
-        is_lost=found in LOST,
+        is_lost=failure in LOST,
         started_at=document.get("TrainingStartTime"),
         ended_at=document.get("TrainingEndTime"),
-        failure_class=found,
+        failure_class=failure,
         results=results(document) if is_over else None,
     )
 
@@ -138,15 +138,15 @@ def failure_class(document: Mapping[str, Any]) -> str:
     if document["TrainingJobStatus"] != "Failed":
         return ""
     reason = document.get("FailureReason", "")
-    for beginning, found in REASONS:
+    for beginning, kind in REASONS:
         if beginning.match(reason):
-            return found
+            return kind
     return classify(short_reason(reason), exit_code(reason))
 
 
 def exit_code(reason: str) -> int | None:
-    found = _EXIT_CODE.search(reason)
-    return int(found[1]) if found else None
+    match = _EXIT_CODE.search(reason)
+    return int(match[1]) if match else None
 
 
 def short_reason(reason: str) -> str:

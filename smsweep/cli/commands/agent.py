@@ -14,6 +14,7 @@ from smsweep.cli.options import (
     DetachTo,
     Entity,
     ForwardSignals,
+    InPlace,
     Job,
     Json,
     MaxConsecutiveFailedRuns,
@@ -26,10 +27,12 @@ from smsweep.cli.options import (
     SweepId,
     TermTimeout,
     Verbose,
+    Yes,
 )
 from smsweep.cli.output import print_json, print_message, print_result
+from smsweep.cli.run_agent import REMOTE, confirm_agent, follow, is_remote
 from smsweep.cli.run_agent import detach as detach_agent
-from smsweep.cli.run_agent import follow
+from smsweep.cli.text import counted
 from smsweep.errors import UsageError
 from smsweep.services.agents import detach as detach_service
 from smsweep.services.agents import queue as queue_service
@@ -79,6 +82,7 @@ def agent(
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
     notify: Notify = None,
     reuse: Reuse = False,
+    in_place: InPlace = None,
     controller: Annotated[
         Controller, typer.Option("--controller", help="What chooses the params: smsweep (local) or W&B's server.")
     ] = Controller.LOCAL,
@@ -98,6 +102,7 @@ def agent(
     detach_to: DetachTo = None,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
+    yes: Yes = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -120,6 +125,7 @@ def agent(
         "max_consecutive_failed_runs": max_consecutive_failed_runs,
         "term_timeout": term_timeout,
         "reuse": reuse,
+        "in_place": in_place,
         "notify": notify or (),
     }
     if queue is not None and sweep_id is None:
@@ -129,7 +135,7 @@ def agent(
             )
         raise typer.Exit(
             queue_service.accept_invitations(
-                queue, lambda received_id: follow(received_id, **options), patience_s=wait
+                queue, lambda received_id: follow(received_id, yes=yes, **options), patience_s=wait
             )
         )
     if sweep_id is None or queue is not None:
@@ -141,6 +147,11 @@ def agent(
     if detach or detach_to:
         if source is not None:
             queue_service.fetch_source(sweep_id, source)
+        paid = REMOTE if is_remote(backend, detach_to, notify) else backend
+        if paid == REMOTE:
+            detach_service.check_remote(sweep_id, in_place)
+        confirm_agent(sweep_id, yes=yes, backend=paid, job=job, count=count, parallel=parallel)
+        options["no_in_place"] = in_place is False
         excluded = ("as_json", "project", "entity", "notify")
         return detach_agent(
             sweep_id,
@@ -153,7 +164,7 @@ def agent(
     def run_trials() -> int:
         if source is not None:
             queue_service.fetch_source(sweep_id, source)
-        return follow(sweep_id, **options)
+        return follow(sweep_id, yes=yes, **options)
 
     raise typer.Exit(detach_service.work_on(run_trials))
 
@@ -178,8 +189,7 @@ def publish(
     """
     published = queue_service.publish(sweep_id, queue, agents=agents, source=source)
     print_json({"id": published, "agents": agents, "queue": queue}) if as_json else print_result(published)
-    invitations = "1 invitation" if agents == 1 else f"{agents} invitations"
-    print_message(f"sent {invitations}; start agents with: smsweep agent --queue {queue}")
+    print_message(f"sent {counted(agents, 'invitation')}; start agents with: smsweep agent --queue {queue}")
 
 
 def slurm(
@@ -190,7 +200,7 @@ def slurm(
     ] = None,
     option: Annotated[
         list[str] | None,
-        typer.Option("--option", "-o", metavar="NAME=VALUE", help="An option of sbatch; repeatable."),
+        typer.Option("--option", metavar="NAME=VALUE", help="An option of sbatch; repeatable."),
     ] = None,
     backend: Backend = None,
     submit: Annotated[

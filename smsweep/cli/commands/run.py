@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -11,13 +12,15 @@ import typer
 
 from smsweep.cli.commands.sweep import create, existing_file
 from smsweep.cli.options import (
+    SWEEP_YAML,
     Backend,
-    Config,
     Count,
+    DefaultConfig,
     Detach,
     DetachTo,
     Entity,
     ForwardSignals,
+    InPlace,
     Job,
     Json,
     MaxConsecutiveFailedRuns,
@@ -33,14 +36,18 @@ from smsweep.cli.options import (
     TermTimeout,
     Verbose,
     Where,
+    Yes,
+    default_config,
+    whole_id,
 )
 from smsweep.cli.output import print_json, print_message, print_result, table
-from smsweep.cli.run_agent import REMOTE, follow, is_remote
+from smsweep.cli.run_agent import REMOTE, confirm, follow, is_remote, show_launch
 from smsweep.cli.run_agent import detach as detach_agent
-from smsweep.cli.text import clean
+from smsweep.cli.text import clean, counted
 from smsweep.core.json_documents import PlanDocument, PlannedTrialDocument
 from smsweep.services.agents import detach as detach_service
-from smsweep.services.agents import run_agent
+from smsweep.services.agents.in_place import run_location
+from smsweep.services.sweeps import costs
 from smsweep.services.sweeps import plan as plan_service
 from smsweep.services.views import json_views
 
@@ -60,7 +67,7 @@ smsweep plan abcd1234 --json
 
 
 def run(
-    config: Config,
+    config: DefaultConfig = SWEEP_YAML,
     project: Project = None,
     entity: Entity = None,
     name: Name = None,
@@ -69,6 +76,7 @@ def run(
     seed: Seed = None,
     prior_runs: PriorRuns = None,
     reuse: Reuse = False,
+    in_place: InPlace = None,
     count: Count = None,
     parallel: Parallel = 1,
     backend: Backend = None,
@@ -78,6 +86,7 @@ def run(
     detach_to: DetachTo = None,
     forward_signals: ForwardSignals = False,
     term_timeout: TermTimeout = None,
+    yes: Yes = False,
     as_json: Json = False,
     verbose: Verbose = 0,
     quiet: Quiet = False,
@@ -85,18 +94,24 @@ def run(
     """Create a sweep and run its trials.
 
     Combines `smsweep sweep` and `smsweep agent`. Prints the id at once. If the command is interrupted, `smsweep
-    agent ID` continues the sweep.
+    agent ID` continues the sweep. With --backend sagemaker it shows the cost first and asks for confirmation.
+    Trials run in a copy of the program's folder without files that git ignores; --in-place runs them in the folder
+    itself.
     """
     is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify)
-    run_agent.preflight(
+    plan_service.preflight(
         existing_file(config),
         program=program,
         job=job,
         backend=REMOTE if is_remote_agent else backend,
+        in_place=in_place,
         notify=notify or (),
+        pulls=True,
     )
     if is_remote_agent and detach_to is not Where.S3:
         detach_service.check_agent_role(job)
+    paid = REMOTE if is_remote_agent else backend
+    confirm(costs.launch_of_config(config, job=job, backend=paid, count=count, parallel=parallel), yes=yes)
     sweep_id = create(
         config,
         project=project,
@@ -107,11 +122,19 @@ def run(
         seed=seed,
         prior_runs=prior_runs,
         reuse=reuse,
+        in_place=in_place,
+        backend=REMOTE if is_remote_agent else backend,
     )
     if as_json:
         print_message(f"sweep {sweep_id}")
     else:
         print_result(sweep_id)
+    if sys.stderr.isatty():
+        from smsweep.cli.commands.serve import page_hint  # only a terminal needs it
+
+        print_message(page_hint(sweep_id))
+    if location := run_location(sweep_id, REMOTE if is_remote_agent else backend):
+        print_message(location)
     if detach or detach_to:
         return detach_agent(
             sweep_id,
@@ -128,6 +151,7 @@ def run(
         )
     code = follow(
         sweep_id,
+        yes=True,
         as_json=as_json,
         count=count,
         parallel=parallel,
@@ -140,34 +164,68 @@ def run(
 
 
 def plan(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG|ID", help="A W&B sweep YAML, or the id of a sweep.")],
+    config: Annotated[
+        Path,
+        typer.Argument(
+            metavar="CONFIG|ID", callback=default_config, help="A W&B sweep YAML, or the id or name of a sweep."
+        ),
+    ] = SWEEP_YAML,
     n: Annotated[int, typer.Option("--n", "-n", min=0, help="Number of trials to show.")] = 5,
     job: Job = None,
     backend: Backend = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed for random and bayes search.")] = 0,
+    program: Program = None,
+    prior_runs: PriorRuns = None,
+    notify: Notify = None,
     as_json: Json = False,
 ) -> None:
     """Show the trials that a sweep will run; start nothing.
 
+    Checks everything that `smsweep run` checks, with the same messages and exit codes: the configs, the program,
+    the source and its size, secrets, prior runs, notifications, and the backend.
     Shows the number of trials, the params of the first ones, and their argument lists. The arguments are quoted
     for display; they run as a list, without a shell. With --job or --backend, --json includes the training job
-    request of each trial. For an existing sweep, these are the requests that its agents send.
+    request of each trial. For an existing sweep, these are the requests that its agents send. With --backend
+    sagemaker it also shows the account, the price, the cost and the quota of the jobs.
     """
     environ = dict(os.environ)
     if config.exists() or config.suffix:
-        planned = plan_service.plan(config, job=job, n=n, seed=seed, environ=environ, backend=backend)
+        source = plan_service.check_run(
+            existing_file(config),
+            prior_runs=prior_runs or (),
+            program=program,
+            job=job,
+            seed=seed,
+            backend=backend,
+            notify=notify or (),
+        )
+        planned = plan_service.plan(
+            config, job=job, n=n, seed=seed, environ=environ, backend=backend, program=program, source=source
+        )
+        launch = costs.launch_of_config(config, job=job, backend=backend)
     else:
-        planned = plan_service.plan_sweep(str(config), n=n, environ=environ, backend=backend)
+        sweep_id = whole_id(str(config)) or ""
+        planned = plan_service.plan_sweep(sweep_id, n=n, environ=environ, backend=backend)
+        launch = costs.launch_of_sweep(sweep_id, backend=backend)
     for warning in planned.warnings:
         print_message(f"warning: {warning}")
     if as_json:
-        print_json(as_data(planned))
+        print_json(as_data(planned) | ({"launch": launch} if launch else {}))
         return
-    expected = "unlimited" if planned.expected_trial_count is None else f"{planned.expected_trial_count} trials"
-    shown = f", the first {len(planned.trials)}:" if planned.trials else ""
-    print_result(f"{planned.method}: {expected}{shown}")
-    if not planned.trials:
-        return
+    expected = (
+        "unlimited" if planned.expected_trial_count is None else counted(planned.expected_trial_count, "trial")
+    )
+    suffix = f", the first {len(planned.trials)}:" if planned.trials else ""
+    print_result(f"{planned.method}: {expected}{suffix}")
+    if planned.trials:
+        show_trials(planned)
+    if launch:
+        print_result("")
+        show_launch(launch, err=False)
+
+
+def show_trials(planned: plan_service.Plan) -> None:
+    """Print the params and the commands of the planned trials."""
     print_result("")
     params = [json_views.flat_params(trial.params) for trial in planned.trials]
     names = list(dict.fromkeys(name for row in params for name in row))

@@ -5,17 +5,22 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import socket
 import sys
 import webbrowser
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from smsweep.cli.options import Json
 from smsweep.cli.output import print_message, print_result
-from smsweep.errors import UsageError
+from smsweep.errors import UsageError, docs_url
 from smsweep.services import emulator as emulator_service
+from smsweep.services.agent_ids import is_gone, new_agent_id
+from smsweep.services.workspace import Workspace
+from smsweep.util.atomic_file import replacing
 
 UI_EXAMPLES = """
 smsweep ui
@@ -23,6 +28,7 @@ smsweep ui --port 0 --no-open
 smsweep ui --host 0.0.0.0 --allow-host build7.example.org
 """
 
+PAGE_FILE = "page.json"  # in the workspace: URL and process of the page that started last
 SCREENS = ("DISPLAY", "WAYLAND_DISPLAY", "BROWSER", "WSL_DISTRO_NAME")
 EMULATOR_EXAMPLES = """
 smsweep emulator --backend docker
@@ -53,8 +59,13 @@ def ui(
     remove. Only browsers with the token in the printed URL have access. Ctrl-C stops the page, not the sweeps.
     Needs the extra `ui`.
     """
+    workspace = Workspace()
+    _ = workspace.has_store  # raises if SMSWEEP_DIR cannot be used
+    own = {"url": "", "server": new_agent_id()}
 
     def on_ready(served: Any) -> None:
+        own["url"] = served.url
+        _record_page(workspace, own)
         document = {"url": served.url, "token": served.token, "entry": served.entry}
         print_result(json.dumps(document) if as_json else served.entry)
         if not served.is_loopback:
@@ -68,7 +79,35 @@ def ui(
         from smsweep.web.server import serve  # its server is an extra
     except ImportError as err:
         raise UsageError(f"smsweep ui needs Starlette and uvicorn ({err}); pip install 'smsweep[ui]'") from err
-    serve(on_ready, host=host, port=port, names=allow_host or ())
+    try:
+        serve(on_ready, host=host, port=port, names=allow_host or ())
+    finally:
+        if _read_page(workspace) == own:
+            (workspace.dir / PAGE_FILE).unlink(missing_ok=True)
+
+
+def page_hint(sweep_id: str) -> str:
+    """Return the URL of a sweep on the running web page of this folder, or the command that opens the page."""
+    page = _read_page(Workspace())
+    server = str(page.get("server", ""))
+    if server.startswith(f"{socket.gethostname()}:") and not is_gone(server):
+        return f"web page: {page.get('url')}/sweeps/{sweep_id}"
+    return "open the web page with: smsweep ui"
+
+
+def _record_page(workspace: Workspace, page: Mapping[str, str]) -> None:
+    """Write the URL without the token into the folder, if there is one, for `run` on a terminal."""
+    if workspace.dir.is_dir():
+        with suppress(OSError), replacing(workspace.dir / PAGE_FILE) as draft:
+            draft.write_text(json.dumps(page), encoding="utf-8")
+
+
+def _read_page(workspace: Workspace) -> Mapping[str, Any]:
+    try:
+        page = json.loads((workspace.dir / PAGE_FILE).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return page if isinstance(page, dict) else {}
 
 
 def _has_screen() -> bool:
@@ -83,17 +122,15 @@ def emulator(
     backend: Annotated[
         str, typer.Option("--backend", help="Where jobs run: process (default) or docker.")
     ] = "process",
-    folder: Annotated[
-        Path | None,
-        typer.Option("--dir", help="Folder of the jobs and the ledger (default: SMSWEEP_DIR/emulator)."),
-    ] = None,
     quota: Annotated[
         int | None,
         typer.Option("--quota", min=0, help="Service quota: instances of one type that may run at the same time."),
     ] = None,
     faults: Annotated[
         str | None,
-        typer.Option("--faults", metavar="FILE|JSON", help="Faults to inject; see docs/emulator.md."),
+        typer.Option(
+            "--faults", metavar="FILE|JSON", help=f"Faults to inject; see {docs_url('emulator#inject-faults')}."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -101,7 +138,7 @@ def emulator(
 
     Prints environment variables. A client (boto3, the SageMaker SDK, the AWS CLI) that has them runs its training
     jobs on this machine. The access key is new at each start; no other key is accepted. Ctrl-C stops the emulator
-    and all jobs.
+    and all jobs, which are stored in the folder `emulator` of --dir.
     """
 
     def on_ready(opened: Any) -> None:
@@ -114,7 +151,6 @@ def emulator(
         on_ready,
         port=port,
         backend=backend,
-        folder=folder,
         quota=quota,
         faults=faults,
     )

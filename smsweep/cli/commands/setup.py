@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import Enum
 from typing import Annotated
 
@@ -17,6 +18,7 @@ from smsweep.services import doctor as doctor_service
 DOCTOR_EXAMPLES = """
 smsweep doctor
 smsweep doctor --backend docker --job job.yaml
+smsweep doctor --backend sagemaker --job job.yaml
 smsweep doctor --json
 """
 COMPLETION_EXAMPLES = """
@@ -28,6 +30,7 @@ IAM_EXAMPLES = """
 smsweep iam --job job.yaml
 smsweep iam --job job.yaml --of role
 smsweep iam --sweep abcd1234 --of role
+smsweep iam --job job.yaml --of launcher --with-delete
 """
 AUTH_EXAMPLES = """
 smsweep auth
@@ -40,17 +43,19 @@ def doctor(job: Job = None, backend: Backend = None, as_json: Json = False) -> N
     """Check that this machine has what sweeps need.
 
     Prints a fix for each problem. The exit code is 1 if something is missing that the chosen backend requires.
-    With --job it also checks the image and the S3 bucket of job.yaml.
+    With --backend sagemaker it checks the AWS account. With --job it also checks what job.yaml names: the image,
+    and on SageMaker the role, the S3 bucket and the instance quota.
     """
-    findings = doctor_service.examine(backend=backend, job=job)
+    checks = doctor_service.examine(backend=backend, job=job)
     if as_json:
-        print_json([finding.as_data() for finding in findings])
+        print_json([asdict(check) for check in checks])
     else:
-        for finding in findings:
-            verdict = "ok" if finding.is_ok else "MISSING" if finding.is_required else "missing"
-            cure = "" if finding.is_ok else f"; {finding.cure}"
-            print_result(f"{verdict:<8} {finding.what}: {finding.found}{cure}")
-    if any(finding.is_required and not finding.is_ok for finding in findings):
+        for check in checks:
+            verdict = "MISSING" if check.is_required else "missing" if check.is_known else "unknown"
+            verdict = "ok" if check.is_ok else verdict
+            fix = "" if check.is_ok else f"; {check.fix}"
+            print_result(f"{verdict:<8} {check.what}: {check.result}{fix}")
+    if any(check.is_required and not check.is_ok for check in checks):
         raise typer.Exit(1)
 
 
@@ -85,6 +90,9 @@ def iam(
         ),
     ] = None,
     of: Annotated[str | None, typer.Option("--of", help="Print one policy: launcher, role or agent.")] = None,
+    with_delete: Annotated[
+        bool, typer.Option("--with-delete", help="Let the launcher delete results (rm --s3 and prune).")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Accepted; the output is always JSON.")] = False,
 ) -> None:
     """Print the IAM policies that sweeps need.
@@ -95,7 +103,7 @@ def iam(
     """
     from smsweep.services import aws_setup  # boto3 is slow to import
 
-    policies = aws_setup.policies(job, sweep)
+    policies = aws_setup.policies(job, sweep, with_delete=with_delete)
     if of is not None and of not in policies:
         raise UsageError(f"--of: {of!r} is not a policy; use one of {', '.join(policies)}")
     print_json(policies[of] if of else policies)
@@ -124,5 +132,5 @@ def auth(
     if as_json:
         print_json({"variable": stored.variable, "arn": stored.arn})
         return
-    print_message(f"{stored.variable} from {stored.found_in} is stored in AWS; add this to job.yaml:")
+    print_message(f"{stored.variable} from {stored.read_from} is stored in AWS; add this to job.yaml:")
     print_result(f"secrets:\n  {stored.variable}: {stored.arn}")

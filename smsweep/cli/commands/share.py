@@ -9,9 +9,10 @@ from typing import Annotated
 
 import typer
 
-from smsweep.cli.options import Entity, Job, Json, Label, Name, Program, Project, Seed, SweepId
+from smsweep.cli.options import Entity, Job, Json, Label, Name, NewestSweepId, Program, Project, Seed
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.streams import is_quiet
+from smsweep.cli.text import counted
 from smsweep.errors import UsageError
 from smsweep.services import export as exporting
 from smsweep.services import labels
@@ -52,7 +53,7 @@ class Format(str, Enum):
 
 
 def export(
-    sweep_id: SweepId,
+    sweep_id: NewestSweepId = "",
     form: Annotated[
         Format | None,
         typer.Option(
@@ -69,7 +70,7 @@ def export(
             help="A file, storage URL or folder to write instead of stdout.",
         ),
     ] = None,
-    force: Annotated[bool, typer.Option("--force", "-f", help="Replace existing files or data.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace existing files or data.")] = False,
     as_json: Json = False,
 ) -> None:
     """Export the trials of a sweep to a file or another tool.
@@ -88,7 +89,7 @@ def export(
     if done.where and as_json:
         print_json({"trials": done.n_trials, "where": done.where})
     elif done.where:
-        print_message(f"wrote {done.n_trials} {'trial' if done.n_trials == 1 else 'trials'} to {done.where}")
+        print_message(f"wrote {counted(done.n_trials, 'trial')} to {done.where}")
     else:
         typer.echo(done.text, nl=False)
 
@@ -100,7 +101,7 @@ def _progress(done: int, total: int) -> None:
 
 
 def report(
-    sweep_id: SweepId,
+    sweep_id: NewestSweepId = "",
     output: Annotated[
         Path | None,
         typer.Option(
@@ -146,7 +147,7 @@ def wandb_import(
         print_json({"id": sweep_id, "prior_runs": n_runs})
     else:
         print_result(sweep_id)
-    print_message(f"imported {n_runs} runs of {path}; run trials with: smsweep agent {sweep_id}")
+    print_message(f"imported {counted(n_runs, 'run')} of {path}; run trials with: smsweep agent {sweep_id}")
 
 
 def wandb_sync(label: Label, project: Project = None, entity: Entity = None, as_json: Json = False) -> None:

@@ -2,17 +2,35 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.options import Entity, Job, Json, Name, PriorRuns, Program, Project, Quiet, Reuse, Seed, Verbose
+from smsweep.cli.options import (
+    Entity,
+    InPlace,
+    Job,
+    Json,
+    Name,
+    PriorRuns,
+    Program,
+    Project,
+    Quiet,
+    Reuse,
+    Seed,
+    Verbose,
+    complete_id,
+    find_config,
+)
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.errors import UsageError
-from smsweep.services.sweeps import control
+from smsweep.services.agents import detach
+from smsweep.services.labels import full_label
 from smsweep.services.sweeps import create as create_service
 from smsweep.services.views import json_views
+from smsweep.services.workspace import Workspace
 
 SWEEP_EXAMPLES = """
 smsweep sweep sweep.yaml
@@ -21,12 +39,19 @@ smsweep sweep sweep.yaml -R abcd1234
 smsweep sweep --pause abcd1234
 smsweep sweep --resume abcd1234
 """
+MIN_PREFIX = 6  # characters of an id that may be cancelled
 
 
 def sweep(
     config_or_id: Annotated[
-        str, typer.Argument(metavar="CONFIG|ID", help="A W&B sweep YAML, or the id of a sweep.")
-    ],
+        str,
+        typer.Argument(
+            metavar="CONFIG|ID",
+            autocompletion=complete_id,
+            show_default="sweep.yaml",
+            help="A W&B sweep YAML, or the id or name of a sweep.",
+        ),
+    ] = "",
     project: Project = None,
     entity: Entity = None,
     name: Name = None,
@@ -35,10 +60,16 @@ def sweep(
     seed: Seed = None,
     prior_runs: PriorRuns = None,
     reuse: Reuse = False,
+    in_place: InPlace = None,
     pause: Annotated[bool, typer.Option("--pause", help="Start no new trials until --resume.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep, from any state.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Start no new trials; running trials finish.")] = False,
-    cancel: Annotated[bool, typer.Option("--cancel", help="Start no new trials and kill running trials.")] = False,
+    cancel: Annotated[
+        bool,
+        typer.Option(
+            "--cancel", help="Start no new trials and stop running trials. Repeat it to kill them at once."
+        ),
+    ] = False,
     update: Annotated[str | None, typer.Option("--update", hidden=True)] = None,
     controller: Annotated[bool, typer.Option("--controller", hidden=True)] = False,
     as_json: Json = False,
@@ -53,17 +84,19 @@ def sweep(
     flags = {"pause": pause, "resume": resume, "stop": stop, "cancel": cancel}
     verbs = [verb for verb, is_set in flags.items() if is_set]
     if len(verbs) > 1:
-        raise UsageError(f"--{verbs[0]} and --{verbs[1]} contradict each other; give one of them")
+        raise UsageError(f"--{verbs[0]} and --{verbs[1]}: these options contradict each other; give one of them")
     if update is not None:
         raise UsageError(
             "--update: the config of a sweep cannot change; "
             f"create a sweep that uses the results of this one: smsweep sweep {config_or_id} --prior-run {update}"
         )
+    if verbs and not config_or_id:
+        raise UsageError(f"--{verbs[0]}: the sweep is missing; write: smsweep sweep --{verbs[0]} ID")
     if verbs:
         change_state(config_or_id, verbs[0], as_json=as_json)
         return
     sweep_id = create(
-        config_or_id,
+        config_or_id or find_config("smsweep sweep"),
         project=project,
         entity=entity,
         name=name,
@@ -72,6 +105,7 @@ def sweep(
         seed=seed,
         prior_runs=prior_runs,
         reuse=reuse,
+        in_place=in_place,
     )
     if as_json:
         print_json(json_views.show(sweep_id))
@@ -94,7 +128,11 @@ def create(config: str | Path, **options: Any) -> str:
     Raises:
         UsageError: If the file does not exist.
     """
-    return create_service.sweep(existing_file(config), **options)
+    sweep_id = create_service.sweep(existing_file(config), **options)
+    folder = Workspace().dir
+    if not os.environ.get("SMSWEEP_DIR") and folder.parent != Path.cwd():
+        print_message(f"the sweep is stored in {folder}, which was found above this folder")
+    return sweep_id
 
 
 def existing_file(config: str | Path) -> Path:
@@ -116,7 +154,9 @@ def existing_file(config: str | Path) -> Path:
 
 
 def change_state(sweep_id: str, verb: str, *, as_json: bool) -> None:
-    changed = control.set_state(sweep_id, verb)
+    sweep_id = full_label(sweep_id, min_prefix=MIN_PREFIX)
+    before = json_views.show(sweep_id) if verb == "cancel" else None
+    changed = detach.set_state(sweep_id, verb)
     if as_json:
         print_json(json_views.show(changed.id))
     else:
@@ -124,3 +164,10 @@ def change_state(sweep_id: str, verb: str, *, as_json: bool) -> None:
     print_message(f"sweep {changed.id} is {changed.state.value}")
     if verb == "resume":
         print_message(f"run trials with: smsweep agent {changed.id}")
+    n_active = sum(before["trials"].get(state, 0) for state in ("running", "stopping")) if before else 0
+    if before and n_active:
+        ends = "SIGTERM now, SIGKILL after the grace period"
+        command = f"; kill them now with: smsweep sweep --cancel {changed.id}"
+        if before["state"] == "cancelled":
+            ends, command = "SIGKILL now", ""
+        print_message(f"{n_active} running {'trial' if n_active == 1 else 'trials'}: {ends}{command}")

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.display.trials_table import sort_trials, trials_table
-from smsweep.cli.options import Json, SweepId, complete_from
+from smsweep.cli.options import Json, NewestSweepId, complete_from
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.text import STATES, cell, clean, pairs
 from smsweep.errors import NotFound, UsageError
@@ -33,7 +33,7 @@ smsweep best abcd1234 --json
 
 
 def trials(
-    sweep_id: SweepId,
+    sweep_id: NewestSweepId = "",
     state: Annotated[
         list[str] | None,
         typer.Option(
@@ -45,7 +45,8 @@ def trials(
         typer.Option(
             "--sort",
             metavar="NAME",
-            help="Sort by number, objective (best first), another column, param or metric; -NAME reverses.",
+            help="Sort by number, a param or another column; by objective or a metric with a goal: best first. "
+            "-NAME reverses.",
         ),
     ] = "number",
     limit: Annotated[
@@ -66,9 +67,9 @@ def trials(
     terminal shows the columns that fit; pipes and files get all columns.
     """
     check_states(state or ())
-    shown = json_views.show(sweep_id)
+    sweep = json_views.show(sweep_id)
     chosen = [trial for trial in json_views.list_trials(sweep_id) if not state or trial["state"] in state]
-    every = sort_trials(chosen, sort, shown)
+    every = sort_trials(chosen, sort, sweep)
     if limit is None and sys.stdout.isatty() and not as_json:
         limit = TERMINAL_LIMIT
     chosen = every[:limit] if limit else every
@@ -77,10 +78,10 @@ def trials(
         return
     if not chosen:
         print_message(
-            "no such trial" + f" yet; run trials with: smsweep agent {shown['id']}" * (shown["state"] == "running")
+            "no such trial" + f" yet; run trials with: smsweep agent {sweep['id']}" * (sweep["state"] == "running")
         )
         return
-    trials_table(chosen, shown)
+    trials_table(chosen, sweep)
     if len(chosen) < len(every):
         print_message(f"{len(chosen)} of {len(every)} trials shown; show all with --limit 0")
 
@@ -92,7 +93,7 @@ def check_states(states: Iterable[str]) -> None:
 
 
 def best(
-    sweep_id: SweepId,
+    sweep_id: NewestSweepId = "",
     download: Annotated[
         Path | None,
         typer.Option("--download", metavar="DIR", help="Download the model of the trial into a new folder."),
@@ -104,31 +105,31 @@ def best(
     Compares the best value of the sweep's metric that each trial reported. Failed and crashed trials do not
     count. For a sweep with several metrics, shows the Pareto front.
     """
-    shown = json_views.show(sweep_id)
-    if shown["metrics"]:
-        show_front(shown["id"], download, as_json=as_json)
+    sweep = json_views.show(sweep_id)
+    if sweep["metrics"]:
+        show_front(sweep["id"], download, as_json=as_json)
         return
-    metric, trial = shown["metric"], shown["best"]
+    metric, trial = sweep["metric"], sweep["best"]
     if metric is None:
         raise UsageError(
-            f"sweep {shown['id']} has no metric, so it has no best trial; "
+            f"sweep {sweep['id']} has no metric, so it has no best trial; "
             "add a metric to the sweep YAML, such as metric: {name: loss, goal: minimize}"
         )
     if trial is None:
         raise NotFound(
-            f"no trial of sweep {shown['id']} has reported a number as {metric['name']!r} (text, NaN and "
+            f"no trial of sweep {sweep['id']} has reported a number as {metric['name']!r} (text, NaN and "
             "infinities are not numbers; failed and crashed trials do not count); see all reported values with: "
-            f"smsweep trials {shown['id']} --json"
+            f"smsweep trials {sweep['id']} --json"
         )
     if download is not None:
-        model_download.download_model(shown["id"], trial["number"], download)
+        model_download.download_model(sweep["id"], trial["number"], download)
         print_message(f"the model is in {download}")
     if as_json:
         print_json(trial)
         return
     repeats = trial.get("repeats")
     mean = f"  mean {cell(repeats['mean'])} of {len(repeats['trials'])} repeats" if repeats else ""
-    print_result(f"{shown['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
+    print_result(f"{sweep['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
     print_result(pairs(json_views.flat_params(trial["params"])))
 
 

@@ -11,12 +11,12 @@ from typing import Annotated
 import typer
 
 from smsweep.cli.display.agent_log import failure_advice, news
-from smsweep.cli.display.progress import can_be_live
-from smsweep.cli.options import Quiet, SweepId, Verbose
+from smsweep.cli.options import NewestSweepId, Quiet, Verbose
 from smsweep.cli.output import print_message, print_result
-from smsweep.cli.streams import is_quiet
+from smsweep.cli.streams import can_be_live, is_quiet
 from smsweep.cli.text import cell, clean, counts
 from smsweep.core.json_documents import EventDocument
+from smsweep.core.trial import ended_of
 from smsweep.errors import TrialsFailed
 from smsweep.services import signals
 from smsweep.services.views import json_views
@@ -36,9 +36,9 @@ FRAME_S = 0.25  # between two drawings
 
 
 def watch(
-    sweep_id: SweepId,
+    sweep_id: NewestSweepId = "",
     interval: Annotated[
-        float, typer.Option("--interval", "-n", min=0.1, metavar="S", help="Seconds between two polls.")
+        float, typer.Option("--interval", min=0.1, metavar="S", help="Seconds between two polls.")
     ] = 1.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document per line and event.")] = False,
     verbose: Verbose = 0,
@@ -62,32 +62,32 @@ def watch(
         except KeyboardInterrupt:
             print_message(f"the sweep continues; watch it again with: smsweep watch {watcher.sweep.id}")
             raise typer.Exit(INTERRUPTED) from None
-    assert poller.look is not None
-    check(poller.look)
+    assert poller.view is not None
+    check(poller.view)
 
 
 def watch_live(poller: Poller) -> None:
     from smsweep.cli.display.live_display import Screen, show  # rich is slow to import
 
     with Screen(sys.stdout, stays=True) as screen:
-        while poller.look is None or not poller.look.is_over:
+        while poller.view is None or not poller.view.is_over:
             show(screen, poller, "Ctrl-C stops watching, not the sweep")
             time.sleep(FRAME_S)
         show(screen, poller)
-    shown = poller.look.shown
-    print_message(f"sweep {shown['id']} is {shown['state']}: {counts(shown['trials'])}")
+    sweep = poller.view.document
+    print_message(f"sweep {sweep['id']} is {sweep['state']}: {counts(sweep['trials'])}")
 
 
 def watch_lines(poller: Poller, print_event: PrintEvent) -> None:
     warned = ""
-    while poller.look is None or not poller.look.is_over:
-        look = poller.poll()
-        for event in look.events if look else ():
+    while poller.view is None or not poller.view.is_over:
+        view = poller.poll()
+        for event in view.events if view else ():
             print_event(event)
         if poller.trouble != warned and poller.trouble:
             print_message(f"warning: {poller.trouble}")
         warned = poller.trouble
-        time.sleep(0 if look and look.is_over else min(FRAME_S, poller.interval_s))
+        time.sleep(0 if view and view.is_over else min(FRAME_S, poller.interval_s))
 
 
 def print_json_event(event: EventDocument) -> None:
@@ -100,9 +100,8 @@ def line_printer(watcher: watching.Watcher) -> PrintEvent:
 
     def print_event(event: EventDocument) -> None:
         if event["event"] == "sweep":
-            of = "" if event["expected_trial_count"] is None else f" of {event['expected_trial_count']}"
-            n_trials = sum(event["trials"].values())
-            print_result(f"{sweep_id} {event['state']}  {n_trials}{of} trials: {counts(event['trials'])}")
+            ended = ended_of(event["trials"], event["expected_trial_count"])
+            print_result(f"{sweep_id} {event['state']}  {ended}: {counts(event['trials'])}")
         elif event["event"] == "trial":
             about = "removed" if event["removed"] else f"{event['state']}  {news(event, metric)}"
             print_result(f"{sweep_id}/{event['number']} {about}".rstrip())
@@ -116,11 +115,11 @@ def ignore_event(event: EventDocument) -> None:
     pass
 
 
-def check(look: SweepView) -> None:
+def check(view: SweepView) -> None:
     """Raise TrialsFailed, with grouped reasons, if every ended trial failed."""
-    n_failed = sum(n for _, n in look.reasons)
-    if n_failed and n_failed == look.n_ended:
+    n_failed = sum(n for _, n in view.reasons)
+    if n_failed and n_failed == view.n_ended:
         summary = "the trial failed" if n_failed == 1 else f"all {n_failed} trials failed"
-        reasons = "\n".join(f"  {n} x {clean(reason)}" for reason, n in look.reasons)
-        advice = failure_advice(look.shown["id"], (reason for reason, _ in look.reasons))
+        reasons = "\n".join(f"  {n} x {clean(reason)}" for reason, n in view.reasons)
+        advice = failure_advice(view.document["id"])
         raise TrialsFailed(f"{summary}:\n{reasons}\n{advice}")

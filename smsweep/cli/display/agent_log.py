@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 
-from smsweep.cli.text import clean, pairs
+from smsweep.cli.text import EMPTY, cell, clean, pairs
 from smsweep.core.json_documents import TrialFields
-from smsweep.services.sweeps import snapshot
 from smsweep.services.views import json_views
 
 BROKEN = ("failed", "crashed")
@@ -49,19 +47,20 @@ class FailureTally:
 
 
 def news(trial: TrialFields, metric: str) -> str:
-    """Return the reason of a trial's state if it has one, else its metrics, else its params."""
+    """Return the reason of a trial's state if it has one, else its last metrics, else its params."""
     if trial["reason"]:
         return clean(first_line(trial["reason"]))
     names = sorted(trial["metrics"], key=lambda name: name != metric)[:MAX_METRICS]
-    return pairs({name: trial["metrics"][name] for name in names}) or pairs(
-        json_views.flat_params(trial["params"])
-    )
+    texts = [pairs({name: trial["metrics"][name]}) for name in names]
+    best = cell(trial["objective"])
+    if metric in names and best not in (EMPTY, cell(trial["metrics"][metric])):
+        texts[0] += f" (best {best})"  # the value in tables, by which trials are compared
+    return " ".join(texts) or pairs(json_views.flat_params(trial["params"]))
 
 
-def failure_advice(sweep_id: str, reasons: Iterable[str]) -> str:
-    """Return a possible cause of failures with these reasons, and the command that shows the log."""
-    lost = snapshot.missing_file_hint(reasons)
-    return f"{clean(lost)}\n" * bool(lost) + f"read the log with: smsweep logs {sweep_id}/N"
+def failure_advice(sweep_id: str) -> str:
+    """Return the command that shows the log of failed trials."""
+    return f"read the log with: smsweep logs {sweep_id}/N"
 
 
 def indented(text: str, n_most: int) -> str:

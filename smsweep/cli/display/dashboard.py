@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from smsweep.cli.text import cell, clean, counts, front, lasting, pairs, used
+from smsweep.cli.text import cell, clean, counted, counts, front, lasting, pairs, used
 from smsweep.core.json_documents import SweepDocument, TrialFields
 from smsweep.services.views import json_views
 from smsweep.services.views.watcher import Slot, SweepView
@@ -38,89 +38,91 @@ ASCII = "_.-~=+*#"  # for terminals without Unicode, from low to high
 class Dashboard:
     """A state of the sweep as a rich renderable, never wider or higher than the terminal."""
 
-    def __init__(self, look: SweepView, *, note: str = "") -> None:
-        """Args: look: What to draw. note: A last line, such as the effect of Ctrl-C."""
-        self._look = look
+    def __init__(self, view: SweepView, *, note: str = "") -> None:
+        """Args: view: What to draw. note: A last line, such as the effect of Ctrl-C."""
+        self._view = view
         self._note = note
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
-        width, look = options.max_width, self._look
-        head = [_one_line(_header(look.shown), "bold"), _bar(look, width)]
+        width, view = options.max_width, self._view
+        head = [_one_line(_header(view.document), "bold"), _bar(view, width)]
         tail = [line for text, style in self._tail() for line in _lines(text, style, console, width)]
         height = console.size.height - 1  # minus the line of the cursor
-        ended = {s: n for s, n in look.shown["trials"].items() if s not in ("running", "stopping")}
+        ended = {s: n for s, n in view.document["trials"].items() if s not in ("running", "stopping")}
         middle = [_one_line(f"  {counts(ended)}")] if ended else []
         room = height - len(head) - len(middle) - len(tail)
-        lines = [*head, *_slots(look, width, room, is_ascii=options.ascii_only), *middle, *tail][:height]
+        lines = [*head, *_slots(view, width, room, is_ascii=options.ascii_only), *middle, *tail][:height]
         yield from map(_in_ascii, lines) if options.ascii_only else lines
 
     def _tail(self) -> Iterator[tuple[str, str]]:
         """Yield the lines below the running trials, with their styles."""
-        look = self._look
-        yield best(look), "green"
-        yield used(look.shown["usage"]), ""
-        for reason in dict.fromkeys(each["reason"] for each in look.shown["waiting"][:1]):
+        view = self._view
+        yield best(view), "green"
+        yield used(view.document["usage"]), ""
+        for reason in dict.fromkeys(each["reason"] for each in view.document["waiting"][:1]):
             yield f"waiting: {clean(reason)}", "yellow"
-        for reason, n in look.reasons[:MAX_REASONS]:
+        for reason, n in view.reasons[:MAX_REASONS]:
             yield f"{n} x {clean(reason)}", "red"
-        if others := sum(n for _, n in look.reasons[MAX_REASONS:]):
-            yield f"and {others} failures for other reasons", "red"
-        for text in (clean(look.shown["outlook"]), hint(look), self._note):
+        if others := sum(n for _, n in view.reasons[MAX_REASONS:]):
+            yield f"and {counted(others, 'failure')} for other reasons", "red"
+        for text in (clean(view.document["outlook"]), hint(view), self._note):
             yield text, "dim"
 
 
-def best(look: SweepView) -> str:
+def best(view: SweepView) -> str:
     """Return the best trial, or the Pareto front of several metrics; "" if there is none yet."""
-    trial, shown = look.shown["best"], look.shown
-    if shown["metrics"]:
-        return f"front: {trials}" if (trials := front(shown)) else ""
-    if not trial or not shown["metric"]:
+    trial, sweep = view.document["best"], view.document
+    if sweep["metrics"]:
+        return f"front: {trials}" if (trials := front(sweep)) else ""
+    if not trial or not sweep["metric"]:
         return ""
-    name = clean(shown["metric"]["name"])
+    name = clean(sweep["metric"]["name"])
     value = trial["repeats"]["mean"] if "repeats" in trial else trial["objective"]
-    return f"best {name}={cell(value)} ({shown['id']}/{trial['number']})  {_params(look, trial)}"
+    return f"best {name}={cell(value)} ({sweep['id']}/{trial['number']})  {_params(view, trial)}"
 
 
-def hint(look: SweepView) -> str:
+def hint(view: SweepView) -> str:
     """Return the command that makes an idle sweep continue; "" if the sweep is not idle."""
-    sweep_id, state = look.shown["id"], look.shown["state"]
+    sweep_id, state = view.document["id"], view.document["state"]
     if state == "paused":
         return f"paused; continue with: smsweep sweep --resume {sweep_id}"
-    if state == "running" and not look.slots:
+    if state == "running" and not view.slots:
         return f"no trial is running; run trials with: smsweep agent {sweep_id}"
-    if any(slot.is_lost for slot in look.slots):
+    if any(slot.is_lost for slot in view.slots):
         return f"an agent is lost; continue its trials with: smsweep agent {sweep_id}"
     return ""
 
 
-def _header(shown: SweepDocument) -> str:
-    metrics = shown["metrics"] or ([shown["metric"]] if shown["metric"] else [])
+def _header(sweep: SweepDocument) -> str:
+    metrics = sweep["metrics"] or ([sweep["metric"]] if sweep["metric"] else [])
     goals = ", ".join(f"{metric['goal']} {clean(metric['name'])}" for metric in metrics)
     return "  ".join(
-        part for part in (shown["id"], shown["state"], clean(shown["name"]), shown["method"], goals) if part
+        part for part in (sweep["id"], sweep["state"], clean(sweep["name"]), sweep["method"], goals) if part
     )
 
 
-def _bar(look: SweepView, width: int) -> Table | Text:
+def _bar(view: SweepView, width: int) -> Table | Text:
     """Return the progress bar, with ended trials, elapsed time and estimated time left."""
-    spent = lasting((look.at - look.started_at).total_seconds()) if look.started_at and not look.is_over else ""
-    left = f"about {lasting(look.eta_s)} left" if look.eta_s is not None and not look.is_over else ""
-    done = f"{look.n_ended} trials ended" if look.expected is None else f"{look.n_ended}/{look.expected}"
-    text = "  ".join(part for part in (done, spent, left) if part)
-    if look.expected is None or width < len(text) + MIN_BAR + 2:
+    spent = lasting((view.at - view.started_at).total_seconds()) if view.started_at and not view.is_over else ""
+    remaining = f"about {lasting(view.eta_s)} left" if view.eta_s is not None and not view.is_over else ""
+    done = (
+        f"{counted(view.n_ended, 'trial')} ended" if view.expected is None else f"{view.n_ended}/{view.expected}"
+    )
+    text = "  ".join(part for part in (done, spent, remaining) if part)
+    if view.expected is None or width < len(text) + MIN_BAR + 2:
         return _one_line(text)
     grid = Table.grid(padding=(0, 2, 0, 0))
-    bar = ProgressBar(total=max(look.expected, 1), completed=look.n_ended, width=min(60, width - len(text) - 2))
+    bar = ProgressBar(total=max(view.expected, 1), completed=view.n_ended, width=min(60, width - len(text) - 2))
     grid.add_row(bar, _one_line(text))
     return grid
 
 
-def _slots(look: SweepView, width: int, room: int, *, is_ascii: bool) -> list[Text]:
+def _slots(view: SweepView, width: int, room: int, *, is_ascii: bool) -> list[Text]:
     """Return the running trials that fit into `room` lines, aligned."""
     lines_each = 2 if width < NARROW else 1
-    slots = look.slots
-    n_shown = len(slots) if len(slots) * lines_each <= room else max(1, (room - 1) // lines_each)
-    rows = [_row(slot) for slot in slots[:n_shown]]
+    slots = view.slots
+    n_visible = len(slots) if len(slots) * lines_each <= room else max(1, (room - 1) // lines_each)
+    rows = [_row(slot) for slot in slots[:n_visible]]
     widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
     others = width if lines_each == 2 else width * 3 // 5  # the rest is for the params
     spark = max(SPARK[0], min(SPARK[1], others - sum(widths) - 2 * (len(widths) + 1)))
@@ -128,14 +130,14 @@ def _slots(look: SweepView, width: int, room: int, *, is_ascii: bool) -> list[Te
     for slot, row in zip(slots, rows, strict=False):
         columns = [set_cell_size(text, w) for text, w in zip(row, widths, strict=True)]
         curve = set_cell_size(sparkline(slot.curve, spark, is_ascii=is_ascii), spark)
-        params = _params(look, slot.trial)
+        params = _params(view, slot.trial)
         aligned, style = "  ".join(["", *columns, curve]), STYLES.get(row[1], "")
         if lines_each == 1:
             lines.append(_one_line(f"{aligned}  {params}", style))
         else:
             lines += [_one_line(aligned.rstrip(), style), _one_line(f"    {params}", "dim")]
-    if len(slots) > n_shown:
-        lines.append(_one_line(f"  and {len(slots) - n_shown} more running"))
+    if len(slots) > n_visible:
+        lines.append(_one_line(f"  and {len(slots) - n_visible} more running"))
     return lines
 
 
@@ -145,10 +147,10 @@ def _row(slot: Slot) -> Row:
     return str(slot.trial["number"]), state, step, cell(slot.curve[-1], 5) if slot.curve else ""
 
 
-def _params(look: SweepView, trial: TrialFields) -> str:
+def _params(view: SweepView, trial: TrialFields) -> str:
     """Return the params of a trial that differ between trials."""
     params = json_views.flat_params(trial["params"])
-    return pairs({name: value for name, value in params.items() if name not in look.fixed}, DIGITS)
+    return pairs({name: value for name, value in params.items() if name not in view.fixed}, DIGITS)
 
 
 def _lines(text: str, style: str, console: Console, width: int) -> list[Text]:

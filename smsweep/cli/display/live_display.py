@@ -142,5 +142,5 @@ class LiveDisplay(AbstractContextManager["LiveDisplay"]):
 def show(screen: Screen, poller: Poller, note: str = "") -> None:
     """Poll if the interval has passed, and draw."""
     poller.poll()
-    if poller.look is not None:
-        screen.draw(Dashboard(poller.look, note=poller.trouble or note))
+    if poller.view is not None:
+        screen.draw(Dashboard(poller.view, note=poller.trouble or note))

@@ -43,15 +43,15 @@ def print_fitting(
     """Print the columns that fit, one line per row, and return the names of the columns that do not fit."""
     console = Console(file=stream)
     widths = [max(map(cell_len, column)) for column in zip(names, *cells, strict=True)]
-    shown = fit(widths, console.width, first=first, last=last)
+    visible = fit(widths, console.width, first=first, last=last)
     drawn = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
-    for index, width in shown.items():
+    for index, width in visible.items():
         drawn.add_column(Text(_end_of(names[index], width)), width=width, no_wrap=True, overflow="ellipsis")
     for number, row in enumerate(cells):
         texts = _texts(names, row)
-        drawn.add_row(*(texts[index] for index in shown), style="bold green" if number == best else None)
+        drawn.add_row(*(texts[index] for index in visible), style="bold green" if number == best else None)
     console.print(drawn)
-    return [name for index, name in enumerate(names) if index not in shown]
+    return [name for index, name in enumerate(names) if index not in visible]
 
 
 def _end_of(name: str, width: int) -> str:

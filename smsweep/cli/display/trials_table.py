@@ -16,20 +16,27 @@ from smsweep.services.views import json_views
 MAX_NAMED = 3  # names of columns that did not fit
 
 
-def sort_trials(trials: Sequence[TrialFields], by: str, shown: SweepDocument) -> list[TrialFields]:
+def sort_trials(trials: Sequence[TrialFields], by: str, sweep: SweepDocument) -> list[TrialFields]:
     """Sort trials by a value, ascending. Trials without a value come last.
 
     Args:
         trials: Trials, as `json_views.trial_data` returns them.
         by: A field of a trial, a param or a metric, with or without the prefix `params.` or `metrics.`. A leading
-            "-" reverses the order. "objective" sorts the best first, by the goal of the sweep.
-        shown: The sweep, as `json_views.show` returns it.
+            "-" reverses the order. "objective" and metrics with a goal sort the best first.
+        sweep: The sweep, as `json_views.show` returns it.
 
     Raises:
         UsageError: If no trial has such a value.
     """
     name, is_descending = by.removeprefix("-"), by.startswith("-")
-    if name == "objective" and shown["metric"] and shown["metric"]["goal"] == "maximize":
+    goals = {f"metrics.{metric['name']}": metric["goal"] for metric in sweep["metrics"]}
+    if sweep["metric"]:
+        goals |= dict.fromkeys(("objective", f"metrics.{sweep['metric']['name']}"), sweep["metric"]["goal"])
+    metric = f"metrics.{name}"  # unless a param or a field has the name
+    is_metric = metric in goals and not any(
+        name in trial or name in json_views.flat_params(trial["params"]) for trial in trials
+    )
+    if goals.get(metric if is_metric else name) == "maximize":
         is_descending = not is_descending
     known: dict[str, None] = {}
     keyed: list[tuple[Any, TrialFields]] = []
@@ -63,22 +70,23 @@ def sortable(trial: TrialFields) -> dict[str, Any]:
     }
 
 
-def trials_table(trials: Sequence[TrialFields], shown: SweepDocument, *, err: bool = False) -> None:
+def trials_table(trials: Sequence[TrialFields], sweep: SweepDocument, *, err: bool = False) -> None:
     """Print number, state, objective or metrics, time, params and reason of each trial, with the best marked.
 
     A terminal shows params with the same value in all trials once, below the table.
     """
-    best = {shown["best"]["number"]} if shown["best"] else set(shown["front"])
+    best = {sweep["best"]["number"]} if sweep["best"] else set(sweep["front"])
     row_of_best = next(
-        (row for row, trial in enumerate(trials) if shown["best"] and trial["number"] in best), None
+        (row for row, trial in enumerate(trials) if sweep["best"] and trial["number"] in best), None
     )
-    metrics = [metric["name"] for metric in shown["metrics"]]
+    metrics = [metric["name"] for metric in sweep["metrics"]]
     params = [json_views.flat_params(trial["params"]) for trial in trials]
     names = list(dict.fromkeys(name for row in params for name in row))
     same: dict[str, Any] = {}
     if (sys.stderr if err else sys.stdout).isatty() and len(trials) > 1:
         same = {name: params[0][name] for name in names if all(_is_same(row, params[0], name) for row in params)}
         names = [name for name in names if name not in same]
+    has_retries = any(trial["attempt"] for trial in trials)
     has_reason = any(trial["reason"] for trial in trials)
     rows = [
         [
@@ -86,19 +94,22 @@ def trials_table(trials: Sequence[TrialFields], shown: SweepDocument, *, err: bo
             trial["state"],
             *([trial["metrics"].get(name) for name in metrics] or [trial["objective"]]),
             duration(trial["started_at"], trial["ended_at"]),
+            *([trial["attempt"] + 1] if has_retries else ()),
             *(values.get(name) for name in names),
             *([first_line(trial["reason"])] if has_reason else ()),
         ]
         for trial, values in zip(trials, params, strict=True)
     ]
-    columns = ["trial", "state", *(metrics or ["objective"]), "time", *names, *(["reason"] if has_reason else ())]
-    left_out = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)
+    retried = ["attempts"] if has_retries else []
+    columns = ["trial", "state", *(metrics or ["objective"]), "time", *retried, *names]
+    columns += ["reason"] if has_reason else []
+    hidden = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)
     if same:
         print_message(f"same in all trials: {pairs(same)}")
-    if left_out:
-        others = f" and {len(left_out) - MAX_NAMED} more" if left_out[MAX_NAMED:] else ""
-        named = ", ".join(map(clean, left_out[:MAX_NAMED]))
-        print_message(f"columns left out: {named}{others}; show all with: smsweep trials {shown['id']} | less -S")
+    if hidden:
+        others = f" and {len(hidden) - MAX_NAMED} more" if hidden[MAX_NAMED:] else ""
+        named = ", ".join(map(clean, hidden[:MAX_NAMED]))
+        print_message(f"columns left out: {named}{others}; show all with: smsweep trials {sweep['id']} | less -S")
 
 
 def _is_same(a: dict[str, Any], b: dict[str, Any], name: str) -> bool:

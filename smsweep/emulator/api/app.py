@@ -1,26 +1,29 @@
 """WSGI application of the emulator. Training jobs and faults are its own; moto handles all other calls.
 
 It also answers the calls of IAM about a job's role (each role exists and has all permissions), which SageMaker
-SDK 3.x makes before it starts a job, and GetProducts of the AWS price list (each instance costs one dollar per
-hour). Routes below /_smsweep/ inject faults and show the call log; they need the token.
+SDK 3.x makes before it starts a job, GetProducts of the AWS price list (each instance costs one dollar per hour),
+and the lists of Service Quotas (the fault `quota`). Routes below /_smsweep/ inject faults and show the call log;
+they need the token.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import logging
 import re
 import socket
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from botocore.loaders import Loader
 from werkzeug.wrappers import Request, Response
 
 from smsweep.emulator import api_error
-from smsweep.emulator.api import protocol
+from smsweep.emulator.api import paging, protocol
 from smsweep.emulator.api.access import Access
 from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
 from smsweep.emulator.api.protocol import Call, refusal
@@ -49,6 +52,8 @@ NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 ACTION_NAMES = "ActionNames.member."
 PER_HOUR = "1.0000000000"
 COMPONENTS = {"Training": PER_HOUR, "Hosting": "2.0000000000"}  # two prices per instance, as in the real list
+QUOTA_LISTS = ("ListServiceQuotas", "ListAWSDefaultServiceQuotas")
+MARKETS = ("training job", "spot training job", "training warm pool")  # of one instance type, with a quota each
 PREFIX = "/_smsweep/"
 TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name # nosec B105
 
@@ -230,6 +235,8 @@ class App:
             )
         if call.service == "pricing" and call.action == "GetProducts":
             return protocol.answer(call, get_products(parameters))
+        if call.service == "servicequotas" and call.action in QUOTA_LISTS:
+            return protocol.answer(call, list_quotas(parameters, self._faults.now.quota))
         return None
 
     def _pass_on(
@@ -289,14 +296,14 @@ def answer_iam(request: Request, moto_services: MotoServices) -> Response | None
 
 def _allowed(form: Mapping[str, str]) -> bytes:
     root = ElementTree.Element("SimulatePrincipalPolicyResponse", xmlns=NAMESPACE)
-    found = ElementTree.SubElement(root, "SimulatePrincipalPolicyResult")
-    results = ElementTree.SubElement(found, "EvaluationResults")
+    result = ElementTree.SubElement(root, "SimulatePrincipalPolicyResult")
+    results = ElementTree.SubElement(result, "EvaluationResults")
     for name, action in form.items():
         if name.startswith(ACTION_NAMES):
             member = ElementTree.SubElement(results, "member")
             ElementTree.SubElement(member, "EvalActionName").text = action
             ElementTree.SubElement(member, "EvalDecision").text = "allowed"
-    ElementTree.SubElement(found, "IsTruncated").text = "false"
+    ElementTree.SubElement(result, "IsTruncated").text = "false"
     data: bytes = ElementTree.tostring(root, encoding="utf-8", xml_declaration=True)
     return data
 
@@ -331,3 +338,32 @@ def _product(instance_type: str, filters: Mapping[str, str], part: str, price: s
         "serviceCode": "AmazonSageMaker",
         "terms": {"OnDemand": {sku: {"priceDimensions": {sku: dimension}}}},
     }
+
+
+def list_quotas(request: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
+    """Return a page of the quotas of training jobs.
+
+    Args:
+        request: Parameters of the call.
+        limit: The value of each quota; None without a limit, which has no quotas.
+
+    Raises:
+        ApiError: If the token is not valid.
+    """
+    if request.get("ServiceCode") != "sagemaker" or limit is None:
+        return {"Quotas": []}
+    names = [f"{name} for {kind} usage" for name in _instance_types() for kind in MARKETS]
+    start = paging.read_token(request.get("NextToken")) or 0
+    end = start + request.get("MaxResults", 100)
+    quotas = [
+        {"ServiceCode": "sagemaker", "QuotaCode": f"L-{start + n:08X}", "QuotaName": name, "Value": float(limit)}
+        for n, name in enumerate(names[start:end])
+    ]
+    return {"Quotas": quotas, **({"NextToken": paging.make_token(end)} if end < len(names) else {})}
+
+
+@functools.cache
+def _instance_types() -> Sequence[str]:
+    shapes = Loader().load_service_model("sagemaker", "service-2")["shapes"]
+    types: Sequence[str] = shapes["TrainingInstanceType"]["enum"]
+    return types

@@ -91,21 +91,21 @@ class ServiceJobs:
 
     def _list(self, request: dict[str, Any], region: str) -> dict[str, Any]:
         self._schedule()
-        found = [self._summary(job) for job in self._jobs.values() if job.region == region]
+        summaries = [self._summary(job) for job in self._jobs.values() if job.region == region]
         filters = request.get("filters") or ()
         if filters:
-            found = [item for item in found if _matches(item, filters[0])]
+            summaries = [item for item in summaries if _matches(item, filters[0])]
         else:
             wanted = request.get("jobStatus", "RUNNING")
-            found = [item for item in found if item["status"] == wanted]
-        shown, token = paging.page(
-            found,
+            summaries = [item for item in summaries if item["status"] == wanted]
+        page_items, token = paging.page(
+            summaries,
             lambda item: (item["createdAt"], item["jobId"]),
             request.get("nextToken"),
             request.get("maxResults", PAGE),
             is_reverse=True,
         )
-        return {"jobSummaryList": shown, **({"nextToken": token} if token else {})}
+        return {"jobSummaryList": page_items, **({"nextToken": token} if token else {})}
 
     def _terminate(self, request: dict[str, Any], region: str) -> dict[str, Any]:
         job = self._find(request)

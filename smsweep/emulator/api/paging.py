@@ -81,8 +81,8 @@ def page(
             ordered = [item for item in ordered if (key(item) < last if is_reverse else key(item) > last)]
         except TypeError as err:
             raise _invalid_token() from err
-    shown = ordered[:size]
-    return shown, make_token(key(shown[-1])) if len(ordered) > size else None
+    page_items = ordered[:size]
+    return page_items, make_token(key(page_items[-1])) if len(ordered) > size else None
 
 
 DEFAULT_SIZE = 10
@@ -109,7 +109,7 @@ def list_training_jobs(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[
     As documented by AWS, StatusEquals filters the page after it is cut, so that a page can be short.
     """
     tests = [(FILTERS[name], request[name]) for name in FILTERS if name in request]
-    shown, token = page(
+    page_items, token = page(
         [job for job in jobs if all(passes(job, value) for passes, value in tests)],
         SORT_KEYS[request.get("SortBy", "CreationTime")],
         request.get("NextToken"),
@@ -118,7 +118,7 @@ def list_training_jobs(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[
     )
     wanted = request.get("StatusEquals")
     answer: dict[str, Any] = {
-        "TrainingJobSummaries": [summary(job) for job in shown if wanted in (None, job.status)]
+        "TrainingJobSummaries": [summary(job) for job in page_items if wanted in (None, job.status)]
     }
     if token:
         answer["NextToken"] = token
@@ -132,18 +132,18 @@ def search(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[str, Any]:
         raise api_error.invalid(f"SearchExpression has more than {MAX_FILTERS} filters.")
     _check_names(expression)
     records = [search_record(job) for job in jobs]
-    found = [record for record in records if _matches(record, expression)]
+    matching = [record for record in records if _matches(record, expression)]
     sort_by = request.get("SortBy", "CreationTime")
-    shown, token = page(
-        found,
+    page_items, token = page(
+        matching,
         lambda record: (*_sort_key(record, sort_by), record["TrainingJobName"]),
         request.get("NextToken"),
         request.get("MaxResults", DEFAULT_SIZE),
         is_reverse=request.get("SortOrder", "Descending") == "Descending",
     )
     answer: dict[str, Any] = {
-        "Results": [{"TrainingJob": record} for record in shown],
-        "TotalHits": {"Value": len(found), "Relation": "EqualTo"},
+        "Results": [{"TrainingJob": record} for record in page_items],
+        "TotalHits": {"Value": len(matching), "Relation": "EqualTo"},
     }
     if token:
         answer["NextToken"] = token

@@ -151,10 +151,10 @@ class _SignedHeaders:
     """Makes botocore's signers sign exactly the headers that the client has signed."""
 
     def headers_to_sign(self, request: AWSRequest) -> HTTPHeaders:
-        found = HTTPHeaders()
+        headers = HTTPHeaders()
         for name in request.context["signed_headers"]:
-            found[name] = request.headers.get(name, "")
-        return found
+            headers[name] = request.headers.get(name, "")
+        return headers
 
 
 class _ServiceSigner(_SignedHeaders, SigV4Auth):

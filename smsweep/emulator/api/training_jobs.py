@@ -250,10 +250,10 @@ class Tags:
         with self._table.lock:
             tags = tag_list(self._find(request).tags)
         by_key: Callable[[dict[str, str]], tuple[str]] = lambda tag: (tag["Key"],)  # noqa: E731 - mypy needs the type
-        shown, token = paging.page(
+        page_items, token = paging.page(
             tags, by_key, request.get("NextToken"), request.get("MaxResults", DEFAULT_SIZE), is_reverse=False
         )
-        return {"Tags": shown, **({"NextToken": token} if token else {})}
+        return {"Tags": page_items, **({"NextToken": token} if token else {})}
 
     def delete(self, request: dict[str, Any], region: str) -> dict[str, Any]:
         """Return the response of DeleteTags."""

@@ -12,6 +12,7 @@ from smsweep.aws import request_model
 from smsweep.aws.request_model import Path, Violation
 from smsweep.aws.request_rules import broken_rules
 from smsweep.emulator import api_error
+from smsweep.util.terminal_text import counted
 
 MAX_LISTED = 10  # problems in one error message
 
@@ -26,15 +27,15 @@ def check(action: str, request: Mapping[str, Any]) -> None:
     Raises:
         ApiError: SerializationException for a wrong type, ValidationException for other problems.
     """
-    found = list(islice(request_model.violations(action, request), MAX_LISTED))
-    for violation in found:
+    violations = list(islice(request_model.violations(action, request), MAX_LISTED))
+    for violation in violations:
         if violation.rule == "type":
             raise api_error.serialization_error(_type_message(violation))
         if violation.rule == "unknown":
             raise api_error.invalid(f"Unknown field {_path_text(violation.path)}: the API model does not have it")
-    if found:
-        number = "1 validation error" if len(found) == 1 else f"{len(found)} validation errors"
-        raise api_error.invalid(f"{number} detected: {'; '.join(_message(action, item) for item in found)}")
+    if violations:
+        number = counted(len(violations), "validation error")
+        raise api_error.invalid(f"{number} detected: {'; '.join(_message(action, item) for item in violations)}")
 
 
 def _message(action: str, violation: Violation) -> str:
@@ -88,8 +89,8 @@ def _shape_at(action: str, path: Path) -> Shape:
             shape = shape.value
         else:
             shape = shape.members[item]
-    found: Shape = shape
-    return found
+    result: Shape = shape
+    return result
 
 
 HasObjects = Callable[[str], bool]  # returns True if an S3 URI has objects

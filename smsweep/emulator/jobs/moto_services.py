@@ -130,8 +130,8 @@ def _events(group: LogGroup) -> Iterator[tuple[str, list[LogEvent]]]:
 
 def event_detail(job: Job) -> dict[str, Any]:
     """Return the detail of a state change event. Its times are in milliseconds."""
-    shown = description(job)
-    detail = {name: shown[name] for name in EVENT_FIELDS if name in shown}
+    document = description(job)
+    detail = {name: document[name] for name in EVENT_FIELDS if name in document}
     for name in ("CreationTime", "TrainingStartTime", "TrainingEndTime", "LastModifiedTime"):
         if name in detail:
             detail[name] = round(detail[name] * 1000)
@@ -156,15 +156,15 @@ class MetricReader:
 
     def read(self, lines: Iterable[str], now: float) -> dict[str, tuple[float, float]]:
         """Return the last value of each metric in the lines: name -> (value, now)."""
-        found = {}
+        values = {}
         self._search.begin_page()
         for line in lines:
             if self._search.begin(line):
                 for name, text in self._search.find(line):
                     value = _number(text)
                     if value is not None:
-                        found[name] = (value, now)
-        return found
+                        values[name] = (value, now)
+        return values
 
 
 def _compiled(regex: str) -> LineRegex | None:
@@ -222,15 +222,15 @@ def filter_log_events(group: Mapping[str, list[LogEvent]] | None, request: Mappi
             f"Member must have value {bound}"
         )
     matching = _matching_events(group, request, paging.read_position(request.get("nextToken")))
-    shown: list[dict[str, Any]] = []
+    entries: list[dict[str, Any]] = []
     position, size = (0, 0), 0
     for stream, event in matching:
         size += len(event.message.encode()) + 26
-        if shown and (len(shown) == limit or size > MAX_BYTES):
-            return {"events": shown, "searchedLogStreams": [], "nextToken": paging.make_token(position)}
-        shown.append({"logStreamName": stream, **event.to_filter_dict()})
+        if entries and (len(entries) == limit or size > MAX_BYTES):
+            return {"events": entries, "searchedLogStreams": [], "nextToken": paging.make_token(position)}
+        entries.append({"logStreamName": stream, **event.to_filter_dict()})
         position = _POSITION(event)
-    return {"events": shown, "searchedLogStreams": []}
+    return {"events": entries, "searchedLogStreams": []}
 
 
 def _matching_events(

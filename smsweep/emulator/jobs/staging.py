@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from smsweep.aws.client import open_session
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import keep_artifacts
 from smsweep.backends.local.s3_storage import S3Place, split_uri
@@ -42,12 +42,8 @@ class S3:
 
     def __init__(self, environ: Mapping[str, str], cache: Path) -> None:
         self.place = S3Place(environ, cache)
-        session = boto3.Session(
-            aws_access_key_id=environ["AWS_ACCESS_KEY_ID"],
-            aws_secret_access_key=environ["AWS_SECRET_ACCESS_KEY"],
-            region_name=environ["AWS_REGION"],
-        )
-        self._client: S3Client = session.client("s3", endpoint_url=environ["AWS_ENDPOINT_URL"])
+        keys = {name: environ[name] for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION")}
+        self._client: S3Client = open_session(keys).client("s3", endpoint_url=environ["AWS_ENDPOINT_URL"])
 
     def has_objects(self, uri: str) -> bool:
         """Return True if the bucket has a key that starts with the URI's key."""
@@ -212,15 +208,15 @@ class Checkpoints:
                 del self._known[path]
 
     def _present(self) -> dict[str, Version]:
-        found = {}
+        versions = {}
         for path in self.folder.rglob("*"):
             try:
                 if path.is_file():
                     stat = path.stat()
-                    found[path.relative_to(self.folder).as_posix()] = (stat.st_mtime_ns, stat.st_size)
+                    versions[path.relative_to(self.folder).as_posix()] = (stat.st_mtime_ns, stat.st_size)
             except OSError:
                 continue  # the job has deleted the file
-        return found
+        return versions
 
     def _upload(self, path: str) -> bool:
         try:

@@ -29,11 +29,11 @@ def main() -> int:
     parser.add_argument("--kept-at", default="")
     parser.add_argument("--source", default="")
     options, rest = parser.parse_known_args()
-    here = Path(__file__).resolve().parent
-    folder = str(here / ".smsweep")
+    code_dir = Path(__file__).resolve().parent
+    folder = str(code_dir / ".smsweep")
     # SageMaker makes /opt/ml writable for all users of the container. The container runs only this job.
-    env = {**os.environ, "PYTHONPATH": str(here), "SMSWEEP_DIR": folder, "SMSWEEP_TRUSTED_DIRS": folder}
-    argv = [sys.executable, "-m", "smsweep.cli.main", "agent", options.sweep, "--backend", "sagemaker"]
+    env = {**os.environ, "PYTHONPATH": str(code_dir), "SMSWEEP_DIR": folder, "SMSWEEP_TRUSTED_DIRS": folder}
+    argv = [sys.executable, "-m", "smsweep.cli.main", "agent", options.sweep, "--backend", "sagemaker", "--yes"]
     argv += ["--kept-at", options.kept_at] if options.kept_at else []
     argv += ["--source", options.source] if options.source else []
     argv += rest
@@ -48,7 +48,7 @@ def main() -> int:
 
     signal.signal(signal.SIGTERM, forward)
     while True:
-        child[:] = [subprocess.Popen(argv, env=env, cwd=here)]
+        child[:] = [subprocess.Popen(argv, env=env, cwd=code_dir)]
         code = child[0].wait()
         if code >= 0 or received:
             return code if code >= 0 else 128 - code

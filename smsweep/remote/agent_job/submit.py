@@ -36,7 +36,7 @@ SOURCE = "source"  # source of the trials
 CODE = "code"  # source of the agent
 PACKAGE = Path(main.__file__).parents[2]
 PINS = PACKAGE / "requirements"
-LEFT_OUT = {"__pycache__"}
+EXCLUDED = {"__pycache__"}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -222,7 +222,7 @@ def pack_agent(into: Path, extras: tuple[str, ...] = ()) -> Bundle:
         files = [_file("requirements.txt", wanted), _file(PROGRAM, Path(main.__file__))]
         for path in sorted(PACKAGE.rglob("*")):
             name = path.relative_to(PACKAGE.parent).as_posix()
-            if path.is_file() and not LEFT_OUT & set(path.parts):
+            if path.is_file() and not EXCLUDED & set(path.parts):
                 files.append(_file(name, path))
         return pack(files, into)
 

@@ -10,6 +10,7 @@ from smsweep.core.sweep import VERBS, SweepState
 from smsweep.core.trial import TrialState
 from smsweep.errors import SmsweepError
 from smsweep.store.base import Store
+from smsweep.util.sections import plain_message
 from smsweep.util.terminal_text import clean
 
 MAX_NUMBER = 2**63 - 1  # of a trial: largest integer of the databases
@@ -124,5 +125,5 @@ def carry_out(store: Store, sweep_id: str, command: Command) -> None:
 
 
 def _problem(err: ValidationError) -> str:
-    first = err.errors(include_url=False, include_input=False, include_context=False)[0]
-    return clean("".join((*(f"{part}: " for part in first["loc"]), first["msg"])))[:MAX_PROBLEM]
+    first = err.errors(include_url=False, include_input=False)[0]
+    return clean("".join((*(f"{part}: " for part in first["loc"]), plain_message(first))))[:MAX_PROBLEM]

@@ -21,6 +21,7 @@ from smsweep.remote.s3_store.s3_object import S3Store, SentCommand
 from smsweep.remote.s3_store.writer import SHORTEST, Writer, interval_of
 from smsweep.store import notes
 from smsweep.store.base import ParseStored, Store
+from smsweep.util.clock import time_text
 from smsweep.util.terminal_text import NOTE
 
 log = logging.getLogger(__name__)
@@ -109,6 +110,12 @@ class RemoteSweeps:
         if why := obeyed.get(sent.id):
             raise StoreConflict(why)
         return done
+
+    def write(self, sweep_id: str, work: Callable[[Store], R]) -> R:
+        """Change the store of a sweep that has no agent. Raises UsageError if an agent works on the sweep."""
+        if self.has_live_agent(sweep_id):
+            raise UsageError(f"sweep {sweep_id}: its agent is running; try again when it has exited")
+        return self._write(sweep_id, work)
 
     def drop(self, sweep_id: str) -> None:
         """Delete a sweep and its record. Raises UsageError if an agent works on the sweep."""
@@ -227,9 +234,7 @@ class RemoteSweeps:
             log.debug("%s", err)
             age = None
         if copy.trouble:
-            log.warning(
-                "sweep %s: showing the copy of %s: %s", sweep_id, copy.written_at.isoformat()[:19], copy.trouble
-            )
+            log.warning("sweep %s: showing the copy of %s: %s", sweep_id, time_text(copy.written_at), copy.trouble)
         elif age is None:
             log.log(NOTE, "sweep %s is detached; its agent has not started yet", sweep_id)
         elif age < SILENT:
@@ -240,14 +245,14 @@ class RemoteSweeps:
                 NOTE,
                 "sweep %s: saved at %s; the agent has not saved the store since",
                 sweep_id,
-                copy.written_at.isoformat()[:19],
+                time_text(copy.written_at),
             )
         else:
             log.log(
                 NOTE,
                 "sweep %s: saved at %s; no agent is running; start one with `smsweep agent %s [--detach]`",
                 sweep_id,
-                copy.written_at.isoformat()[:19],
+                time_text(copy.written_at),
                 sweep_id,
             )
 

@@ -35,9 +35,9 @@ def snapshot(source: Path, target: Path) -> None:
         target: The new file. It is replaced if it exists.
     """
     target.unlink(missing_ok=True)
-    with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(target)) as here:
-        there.backup(here)
-        here.execute("PRAGMA journal_mode = DELETE")
+    with closing(sqlite3.connect(source)) as original, closing(sqlite3.connect(target)) as copy:
+        original.backup(copy)
+        copy.execute("PRAGMA journal_mode = DELETE")
 
 
 def keep_only(file: Path, sweep_ids: Collection[str]) -> None:

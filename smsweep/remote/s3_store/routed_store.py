@@ -72,11 +72,11 @@ class RoutedStore:
 
     def list_sweeps(self) -> list[Sweep]:
         home, away = self._home.list_sweeps(), self._elsewhere.ids()
-        found = [self._remote_or_local(sweep) if sweep.id in away else sweep for sweep in home]
+        sweeps = [self._remote_or_local(sweep) if sweep.id in away else sweep for sweep in home]
         known = {sweep.id for sweep in home}
-        found += [self.get_sweep(sweep_id) for sweep_id in away if sweep_id not in known]
+        sweeps += [self.get_sweep(sweep_id) for sweep_id in away if sweep_id not in known]
         return sorted(
-            found, key=lambda sweep: sweep.created_at.timestamp() if sweep.created_at else 0, reverse=True
+            sweeps, key=lambda sweep: sweep.created_at.timestamp() if sweep.created_at else 0, reverse=True
         )
 
     def set_sweep_state(

@@ -163,10 +163,10 @@ class S3Store:
                 etag = self._put_store(packed, version, stamp)
                 if etag:
                     return Written(etag=etag, n_bytes=packed.stat().st_size)
-                version, found = self._newest()
-                if found == stamp:
+                version, newest_stamp = self._newest()
+                if newest_stamp == stamp:
                     return Written(etag=version, n_bytes=packed.stat().st_size)
-                if not writer or found.rpartition(":")[0] != writer:
+                if not writer or newest_stamp.rpartition(":")[0] != writer:
                     raise Superseded(
                         f"{self.uri}: another agent has replaced this store; this agent stops writing it"
                     )
@@ -199,8 +199,8 @@ class S3Store:
         prefix = f"{self._prefix}/{COMMANDS}"
         response = self._call("list_objects_v2", Bucket=self._bucket, Prefix=prefix, MaxKeys=MAX_COMMANDS)
         answer = cast("ListObjectsV2OutputTypeDef", response)
-        found = sorted(answer.get("Contents", ()), key=lambda item: (item["LastModified"], item["Key"]))
-        names = [item["Key"].removeprefix(prefix) for item in found]
+        objects = sorted(answer.get("Contents", ()), key=lambda item: (item["LastModified"], item["Key"]))
+        names = [item["Key"].removeprefix(prefix) for item in objects]
         return [received for name in names if name and (received := self._receive(name)) is not None]
 
     def has_command(self, command_id: str) -> bool:
@@ -298,9 +298,9 @@ class S3Store:
         return answer
 
     def _error(self, err: BotoCoreError | ClientError, operation: str) -> SmsweepError:
-        found = self._aws.error(err, "s3", operation)
-        is_retryable = isinstance(found, SmsweepError) and found.retryable
-        return (StoreUnavailable if is_retryable else StoreError)(f"{self.uri}: {found}")
+        error = self._aws.error(err, "s3", operation)
+        is_retryable = isinstance(error, SmsweepError) and error.retryable
+        return (StoreUnavailable if is_retryable else StoreError)(f"{self.uri}: {error}")
 
 
 def _is(err: Exception, codes: tuple[str, ...]) -> bool:
@@ -310,7 +310,7 @@ def _is(err: Exception, codes: tuple[str, ...]) -> bool:
 def _document(text: bytes) -> dict[str, Any]:
     """Return a JSON object; {} for anything else."""
     try:
-        found = json.loads(text)
+        document = json.loads(text)
     except (ValueError, RecursionError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return document if isinstance(document, dict) else {}

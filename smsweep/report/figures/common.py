@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from smsweep.report.axes import plain
@@ -31,6 +31,18 @@ BY_AGE = [[0, GREY], [1, BLUE]]
 def figure(data: Iterable[Mapping[str, Any]], **layout: Any) -> Figure:
     """Return a figure with the common layout."""
     return {"data": list(data), "layout": {"margin": {"t": 30, "r": 20}, "hovermode": "closest", **layout}}
+
+
+def view(*groups: tuple[Sequence[str], int], **more: Any) -> dict[str, Any]:
+    """Return what `static/figure_view.js` reads in a figure's `layout.meta`.
+
+    Args:
+        groups: Axes with the same values, and their sign: 1 if low values are good, -1 if high values are, or 0.
+        more: `many`: show the best trials only if there are more than this; `best`: how many then. `most`: show at
+            most so many trials. `drops`: leave out traces without points. `is_grid`: one column where the page is
+            narrow. `caption`: text below the figure. `is_whole`: a filter of the trials has no effect.
+    """
+    return {"groups": [{"axes": list(axes), "sign": sign} for axes, sign in groups], **more}
 
 
 def nothing(why: str) -> Figure:
@@ -64,6 +76,6 @@ def menu(labels: list[str], traces_each: int, layouts: list[dict[str, Any]]) -> 
     """Return Plotly's menu that shows one group of traces at a time."""
     buttons = []
     for index, (label, layout) in enumerate(zip(labels, layouts, strict=True)):
-        shown = [group == index for group in range(len(labels)) for _ in range(traces_each)]
-        buttons.append({"label": plain(label), "method": "update", "args": [{"visible": shown}, layout]})
+        visible = [group == index for group in range(len(labels)) for _ in range(traces_each)]
+        buttons.append({"label": plain(label), "method": "update", "args": [{"visible": visible}, layout]})
     return [{"buttons": buttons, "x": 0, "xanchor": "left", "y": 1.15, "yanchor": "bottom"}] if labels[1:] else []

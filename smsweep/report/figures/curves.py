@@ -8,33 +8,36 @@ from typing import Any
 
 from smsweep.core.json_documents import TrialFields
 from smsweep.report.axes import thin
-from smsweep.report.figures.common import BEST, COLORS, SYMBOLS, Figure, axis, dots, figure, menu, nothing
+from smsweep.report.figures.common import BEST, COLORS, SYMBOLS, Figure, axis, dots, figure, menu, nothing, view
 from smsweep.report.snapshot import NO_BEST, Snapshot, metric_names
 
 MOST_POINTS = 60_000  # of all curves together
 FEWEST, MOST = 8, 400  # of one curve
 N_NAMED = 10  # the best trials get their own lines
 OTHERS = "#999999"
+MANY_CURVES, BEST_CURVES = 200, 100  # of more curves, the page shows the best at first
 MANY = 1_000  # trials; with more, the marks are smaller
 OTHER_TRIALS = COLORS["pending"]
 
 
 def curves(snapshot: Snapshot) -> Figure:
     """Return the figure."""
-    found = snapshot.curves.get(snapshot.metric, {})
-    drawn = {number: values for number, values in found.items() if len(values) > 1}
+    values_by_number = snapshot.curves.get(snapshot.metric, {})
+    drawn = {number: values for number, values in values_by_number.items() if len(values) > 1}
     if not drawn:
         return nothing("no trial has reported the metric more than once")
     n = max(FEWEST, min(MOST, MOST_POINTS // len(drawn)))
+    sign = snapshot.goal.sign
     ranked = sorted(
         ((value, trial["number"]) for trial, value in snapshot.scored() if trial["number"] in drawn),
-        key=lambda pair: pair[0] * snapshot.goal.sign,
+        key=lambda pair: pair[0] * sign,
     )
     best = [number for _, number in ranked[:N_NAMED]]
     named = [_line(number, drawn[number], n) for number in best]
     others = _together({number: values for number, values in drawn.items() if number not in best}, n)
     x_axis = axis(f"number of reported values of {snapshot.metric}")
-    return figure([*others, *named], xaxis=x_axis, yaxis=axis(snapshot.metric), height=460)
+    meta = view((["yaxis"], snapshot.goal.sign), many=MANY_CURVES, best=BEST_CURVES, drops=True)
+    return figure([*others, *named], xaxis=x_axis, yaxis=axis(snapshot.metric), height=460, meta=meta)
 
 
 def _line(number: int, values: Sequence[float], n: int) -> dict[str, Any]:
@@ -89,7 +92,8 @@ def history(snapshot: Snapshot) -> Figure:
         "name": "best so far",
         "hoverinfo": "skip",
     }
-    return figure([*traces, line], xaxis=axis("trial"), yaxis=axis(snapshot.metric))
+    meta = view((["yaxis"], snapshot.goal.sign), many=len(scored))
+    return figure([*traces, line], xaxis=axis("trial"), yaxis=axis(snapshot.metric), meta=meta)
 
 
 def front(snapshot: Snapshot) -> Figure:
@@ -101,21 +105,23 @@ def front(snapshot: Snapshot) -> Figure:
     labels: list[str] = []
     layouts: list[dict[str, Any]] = []
     for a, b in combinations(names, 2):
-        found = [trial for trial in snapshot.trials if _has(trial, a) and _has(trial, b)]
-        inside = [trial for trial in found if trial["number"] not in snapshot.front]
+        complete = [trial for trial in snapshot.trials if _has(trial, a) and _has(trial, b)]
+        inside = [trial for trial in complete if trial["number"] not in snapshot.front]
         ahead = sorted(
-            (trial for trial in found if trial["number"] in snapshot.front),
+            (trial for trial in complete if trial["number"] in snapshot.front),
             key=lambda trial: float(trial["metrics"][a] or 0),
         )
-        is_shown = not labels
-        traces.append(_trace(inside, a, b, name="others", marker={"color": OTHER_TRIALS}, visible=is_shown))
+        is_visible = not labels
+        traces.append(_trace(inside, a, b, name="others", marker={"color": OTHER_TRIALS}, visible=is_visible))
         marker = {"color": BEST, "size": 9}
         line = {"mode": "lines+markers"} if len(names) == 2 else {}
-        traces.append(_trace(ahead, a, b, name="the front", marker=marker, visible=is_shown, **line))
+        traces.append(_trace(ahead, a, b, name="the front", marker=marker, visible=is_visible, **line))
         labels.append(f"{a} × {b}")
         layouts.append({"xaxis": axis(_titled(snapshot, a)), "yaxis": axis(_titled(snapshot, b))})
     menus = menu(labels, 2, layouts)
-    return figure(traces, updatemenus=menus, margin={"t": 80 if menus else 30}, **layouts[0])
+    signs = [1 if metric["goal"] == "minimize" else -1 for metric in snapshot.sweep["metrics"][:2]]
+    meta = view() if menus else view((["xaxis"], signs[0]), (["yaxis"], signs[1]))
+    return figure(traces, updatemenus=menus, margin={"t": 80 if menus else 30}, meta=meta, **layouts[0])
 
 
 def _has(trial: TrialFields, name: str) -> bool:

@@ -21,12 +21,14 @@ from smsweep.report.figures.common import (
     figure,
     menu,
     nothing,
+    view,
 )
 from smsweep.report.importance import BEST_SHARE, LEAST_TRIALS, METHOD, SOURCE, by_importance, importances
 from smsweep.report.snapshot import Snapshot
 
 MAX_SLICES = 12
-SLICE_DOTS = 1_500  # per slice
+SLICE_DOTS = 5_000  # per slice
+SHOWN_DOTS = 2_400  # of all slices on a page
 COLUMNS = 3
 GAP = 0.05  # between columns, of the figure's width
 ROW_PX = 260
@@ -41,7 +43,9 @@ CONTOUR_SAMPLE = 2_000  # used for a surface, evenly chosen; more trials make no
 Floats = NDArray[np.float64]
 PARALLEL_AXES = 12
 N_TICKS = 5
+MANY_LINES, BEST_LINES = 400, 200  # of more lines, the page shows the best at first
 PARALLEL_LETTERS = 150  # total length of axis names that fit side by side
+SMALLEST_PLAIN = 1e-3  # smaller numbers are written with an exponent
 PLAIN_RANGE = (1e-15, 1e15)  # outside this range Plotly writes powers as HTML, which these axes do not render
 AXIS_LETTERS = 24  # characters of a name; longer names are cut at the start, because names differ at the end
 
@@ -83,7 +87,9 @@ def slices(snapshot: Snapshot) -> Figure:
             "text": f"{SLICE_DOTS:,} of {len(scored):,} trials, evenly selected",
             "font": {"size": 12},
         }
-    return figure(traces, showlegend=False, height=60 + ROW_PX * n_rows, **layout)
+    names = [name for name in layout if name.startswith("yaxis")]
+    meta = view((names, snapshot.goal.sign), many=len(scored), most=SHOWN_DOTS // len(axes), is_grid=True)
+    return figure(traces, showlegend=False, height=60 + ROW_PX * n_rows, meta=meta, **layout)
 
 
 def _places(each: Axis, suffix: str, row: int, column: int, n_rows: int, n_columns: int) -> dict[str, Any]:
@@ -124,9 +130,10 @@ def importance(snapshot: Snapshot) -> Figure:
     method = f"{METHOD} ({SOURCE}), best {BEST_SHARE:.0%} of {len(snapshot.scored())} trials compared with all"
     return figure(
         [bars],
-        xaxis=axis(f"share of the importance: {method}", tickformat=".0%", range=[0, 1]),
+        xaxis=axis("share of the importance", tickformat=".0%", range=[0, 1]),
+        meta=view(caption=method),
         yaxis={"autorange": "reversed", "automargin": True, "type": "category"},
-        height=140 + 26 * len(ranked),
+        height=130 + 26 * len(ranked),
     )
 
 
@@ -141,25 +148,28 @@ def contours(snapshot: Snapshot) -> Figure:
     labels: list[str] = []
     layouts: list[dict[str, Any]] = []
     for a, b in combinations(by_importance(snapshot)[:CONTOUR_PARAMS], 2):
-        found = [
+        points = [
             (number, x, y, value)
             for number, value, params in scored
             if (x := a.place(params)) is not None and (y := b.place(params)) is not None
         ]
-        if len(found) >= CONTOUR_TRIALS:
-            traces += _pair(a, b, found, snapshot, is_shown=not labels)
+        if len(points) >= CONTOUR_TRIALS:
+            traces += _pair(a, b, points, snapshot, is_visible=not labels)
             labels.append(f"{a.name} × {b.name}")
             layouts.append({"xaxis": a.layout(), "yaxis": {**b.layout(), "automargin": True}})
     if not labels:
         return nothing(f"needs two params with different values, and {CONTOUR_TRIALS} trials with the metric")
     menus = menu(labels, 2, layouts)
-    return figure(traces, showlegend=False, updatemenus=menus, margin={"t": 80}, height=520, **layouts[0])
+    meta = view((["z"], snapshot.goal.sign))
+    return figure(
+        traces, showlegend=False, updatemenus=menus, margin={"t": 80}, height=520, meta=meta, **layouts[0]
+    )
 
 
 def _pair(
-    a: Axis, b: Axis, found: list[tuple[int, float, float, float]], snapshot: Snapshot, *, is_shown: bool
+    a: Axis, b: Axis, points: list[tuple[int, float, float, float]], snapshot: Snapshot, *, is_visible: bool
 ) -> list[dict[str, Any]]:
-    numbers, xs, ys, values = map(list, zip(*found, strict=True))
+    numbers, xs, ys, values = map(list, zip(*points, strict=True))
     across, up, heights = surface(
         np.array([a.scaled(x) for x in xs]), np.array([b.scaled(y) for y in ys]), np.array(values)
     )
@@ -173,11 +183,11 @@ def _pair(
         "contours": {"coloring": "heatmap"},
         "colorbar": {"title": {"text": plain(snapshot.metric)}},
         "hoverinfo": "skip",
-        "visible": is_shown,
+        "visible": is_visible,
     }
     numbers, xs, ys = (some(each, CONTOUR_DOTS) for each in (numbers, xs, ys))
     marker = {"color": "#ffffff", "size": 5, "line": {"color": "#000000", "width": 1}}
-    return [contour, dots(xs, ys, numbers, marker=marker, visible=is_shown)]
+    return [contour, dots(xs, ys, numbers, marker=marker, visible=is_visible)]
 
 
 def surface(x: Floats, y: Floats, z: Floats) -> tuple[Floats, Floats, Floats]:
@@ -215,7 +225,7 @@ def parallel(snapshot: Snapshot) -> Figure:
     trace: dict[str, Any] = {
         "type": "parcoords",
         # Plotly draws lines with a higher value on top: the best trials.
-        "line": {"color": [-value * snapshot.goal.sign for value in values], "colorscale": BY_QUALITY},
+        "line": {"color": _ranks([-value * snapshot.goal.sign for value in values]), "colorscale": BY_QUALITY},
         "dimensions": [*dimensions, objective],
         "customdata": [trial["number"] for trial, _ in scored],
     }
@@ -223,7 +233,15 @@ def parallel(snapshot: Snapshot) -> Figure:
     is_crowded = longest * len(dimensions) > PARALLEL_LETTERS
     if is_crowded:
         trace["labelangle"] = -25
-    return figure([trace], margin={"t": 120 if is_crowded else 60, "l": 110, "r": 60, "b": 30}, height=480)
+    margin = {"t": 120 if is_crowded else 60, "l": 110, "r": 60, "b": 30}
+    meta = view((["objective"], snapshot.goal.sign), many=MANY_LINES, best=BEST_LINES)
+    return figure([trace], margin=margin, height=480, meta=meta)
+
+
+def _ranks(values: list[float]) -> list[int]:
+    """Return the rank of each value. Colors by rank differ also between values that are close together."""
+    rank = {value: index for index, value in enumerate(sorted(set(values)))}
+    return [rank[value] for value in values]
 
 
 def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
@@ -233,17 +251,24 @@ def _dimension(axis: Axis, places: list[float | None]) -> dict[str, Any]:
     below = low - (high - low or 1.0) * 0.1
     values = [below if place is None else axis.scaled(place) for place in places]
     name = axis.name if len(axis.name) <= AXIS_LETTERS else f"…{axis.name[1 - AXIS_LETTERS :]}"
-    shown: dict[str, Any] = {"label": plain(name), "values": values}
+    dimension: dict[str, Any] = {"label": plain(name), "values": values}
     if axis.categories:
         labels = axis.labels()  # not escaped: Plotly does not interpret HTML in these labels
-        shown |= {"tickvals": list(range(len(labels))), "ticktext": labels}
-        shown["range"] = [below if None in places else 0, max(len(labels) - 1, 1)]
+        dimension |= {"tickvals": list(range(len(labels))), "ticktext": labels}
+        dimension["range"] = [below if None in places else 0, max(len(labels) - 1, 1)]
     elif axis.is_log:
         ticks = [low + (high - low) * index / (N_TICKS - 1) for index in range(N_TICKS)]
-        shown |= {"tickvals": ticks, "ticktext": [f"{axis.unscaled(tick):.3g}" for tick in ticks]}
+        dimension |= {"tickvals": ticks, "ticktext": [_tick(axis.unscaled(tick)) for tick in ticks]}
     else:
-        shown |= _format(values)
-    return shown
+        dimension |= _format(values)
+    return dimension
+
+
+def _tick(value: float) -> str:
+    """Return a number as the page writes numbers (`shown` in static/trial_table.js)."""
+    digits = f"{value:.2e}" if abs(value) < SMALLEST_PLAIN and value else f"{value:.3g}"
+    mantissa, mark, exponent = digits.partition("e")
+    return f"{float(mantissa):g}e{int(exponent)}" if mark else digits
 
 
 def _format(values: list[float]) -> dict[str, str]:

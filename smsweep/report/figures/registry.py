@@ -44,7 +44,9 @@ FIGURES: Mapping[str, FigureKind] = {
         make=importance,
     ),
     "slices": FigureKind(
-        title="Slices", about="The objective over each param. Later trials are bluer.", make=slices
+        title="Slices",
+        about="The objective over each param. Early trials are grey, late trials blue.",
+        make=slices,
     ),
     "contours": FigureKind(
         title="Contours",
@@ -57,7 +59,9 @@ FIGURES: Mapping[str, FigureKind] = {
         make=curves,
     ),
     "timeline": FigureKind(
-        title="Timeline", about="When each trial ran. Each row is one worker of a machine.", make=timeline
+        title="Timeline",
+        about="When the last attempt of each trial ran. Each row is one worker of a machine.",
+        make=timeline,
     ),
     "cost": FigureKind(
         title="Cost to best", about="The cost up to each improvement of the best objective.", make=cost

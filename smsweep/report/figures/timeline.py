@@ -10,7 +10,7 @@ from typing import Any
 
 from smsweep.core.json_documents import Row, TrialFields
 from smsweep.report.axes import plain
-from smsweep.report.figures.common import BEST, COLORS, Figure, axis, dots, figure, nothing
+from smsweep.report.figures.common import BEST, COLORS, Figure, axis, dots, figure, nothing, view
 from smsweep.report.snapshot import Snapshot
 
 
@@ -42,7 +42,7 @@ def timeline(snapshot: Snapshot) -> Figure:
         traces,
         barmode="overlay",
         bargap=0.15,
-        xaxis=axis("time (UTC); last attempt of each trial", type="date"),
+        xaxis=axis("time (UTC)", type="date"),
         yaxis={"automargin": True, "type": "category", "categoryarray": rows[::-1], "categoryorder": "array"},
         height=min(140 + 24 * len(rows), 1_200),
     )
@@ -105,7 +105,8 @@ def cost(snapshot: Snapshot) -> Figure:
     line = {"shape": "hv", "color": BEST}
     marker = {"color": BEST, "size": 5}
     trace = dots(totals, best, numbers, mode="lines+markers", line=line, marker=marker)
-    return figure([trace], xaxis=axis(f"spent so far, {unit}"), yaxis=axis(f"best {snapshot.metric}"))
+    meta = view((["yaxis"], snapshot.goal.sign), is_whole=True)
+    return figure([trace], xaxis=axis(f"spent so far, {unit}"), yaxis=axis(f"best {snapshot.metric}"), meta=meta)
 
 
 def _spent(trials: list[TrialFields], snapshot: Snapshot) -> tuple[list[float], str]:

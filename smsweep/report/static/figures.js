@@ -1,7 +1,7 @@
 "use strict";
 // Draw figures in the page's colors, each when it first becomes visible. For printing, draw all figures in light colors.
 
-const OPTIONS = { displaylogo: false, responsive: true };
+const OPTIONS = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["toImage"] }; // figure_view.js has a button
 const PAPER_PX = 660; // width that fits A4 and letter
 const drawn = new Map(); // element -> its figure
 const unseen = new Map(); // element -> function that draws it
@@ -10,7 +10,8 @@ let isPrinting = false;
 function themed(layout) {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
-  const axis = { gridcolor: color("--line"), zerolinecolor: color("--line"), linecolor: color("--line") };
+  // The same numbers as in tables: 0.001, 1e-4.
+  const axis = { exponentformat: "e", gridcolor: color("--line"), zerolinecolor: color("--line"), linecolor: color("--line") };
   const whole = {
     ...layout,
     paper_bgcolor: "rgba(0,0,0,0)",
@@ -36,13 +37,18 @@ function themed(layout) {
 
 function showFigure(element, figure, listeners = {}) {
   const height = figure.layout.height;
+  if (figure.data[0]?.type === "parcoords") return showParallel(element, figure, listeners);
+  if (!globalThis.Plotly) return null; // the page draws the figure as soon as the library is loaded
+  element.querySelector(".sketch")?.remove();
+  if (element.parallel) element.parallel = element.parallel.remove();
   if (height) element.style.minHeight = `${height}px`;
   const layout = themed(figure.layout);
   if (isPrinting && element.checkVisibility()) layout.width = PAPER_PX;
-  const ready = Plotly.react(element, figure.data, layout, OPTIONS);
+  const ready = Plotly.react(element, withoutDots(figure), layout, OPTIONS);
   if (!drawn.has(element)) {
     ready.then(() => {
-      for (const [event, listener] of Object.entries(listeners)) element.on(event, listener);
+      followDots(element);
+      for (const [event, listener] of Object.entries(listeners)) if (event !== "brushed") element.on(event, listener);
       element.dataset.isDrawn = "true";
     });
   }
@@ -50,11 +56,26 @@ function showFigure(element, figure, listeners = {}) {
   return ready;
 }
 
-function showWhenSeen(element, figure, listeners) {
+function forgetFigure(element) {
+  Plotly.purge(element);
+  drawn.delete(element);
+}
+
+function showParallel(element, figure, { brushed = () => {} }) {
+  element.style.minHeight = `${figure.layout.height}px`;
+  if (!element.parallel) globalThis.Plotly?.purge(element); // a text was shown before
+  element.parallel ||= new ParallelPlot(element, brushed);
+  const width = isPrinting && element.checkVisibility() ? { width: PAPER_PX } : {};
+  const ready = element.parallel.show({ data: figure.data, layout: { ...figure.layout, ...width } }).then(() => { element.dataset.isDrawn = "true"; });
+  drawn.set(element, figure);
+  return ready;
+}
+
+function showWhenSeen(element, draw) {
   const show = () => {
     watcher.disconnect();
     unseen.delete(element);
-    showFigure(element, figure, listeners);
+    draw();
   };
   const watcher = new IntersectionObserver((entries) => {
     if (entries.some((entry) => entry.isIntersecting)) show();
@@ -71,23 +92,8 @@ addEventListener("beforeprint", () => {
 addEventListener("afterprint", () => {
   isPrinting = false;
   setTheme(themeName());
-  for (const element of drawn.keys()) if (element.checkVisibility()) Plotly.Plots.resize(element);
+  for (const element of drawn.keys()) if (element.checkVisibility() && !element.parallel) Plotly.Plots.resize(element);
 });
-
-// Return a listener that calls back with the numbers of the trials selected on the axes; null for all trials.
-function onBrush(element, callback) {
-  return () => {
-    const trace = element.data[0];
-    const chosen = trace.dimensions.filter((dimension) => dimension.constraintrange);
-    if (!chosen.length) return callback(null);
-    const isIn = (value, range) => value >= range[0] && value <= range[1];
-    const numbers = trace.customdata.filter((_, i) => chosen.every((dimension) => {
-      const ranges = Array.isArray(dimension.constraintrange[0]) ? dimension.constraintrange : [dimension.constraintrange];
-      return ranges.some((range) => isIn(dimension.values[i], range));
-    }));
-    return callback(new Set(numbers));
-  };
-}
 
 function setTheme(name) {
   document.documentElement.dataset.theme = name;

@@ -15,18 +15,13 @@ function choose(number) {
 
 followTheme(document.getElementById("theme"));
 
-const table = new TrialTable(document.getElementById("trials"), { columns, rows, choose, label: "trials" });
-const more = make("button", { type: "button", textContent: "all columns" });
-const hideUnusual = (isHidden) => {
-  table.hidden = new Set(isHidden ? columns.filter((name) => !usual.includes(name)) : []);
-  more.ariaPressed = String(!isHidden);
-  table.draw();
-};
-more.addEventListener("click", () => hideUnusual(table.hidden.size === 0));
-table.bar.append(more);
-hideUnusual(true);
-
 const at = (name) => columns.indexOf(name);
+const ranked = rankedTrials(rows, { number: 0, state: at("state"), objective: at(goals[0]) }, data.sign);
+const views = [];
+const only = () => (table?.isFiltered() ? new Set(table.passed()) : null);
+const table = new TrialTable(document.getElementById("trials"), { columns, rows, choose, label: "trials", usual,
+  changed: () => { for (const view of views) view.draw(); } });
+
 const stops = document.getElementById("stops");
 if (stops) {
   const names = ["number", ...goals, "reason"];
@@ -38,7 +33,9 @@ for (const element of document.querySelectorAll("[data-figure]")) {
   const name = element.dataset.figure;
   const listeners = { plotly_click: (event) => choose(event.points[0].customdata) };
   if (name === "parallel_coordinates") {
-    listeners.plotly_restyle = onBrush(element, (numbers) => table.showOnly(numbers));
+    listeners.brushed = (numbers) => table.showOnly(numbers);
   }
-  showWhenSeen(element, data.figures[name], listeners);
+  const view = new FigureView(element, { name, listeners, context: () => ({ ranked, only: only() }) });
+  views.push(view);
+  showWhenSeen(element, () => view.show(data.figures[name]));
 }

@@ -1,7 +1,8 @@
 """Processes of a script, in its process group and outside of it: workers in their own sessions, daemons.
 
 On Linux a process can adopt the orphans among its descendants, as PID 1 of a container does. The job then finds
-these orphans when its script has ended, and ends them too. On other systems they continue to run.
+these orphans when its script has ended, and ends them too. On other systems the agent kills them when the job has
+ended: see `kill_processes` in smsweep/backends/process/fork_client.py.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ def has_running_orphans() -> bool:
     return True
 
 
-def terminate(group: int, asked: set[int]) -> None:
-    """Send SIGTERM to the adopted processes outside `group`, once each. `asked` collects their pids."""
+def terminate(group: int, signaled: set[int]) -> None:
+    """Send SIGTERM to the adopted processes outside `group`, once each. `signaled` collects their pids."""
     for pid, process_group in _children():
-        if process_group != group and pid not in asked:
-            asked.add(pid)
+        if process_group != group and pid not in signaled:
+            signaled.add(pid)
             with contextlib.suppress(OSError):
                 os.kill(pid, signal.SIGTERM)
 
@@ -78,7 +79,7 @@ def _children() -> list[tuple[int, int]]:
     children: list[tuple[int, int]] = []
     if os.getpid() != _reaper:
         return children
-    for name in filter(str.isdigit, os.listdir("/proc")):
+    for name in _pids():
         with contextlib.suppress(OSError, ValueError), open(f"/proc/{name}/stat", "rb") as file:
             _state, parent, group = file.read().rpartition(b")")[2].split()[:3]
             if int(parent) == _reaper:
@@ -105,10 +106,7 @@ def _reap_all() -> None:
 
 def _has_running_member(group: int) -> bool:
     """Return True if a member is not a zombie. kill(2) counts zombies, and some containers never reap them."""
-    try:
-        pids = [name for name in os.listdir("/proc") if name.isdigit()]
-    except OSError:
-        return True  # no /proc (macOS): trust kill(2)
+    pids = _pids()
     for pid in pids:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
@@ -117,4 +115,12 @@ def _has_running_member(group: int) -> bool:
             continue  # the process has ended since
         if int(process_group) == group and state not in (b"Z", b"X"):
             return True
-    return False
+    return not pids  # without /proc (macOS), trust kill(2)
+
+
+def _pids() -> list[str]:
+    """Return the running processes; empty without /proc."""
+    try:
+        return [name for name in os.listdir("/proc") if name.isdigit()]
+    except OSError:
+        return []

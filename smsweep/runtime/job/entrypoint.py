@@ -20,7 +20,7 @@ from smsweep.runtime.job.requirements import find, install_requirements, with_in
 from smsweep.runtime.job.script_environment import ParamFiles, script_environment, write_param_files
 from smsweep.runtime.job.secrets import known_secrets, with_secrets
 from smsweep.runtime.job.sm_variables import device_names, find_resources, read_json
-from smsweep.runtime.job.source_folder import cache, source_folder, user_command
+from smsweep.runtime.job.source_folder import cache, original_folder, source_folder, user_command
 from smsweep.runtime.job.supervisor import Supervisor
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
@@ -43,6 +43,9 @@ _PARSER.add_argument("--grace-s", type=float, default=120.0, help="between SIGTE
 _PARSER.add_argument("--pid-file", default="", help="where to write the script's pid, which is its process group")
 _PARSER.add_argument(
     "--install-requirements", action="store_true", help="pip install the source's requirements.txt"
+)
+_PARSER.add_argument(
+    "--in-place", default="", metavar="FOLDER", help="run the script in this folder, not in a copy"
 )
 _PARSER.add_argument("--say-end", action="store_true", help="end the log with a record that marks its end")
 
@@ -116,9 +119,10 @@ def _prepare_folders(layout: Layout) -> None:
 
 def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
     assignment = read_assignment(read_json(layout.hyperparameters))
-    cwd = source_folder(layout, assignment)
+    cwd = original_folder(options.in_place) if options.in_place else source_folder(layout, assignment)
     files = write_param_files(layout, assignment)
-    base = with_secrets(os.environ, cwd)
+    # A secrets.env in the original folder is not used: the copy has one only with `secrets_env` in job.yaml.
+    base = with_secrets(os.environ, layout.code if options.in_place else cwd)
     env = script_environment(layout, assignment, find_resources(layout), files, base, source=cwd)
     path = env.get("PATH", os.defpath)
     if options.install_requirements:

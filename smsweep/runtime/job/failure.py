@@ -115,8 +115,8 @@ def _name(number: int) -> str:
 def _lines(tail: bytes) -> list[str]:
     """Return the lines that a terminal would show: no colors, only the last state of a progress bar."""
     text = _RANK.sub("", MARKUP.sub("", tail.decode("utf-8", "replace")))
-    shown = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
-    return [line for line in shown if line and MARK not in line]
+    visible = (line.rstrip("\r").rpartition("\r")[2].rstrip() for line in text.split("\n"))
+    return [line for line in visible if line and MARK not in line]
 
 
 def _traceback_start(lines: list[str]) -> int | None:

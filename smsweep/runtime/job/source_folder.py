@@ -56,6 +56,16 @@ def source_folder(layout: Layout, assignment: Assignment) -> str:
     return layout.code
 
 
+def original_folder(folder: str) -> str:
+    """Return the folder of an in-place job. Raises JobFailure if it was moved or deleted."""
+    if not os.path.isdir(folder):
+        raise JobFailure(
+            f"{folder}: the source folder was moved or deleted, and in_place runs the script there; restore the "
+            "folder, or run the recorded source with --no-in-place"
+        )
+    return folder
+
+
 EXECUTABLE = 0o111  # for all users
 SHELL = "/bin/sh"
 STARTABLE = (b"#!", b"\x7fELF")  # first bytes of a file that the system can start
@@ -140,16 +150,17 @@ def _identity(path: str) -> tuple[int, ...]:
     return info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns
 
 
-def unpack(tar_path: str, folder: str, *, leave_out_links: bool = False) -> None:
+def unpack(tar_path: str, folder: str, *, skip_links: bool = False) -> None:
     """Extract every member into a folder, which is created. Existing files are replaced.
 
     Args:
         tar_path: The .tar.gz file.
         folder: Target folder.
-        leave_out_links: Skip all links.
+        skip_links: Skip all links.
 
     Raises:
-        JobFailure: For an absolute path, `..`, a link that leads out of the folder, or a device. Names the member.
+        JobFailure: For an absolute path, `..`, a link that leads out of the folder, a device, or a name that
+            replaces another one because the file system ignores case. Names the member.
     """
     os.makedirs(folder, exist_ok=True)
     root = os.path.realpath(folder)
@@ -159,8 +170,18 @@ def unpack(tar_path: str, folder: str, *, leave_out_links: bool = False) -> None
         if extract_cached(tar_path, folder):
             return
         with gzip.open(tar_path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
+            names: dict[str, str] = {}
             for member in tar:
-                if leave_out_links and (member.issym() or member.islnk()):
+                other = names.setdefault(member.name.lower(), member.name)
+                if (
+                    other != member.name
+                    and not member.isdir()
+                    and os.path.lexists(os.path.join(root, member.name))
+                ):
+                    raise JobFailure(
+                        f"{tar_path}: {other!r} and {member.name!r} are one file in {folder}; rename one of them"
+                    )
+                if skip_links and (member.issym() or member.islnk()):
                     continue
                 _check(member, root, tar_path)
                 tar.extract(member, root, **how)  # type: ignore[arg-type]  # Python 3.8 has no filter

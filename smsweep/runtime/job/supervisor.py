@@ -183,9 +183,9 @@ class Supervisor:
     def _ends_within(self, patience_s: float) -> bool:
         deadline = time.monotonic() + patience_s
         pause_s = 0.01
-        asked: set[int] = set()
+        signaled: set[int] = set()
         while self._has_leftovers():
-            child_reaper.terminate(self._group, asked)  # signals to the group do not reach them
+            child_reaper.terminate(self._group, signaled)  # signals to the group do not reach them
             if time.monotonic() > deadline:
                 return False
             time.sleep(pause_s)

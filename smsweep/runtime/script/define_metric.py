@@ -29,8 +29,8 @@ class SummaryMetrics:
         """
         folds = {kind: kind for kind in _FOLDS}
         folds["best"] = "max" if goal is not None and goal.lower().startswith("max") else "min"
-        asked = (kind.strip().lower() for kind in kinds.split(","))
-        known = {kind: folds[kind] for kind in asked if kind in folds}
+        requested = (kind.strip().lower() for kind in kinds.split(","))
+        known = {kind: folds[kind] for kind in requested if kind in folds}
         if name.endswith("*"):
             self._prefixes.setdefault(name[:-1], {}).update(known)
         else:

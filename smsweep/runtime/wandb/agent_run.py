@@ -94,8 +94,8 @@ def _run_agent(argv: list[str]) -> int:
     sys.argv = ["wandb", "agent", "--count", "1", *argv]
     try:
         runpy.run_module("wandb", run_name="__main__", alter_sys=True)
-    except SystemExit as leave:
-        return leave.code if isinstance(leave.code, int) else int(leave.code is not None)
+    except SystemExit as err:
+        return err.code if isinstance(err.code, int) else int(err.code is not None)
     return 0
 
 

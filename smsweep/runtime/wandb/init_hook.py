@@ -56,7 +56,7 @@ class _Followed:
 class _Process:
     """State of this process."""
 
-    is_left_out = False  # the script has disabled W&B in this process, so that only one rank logs
+    is_silent_rank = False  # the script has disabled W&B in this process, so that only one rank logs
 
 
 _process = _Process()
@@ -82,12 +82,12 @@ def _wrap_init(module: Any) -> None:
             return original(*args, **kwargs)
         for name, (setting, variable) in SWEEP_OWNS.items():
             ours = os.environ.get(variable)
-            asked = kwargs.get(name) or _setting(kwargs, setting)
-            if ours and asked and str(asked) != ours and _is_in_sweep():
-                warn(f"wandb.init({name}={asked!r}) is ignored in a sweep, as in W&B; the sweep sets {ours}")
+            value = kwargs.get(name) or _setting(kwargs, setting)
+            if ours and value and str(value) != ours and _is_in_sweep():
+                warn(f"wandb.init({name}={value!r}) is ignored in a sweep, as in W&B; the sweep sets {ours}")
                 kwargs[name] = ours  # replaces the value in settings as well
         merged = _without_conflicts(kwargs) if _is_in_sweep() and _is_disabled(kwargs) else {}
-        _process.is_left_out = _is_disabled(kwargs, environ={}) and _is_another_rank()
+        _process.is_silent_rank = _is_disabled(kwargs, environ={}) and _is_another_rank()
         run = original(*args, **kwargs)
         if merged:
             run.config.update(merged, allow_val_change=True)
@@ -239,7 +239,7 @@ def _wrap_summary(module: Any) -> None:
         result = original(self, record)
         if (
             _report().follows_wandb()
-            and not _process.is_left_out
+            and not _process.is_silent_rank
             and ("WANDB_RUN_ID" in os.environ or not _is_in_sweep())
         ):
             values: Any = {}
@@ -259,7 +259,7 @@ def _is_trials(run: Any) -> bool:
 
     W&B's example of cross-validation starts one run per fold in separate processes, without the trial's variables.
     """
-    if _process.is_left_out or not _report().follows_wandb():
+    if _process.is_silent_rank or not _report().follows_wandb():
         return False
     if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
         return True

@@ -83,7 +83,7 @@ _LOG_H = np.array([_exact_log_h(u) for u in _U.tolist()])
 
 
 def maximise(
-    score: Callable[[Array], Array], cube: Cube, near: Array, taken: Collection[bytes], rng: np.random.Generator
+    score: Callable[[Array], Array], cube: Cube, near: Array, excluded: Collection[bytes], rng: np.random.Generator
 ) -> Array:
     """Return points with a high score, best first.
 
@@ -91,12 +91,12 @@ def maximise(
         score: Returns the score of each of [n, d] points.
         cube: The cube of the points.
         near: [k, d] points to search around, k >= 1.
-        taken: Points to leave out, as bytes.
+        excluded: Points to exclude, as bytes.
         rng: The random numbers.
     """
 
     def scored(points: Array) -> tuple[Array, Array]:
-        free = points[[point.tobytes() not in taken for point in points]]
+        free = points[[point.tobytes() not in excluded for point in points]]
         return free, score(free)
 
     lengths = np.exp(rng.uniform(np.log(0.01), np.log(0.4), N_NEAR))

@@ -79,7 +79,7 @@ class BayesSearch:
             evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube))
             if self._coverage is not None:
                 held.append(self._coverage.cell_of(params))
-                self._coverage.take(held[-1:])
+                self._coverage.hold(held[-1:])
         if self._coverage is not None:
             self._coverage.release(held)  # the caller decides which of them become trials
         return suggested
@@ -144,8 +144,8 @@ class BayesSearch:
             improvement = log_expected_improvement(*belief.predict(at), best)
             return improvement + log_belief_inside(at, self._cube.is_nominal, len(known))
 
-        taken = {point.tobytes() for point in (*points, *pending)}
-        return maximise(score, self._cube, near, taken, rng)
+        excluded = {point.tobytes() for point in (*points, *pending)}
+        return maximise(score, self._cube, near, excluded, rng)
 
     def _expected_gain(self, known: Observations, rng: np.random.Generator) -> float:
         """Return the expected improvement of the objective at the best point."""

@@ -5,33 +5,45 @@ from __future__ import annotations
 import logging
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from smsweep.backends.registry import BACKENDS, backend_names, is_local
 from smsweep.config_files.code_consent import ALLOW, Code, allowing, refuse_code
 from smsweep.core.job import VARIABLE, JobTemplate
+from smsweep.core.json_documents import LocalAgentDocument
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.remote.daemon import Daemon as Daemon
-from smsweep.remote.daemon import start_daemon
+from smsweep.remote.daemon import daemons, find_daemon, start_daemon
 from smsweep.remote.record import DetachRecord as DetachRecord
 from smsweep.remote.record import own_job, read_records, write_record
+from smsweep.secrets.redact import make_redact
 from smsweep.services.agent_ids import release_dead_agents
+from smsweep.services.backends import open_backend, refuse_in_place
 from smsweep.services.labels import parse_sweep_id
+from smsweep.services.sweeps import control
 from smsweep.services.sweeps.control import closed_to_agents
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.sweeps.search_program import codes_of, stored_code
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path, open_bundle
+from smsweep.source.pack import refuse_upload
 from smsweep.store import notes
 from smsweep.store.base import Store
+from smsweep.util.clock import utc_now
 
 if TYPE_CHECKING:
     from smsweep.remote.agent_job.submit import DetachedSweep
 
 log = logging.getLogger(__name__)
 
+PAGE_TOKEN = "SMSWEEP_UI_TOKEN"  # noqa: S105 - a name # nosec B105
+MOST_PARALLEL = 256
+MOST_AGENTS, LOG_BYTES, LOG_LINES = 10, 16_000, 40  # in `local_agents`
 PATIENCE_S = 5.0  # wait for the agent's first claim
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # between attempts of an agent that cannot reach AWS
 
@@ -59,10 +71,128 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
         return start_daemon(
             [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, *arguments],
             workspace.dir / "agents" / sweep_id,
-            {**workspace.environ, "SMSWEEP_DIR": str(workspace.dir), **_hooks(notify, workspace.environ)},
+            {**_agent_environ(workspace), **_hooks(notify, workspace.environ)},
             lambda: bool(store.holders(sweep_id) - before),
             PATIENCE_S,
+            arguments,
         )
+
+
+def start_local_agent(sweep_id: str, *, parallel: int, backend: str, accepts_cost: bool = False) -> Daemon:
+    """Start an agent as a daemon on this machine, for a caller that cannot ask the user.
+
+    Args:
+        sweep_id: Id of the sweep.
+        parallel: Maximum number of trials at the same time.
+        backend: Name of the backend.
+        accepts_cost: The user agreed that the backend's jobs cost money.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If an argument is invalid, the backend costs money without consent, or the sweep is finished.
+        SmsweepError: If the agent exits immediately.
+    """
+    if backend not in backend_names():
+        raise UsageError(f"no backend {backend!r}; use one of {', '.join(sorted(backend_names()))}")
+    if not 1 <= parallel <= MOST_PARALLEL:
+        raise UsageError(f"parallel: expected a number from 1 to {MOST_PARALLEL}, got {parallel}")
+    if costs_money(backend) and not accepts_cost:
+        raise UsageError(f"jobs of the backend {backend} cost money; confirm the cost to start an agent")
+    consent = ["--yes"] if costs_money(backend) else []
+    return detach(sweep_id, [f"--parallel={parallel}", f"--backend={backend}", *consent])
+
+
+def costs_money(backend: str) -> bool:
+    """Return True if the jobs of a backend run in a cloud account."""
+    return not is_local(backend)
+
+
+def local_agents(sweep: Sweep) -> list[LocalAgentDocument]:
+    """Return the daemons that were started on this machine for a sweep, newest first. Secrets are masked."""
+    workspace = Workspace()
+    redact = make_redact(workspace.environ, sweep.job)
+    return [
+        {
+            "number": daemon.number,
+            "pid": daemon.pid,
+            "arguments": list(daemon.arguments),
+            "started_at": daemon.started_at,
+            "is_running": daemon.is_running,
+            "log": redact(daemon.tail(LOG_BYTES)).splitlines()[-LOG_LINES:],
+        }
+        for daemon in daemons(workspace.dir / "agents" / sweep.id)[:MOST_AGENTS]
+    ]
+
+
+def stop_local_agent(sweep_id: str, number: int, *, at_once: bool) -> None:
+    """Stop a daemon of `local_agents`.
+
+    Args:
+        sweep_id: Id of the sweep.
+        number: The number of the agent.
+        at_once: Stop its running trials and return them to the queue; else it exits after they end.
+
+    Raises:
+        NotFound: If there is no such agent.
+        UsageError: If it has ended.
+    """
+    find_daemon(Workspace().dir / "agents" / parse_sweep_id(sweep_id), number).stop(at_once=at_once)
+
+
+def _agent_environ(workspace: Workspace) -> dict[str, str]:
+    """Return the environment of an agent: without the token of the web page, which trials could use."""
+    environ = {name: value for name, value in workspace.environ.items() if name != PAGE_TOKEN}
+    return {**environ, "SMSWEEP_DIR": str(workspace.dir)}
+
+
+def set_state(sweep_id: str, verb: str) -> Sweep:
+    """Pause, resume, stop or cancel a sweep, as `control.set_state`.
+
+    The agents of a cancelled sweep stop its jobs. If these agents no longer run, start an agent on this machine.
+
+    Args:
+        sweep_id: Id of the sweep.
+        verb: `pause`, `resume`, `stop` or `cancel`.
+
+    Returns:
+        The changed sweep.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If the sweep's state does not allow the change.
+    """
+    sweep = control.set_state(sweep_id, verb)
+    if sweep.state is not SweepState.CANCELLED or sweep.id in read_records(Workspace().dir):
+        return sweep
+    for backend, n_jobs in _abandoned_jobs(sweep.id).items():
+        lost = "1 running trial has no agent" if n_jobs == 1 else f"{n_jobs} running trials have no agent"
+        try:
+            daemon = detach(sweep.id, [f"--backend={backend}", f"--parallel={n_jobs}", "--yes"])
+            log.warning("%s; agent %d stops its jobs, with the log %s", lost, daemon.pid, daemon.log)
+        except SmsweepError as err:
+            log.warning("%s, and none can be started: %s", lost, err)
+    return sweep
+
+
+def _abandoned_jobs(sweep_id: str) -> dict[str, int]:
+    """Return backend -> number of active trials without an agent whose jobs this machine can reach."""
+    workspace = Workspace()
+    with workspace.store() as store:
+        release_dead_agents(store, sweep_id)
+        active = [trial for trial in store.list_trials(sweep_id) if trial.state.is_active]
+    now = utc_now()
+    places = Counter(
+        trial.place for trial in active if trial.lease_expires_at is None or trial.lease_expires_at <= now
+    )
+    counts = {}
+    for place, n_jobs in places.items():
+        backend = place.partition("@")[0]
+        if backend not in BACKENDS:
+            continue  # a function, which ended with its agent
+        with closing(open_backend(backend, workspace, only_reads=True)) as opened:
+            if opened.place == place:
+                counts[backend] = n_jobs
+    return counts
 
 
 def _refuse_finished(sweep: Sweep) -> None:
@@ -111,6 +241,8 @@ def start_agent_job(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: 
                 f"sweep {sweep_id}: runs a Python function, which a job cannot run; name a program instead"
             )
         template, file = sweep.job, workspace.store_file
+        is_copied = arguments.get("no-in-place")
+        _refuse_local(sweep, workspace, in_place=False if is_copied else arguments.get("in-place"))
         if with_agent:
             check_agent_role(template)
         codes = codes_of(sweep.config, stored_code(store, sweep), template)
@@ -135,6 +267,29 @@ def start_agent_job(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: 
             return _send(detached, known, workspace, codes, with_agent)
         with _without_local_agents(store, sweep):
             return _send(detached, known, workspace, codes, with_agent)
+
+
+def check_remote(sweep_id: str, in_place: bool | None) -> None:
+    """Raise an error if an agent on another machine cannot run a sweep.
+
+    Args:
+        sweep_id: Id of the sweep.
+        in_place: The agent's option; None for that of the sweep.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        SourceError: If the source contains a secret.
+        UsageError: If the trials run in the original source folder.
+    """
+    workspace = Workspace()
+    with workspace.store() as store:
+        _refuse_local(store.get_sweep(parse_sweep_id(sweep_id)), workspace, in_place=in_place)
+
+
+def _refuse_local(sweep: Sweep, workspace: Workspace, *, in_place: bool | None) -> None:
+    refuse_upload(workspace.bundles_dir, sweep.source_hash)
+    is_in_place = sweep.job.in_place if in_place is None else in_place
+    refuse_in_place(replace(sweep.job, in_place=is_in_place), "sagemaker")
 
 
 def _send(

@@ -45,7 +45,7 @@ class Notifier:
         self._delivery = DeliveryThread(lambda text: resolve(text, environ), environ, self._redact)
         self._has_reported_failure = not any(FAILURE in hook.events for hook in hooks)
 
-    def look_back(self) -> None:
+    def report_missed_failure(self) -> None:
         """Report an earlier failure that a killed agent did not report."""
         self._safely(self._report_earlier_failure)
 
@@ -63,10 +63,10 @@ class Notifier:
         if trial.state in BAD and not self._has_reported_failure:
             self._safely(lambda: self._report_failure(trial))
 
-    def left(self) -> None:
+    def finish(self) -> None:
         """Report the sweep's end if it has ended, and wait for pending deliveries."""
         if self._hooks:
-            self.look_back()
+            self.report_missed_failure()
             self._safely(self._report_end)
         self._delivery.close()
 

@@ -19,6 +19,7 @@ from smsweep.services.labels import parse_sweep_id
 from smsweep.services.signals import exit_on_sigterm
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path, open_bundle
+from smsweep.source.pack import refuse_upload
 from smsweep.util.clock import utc_now
 
 
@@ -115,6 +116,7 @@ def _upload(aws: Any, workspace: Workspace, source_hash: str, source: str) -> No
         raise SourceError(
             f"{bundle}: the sweep's source is not in this folder; publish the sweep where it was created"
         )
+    refuse_upload(workspace.bundles_dir, source_hash)
     open_bundle(bundle, expect=source_hash)
     bucket, prefix = _split_uri(source)
     with tempfile.TemporaryDirectory() as folder:

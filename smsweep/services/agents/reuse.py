@@ -90,7 +90,8 @@ class Reuse:
             for trial in self._store.list_trials(sweep.id):
                 is_same_backend = trial.place.partition("@")[0] == self._backend
                 has_result = metric is None or objective(trial, metric) is not None
-                if trial.state is TrialState.FINISHED and is_same_backend and has_result:
+                is_changed = notes.changed_source(trial).get(self._store, sweep.id) is not None
+                if trial.state is TrialState.FINISHED and is_same_backend and has_result and not is_changed:
                     yield _key(trial, repeats), trial
 
 
@@ -100,10 +101,10 @@ def reuse_none(trial: Trial) -> str:
 
 
 def make_reuse(
-    store: Store, sweep: Sweep, backend: str, bundles_dir: Path, *, is_asked: bool
+    store: Store, sweep: Sweep, backend: str, bundles_dir: Path, *, is_requested: bool
 ) -> Callable[[Trial], str]:
-    """Return the callable that reuses results. is_asked: the agent's option; the sweep can have it as well."""
-    if not is_asked and not notes.IS_REUSE.get(store, sweep.id):
+    """Return the callable that reuses results. is_requested: the agent's option; the sweep can have it as well."""
+    if not is_requested and not notes.IS_REUSE.get(store, sweep.id):
         return reuse_none
     if notes.HAS_OTHER_JOB.get(store, sweep.id):
         log.warning("sweep %s: some trials ran with a different job.yaml, so no results are reused", sweep.id)

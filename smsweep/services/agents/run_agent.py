@@ -8,8 +8,9 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -17,10 +18,9 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
-from smsweep.backends.registry import backend_spec
 from smsweep.config_files.code_consent import refuse_code
 from smsweep.core.budget import BudgetTracker, budgets_of
-from smsweep.core.job import JobTemplate
+from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
@@ -28,24 +28,25 @@ from smsweep.engine.agent_state import AgentOptions, AgentResult, HandOver, Shut
 from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
-from smsweep.errors import UsageError
-from smsweep.notify.hooks import HookLike, collect_hooks
+from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
     DEFAULT_BACKEND,
     backend_name,
-    check_prepared,
+    check_machine,
     open_backend,
+    refuse_in_place,
     renderer,
     with_price,
 )
-from smsweep.services.labels import parse_sweep_id
+from smsweep.services.labels import full_label, parse_sweep_id
 from smsweep.services.signals import TERMINATED, handling
 from smsweep.services.sweeps.create import read_prior, sweep, with_source
 from smsweep.services.sweeps.load import (
@@ -53,13 +54,14 @@ from smsweep.services.sweeps.load import (
     SweepLike,
     compile_estimator,
     load_job,
-    load_sweep,
-    needs_program,
     warn,
 )
-from smsweep.services.sweeps.plan import NO_ID
+from smsweep.services.sweeps.plan import preflight
 from smsweep.services.sweeps.search_program import codes_of, config_of, stored_code
+from smsweep.services.sweeps.snapshot import explain_missing_file
 from smsweep.services.workspace import Workspace, read_stored
+from smsweep.source.bundle import bundle_path, open_bundle
+from smsweep.source.pack import refuse_upload
 from smsweep.stopping.registry import make_rule
 from smsweep.store import notes
 from smsweep.store.base import Store
@@ -88,7 +90,9 @@ def agent(
     term_timeout: float | None = None,
     forward_signals: bool = False,
     reuse: bool = False,
+    in_place: bool | None = None,
     notify: Iterable[str | Mapping[str, Any]] = (),
+    until: Iterable[int] | None = None,
     on_change: Listener = lambda trial: None,
 ) -> AgentResult:
     """Run trials of a sweep until no trial is left, and return how they ended.
@@ -97,7 +101,7 @@ def agent(
     them again. In a notebook, progress is shown below the cell.
 
     Args:
-        sweep_id: Id of the sweep.
+        sweep_id: Id or name of the sweep.
         function: Function to call for each trial, in a thread of this process. In it, `smsweep.init()` returns the
             trial's params; with `parallel=1`, `wandb.init()` does as well. Default: run the sweep's program.
         entity: Ignored; for compatibility with W&B.
@@ -112,8 +116,10 @@ def agent(
         term_timeout: Seconds from SIGTERM to SIGKILL when a script on this machine is stopped. Default: 120.
         forward_signals: Ignored; for compatibility with W&B.
         reuse: Copy the results of identical trials of earlier sweeps instead of running them again.
+        in_place: Run processes in the original source folder instead of a copy. Default: `in_place` of job.yaml.
         notify: Webhooks and commands to notify of the sweep's end and its first failure, in addition to those of
             job.yaml. Each is a value of `--notify` or an entry of `notify:` in a job.yaml.
+        until: Numbers of trials. The agent adds no trials, and returns once these trials have ended.
         on_change: Called with each trial whose state or metrics changed.
 
     Raises:
@@ -122,12 +128,14 @@ def agent(
         ConfigError: If a config is invalid, or the user has not consented to running the sweep's code.
         JobError: If the backend cannot run the jobs.
     """
+    if in_place and function is not None:
+        raise UsageError("in_place: a function runs in this process, not in a folder of its own; remove in_place")
     _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
     # A sweep id is unique in a store, and scripts always get a second Ctrl-C.
     del entity, project, forward_signals
     workspace = Workspace()
     compiled = compile_estimator(estimator, inputs, job)
-    sweep_id = parse_sweep_id(sweep_id)
+    sweep_id = parse_sweep_id(full_label(sweep_id))
     agent_id = new_agent_id()
     with _open_sweep_store(workspace, sweep_id, agent_id) as (store, guard, hands_over):
         stored = store.get_sweep(sweep_id)
@@ -137,16 +145,28 @@ def agent(
             stored = with_source(stored, compiled, workspace)
         if function is None and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
-        given = load_job(job) if job else None
-        template = given.template if given else stored.job
+        parsed_job = load_job(job) if job else None
+        template = parsed_job.template if parsed_job else stored.job
         refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
-        if given:
-            warn(given.warnings)
-            refuse_secrets(scan_text("job config", given.text, known_secrets(workspace.environ, template)))
-        if given and given.text != stored.job_yaml:
+        if parsed_job:
+            warn(parsed_job.warnings)
+            refuse_secrets(scan_text("job config", parsed_job.text, known_secrets(workspace.environ, template)))
+        if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
+        if in_place is not None and in_place != template.in_place:
+            template = replace(template, in_place=in_place)
+            notes.HAS_OTHER_JOB.put(store, stored.id, True)
+        original = None
+        if template.in_place and not function:
+            refuse_in_place(template, name)
+            original = InPlaceSource(store, stored, workspace)
+            template = original.placed(template)
+        if name != DEFAULT_BACKEND:
+            refuse_upload(workspace.bundles_dir, stored.source_hash)
+        if not (function or _has_active_trials(store, stored.id)):
+            check_machine(template, name, workspace.environ, pulls=True)
         template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
         render = renderer(template, stored, workspace, name, upload=True)
         redact = make_redact(workspace.environ, template)
@@ -162,12 +182,13 @@ def agent(
                 store,
                 opened,
                 make_controller(store, stored, template),
-                render,
+                _checked(render, original) if original else render,
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
                     parallel=parallel,
                     count=count,
+                    until=None if until is None else frozenset(until),
                     retries=template.retries,
                     price=template.price,
                     grace_s=term_timeout,
@@ -178,23 +199,63 @@ def agent(
                 on_change=notifier.watching(on_change),
                 reuse=reuse_none
                 if function
-                else make_reuse(store, stored, name, workspace.bundles_dir, is_asked=reuse),
+                else make_reuse(store, stored, name, workspace.bundles_dir, is_requested=reuse),
                 redact=redact,
+                explain=_make_explain(store, stored, template, workspace),
             )
             release_dead_agents(store, stored.id)
-            notifier.look_back()
+            notifier.report_missed_failure()
             try:
                 showing = _notebook_progress(stored.id) if is_kernel() else nullcontext()
                 with listening(worker, terminated=terminated if hands_over else None), showing:
                     return worker.run()
             finally:
-                notifier.left()
+                notifier.finish()
+                if original:
+                    with suppress(SourceError):  # the folder was deleted
+                        original.record_outputs()
+
+
+def _checked(
+    render: Callable[[Trial], TrainingJobRequest], original: InPlaceSource
+) -> Callable[[Trial], TrainingJobRequest]:
+    def checked(trial: Trial) -> TrainingJobRequest:
+        original.check(trial)
+        return render(trial)
+
+    return checked
+
+
+def _make_explain(
+    store: Store, stored: Sweep, template: JobTemplate, workspace: Workspace
+) -> Callable[[str], str]:
+    """Return the function that adds a hint to the failure of a trial whose copy of the source lacks a file."""
+    folder = notes.SOURCE_FOLDER.get(store, stored.id)
+    if template.in_place or not folder:
+        return lambda reason: reason
+
+    @cache
+    def explain(reason: str) -> str:
+        try:
+            members = open_bundle(bundle_path(workspace.bundles_dir, stored.source_hash)).members
+        except SourceError:
+            return reason
+        return explain_missing_file(reason, Path(folder), {member.name for member in members})
+
+    return explain
+
+
+def _has_active_trials(store: Store, sweep_id: str) -> bool:
+    """Return True if an agent can have jobs to take over, for which it waits until their backend answers."""
+    return any(state.is_active and count for state, count in store.count_trials(sweep_id).items())
 
 
 def _notebook_progress(sweep_id: str) -> AbstractContextManager[None]:
     # Imported by name, because only notebooks need this module.
-    shown: AbstractContextManager[None] = import_module("smsweep.services.views.notebook_html").progress(sweep_id)
-    return shown
+    display: AbstractContextManager[None] = import_module("smsweep.services.views.notebook_html").progress(
+        sweep_id
+    )
+    return display
 
 
 @contextmanager
@@ -249,11 +310,11 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
     if not note:
         return Controller(store, stored, strategy, rule, **options)
     # The HTTP client is slow to import, and few sweeps are hosted by W&B.
-    from smsweep.services.wandb.hosted import looker
+    from smsweep.services.wandb.hosted import make_poll
     from smsweep.wandb_compat.hosted_sweep import HostedController
 
-    look = looker(note, Workspace())
-    return HostedController(store, stored, strategy, rule, look=look, clock=utc_now, **options)
+    poll = make_poll(note, Workspace())
+    return HostedController(store, stored, strategy, rule, poll=poll, clock=utc_now, **options)
 
 
 def _check(function: object, **counts: int | None) -> None:
@@ -303,42 +364,6 @@ def listening(worker: Agent, *, terminated: threading.Event | None = None) -> It
         yield
 
 
-def preflight(
-    sweep: SweepLike,
-    *,
-    program: str | None = None,
-    job: JobLike = None,
-    backend: str | None = None,
-    notify: Iterable[HookLike] = (),
-) -> None:
-    """Check everything that an agent checks before its first trial. Create and upload nothing.
-
-    Args:
-        sweep: The sweep config.
-        program: Script that runs instead of the config's `program`.
-        job: Path or content of a job.yaml.
-        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
-        notify: Webhooks and commands, as for `agent`.
-
-    Raises:
-        ConfigError: If a config is invalid.
-        UsageError: If the sweep has no program, the backend is unknown, or an entry of `notify` is invalid.
-        JobError: If the backend cannot run the jobs, or this machine is not set up for the backend.
-    """
-    parsed = load_sweep(sweep)
-    if needs_program(parsed.config) and not program:
-        raise UsageError(
-            "the sweep names no program; add `program: train.py` to its YAML, or give --program "
-            "(a Python function runs by smsweep.agent)"
-        )
-    workspace = Workspace()
-    collect_hooks(notify, workspace.environ)
-    name = backend_name(backend, workspace)
-    template = load_job(job).template
-    check_prepared(template, Sweep(id=NO_ID, config=parsed.config, job=template), workspace, name)
-    backend_spec(name).check_settings(template, workspace.environ)
-
-
 def run(
     config: SweepLike,
     *,
@@ -352,6 +377,7 @@ def run(
     inputs: Any = None,
     seed: int | None = None,
     reuse: bool = False,
+    in_place: bool | None = None,
     on_created: Callable[[str], None] = lambda sweep_id: None,
     **agent_options: Any,
 ) -> AgentResult:
@@ -369,6 +395,7 @@ def run(
         inputs: Inputs of the estimator.
         seed: Random seed for the search. Default: random.
         reuse: Copy the results of identical trials of earlier sweeps instead of running them again.
+        in_place: Run processes in the original source folder instead of a copy. Default: `in_place` of job.yaml.
         on_created: Called with the id of the new sweep.
         agent_options: Arguments of `agent`.
 
@@ -389,7 +416,9 @@ def run(
             program=program or (compiled.program if compiled else None),
             job=compiled.document if compiled else job,
             backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
+            in_place=in_place,
             notify=agent_options.get("notify") or (),
+            pulls=True,
         )
     sweep_id = sweep(
         config,
@@ -402,6 +431,8 @@ def run(
         estimator=compiled,
         seed=seed,
         reuse=reuse,
+        in_place=in_place,
+        backend=backend,
     )
     on_created(sweep_id)
     return agent(sweep_id, estimator=compiled, **agent_options)

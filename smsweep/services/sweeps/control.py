@@ -1,30 +1,27 @@
-"""Change an existing sweep: pause, resume, stop or cancel it; remove or retry trials."""
+"""Change an existing sweep: pause, resume, stop or cancel it; retry trials."""
 
 from __future__ import annotations
 
 import contextlib
-import logging
-import shutil
-from collections.abc import Iterable, Iterator
+import itertools
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import suppress
-from pathlib import Path
+from dataclasses import dataclass
 
-from smsweep.backends.local.job_files import DamagedFile
-from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.registry import BACKENDS
 from smsweep.core.sweep import VERBS, Sweep, SweepState
 from smsweep.core.trial import Trial, TrialState
-from smsweep.errors import NotInStore, StoreConflict, UsageError
-from smsweep.remote.record import read_records
+from smsweep.errors import StoreConflict, UsageError
+from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.labels import parse_label, parse_sweep_id
 from smsweep.services.workspace import Workspace, find_trial
+from smsweep.store import notes
 from smsweep.store.base import Store
 
-log = logging.getLogger(__name__)
+MAX_NOTES = 20_000  # characters
 
 OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which agents keep working
 RETRYABLE = (TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED)
-# In a job's folder. `wandb sync` adds `run-ID.wandb.synced` to a run that it uploaded.
-OFFLINE_RUNS = "ml*/output/data/wandb/offline-run-*"
 
 
 def set_state(sweep_id: str, verb: str) -> Sweep:
@@ -50,67 +47,26 @@ def set_state(sweep_id: str, verb: str) -> Sweep:
             raise UsageError(f"cannot {verb} sweep {known.id}: it is already {known.state.value}") from err
 
 
-def remove(labels: Iterable[str]) -> list[str]:
-    """Remove trials or whole sweeps, with the files of their jobs on this machine.
-
-    The search can propose the params of a removed grid cell again. If a call is interrupted, call again.
+def set_notes(sweep_id: str, text: str) -> str:
+    """Replace the user's notes on a sweep, and return them.
 
     Args:
-        labels: Trials ("ID/N") or sweeps ("ID").
-
-    Returns:
-        The labels that were removed.
+        sweep_id: Id of the sweep.
+        text: The notes; "" removes them.
 
     Raises:
-        NotFound: If there is no such sweep or trial.
-        UsageError: If a trial or a job is still running. Nothing is removed.
+        NotFound: If there is no such sweep.
+        UsageError: If the text is too long, or the sweep is detached.
+        SourceError: If the text contains a secret.
     """
-    targets = [parse_label(label) for label in labels]
-    workspace = Workspace()
-    with workspace.store() as store:
-        for sweep_id, number in targets:
-            if number is None:
-                _refuse_active(store, sweep_id)
-            else:
-                _refuse_running(store, workspace, sweep_id, number)
-            Leftovers(workspace, sweep_id, number).refuse_alive()
-        for sweep_id, number in targets:
-            if number is None:
-                _remove_sweep(store, workspace, sweep_id)
-            else:
-                store.remove_trial(sweep_id, number)  # first, so that no agent claims it
-                Leftovers(workspace, sweep_id, number).delete()
-    return [sweep_id if number is None else f"{sweep_id}/{number}" for sweep_id, number in targets]
-
-
-def _refuse_active(store: Store, sweep_id: str) -> None:
-    active = sum(n for state, n in store.count_trials(sweep_id).items() if state.is_active)
-    if active:
-        raise UsageError(
-            f"sweep {sweep_id} has {active} running trials; cancel it first: smsweep sweep --cancel {sweep_id}"
-        )
-
-
-def _refuse_running(store: Store, workspace: Workspace, sweep_id: str, number: int) -> None:
-    try:
-        trial = find_trial(store, sweep_id, number)
-    except NotInStore:
-        if Leftovers(workspace, sweep_id, number).exist and store.get_trial(sweep_id, number).is_removed:
-            return  # an interrupted call removed the trial but not its files
-        raise
-    if trial.state.is_active:
-        raise UsageError(f"trial {sweep_id}/{number} is running; stop its sweep first")
-
-
-def _remove_sweep(store: Store, workspace: Workspace, sweep_id: str) -> None:
-    if sweep_id in read_records(workspace.dir):  # its agent does not run on this machine
-        Leftovers(workspace, sweep_id, None).delete()
-        store.remove_sweep(sweep_id)
-        return
-    with closed_to_agents(store, store.get_sweep(sweep_id)):
-        _refuse_active(store, sweep_id)
-        Leftovers(workspace, sweep_id, None).delete()  # first, so that an interrupted call can be repeated
-        store.remove_sweep(sweep_id)
+    text = text.replace("\x00", "").strip()
+    if len(text) > MAX_NOTES:
+        raise UsageError(f"the notes have {len(text)} characters; shorten them to {MAX_NOTES}")
+    refuse_secrets(scan_text("notes", text))
+    with Workspace().store() as store:
+        known = store.get_sweep(parse_sweep_id(sweep_id))
+        notes.USER_NOTES.put(store, known.id, text)
+    return text
 
 
 @contextlib.contextmanager
@@ -141,69 +97,101 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
         UsageError: If a trial is running, pending or finished.
     """
     with Workspace().store() as store:
-        chosen: list[Trial] = []
-        for label in labels:
-            sweep_id, number = parse_label(label)
-            if number is not None:
-                chosen.append(find_trial(store, sweep_id, number))
-            elif failed:
-                bad = (TrialState.FAILED, TrialState.CRASHED)
-                chosen += [trial for trial in store.list_trials(sweep_id) if trial.state in bad]
-            else:
-                raise UsageError(f"{label!r} is a whole sweep; name trials as {sweep_id}/N, or add --failed")
-        for trial in chosen:
-            if trial.state not in RETRYABLE:
-                raise UsageError(
-                    f"trial {trial.label} is {trial.state.value}; "
-                    "you can retry only failed, crashed, killed or stopped trials"
-                )
         return [
             store.move(
                 trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason="retried by the user"
             )
-            for trial in sorted(chosen, key=lambda trial: (trial.sweep_id, trial.number))
+            for trial in _find_ended(store, labels, failed=failed, states=RETRYABLE)
         ]
 
 
-class Leftovers:
-    """The job folders and checkpoints of a trial, or of all trials of a sweep (number: None), at creation time."""
-
-    def __init__(self, workspace: Workspace, sweep_id: str, number: int | None) -> None:
-        self._kept = workspace.dir / "wandb"
-        checkpoints = workspace.dir / "checkpoints" / sweep_id
-        self._checkpoints = checkpoints if number is None else checkpoints / str(number)
-        attempts = f"smsweep-{sweep_id}-*" if number is None else f"smsweep-{sweep_id}-{number}-*"
-        self._jobs = sorted(workspace.jobs_dir.glob(attempts))
-
-    @property
-    def exist(self) -> bool:
-        return bool(self._jobs) or self._checkpoints.exists()
-
-    def refuse_alive(self) -> None:
-        """Raise UsageError if a job is still running although its trial has ended in the store."""
-        for job in self._jobs:
-            with suppress(DamagedFile):  # without a usable lock, the job counts as ended
-                if JobFolder(job).is_alive():
-                    raise UsageError(f"{job}: the job still runs; wait until it ends or stop it, then try again")
-
-    def delete(self) -> None:
-        """Delete the files. Move W&B offline runs that were never synced to `wandb/` in the workspace folder.
-
-        If a call is interrupted, call again.
-        """
-        for job in self._jobs:
-            for run in _unsynced(job):
-                home = self._kept / job.name
-                self._kept.mkdir(mode=0o700, exist_ok=True)
-                home.mkdir(exist_ok=True)
-                shutil.move(run, home / run.name)
-                log.warning("kept a W&B run that was never synced; upload it with: wandb sync %s", home / run.name)
-            shutil.rmtree(job)
-        if self._checkpoints.exists():
-            shutil.rmtree(self._checkpoints)
+def _find_ended(
+    store: Store, labels: Iterable[str], *, failed: bool, states: Collection[TrialState]
+) -> list[Trial]:
+    """Return the trials to retry, sorted. Raises NotFound, or UsageError for a trial in another state."""
+    chosen: dict[tuple[str, int], Trial] = {}
+    for label in labels:
+        sweep_id, number = parse_label(label)
+        if number is not None:
+            chosen[sweep_id, number] = find_trial(store, sweep_id, number)
+        elif failed:
+            bad = (TrialState.FAILED, TrialState.CRASHED)
+            chosen |= {
+                (sweep_id, trial.number): trial for trial in store.list_trials(sweep_id) if trial.state in bad
+            }
+        else:
+            raise UsageError(f"{label!r} is a whole sweep; name trials as {sweep_id}/N, or add --failed")
+    for trial in chosen.values():
+        if trial.state not in states:
+            raise UsageError(
+                f"trial {trial.label} is {trial.state.value}; "
+                "you can retry only failed, crashed, killed or stopped trials"
+            )
+    return [chosen[key] for key in sorted(chosen)]
 
 
-def _unsynced(job: Path) -> Iterator[Path]:
-    for run in sorted(job.glob(OFFLINE_RUNS)):
-        if any(run.glob("run-*.wandb")) and not any(run.glob("run-*.wandb.synced")):
-            yield run
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Retried:
+    """The trials of one sweep that `reopened` queued again."""
+
+    sweep_id: str
+    numbers: tuple[int, ...]
+    backend: str  # that ran most of the trials; "" if unknown
+
+
+def find_retried(labels: Iterable[str], *, failed: bool = False) -> list[Retried]:
+    """Return the trials that `reopened` can run, by sweep. Change nothing.
+
+    Args:
+        labels: Trials ("ID/N"), which can be pending. With `failed`, also sweeps ("ID").
+        failed: Include all failed and crashed trials of the sweeps.
+
+    Raises:
+        NotFound: If there is no such sweep or trial.
+        UsageError: If a trial is running or finished, or ran a Python function.
+    """
+    with Workspace().store() as store:
+        trials = _find_ended(store, labels, failed=failed, states=(*RETRYABLE, TrialState.PENDING))
+        groups = [(key, list(group)) for key, group in itertools.groupby(trials, lambda trial: trial.sweep_id)]
+        for sweep_id, _ in groups:
+            if not store.get_sweep(sweep_id).source_hash:
+                raise UsageError(
+                    f"sweep {sweep_id} runs a Python function; retry its trials without --run, then call "
+                    f"smsweep.agent({sweep_id!r}, function=...)"
+                )
+        return [
+            Retried(
+                sweep_id=sweep_id,
+                numbers=tuple(trial.number for trial in group),
+                backend=_usual_backend([*group, *store.list_trials(sweep_id)]),
+            )
+            for sweep_id, group in groups
+        ]
+
+
+def _usual_backend(trials: Iterable[Trial]) -> str:
+    """Return the backend of the first trial that ran on one."""
+    backends = (trial.place.partition("@")[0] for trial in trials)
+    return next((backend for backend in backends if backend in BACKENDS), "")
+
+
+@contextlib.contextmanager
+def reopened(retried: Retried) -> Iterator[None]:
+    """Queue trials again, and resume their sweep. Afterwards, pause, stop or cancel the sweep as it was before."""
+    with Workspace().store() as store:
+        before = store.get_sweep(retried.sweep_id).state
+        for number in retried.numbers:
+            trial = store.get_trial(retried.sweep_id, number)
+            if trial.state in RETRYABLE:
+                store.move(
+                    retried.sweep_id, number, [trial.state], TrialState.PENDING, reason="retried by the user"
+                )
+        if before is not SweepState.RUNNING:
+            store.set_sweep_state(retried.sweep_id, list(SweepState), SweepState.RUNNING)
+    try:
+        yield
+    finally:
+        if before not in (SweepState.RUNNING, SweepState.FINISHED):
+            # The sweep has another state if its search is over, or if the user changed it.
+            with Workspace().store() as store, suppress(StoreConflict):
+                store.set_sweep_state(retried.sweep_id, [SweepState.RUNNING], before)

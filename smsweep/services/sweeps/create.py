@@ -20,7 +20,7 @@ from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import MetricStats, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.search.registry import make_strategy
-from smsweep.services.labels import new_sweep_id, parse_label
+from smsweep.services.labels import full_label, new_sweep_id, parse_label
 from smsweep.services.sweeps.load import (
     EstimatorJob,
     JobLike,
@@ -30,9 +30,10 @@ from smsweep.services.sweeps.load import (
     origin_of,
     read,
     with_command,
+    with_in_place,
 )
-from smsweep.services.sweeps.search_program import codes_of, read_code, with_code
-from smsweep.services.sweeps.snapshot import origin, snapshot
+from smsweep.services.sweeps.search_program import codes_of, read_code, source_dir, with_code
+from smsweep.services.sweeps.snapshot import CheckedSource, check_source, origin, snapshot
 from smsweep.services.workspace import Workspace
 from smsweep.space.space import MISSING
 from smsweep.store import notes
@@ -57,6 +58,8 @@ def sweep(
     inputs: Any = None,
     seed: int | None = None,
     reuse: bool = False,
+    in_place: bool | None = None,
+    backend: str | None = None,
 ) -> str:
     """Create a sweep and return its id.
 
@@ -66,8 +69,8 @@ def sweep(
         sweep: A W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
         entity: W&B entity. Default: `WANDB_ENTITY`, then the config's.
         project: W&B project. Default: `WANDB_PROJECT`, then the config's.
-        prior_runs: Trials ("ID/N" or a run id), sweeps ("ID"), or CSV files of runs such as W&B exports. Their
-            results inform the search.
+        prior_runs: Trials ("ID/N" or a run id), sweeps (an id or a name), or CSV files of runs such as W&B
+            exports. Their results inform the search.
         name: Name of the sweep. Default: the config's.
         program: Script that runs instead of the config's `program`.
         job: Path or content of a job.yaml, which describes the jobs.
@@ -76,6 +79,9 @@ def sweep(
         inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
         seed: Random seed for the search. Default: random.
         reuse: Agents copy the results of identical trials of earlier sweeps instead of running them again.
+        in_place: Run processes in the source folder itself instead of a copy. Default: `in_place` of job.yaml.
+        backend: Backend that will run the trials. For "process", a secret in the source is only a warning.
+            Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
 
     Returns:
         Id of the sweep.
@@ -88,12 +94,15 @@ def sweep(
     """
     compiled = compile_estimator(estimator, inputs, job)
     parsed, parsed_job = read(sweep, compiled.document if compiled else job, program=program, compiled=compiled)
+    parsed_job = with_in_place(parsed_job, in_place)
     workspace = Workspace()
+    backend = compiled.chosen_backend(backend, workspace.environ) if compiled else backend
     return keep(
         workspace,
         parsed,
         parsed_job,
-        source=lambda: snapshot(workspace, parsed, parsed_job, origin_of(sweep)),
+        source=lambda: snapshot(workspace, parsed, parsed_job, origin_of(sweep), backend=backend),
+        folder=lambda: source_dir(parsed.config, parsed_job, origin_of(sweep)),
         origin=lambda: origin(origin_of(sweep) or Path.cwd()),
         priors=[
             str(prior) for prior in ([prior_runs] if isinstance(prior_runs, str | Path) else prior_runs or ())
@@ -124,6 +133,7 @@ def keep(
     parsed_job: ParsedJob,
     *,
     source: Callable[[], str],
+    folder: Callable[[], Path | None] = lambda: None,
     origin: Callable[[], Mapping[str, Any]],
     priors: Iterable[str] = (),
     entity: str | None = None,
@@ -141,6 +151,7 @@ def keep(
         parsed: The sweep config.
         parsed_job: The job.yaml.
         source: Makes the source snapshot and returns its hash.
+        folder: Returns the folder that the snapshot was made of; None without a folder.
         origin: Returns the note about the commit and the Python of the source.
         priors: Trials, sweeps and CSV files whose results inform the search.
         entity: W&B entity; None for the default.
@@ -158,12 +169,9 @@ def keep(
         ConfigError: If the user has not consented to running the code.
         StoreConflict: If the id is already used.
     """
+    priors = [prior if is_file(prior) else full_label(prior) for prior in priors]
+    runs = _check(workspace, parsed.config, parsed_job, priors, code)
     config, environ = parsed.config, workspace.environ
-    refuse_code(codes_of(config, code, parsed_job.template), environ)
-    if code:
-        make_strategy(with_code(config, code), 0)  # raises before the sweep is created
-    priors = list(priors)
-    runs = read_files(priors, config)
     value = Sweep(
         id=sweep_id or new_sweep_id(),
         config=config,
@@ -184,6 +192,8 @@ def keep(
         warn_of_other_spaces(stored_prior(store, value), config)
         created = store.create_sweep(value)
         notes.ORIGIN.put(store, created.id, origin())
+        if created.source_hash and (original := folder()):
+            notes.SOURCE_FOLDER.put(store, created.id, str(original.resolve()))
         if runs:
             notes.PRIOR_CSV_RUNS.put(store, created.id, runs)
         if code:
@@ -191,6 +201,63 @@ def keep(
         if reuse:
             notes.IS_REUSE.put(store, created.id, True)
         return created.id
+
+
+def check(
+    sweep: SweepLike,
+    *,
+    prior_runs: Iterable[str | Path] = (),
+    program: str | None = None,
+    job: JobLike = None,
+    seed: int | None = None,
+    backend: str | None = None,
+) -> CheckedSource:
+    """Check everything that `sweep` checks. Create nothing. For the arguments and exceptions, see `sweep`."""
+    parsed, parsed_job = read(sweep, job, program=program, is_quiet=True)
+    if seed is not None:
+        checked_seed(seed)
+    code = read_code(parsed.config, parsed_job, origin_of(sweep))
+    return check_parsed(
+        Workspace(),
+        parsed,
+        parsed_job,
+        priors=map(str, prior_runs),
+        code=code,
+        origin=origin_of(sweep),
+        backend=backend,
+    )
+
+
+def check_parsed(
+    workspace: Workspace,
+    parsed: ParsedSweep,
+    parsed_job: ParsedJob,
+    *,
+    priors: Iterable[str],
+    code: str,
+    origin: Path | None,
+    backend: str | None = None,
+) -> CheckedSource:
+    """Check what `keep` checks, and the source. Create nothing. For the arguments and exceptions, see `keep`."""
+    priors = list(priors)
+    _check(workspace, parsed.config, parsed_job, priors, code)
+    checked = check_source(workspace, parsed, parsed_job, origin, backend=backend)
+    labels = tuple(prior for prior in priors if not is_file(prior))
+    if labels:
+        with workspace.store() as store:
+            value = Sweep(id="", config=parsed.config, prior_runs=labels)
+            warn_of_other_spaces(stored_prior(store, value), parsed.config)
+    return checked
+
+
+def _check(
+    workspace: Workspace, config: SweepConfig, parsed_job: ParsedJob, priors: Iterable[str], code: str
+) -> list[dict[str, Any]]:
+    """Check the consent to code, the search program and the CSV files. Return the runs in the CSV files."""
+    refuse_code(codes_of(config, code, parsed_job.template), workspace.environ)
+    if code:
+        make_strategy(with_code(config, code), 0)
+    return read_files(priors, config)
 
 
 def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> Sweep:
@@ -225,8 +292,8 @@ def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any
 def read_prior(store: Store, sweep: Sweep) -> list[Trial]:
     """Return the prior trials of a sweep and its prior runs from CSV files, numbered from 0."""
     runs = notes.PRIOR_CSV_RUNS.get(store, sweep.id)
-    found = itertools.chain(stored_prior(store, sweep), map(_as_trial, runs))
-    return [replace(trial, number=number) for number, trial in enumerate(found)]
+    prior = itertools.chain(stored_prior(store, sweep), map(_as_trial, runs))
+    return [replace(trial, number=number) for number, trial in enumerate(prior)]
 
 
 def stored_prior(store: Store, sweep: Sweep) -> Iterator[Trial]:

@@ -19,9 +19,10 @@ from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.redact import JsonMasker, known_secrets
 from smsweep.secrets.scan import refuse_secrets
 from smsweep.services.labels import parse_label
-from smsweep.services.sweeps.create import keep
+from smsweep.services.sweeps.create import check_parsed, keep
 from smsweep.services.sweeps.load import check_can_run, needs_program, secrets_of
-from smsweep.services.sweeps.search_program import code_like, read_code, with_code
+from smsweep.services.sweeps.plan import check_backend
+from smsweep.services.sweeps.search_program import code_like, read_code, source_dir, with_code
 from smsweep.services.sweeps.snapshot import origin, secrets_in_configs, snapshot
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.source.bundle import bundle_path, open_bundle
@@ -63,16 +64,16 @@ def draft(labels: Sequence[str], *, is_narrow: bool = False) -> DraftDocument:
     workspace = Workspace()
     with workspace.store() as store:
         targets = [parse_label(label) for label in labels]
-        found = store.get_sweep(targets[0][0])
+        first = store.get_sweep(targets[0][0])
         trials = [trial for target in targets for trial in _trials(store, *target)]
-    clean = JsonMasker(secrets_of(found, workspace))
-    text = to_yaml(narrowed(found.config, trials)) if is_narrow else found.sweep_yaml
+    clean = JsonMasker(secrets_of(first, workspace))
+    text = to_yaml(narrowed(first.config, trials)) if is_narrow else first.sweep_yaml
     return {
         "sweep_yaml": clean(text),
-        "job_yaml": clean(found.job_yaml),
-        "name": found.name,
-        "like": found.id,
-        "source": found.source_hash,
+        "job_yaml": clean(first.job_yaml),
+        "name": first.name,
+        "like": first.id,
+        "source": first.source_hash,
         "prior_runs": list(labels),
     }
 
@@ -86,6 +87,7 @@ def check(
         All `problems`, the `warnings`, the first `trials`, and the `expected_trial_count` (None if unlimited).
     """
     problems: list[str] = []
+    warnings: list[str] = []
     try:
         parsed, job = _parsed(sweep_yaml, job_yaml)
         check_can_run(parsed.config, job.template)
@@ -94,9 +96,15 @@ def check(
         return {"problems": problems, "warnings": [], "trials": [], "expected_trial_count": None}
     workspace = Workspace()
     try:
+        code = _code(workspace, parsed, job, like)
         _known(workspace, prior_runs)
-        _source(workspace, parsed, job, like, is_dry=True)
-        refuse_code(hook_codes(job.template.notify), workspace.environ)
+        if like:
+            _source(workspace, parsed, job, like)
+            refuse_code(hook_codes(job.template.notify), workspace.environ)
+        else:
+            warnings += check_parsed(workspace, parsed, job, priors=prior_runs, code=code, origin=None).warnings
+        if not needs_program(parsed.config):  # otherwise a Python function runs
+            check_backend(parsed.config, job.template)
     except SmsweepError as err:
         problems.append(str(err))
     repeats = job.template.repeats
@@ -109,8 +117,8 @@ def check(
     except SmsweepError as err:
         problems.append(str(err))
     return {
-        "problems": problems,
-        "warnings": [*parsed.warnings, *job.warnings],
+        "problems": list(dict.fromkeys(problems)),
+        "warnings": [*parsed.warnings, *job.warnings, *warnings],
         "trials": trials,
         "expected_trial_count": expected,
     }
@@ -142,6 +150,7 @@ def create(
         parsed,
         job,
         source=lambda: _source(workspace, parsed, job, like),
+        folder=lambda: _folder(workspace, parsed, job, like),
         origin=lambda: _origin(workspace, like),
         priors=prior_runs,
         name=name,
@@ -209,25 +218,25 @@ def _known(workspace: Workspace, labels: Iterable[str]) -> None:
                 store.get_sweep(sweep_id) if number is None else find_trial(store, sweep_id, number)
 
 
-def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str, *, is_dry: bool = False) -> str:
+def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str) -> str:
     """Return the hash of the source of sweep `like`; without `like`, of a new snapshot."""
     if not like:
-        return "" if is_dry else snapshot(workspace, parsed, job, None)
+        return snapshot(workspace, parsed, job, None)
     refuse_secrets(secrets_in_configs(parsed, job, known_secrets(workspace.environ, job.template)))
-    found = _sweep(workspace, like)
+    base = _sweep(workspace, like)
     program = parsed.config.program
-    path = bundle_path(workspace.bundles_dir, found.source_hash)
-    if found.source_hash and program and path.exists():
+    path = bundle_path(workspace.bundles_dir, base.source_hash)
+    if base.source_hash and program and path.exists():
         names = {member.name for member in open_bundle(path).members}
         if program not in names:
             raise NotFound(
                 f"program: {program} is not in the source of {like}; name one of {', '.join(sorted(names)[:8])}"
             )
-    if not found.source_hash and not needs_program(parsed.config):
+    if not base.source_hash and not needs_program(parsed.config):
         raise NotFound(
             f"program: sweep {like} has no source to run {program or 'a command'} from; snapshot your own"
         )
-    return found.source_hash
+    return base.source_hash
 
 
 def _code(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str) -> str:
@@ -244,6 +253,14 @@ def _origin(workspace: Workspace, like: str) -> Mapping[str, Any]:
         return origin(Path.cwd())
     with workspace.store() as store:
         return notes.ORIGIN.get(store, like)
+
+
+def _folder(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str) -> Path | None:
+    if not like:
+        return source_dir(parsed.config, job, None)
+    with workspace.store() as store:
+        folder = notes.SOURCE_FOLDER.get(store, like)
+    return Path(folder) if folder else None
 
 
 def _sweep(workspace: Workspace, sweep_id: str) -> Sweep:

@@ -33,7 +33,12 @@ JobLike = Mapping[str, Any] | str | Path | None
 
 
 def read(
-    sweep: SweepLike, job: JobLike, *, program: str | None = None, compiled: EstimatorJob | None = None
+    sweep: SweepLike,
+    job: JobLike,
+    *,
+    program: str | None = None,
+    compiled: EstimatorJob | None = None,
+    is_quiet: bool = False,
 ) -> tuple[ParsedSweep, ParsedJob]:
     """Read both configs of a new sweep, and log their warnings.
 
@@ -42,6 +47,7 @@ def read(
         job: The job.yaml.
         program: Script that runs instead of the config's `program`.
         compiled: The estimator. Its script and command are used if the config has none.
+        is_quiet: Do not log warnings.
 
     Raises:
         ConfigError: If a config is invalid.
@@ -56,7 +62,8 @@ def read(
         parsed = with_command(parsed, compiled)
     parsed_job = load_job(job)
     parsed = placed(parsed, parsed_job, origin_of(sweep))
-    warn(parsed.warnings, parsed_job.warnings)
+    if not is_quiet:
+        warn(parsed.warnings, parsed_job.warnings)
     check_can_run(parsed.config, parsed_job.template)
     return parsed, parsed_job
 
@@ -91,6 +98,13 @@ def load_job(job: JobLike) -> ParsedJob:
     if isinstance(job, Mapping):
         return parse_job(job)
     return read_job(Path(job)) if job else ParsedJob(template=JobTemplate(), warnings=(), text="")
+
+
+def with_in_place(job: ParsedJob, in_place: bool | None) -> ParsedJob:
+    """Return a job.yaml with its key `in_place` set; unchanged if `in_place` is None or its value already."""
+    if in_place is None or in_place == job.template.in_place:
+        return job
+    return replace(parse_job({**job.template.document, "in_place": in_place}), warnings=job.warnings)
 
 
 def warn(*warnings: Iterable[str]) -> None:
@@ -130,9 +144,9 @@ class EstimatorJob:
     command: tuple[str, ...]  # for a sweep without a command; empty if the object has no launcher
     backend: str  # "docker" for an object in local mode, else "sagemaker"
 
-    def chosen_backend(self, given: str | None, environ: Mapping[str, str]) -> str:
-        """Return the given backend, else `SMSWEEP_BACKEND`, else the backend of the object."""
-        return given or environ.get("SMSWEEP_BACKEND") or self.backend
+    def chosen_backend(self, name: str | None, environ: Mapping[str, str]) -> str:
+        """Return backend `name`, else `SMSWEEP_BACKEND`, else the backend of the object."""
+        return name or environ.get("SMSWEEP_BACKEND") or self.backend
 
 
 def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob | None:

@@ -1,23 +1,42 @@
-"""Plan a sweep: the first or next trials, their commands and their requests. Runs and writes nothing."""
+"""Plan a sweep: check it as `run` does, and show its first or next trials. Runs and writes nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from smsweep.backends.registry import backend_spec
 from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Params, Trial, TrialState
+from smsweep.errors import UsageError
+from smsweep.notify.hooks import HookLike, collect_hooks
 from smsweep.runtime.job import command_macros
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.redact import make_redact
-from smsweep.services.backends import backend_name, renderer
+from smsweep.services.backends import (
+    backend_name,
+    check_machine,
+    check_prepared,
+    renderer,
+)
 from smsweep.services.labels import parse_sweep_id
+from smsweep.services.sweeps import create
 from smsweep.services.sweeps.create import checked_seed
-from smsweep.services.sweeps.load import JobLike, SweepLike, check_can_run, load_job, load_sweep, origin_of
-from smsweep.services.sweeps.search_program import config_of, placed, read_code, with_code
-from smsweep.services.sweeps.snapshot import hash_source
+from smsweep.services.sweeps.load import (
+    JobLike,
+    SweepLike,
+    load_job,
+    load_sweep,
+    needs_program,
+    origin_of,
+    read,
+    with_in_place,
+)
+from smsweep.services.sweeps.search_program import config_of, read_code, with_code
+from smsweep.services.sweeps.snapshot import CheckedSource, check_source
 from smsweep.services.workspace import Workspace
 
 JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # unknown until a trial runs
@@ -52,6 +71,8 @@ def plan(
     seed: int = 0,
     environ: Mapping[str, str] | None = None,
     backend: str | None = None,
+    program: str | None = None,
+    source: CheckedSource | None = None,
 ) -> Plan:
     """Return the first trials of a sweep that does not exist yet, and warnings.
 
@@ -63,15 +84,15 @@ def plan(
         seed: Random seed for the search. Create the sweep with the same seed to get the same trials.
         environ: Variables for `${envvar:NAME}` in the command. Default: none.
         backend: Name of the backend of the requests. Default: `SMSWEEP_BACKEND`, then "process".
+        program: Script that runs instead of the config's `program`.
+        source: The checked source. Default: check the source if the requests need its hash.
 
     Raises:
         ConfigError: If a config is invalid.
         JobError: If the backend cannot run the jobs.
     """
-    parsed_job = load_job(job)
-    parsed = placed(load_sweep(config), parsed_job, origin_of(config))
+    parsed, parsed_job = read(config, job, program=program, is_quiet=True)
     sweep_config = parsed.config
-    check_can_run(sweep_config, parsed_job.template)
     repeats = parsed_job.template.repeats
     code = read_code(sweep_config, parsed_job, origin_of(config))
     strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), repeats)
@@ -85,7 +106,9 @@ def plan(
             config=sweep_config,
             job=parsed_job.template,
             name=sweep_config.name or "",
-            source_hash=hash_source(parsed, parsed_job, config),
+            source_hash=(
+                source or check_source(Workspace(), parsed, parsed_job, origin_of(config), backend=backend)
+            ).hash,
         )
         requests = _requests(planned, parsed_job.template, trials, backend)
     return Plan(
@@ -95,6 +118,7 @@ def plan(
         warnings=(
             *parsed.warnings,
             *parsed_job.warnings,
+            *(source.warnings if source else ()),
             *command_macros.warnings(
                 sweep_config.command_with(parsed_job.template.command), sweep_config.program, environ=environ
             ),
@@ -143,7 +167,9 @@ def _requests(
     stored: Sweep, template: JobTemplate, trials: Iterable[Trial], backend: str | None
 ) -> list[TrainingJobRequest]:
     workspace = Workspace()
-    render = renderer(template, stored, workspace, backend_name(backend, workspace), upload=False)
+    name = backend_name(backend, workspace)
+    render = renderer(template, stored, workspace, name, upload=False)
+    check_machine(template, name, workspace.environ, pulls=False)
     return [render(trial) for trial in trials]
 
 
@@ -169,3 +195,74 @@ def _planned(
             argv=tuple(redact(str(item)) for item in argv),
             request=requests[index] if requests else None,
         )
+
+
+def preflight(
+    sweep: SweepLike,
+    *,
+    program: str | None = None,
+    job: JobLike = None,
+    backend: str | None = None,
+    in_place: bool | None = None,
+    notify: Iterable[HookLike] = (),
+    pulls: bool = False,
+) -> None:
+    """Check everything that an agent checks before its first trial. Create and upload nothing.
+
+    Args:
+        sweep: The sweep config.
+        program: Script that runs instead of the config's `program`.
+        job: Path or content of a job.yaml.
+        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
+        in_place: Run processes in the original source folder. Default: `in_place` of job.yaml.
+        notify: Webhooks and commands, as for `agent`.
+        pulls: Pull the image of the jobs to this machine, if the backend runs them here and it is missing.
+
+    Raises:
+        ConfigError: If a config is invalid.
+        UsageError: If the sweep has no program, the backend is unknown, or an entry of `notify` is invalid.
+        JobError: If the backend cannot run the jobs, or this machine is not set up for the backend.
+    """
+    config = load_sweep(sweep).config
+    if needs_program(config) and not program:
+        raise UsageError(
+            "the sweep names no program; add `program: train.py` to its YAML, or give --program "
+            "(a Python function runs by smsweep.agent)"
+        )
+    template = with_in_place(load_job(job), in_place).template
+    check_backend(config, template, backend, notify, pulls=pulls)
+
+
+def check_backend(
+    config: SweepConfig,
+    template: JobTemplate,
+    backend: str | None = None,
+    notify: Iterable[HookLike] = (),
+    *,
+    pulls: bool = False,
+) -> None:
+    """Check the backend of a sweep that does not exist yet. For the arguments and exceptions, see `preflight`."""
+    workspace = Workspace()
+    collect_hooks(notify, workspace.environ)
+    name = backend_name(backend, workspace)
+    check_prepared(template, Sweep(id=NO_ID, config=config, job=template), workspace, name)
+    backend_spec(name).check_settings(template, workspace.environ)
+    check_machine(template, name, workspace.environ, pulls=pulls)
+
+
+def check_run(
+    sweep: SweepLike,
+    *,
+    prior_runs: Iterable[str | Path] = (),
+    program: str | None = None,
+    job: JobLike = None,
+    seed: int | None = None,
+    backend: str | None = None,
+    notify: Iterable[HookLike] = (),
+) -> CheckedSource:
+    """Check everything that `run` checks before its first trial. Create and upload nothing.
+
+    For the arguments and the exceptions, see `run`.
+    """
+    preflight(sweep, program=program, job=job, backend=backend, notify=notify)
+    return create.check(sweep, prior_runs=prior_runs, program=program, job=job, seed=seed, backend=backend)

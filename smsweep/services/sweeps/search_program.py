@@ -126,7 +126,7 @@ def placed(parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> ParsedSw
         origin: Folder of the sweep's file; None for a config from Python.
     """
     program = parsed.config.program
-    if program is None or not _leaves(program):
+    if program is None or not _is_outside(program):
         return parsed
     folders = source_folders(job, origin)
     for base in folders:
@@ -202,10 +202,12 @@ def _named(command: Sequence[str], program: str | None) -> Iterator[str]:
 def holds(folder: Path, name: str) -> bool:
     """Return True if a folder contains a file, or a folder that Python can run."""
     paths = (folder / name, folder / name / "__main__.py")
-    return not _leaves(name) and any(map(os.path.isfile, paths))  # os.path accepts names that are invalid paths
+    return not _is_outside(name) and any(
+        map(os.path.isfile, paths)
+    )  # os.path accepts names that are invalid paths
 
 
-def _leaves(name: str) -> bool:
+def _is_outside(name: str) -> bool:
     """Return True if a path leads out of the folder that it is relative to."""
     path = Path(name)
     return path.is_absolute() or ".." in path.parts

@@ -22,7 +22,8 @@ from smsweep.core.trial import Trial, is_number
 from smsweep.errors import SourceError, UsageError
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.runtime.job.secrets import SECRETS_ENV
-from smsweep.secrets.redact import make_redact
+from smsweep.secrets.redact import make_redact, redact_file
+from smsweep.services.agents.in_place import source_hash_of
 from smsweep.services.labels import parse_label
 from smsweep.services.views.json_views import flat_params, show, sweep_data, trial_data
 from smsweep.services.workspace import Workspace, find_trial
@@ -84,7 +85,9 @@ def diff(a: str, b: str) -> DiffDocument:
         trials = [find_trial(store, sweep_id, number) for sweep_id, number in labels if number is not None]
         origins = [notes.ORIGIN.get(store, sweep.id) for sweep in sweeps]
         redact = _redact(workspace, sweeps)
+        hashes = [sweep.source_hash for sweep in sweeps]
         if trials:
+            hashes = [source_hash_of(store, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
             sides = [_of_trial(workspace, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
         else:
             sides = [_of_sweep(store, sweep) for sweep in sweeps]
@@ -96,7 +99,7 @@ def diff(a: str, b: str) -> DiffDocument:
         pairs = list(_pairs(*(dict(_leaves(side[section])) for side in sides)))
         differences[section] = [with_texts(pair, redact) for pair in pairs if not _is_same(pair)]
         same[section] = len(pairs) - len(differences[section])
-    source = source_diff(workspace, (sweeps[0].source_hash, sweeps[1].source_hash), redact)
+    source = source_diff(workspace, (hashes[0], hashes[1]), redact)
     return {
         "kind": "trial" if trials else "sweep",
         "a": a.strip(),
@@ -147,11 +150,11 @@ def _of_trial(workspace: Workspace, trial: Trial, sweep: Sweep) -> dict[str, Any
 
 
 def _of_sweep(store: Store, sweep: Sweep) -> dict[str, Any]:
-    shown = show(sweep.id)
-    best = shown["best"]
+    document = show(sweep.id)
+    best = document["best"]
     facts = {name: value for name, value in sweep_data(sweep).items() if name not in OWN}
-    facts |= {f"trials.{state}": count for state, count in shown["trials"].items()}
-    usage = shown["usage"]
+    facts |= {f"trials.{state}": count for state, count in document["trials"].items()}
+    usage = document["usage"]
     facts |= {"usage.jobs": usage["jobs"], "usage.hours": usage["hours"], "usage.usd": usage["usd"]}
     metrics = dict(best["metrics"]) if best else {}
     if best and best["objective"] is not None:
@@ -257,7 +260,7 @@ def _files(
     bundles: list[Bundle | None], folders: tuple[Path, Path], redact: Callable[[str], str]
 ) -> list[FileDifferenceDocument]:
     before, after = ({member.name: member for member in bundle.members} if bundle else {} for bundle in bundles)
-    found: list[FileDifferenceDocument] = []
+    differences: list[FileDifferenceDocument] = []
     for name in sorted({*before, *after}):
         a, b = before.get(name), after.get(name)
         if a == b:
@@ -270,8 +273,8 @@ def _files(
         texts = [
             _lines(folder / name, name) if member else [] for folder, member in zip(folders, (a, b), strict=True)
         ]
-        found.append({"name": name, "change": change, "diff": _unified(name, *texts, redact=redact)})
-    return found
+        differences.append({"name": name, "change": change, "diff": _unified(name, *texts, redact=redact)})
+    return differences
 
 
 def _lines(path: Path, name: str) -> list[str] | None:
@@ -282,7 +285,7 @@ def _lines(path: Path, name: str) -> list[str] | None:
         text = path.read_bytes().decode()
     except UnicodeDecodeError:
         return None
-    return None if "\0" in text else text.splitlines()
+    return None if "\0" in text else redact_file(name, text).splitlines()
 
 
 def _unified(
@@ -328,6 +331,7 @@ def facts_of(store: Store, trial: Trial) -> dict[str, str]:
         "smsweep": origin.get("smsweep"),
         "python": environment.get("python"),
         "platform": environment.get("platform"),
+        "source": source_hash_of(store, trial, sweep)[:16],
         "job.yaml": "some trials ran with a different job.yaml than their sweep's" if has_other_job else None,
     }
     for package in environment.get("packages", ()):

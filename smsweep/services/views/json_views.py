@@ -28,21 +28,24 @@ from smsweep.core.json_documents import (
 )
 from smsweep.core.objective import last_value, objective
 from smsweep.core.repeats import Best, find_best, find_front
-from smsweep.core.sweep import Metric, Sweep
+from smsweep.core.sweep import Metric, Sweep, SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.core.trial import flat_params as flat_params
 from smsweep.engine.wait_reason import read_wait_reason
 from smsweep.exports.contents import json_safe as json_safe
 from smsweep.remote.record import read_records
 from smsweep.search.registry import expected_trial_count
+from smsweep.services.agent_ids import is_gone
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
 from smsweep.store.base import Store
+from smsweep.util.clock import utc_now
 from smsweep.wandb_compat.runs_table import metrics_of, params_of, usage_of
 
 FAILURES = (TrialState.FAILED, TrialState.CRASHED)
+OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which trials can start, now or after a resume
 
 
 def show(sweep_id: str) -> SweepDocument:
@@ -79,14 +82,30 @@ def show_data(
     return {
         **sweep_data(sweep),
         "trials": dict(sorted(counts.items())),
+        "has_agent": agent is not None or has_agent(sweep, holders(trials)),
         "best": best_data(best, sweep) if best else None,
-        "front": [found.trial.number for found in front],  # for several metrics
+        "front": [member.trial.number for member in front],  # for several metrics
         "outlook": notes.OUTLOOK.get(store, sweep.id),
+        "notes": notes.USER_NOTES.get(store, sweep.id),
         "usage": usage_data(trials, sweep, notes.PRICE.get(store, sweep.id)),
         "agent": agent,
-        "waiting": [{"number": number, **found} for number, found in sorted(waiting.items()) if found],
+        "waiting": [
+            {"number": number, **wait_reason} for number, wait_reason in sorted(waiting.items()) if wait_reason
+        ],
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
     }
+
+
+def has_agent(sweep: Sweep, agent_ids: Iterable[str]) -> bool:
+    """Return True if a sweep is not over, and one of these agents is not known to be gone."""
+    return sweep.state in OPEN and not all(map(is_gone, agent_ids))
+
+
+def holders(trials: Iterable[Trial]) -> set[str]:
+    """Return the ids of the agents that hold active trials, without those that did not renew their lease."""
+    now = utc_now()
+    held = [trial for trial in trials if trial.state.is_active and trial.lease_expires_at]
+    return {trial.agent_id for trial in held if trial.lease_expires_at and trial.lease_expires_at > now}
 
 
 def first_reason(trial: Trial) -> str:
@@ -105,11 +124,11 @@ def front(sweep_id: str) -> list[FrontTrialDocument]:
         trials = store.list_trials(sweep.id)
     metrics = sweep.config.metrics
     documents = []
-    for found in find_front(trials, metrics, sweep.job.repeats):
-        outcome = {metric.name: last_value(found.seen, metric.name) for metric in metrics}
-        document = cast(FrontTrialDocument, {**trial_data(found.trial, sweep), "outcome": outcome})
-        if found.repeats:
-            document["repeats"] = [trial.number for trial in found.repeats]
+    for member in find_front(trials, metrics, sweep.job.repeats):
+        outcome = {metric.name: last_value(member.seen, metric.name) for metric in metrics}
+        document = cast(FrontTrialDocument, {**trial_data(member.trial, sweep), "outcome": outcome})
+        if member.repeats:
+            document["repeats"] = [trial.number for trial in member.repeats]
         documents.append(document)
     return documents
 
@@ -119,11 +138,13 @@ def list_sweeps() -> list[ListedSweepDocument]:
     workspace = Workspace()
     if not workspace.has_store:
         return []
+    detached = read_records(workspace.dir)
     with workspace.store() as store:
         return [
             {
                 **sweep_data(sweep),
                 "trials": {state.value: count for state, count in sorted(store.count_trials(sweep.id).items())},
+                "has_agent": sweep.id in detached or has_agent(sweep, store.holders(sweep.id)),
             }
             for sweep in store.list_sweeps()
         ]
@@ -142,7 +163,11 @@ def show_trial(label: str) -> ShownTrialDocument:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
-        return {**trial_data(trial, store.get_sweep(sweep_id)), "waiting": read_wait_reason(store, trial)}
+        return {
+            **trial_data(trial, store.get_sweep(sweep_id)),
+            "waiting": read_wait_reason(store, trial),
+            "pruned_at": notes.pruned_at(store, trial),
+        }
 
 
 def sweep_data(sweep: Sweep) -> SweepFields:

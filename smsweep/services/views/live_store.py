@@ -50,10 +50,10 @@ class LiveSweep:
         self._clean = JsonMasker(())
         self._reader = SweepReader(sweep_id, has_curves=True)
         self._data: dict[int, TrialDocument] = {}  # as in `smsweep export --format json`, masked
-        self._unmasked: SweepDocument | None = None  # the document that `shown` was made from
-        self._shown: SweepDocument | None = None
-        self._snapshot: Snapshot | None = None  # of `shown`
-        self._summary: SweepSummaryDocument | None = None  # of `shown`
+        self._unmasked: SweepDocument | None = None  # the document that `document` was made from
+        self._document: SweepDocument | None = None
+        self._snapshot: Snapshot | None = None  # of `document`
+        self._summary: SweepSummaryDocument | None = None  # of `document`
         self.columns: list[str] = []  # of the rows; columns are only added
         self.origin: dict[str, Any] = {}
 
@@ -68,10 +68,10 @@ class LiveSweep:
         return self._reader.sweep
 
     @property
-    def shown(self) -> SweepDocument:
+    def document(self) -> SweepDocument:
         """The sweep as in `smsweep show --json`, masked."""
-        assert self._shown is not None, "nothing was read yet"
-        return self._shown
+        assert self._document is not None, "nothing was read yet"
+        return self._document
 
     def read(self, store: Store) -> None:
         """Read the changes since the previous call.
@@ -92,7 +92,7 @@ class LiveSweep:
                 self._data[number] = self._clean(json_safe(trial_data(change.now, self.sweep)))
         document = self._reader.document(store, WAITING_S if self._reader.has_active_trials else math.inf)
         if document is not self._unmasked:
-            self._unmasked, self._shown = document, self._clean(json_safe(document))
+            self._unmasked, self._document = document, self._clean(json_safe(document))
             self._snapshot = self._summary = None
 
     def changes(self, since: int) -> SweepChanges:
@@ -104,8 +104,7 @@ class LiveSweep:
         trials = self._reader.trials.values() if since < self._reader.revision else ()
         numbers = sorted(trial.number for trial in trials if trial.revision > since)
         rows = [table_row(self._data[number]) for number in numbers]
-        for row in rows:
-            self.columns += [name for name in row if name not in self.columns]
+        self.columns = list(dict.fromkeys((*self.columns, *(name for row in rows for name in row))))
         return {
             "revision": self.revision,
             "columns": self.columns,
@@ -114,12 +113,12 @@ class LiveSweep:
         }
 
     def summary(self) -> SweepSummaryDocument:
-        """Return the sweep for a list of sweeps: `shown`, the course of the best objective, the active trials."""
+        """Return the summary of a sweep: `document`, the course of the best objective, the active trials."""
         if self._summary is None:
             snapshot = self.snapshot()
             best = snapshot.best_so_far(value for _, value in snapshot.scored())
             self._summary = {
-                **self.shown,
+                **self.document,
                 "revision": self.revision,
                 "best_so_far": [value for _, value in thin(best, LINE_POINTS)],
                 "running": self._running(),
@@ -158,11 +157,11 @@ class LiveSweep:
         curves = {metric: {number: self._reader.trials[number].curve for number in numbers}} if metric else {}
         texts = self.texts()
         self._snapshot = Snapshot(
-            sweep=self.shown,
+            sweep=self.document,
             trials=trials,
             axes=axes_of(config.space, [flat_params(trial["params"]) for trial in trials]),
             curves=curves,
-            front=frozenset(self.shown["front"]),
+            front=frozenset(self.document["front"]),
             config=texts["sweep_yaml"],
             job=texts["job_yaml"],
             origin=self.origin,
@@ -217,7 +216,7 @@ class LiveStore:
         store = self._current()
         if store is None:
             return []
-        found = []
+        summaries = []
         for sweep in store.list_sweeps():
             known = self._summaries.get(sweep.id)
             if known is None or known["revision"] != sweep.revision:
@@ -225,8 +224,8 @@ class LiveStore:
                     known = self.read(sweep.id, LiveSweep.summary)
                     self._summaries[sweep.id] = known
             if known is not None:
-                found.append(known)
-        return found
+                summaries.append(known)
+        return summaries
 
     def read(self, sweep_id: str, ask: Callable[[LiveSweep], T]) -> T:
         """Read the changes of a sweep and return a part of it.
@@ -264,6 +263,12 @@ class LiveStore:
             raise NotFound(f"{self._workspace.dir}: has no sweeps; create one with: smsweep sweep sweep.yaml")
         return store.read_points(sweep_id, number)
 
+    def forget(self, sweep_id: str) -> None:
+        """Read a sweep again completely at the next read, because its notes changed without a new revision."""
+        with self._lock:
+            self._kept.pop(sweep_id, None)
+            self._summaries.pop(sweep_id, None)
+
     def close(self) -> None:
         """Close the store."""
         self._opened.close()
@@ -284,7 +289,7 @@ class LiveStore:
     def _identity(self) -> tuple[int, int] | None:
         file = self._workspace.store_file
         try:
-            found = file.stat() if file else None
+            status = file.stat() if file else None
         except OSError:
             return None
-        return (found.st_dev, found.st_ino) if found else None
+        return (status.st_dev, status.st_ino) if status else None

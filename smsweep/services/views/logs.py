@@ -12,9 +12,10 @@ from typing import ParamSpec, TypeVar
 
 from smsweep.backends.base import Backend
 from smsweep.backends.registry import BACKENDS, backend_spec
-from smsweep.core.job import LogPage
+from smsweep.core.job import LogPage, job_name
 from smsweep.core.json_documents import LogPageDocument
 from smsweep.core.sweep import Sweep
+from smsweep.core.trial import Trial
 from smsweep.engine.metric_parser import split_records
 from smsweep.errors import Throttled, UsageError
 from smsweep.remote.record import all_jobs, read_records
@@ -23,15 +24,24 @@ from smsweep.services.backends import backend_name, open_backend
 from smsweep.services.labels import parse_label, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
+from smsweep.store.base import Store
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 FOLLOW_S = 0.3  # seconds between two reads of a growing log
+LOCAL = ("process", "docker")  # backends whose jobs are looked up without a request to AWS
 NO_LOG = "the trial ran a Python function, whose output is in the output of its agent"
 
 
-def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: str | None = None) -> Iterator[str]:
+def read_log(
+    label: str,
+    *,
+    follow: bool = False,
+    raw: bool = False,
+    backend: str | None = None,
+    attempt: int | None = None,
+) -> Iterator[str]:
     """Yield the lines of a log. Secrets are masked.
 
     Args:
@@ -39,10 +49,11 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
         follow: Continue until the job has ended.
         raw: Include the records with which `smsweep.log` reports metrics.
         backend: Name of the backend. Default: the backend that ran the trial.
+        attempt: Attempt of the trial, from 0. Default: the last attempt that has a job.
 
     Raises:
         NotFound: If there is no such sweep or trial.
-        UsageError: If the trial ran a Python function, or the backend is unknown.
+        UsageError: If there is no job of the attempt, the trial ran a Python function, or the backend is unknown.
         JobError: If the log cannot be read.
     """
     sweep_id, number = parse_label(label)
@@ -53,18 +64,30 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
     sweep_id, number = parse_trial(label)
     with workspace.store() as store:
         trial = find_trial(store, sweep_id, number)
-        while follow and not trial.place and not trial.state.is_terminal:  # no agent has claimed it yet
+        while (
+            follow and attempt is None and not trial.place and not trial.state.is_terminal
+        ):  # no agent has claimed it yet
             time.sleep(FOLLOW_S)
             trial = find_trial(store, sweep_id, number)
-        if not trial.job_name:
-            return
         redact = make_redact(workspace.environ, store.get_sweep(sweep_id).job)
-        kind = trial.place.partition("@")[0]
+        job, kind = trial.job_name, trial.place.partition("@")[0]
         if kind and kind not in BACKENDS:
             raise UsageError(f"{label}: {NO_LOG}")
+        if attempt not in (None, trial.attempt) or not job:
+            attempts = _find_attempts(store, trial, workspace, backend)
+            if attempt is None and not attempts:
+                return
+            last = max(attempts, default=0) if attempt is None else attempt
+            if last not in attempts:
+                listed = f"there are logs of the attempts {', '.join(map(str, sorted(attempts)))}"
+                raise UsageError(
+                    f"--attempt: {trial.label} has no job of attempt {last}; "
+                    f"{listed if attempts else 'no log of the trial was found'}"
+                )
+            job, kind = job_name(sweep_id, number, last), attempts[last]
         name = backend_name(backend or kind, workspace)
         with contextlib.closing(open_backend(name, workspace, only_reads=True)) as opened:
-            job, page = trial.job_name, LogPage(lines=(), cursor="")
+            page = LogPage(lines=(), cursor="")
             while True:
                 cursor = page.cursor
                 for page in _pages(opened, job, cursor):
@@ -82,6 +105,54 @@ def read_log(label: str, *, follow: bool = False, raw: bool = False, backend: st
                     return
                 time.sleep(FOLLOW_S)
                 trial = find_trial(store, sweep_id, number)
+
+
+def _find_attempts(store: Store, trial: Trial, workspace: Workspace, backend: str | None) -> dict[int, str]:
+    """Return attempt -> backend for each attempt of a trial whose job is still known."""
+    prefix = job_name(trial.sweep_id, trial.number, 0).removesuffix("0")
+    kinds = [backend_name(backend, workspace)] if backend else _possible_backends(store, trial.sweep_id)
+    attempts: dict[int, str] = {}
+    for kind in kinds:
+        find_jobs = backend_spec(kind).find_jobs
+        names = [] if find_jobs is None else find_jobs(prefix, workspace.jobs_dir, workspace.environ)
+        for request in names:
+            suffix = request["TrainingJobName"].removeprefix(prefix)
+            if suffix.isdecimal():
+                attempts.setdefault(int(suffix), kind)
+    return attempts
+
+
+def _possible_backends(store: Store, sweep_id: str) -> list[str]:
+    """Return the backends that may have run trials of a sweep. A pending trial does not name its last backend."""
+    trials = store.list_trials(sweep_id)
+    used = {trial.place.partition("@")[0] for trial in trials}
+    if any(trial.usage.get("instance_type") for trial in trials) and "batch" not in used:
+        used.add("sagemaker")
+    return [kind for kind in BACKENDS if kind in used or kind in LOCAL]
+
+
+def with_log(label: str) -> str:
+    """Return the label whose log `read_log` prints: for a sweep, that of the trial that started last.
+
+    A sweep that was detached to SageMaker keeps its label, because its agent has a log.
+
+    Args:
+        label: A trial ("ID/N") or a sweep ("ID").
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If no trial of the sweep has started.
+    """
+    sweep_id, number = parse_label(label)
+    workspace = Workspace()
+    if number is not None or sweep_id in read_records(workspace.dir):
+        return label
+    with workspace.store() as store:
+        store.get_sweep(sweep_id)
+        started = [trial for trial in store.list_trials(sweep_id) if trial.started_at is not None]
+    if not started:
+        raise UsageError(f"{sweep_id}: no trial has started yet; run trials with: smsweep agent {sweep_id}")
+    return max(started, key=lambda trial: (trial.started_at, trial.number)).label
 
 
 def _pages(backend: Backend, job: str, cursor: str) -> Iterator[LogPage]:

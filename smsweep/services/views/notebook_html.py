@@ -10,7 +10,7 @@ from typing import Any
 
 from smsweep.core.json_documents import SweepDocument, TrialDocument
 from smsweep.core.sweep import Sweep
-from smsweep.core.trial import Trial, flat_params, is_number
+from smsweep.core.trial import Trial, ended_of, flat_params, is_number
 from smsweep.errors import SmsweepError
 from smsweep.report import notebook_html
 from smsweep.secrets.redact import JsonMasker
@@ -18,23 +18,24 @@ from smsweep.services.sweeps.load import secrets_of
 from smsweep.services.views.json_views import json_safe, list_trials, show, trial_data
 from smsweep.services.views.watcher import SweepView, Watcher
 from smsweep.services.workspace import Workspace
+from smsweep.util.clock import time_text
 
 log = logging.getLogger(__name__)
 
 BEST_ROWS = 5  # trials of a sweep
-LOOK_S = 1.0  # seconds between two updates of the progress
+POLL_S = 1.0  # seconds between two updates of the progress
 
 
 def sweep_html(sweep: Sweep) -> str:
     """Return the HTML of a sweep: its facts and its best trials."""
     clean = _cleaner(sweep)
-    shown = clean(json_safe(show(sweep.id)))
+    document = clean(json_safe(show(sweep.id)))
     listed = clean(json_safe(list_trials(sweep.id)))
-    best = shown["best"]["number"] if shown["best"] else None
-    ranked = sorted(listed, key=lambda trial: _rank(trial, shown))
+    best = document["best"]["number"] if document["best"] else None
+    ranked = sorted(listed, key=lambda trial: _rank(trial, document))
     return notebook_html.box(
-        *_head(shown),
-        notebook_html.facts(_facts(shown)),
+        *_head(document),
+        notebook_html.facts(_facts(document)),
         notebook_html.trials(ranked, best, BEST_ROWS) if ranked else "",
     )
 
@@ -43,18 +44,18 @@ def sweeps_html(sweeps: Sequence[Sweep]) -> str:
     """Return the HTML of a table of sweeps."""
     rows = []
     for sweep in sweeps[: notebook_html.MOST_ROWS]:
-        shown = _cleaner(sweep)(json_safe(show(sweep.id)))
-        best = shown["best"]
-        counts = ", ".join(f"{n} {state}" for state, n in shown["trials"].items())
+        document = _cleaner(sweep)(json_safe(show(sweep.id)))
+        best = document["best"]
+        counts = ", ".join(f"{n} {state}" for state, n in document["trials"].items())
         texts = [
-            shown["id"],
-            shown["name"],
-            shown["method"],
+            document["id"],
+            document["name"],
+            document["method"],
             counts,
             best and best["objective"],
-            (shown["created_at"] or "")[:19],
+            time_text(document["created_at"]),
         ]
-        rows.append([notebook_html.badge(shown["state"]), *map(notebook_html.escaped_text, texts)])
+        rows.append([notebook_html.badge(document["state"]), *map(notebook_html.escaped_text, texts)])
     return notebook_html.box(
         notebook_html.table(["state", "id", "name", "method", "trials", "best", "created"], rows)
     )
@@ -74,8 +75,8 @@ def run_html(trial: Trial, sweep: Sweep) -> str:
                 (clean(metric.name) if metric else "", notebook_html.spark(curve)),
                 ("params", notebook_html.pairs(flat_params(data["params"]))),
                 ("metrics", notebook_html.pairs(data["metrics"])),
-                ("started", notebook_html.escaped_text((data["started_at"] or "")[:19])),
-                ("ended", notebook_html.escaped_text((data["ended_at"] or "")[:19])),
+                ("started", notebook_html.escaped_text(time_text(data["started_at"]))),
+                ("ended", notebook_html.escaped_text(time_text(data["ended_at"]))),
                 ("reason", notebook_html.escaped_text(data["reason"].partition("\n")[0])),
             ]
         ),
@@ -87,15 +88,15 @@ def runs_html(trials: Sequence[Trial], sweep: Sweep) -> str:
     clean = _cleaner(sweep)
     listed = [clean(json_safe(trial_data(trial, sweep))) for trial in trials[: notebook_html.MOST_ROWS + 1]]
     more = len(trials) - notebook_html.MOST_ROWS
-    shown = notebook_html.trials(listed[: notebook_html.MOST_ROWS], None)
-    return notebook_html.box(shown, f"<div style='{notebook_html.SOFT}'>and {more} more</div>" if more > 0 else "")
+    table = notebook_html.trials(listed[: notebook_html.MOST_ROWS], None)
+    return notebook_html.box(table, f"<div style='{notebook_html.SOFT}'>and {more} more</div>" if more > 0 else "")
 
 
-def view_html(look: SweepView, sweep: Sweep) -> str:
+def view_html(view: SweepView, sweep: Sweep) -> str:
     """Return the HTML of a running sweep: its facts and its active trials."""
     clean = _cleaner(sweep)
-    shown = clean(json_safe(look.shown))
-    left = f"about {look.eta_s:.0f} s left" if look.eta_s is not None and not look.is_over else ""
+    document = clean(json_safe(view.document))
+    remaining = f"about {view.eta_s:.0f} s left" if view.eta_s is not None and not view.is_over else ""
     rows = [
         [
             notebook_html.escaped_text(slot.trial["number"]),
@@ -109,39 +110,41 @@ def view_html(look: SweepView, sweep: Sweep) -> str:
                 {
                     name: value
                     for name, value in flat_params(clean(slot.trial["params"])).items()
-                    if name not in look.fixed
+                    if name not in view.fixed
                 }
             ),
         ]
-        for slot in look.slots[: notebook_html.MOST_ROWS]
+        for slot in view.slots[: notebook_html.MOST_ROWS]
     ]
     slots = notebook_html.table(["trial", "state", "step", "last", "", "params"], rows) if rows else ""
     return notebook_html.box(
-        *_head(shown), notebook_html.facts([("time", notebook_html.escaped_text(left)), *_facts(shown)]), slots
+        *_head(document),
+        notebook_html.facts([("time", notebook_html.escaped_text(remaining)), *_facts(document)]),
+        slots,
     )
 
 
-def _head(shown: SweepDocument) -> list[str]:
-    ended = sum(n for state, n in shown["trials"].items() if state not in ("pending", "running", "stopping"))
-    name = shown["name"] or shown["id"]
+def _head(document: SweepDocument) -> list[str]:
+    ended = sum(n for state, n in document["trials"].items() if state not in ("pending", "running", "stopping"))
+    name = document["name"] or document["id"]
     return [
-        notebook_html.title(name, shown["id"] if shown["name"] else "", shown["state"]),
-        notebook_html.bar(ended, shown["expected_trial_count"]),
+        notebook_html.title(name, document["id"] if document["name"] else "", document["state"]),
+        notebook_html.bar(ended, document["expected_trial_count"]),
     ]
 
 
-def _facts(shown: SweepDocument) -> list[tuple[str, str]]:
-    best, usage = shown["best"], shown["usage"]
-    metrics = shown["metrics"] or ([shown["metric"]] if shown["metric"] else [])
-    of = "" if shown["expected_trial_count"] is None else f" of {shown['expected_trial_count']}"
-    counts = ", ".join(f"{n} {state}" for state, n in shown["trials"].items())
+def _facts(document: SweepDocument) -> list[tuple[str, str]]:
+    best, usage = document["best"], document["usage"]
+    metrics = document["metrics"] or ([document["metric"]] if document["metric"] else [])
+    ended = ended_of(document["trials"], document["expected_trial_count"])
+    counts = ", ".join(f"{n} {state}" for state, n in document["trials"].items())
     spent = [] if usage["usd"] is None else [f"${usage['usd']:.2f}"]
     spent += [f"{usage['hours']:.2f} instance hours"] if spent or usage["budget"] else []
     budget = " and ".join(
         f"${cap:g}" if name == "usd" else f"{cap:g} {name}" for name, cap in usage["budget"].items()
     )
     return [
-        ("trials", notebook_html.escaped_text(f"{sum(shown['trials'].values())}{of}: {counts or 'none'}")),
+        ("trials", notebook_html.escaped_text(f"{ended}: {counts or 'none'}")),
         (
             "metric",
             notebook_html.escaped_text("; ".join(f"{metric['goal']} {metric['name']}" for metric in metrics)),
@@ -156,14 +159,14 @@ def _facts(shown: SweepDocument) -> list[tuple[str, str]]:
         ("spent", notebook_html.escaped_text(", ".join(spent) + (f"; budget {budget}" if budget else ""))),
         *(
             ("failures", notebook_html.escaped_text(f"{each['trials']} × {each['reason']}"))
-            for each in shown["failures"][:3]
+            for each in document["failures"][:3]
         ),
     ]
 
 
-def _rank(trial: TrialDocument, shown: SweepDocument) -> tuple[bool, float, int]:
+def _rank(trial: TrialDocument, document: SweepDocument) -> tuple[bool, float, int]:
     """Return the sort key: first trials with an objective that did not fail, best first, then the others."""
-    value, metric = trial["objective"], shown["metric"]
+    value, metric = trial["objective"], document["metric"]
     sign = -1 if metric and metric["goal"] == "maximize" else 1
     if is_number(value) and trial["state"] not in ("failed", "crashed"):
         return False, value * sign, trial["number"]
@@ -183,10 +186,10 @@ def _cleaner(sweep: Sweep) -> JsonMasker:
 class Progress:
     """The state of a sweep at one moment, as HTML for notebooks and as text."""
 
-    def __init__(self, look: SweepView, sweep: Sweep) -> None:
-        self._html = view_html(look, sweep)
-        of = "" if look.expected is None else f" of {look.expected}"
-        self._text = f"sweep {sweep.id} is {look.shown['state']}: {look.n_ended}{of} trials ended"
+    def __init__(self, view: SweepView, sweep: Sweep) -> None:
+        self._html = view_html(view, sweep)
+        of = "" if view.expected is None else f" of {view.expected}"
+        self._text = f"sweep {sweep.id} is {view.document['state']}: {view.n_ended}{of} trials ended"
 
     def _repr_html_(self) -> str:
         return self._html
@@ -202,8 +205,8 @@ def progress(sweep_id: str) -> Iterator[None]:
 
     done = threading.Event()
     with Watcher(sweep_id) as watcher:
-        shown = display(Progress(watcher.look(), watcher.sweep), display_id=True)
-    thread = threading.Thread(target=_follow, args=(sweep_id, shown, done), name="smsweep-display", daemon=True)
+        handle = display(Progress(watcher.poll(), watcher.sweep), display_id=True)
+    thread = threading.Thread(target=_follow, args=(sweep_id, handle, done), name="smsweep-display", daemon=True)
     thread.start()
     try:
         yield
@@ -212,12 +215,12 @@ def progress(sweep_id: str) -> Iterator[None]:
         thread.join()
 
 
-def _follow(sweep_id: str, shown: Any, done: threading.Event) -> None:
+def _follow(sweep_id: str, handle: Any, done: threading.Event) -> None:
     try:
         with Watcher(sweep_id) as watcher:
             is_last = False
             while not is_last:
-                is_last = done.wait(LOOK_S)
-                shown.update(Progress(watcher.look(), watcher.sweep))
+                is_last = done.wait(POLL_S)
+                handle.update(Progress(watcher.poll(), watcher.sweep))
     except SmsweepError as err:
         log.debug("the progress display ends: %s", err)  # the agent reports the same error

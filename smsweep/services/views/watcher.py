@@ -18,18 +18,17 @@ from smsweep.core.json_documents import (
     TrialDocument,
     TrialEventDocument,
 )
-from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, Trial, TrialState, is_number
 from smsweep.errors import SmsweepError
 from smsweep.services.labels import parse_sweep_id
-from smsweep.services.views.json_views import trial_data
+from smsweep.services.views.json_views import OPEN, trial_data
 from smsweep.services.views.sweep_reader import SweepReader, TrialChange
 from smsweep.services.views.sweep_reader import metric_name as metric_name
 from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 
-OPEN = (SweepState.RUNNING, SweepState.PAUSED)  # states in which trials can start, now or after a resume
 LATEST = 100  # number of trials in the mean duration: later trials of a search can take longer
 WHOLE = (TrialState.FINISHED, TrialState.STOPPED)  # states of trials that neither failed nor were killed
 POLL_SHARE = 0.2  # of the time may be spent polling, so large sweeps are polled less often
@@ -59,7 +58,7 @@ class Watcher(AbstractContextManager["Watcher"]):
     def __exit__(self, *raised: object) -> None:
         self._open.close()
 
-    def look(self) -> SweepView:
+    def poll(self) -> SweepView:
         """Read the changes and return the sweep as it is now, with the events since the previous call.
 
         Of changes that were undone between two calls, only the result is reported. `core/json_documents.py` has
@@ -80,20 +79,20 @@ class Watcher(AbstractContextManager["Watcher"]):
                 self._read_curve(change.now)
             if not is_first or change.now.state.is_active:
                 events += self._trial_events(change, stamp)
-        look = self._make_look(at)
-        events += self._best_events(look, stamp)
-        state = (look.shown["state"], look.is_over)
+        view = self._make_view(at)
+        events += self._best_events(view, stamp)
+        state = (view.document["state"], view.is_over)
         if state != self._reported_state:
             event: EventDocument = {
                 "event": "sweep",
                 "time": stamp[0],
                 "sweep": stamp[1],
-                **look.shown,
-                "over": look.is_over,
+                **view.document,
+                "over": view.is_over,
             }
             events = [event, *events] if is_first else [*events, event]
             self._reported_state = state
-        return replace(look, events=events)
+        return replace(view, events=events)
 
     def _trial_events(self, change: TrialChange, stamp: tuple[str, str]) -> list[EventDocument]:
         before, trial = change.before, change.now
@@ -122,8 +121,8 @@ class Watcher(AbstractContextManager["Watcher"]):
             return [metrics]
         return []
 
-    def _best_events(self, look: SweepView, stamp: tuple[str, str]) -> list[BestEventDocument]:
-        best = look.shown["best"]
+    def _best_events(self, view: SweepView, stamp: tuple[str, str]) -> list[BestEventDocument]:
+        best = view.document["best"]
         if best is None or (best["number"], best["objective"]) == self._best:
             return []
         self._best = (best["number"], best["objective"])
@@ -152,19 +151,19 @@ class Watcher(AbstractContextManager["Watcher"]):
             points = self._store.read_points(self._sweep_id, trial.number, after=curve.n_read)
             curve.add(points, metric_name(self.sweep))
 
-    def _make_look(self, at: datetime) -> SweepView:
+    def _make_view(self, at: datetime) -> SweepView:
         trials = sorted(self._reader.trials.values(), key=lambda trial: trial.number)
-        shown = self._reader.document(self._store)
-        waiting = {found["number"]: found["for"] for found in shown["waiting"]}
+        document = self._reader.document(self._store)
+        waiting = {wait["number"]: wait["for"] for wait in document["waiting"]}
         active = [trial for trial in trials if trial.state.is_active]
         return SweepView(
-            shown=shown,
+            document=document,
             slots=[self._slot(trial, waiting.get(trial.number, ""), at) for trial in active],
-            reasons=[(each["reason"], each["trials"]) for each in shown["failures"]],
+            reasons=[(each["reason"], each["trials"]) for each in document["failures"]],
             n_ended=sum(trial.state.is_terminal for trial in trials),
             fixed=frozenset(".".join(path) for path, leaf in self.sweep.config.space.leaves if leaf.size == 1),
             started_at=min((trial.started_at for trial in trials if trial.started_at), default=None),
-            eta_s=seconds_left(trials, shown["expected_trial_count"], at),
+            eta_s=seconds_left(trials, document["expected_trial_count"], at),
             at=at,
             is_over=self.sweep.state not in OPEN and not active,
         )
@@ -194,7 +193,7 @@ class Slot:
 class SweepView:
     """A sweep at one moment."""
 
-    shown: SweepDocument  # as `smsweep show --json`
+    document: SweepDocument  # as `smsweep show --json`
     slots: Sequence[Slot]  # by ascending number
     reasons: Sequence[tuple[str, int]]  # of failures, with the number of trials; most frequent first
     n_ended: int  # trials
@@ -203,12 +202,12 @@ class SweepView:
     eta_s: float | None  # seconds until the expected trials have ended; None if unknown
     at: datetime
     is_over: bool  # no trial will start, and no trial is active
-    events: Sequence[EventDocument] = ()  # since the previous look, oldest first
+    events: Sequence[EventDocument] = ()  # since the previous poll, oldest first
 
     @property
     def expected(self) -> int | None:
         """Number of trials that the sweep will have; None if unlimited."""
-        return self.shown["expected_trial_count"]
+        return self.document["expected_trial_count"]
 
 
 class Curve:
@@ -256,8 +255,8 @@ def seconds_left(trials: Collection[Trial], expected: int | None, now: datetime)
         return None
     n_ended = sum(trial.state.is_terminal for trial in trials)
     n_to_start = max(0, expected - n_ended - len(active))
-    left = [max(0.0, each_s - max(0.0, for_s)) for for_s in active]
-    return max(*left, (sum(left) + n_to_start * each_s) / len(active))
+    remaining_s = [max(0.0, each_s - max(0.0, for_s)) for for_s in active]
+    return max(*remaining_s, (sum(remaining_s) + n_to_start * each_s) / len(active))
 
 
 def mean_duration_s(trials: Iterable[Trial]) -> float | None:
@@ -276,7 +275,7 @@ class Poller:
         self.interval_s = interval_s
         self._clock = clock
         self._next = clock()
-        self.look: SweepView | None = None  # the latest state; None before the first poll
+        self.view: SweepView | None = None  # the latest state; None before the first poll
         self.trouble = ""  # the error of the last poll; "" if it succeeded
 
     def poll(self) -> SweepView | None:
@@ -289,7 +288,7 @@ class Poller:
         if began < self._next:
             return None
         try:
-            self.look, self.trouble = self._watcher.look(), ""
+            self.view, self.trouble = self._watcher.poll(), ""
         except SmsweepError as err:
             if not err.retryable:
                 raise
@@ -298,4 +297,4 @@ class Poller:
         finally:
             ended = self._clock()
             self._next = ended + max(self.interval_s, (ended - began) / POLL_SHARE)
-        return self.look
+        return self.view

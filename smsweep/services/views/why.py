@@ -13,6 +13,7 @@ from smsweep.services.labels import parse_trial
 from smsweep.services.views.logs import read_log
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
+from smsweep.util.clock import time_text
 
 LOG_LINES = 15  # last log lines of a failed trial: usually the end of a traceback
 
@@ -67,7 +68,7 @@ def _log_tail(label: str) -> list[str]:
 
 
 def _running(trial: Trial) -> str:
-    since = f" since {trial.started_at:%Y-%m-%d %H:%M:%S} UTC" if trial.started_at else ""
+    since = f" since {time_text(trial.started_at)}" if trial.started_at else ""
     return f"runs at {trial.place}{since}"
 
 

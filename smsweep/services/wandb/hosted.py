@@ -22,6 +22,7 @@ from smsweep.secrets.redact import find_wandb_key
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.create import sweep
 from smsweep.services.sweeps.load import JobLike, load_job, load_sweep, warn
+from smsweep.services.sweeps.search_program import source_dir
 from smsweep.services.sweeps.snapshot import origin, snapshot
 from smsweep.services.workspace import Workspace
 from smsweep.store import notes
@@ -86,7 +87,7 @@ def open_server(environ: Mapping[str, str]) -> WandbServer:
     return WandbServer(url, key.value)
 
 
-def looker(note: Mapping[str, str], workspace: Workspace) -> Callable[[], HostedSweep]:
+def make_poll(note: Mapping[str, str], workspace: Workspace) -> Callable[[], HostedSweep]:
     """Return a function that reads a sweep from W&B's server. note: the note WANDB_SWEEP of the local sweep."""
     path = SweepPath(**note)
     server = open_server(workspace.environ)
@@ -123,6 +124,8 @@ def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: Hosted
         )
     )
     notes.ORIGIN.put(store, place.id, origin(Path.cwd()))
+    if folder := source_dir(parsed.config, parsed_job, None):
+        notes.SOURCE_FOLDER.put(store, place.id, str(folder.resolve()))
     notes.WANDB_SWEEP.put(store, place.id, asdict(place))
 
 

@@ -65,10 +65,10 @@ def sync(label: str, *, project: str | None = None, entity: str | None = None) -
 
 def _once(folders: Iterable[Path]) -> list[Path]:
     """Return the first folder of each name. A run in WANDB_DIR can also be in the output of its job."""
-    found: dict[str, Path] = {}
+    first_folders: dict[str, Path] = {}
     for folder in folders:
-        found.setdefault(folder.name, folder)
-    return list(found.values())
+        first_folders.setdefault(folder.name, folder)
+    return list(first_folders.values())
 
 
 def _trials(store: Store, label: str) -> Iterable[Trial]:
@@ -102,7 +102,7 @@ def _download_output(trial: Trial, name: str, workspace: Workspace) -> Path:
         archive = Path(scratch) / "output.tar.gz"
         try:
             fetch(uri, archive, workspace.environ)
-            unpack(str(archive), str(Path(scratch) / "data"), leave_out_links=True)  # W&B links to its logs
+            unpack(str(archive), str(Path(scratch) / "data"), skip_links=True)  # W&B links to its logs
         except (NotFound, JobFailure) as err:
             log.warning("%s: %s", name, err)
             return folder
@@ -111,9 +111,9 @@ def _download_output(trial: Trial, name: str, workspace: Workspace) -> Path:
 
 
 def _wandb(environ: Mapping[str, str]) -> list[str]:
-    found = shutil.which("wandb", path=environ.get("PATH"))
-    if found:
-        return [found]
+    program = shutil.which("wandb", path=environ.get("PATH"))
+    if program:
+        return [program]
     if find_spec("wandb"):
         return [sys.executable, "-m", "wandb"]
     raise UsageError("wandb is not installed, and it is needed for the upload; pip install wandb")

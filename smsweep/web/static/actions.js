@@ -16,15 +16,18 @@ async function tried(work, done) {
 }
 
 const DONE_TEXT = { pause: "paused: no new trials start", resume: "continues: agents start new trials", stop: "stopped: running trials finish",
-  cancel: "cancelled: running trials are killed" };
+  cancel: "cancelled: running trials get SIGTERM, and SIGKILL after their grace period",
+  kill: "cancelled: running trials are killed at once" };
 const QUESTIONS = {
   stop: ["Stop this sweep?", "No new trials start; running trials finish. You can resume the sweep later.", "Stop sweep"],
-  cancel: ["Cancel this sweep?", "No new trials start, and running trials are killed. Their reported metrics are kept.", "Cancel sweep"],
+  cancel: ["Cancel this sweep?", "No new trials start. Running trials get SIGTERM, and SIGKILL after their grace period (default: 120 s). Their reported metrics are kept.", "Cancel sweep"],
+  kill: ["Kill the running trials?", "They end at once, and cannot save a checkpoint. Training jobs on SageMaker always get 120 s.", "Kill trials"],
 };
 
 export async function setState(sweepId, verb) {
   if (QUESTIONS[verb] && !(await confirmed(...QUESTIONS[verb]))) return null;
-  return tried(() => change(path("api", "sweeps", sweepId, verb)), `sweep ${sweepId} ${DONE_TEXT[verb]}`);
+  const order = verb === "kill" ? "cancel" : verb;  // a repeated cancel kills
+  return tried(() => change(path("api", "sweeps", sweepId, order)), `sweep ${sweepId} ${DONE_TEXT[verb]}`);
 }
 
 export const retry = (labels, failed = false) => tried(() => change("/api/retry", { labels, failed }),

@@ -1,5 +1,7 @@
 // Requests to the server: read, change, and poll while the page is visible.
 
+import { download } from "./dom.js";
+
 // Sign-in puts the page key after the #. A browser sends the cookie to all ports of this machine,
 // but storage belongs to this page alone.
 const STORED = "smsweep-page-key";
@@ -49,6 +51,13 @@ export const change = (path, body = {}) => ask(path, {
   headers: { "Content-Type": "application/json" },
   body: JSON.stringify(body),
 });
+
+// Download an answer as a file. The request needs the page key, so a link cannot do this.
+export async function save(address, name) {
+  const response = await fetch(address, { credentials: "same-origin", headers: { "X-CSRF-Token": pageKey } });
+  if (!response.ok) throw new Refused(response.status, await response.json().catch(() => ({})));
+  download(name, await response.blob());
+}
 
 export const path = (...parts) => `/${parts.map((part) => encodeURIComponent(part)).join("/")}`;
 

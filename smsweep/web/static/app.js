@@ -3,6 +3,7 @@
 import { onLive } from "./api.js";
 import { comparePage } from "./compare.js";
 import { createPage } from "./create.js";
+import { plotly, warmUp } from "./figures_live.js";
 import { button, empty, icon, make } from "./dom.js";
 import { onKey, showKeys, step } from "./keys.js";
 import { listPage } from "./sweeps.js";
@@ -72,7 +73,7 @@ export function go(address) {
 document.addEventListener("click", (event) => {
   const link = event.target.closest?.("a[href]");
   const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
-  if (!link || !isPlain || link.target || link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
+  if (!link || !isPlain || link.target || link.download || link.origin !== location.origin || link.getAttribute("href").startsWith("#")) return;
   event.preventDefault();
   go(link.getAttribute("href"));
 });
@@ -90,3 +91,4 @@ onKey("j", "next in the list", () => step(main, 1));
 onKey("k", "previous in the list", () => step(main, -1));
 onKey("/", "filter", () => main.querySelector("input[type=search]:not([hidden])")?.focus());
 open();
+addEventListener("load", () => setTimeout(() => plotly().then(warmUp).catch(() => {}))); // the figures report an error

@@ -1,6 +1,8 @@
 // The form for a new sweep, checked while you type.
 
+import { costText, started } from "./agents.js";
 import { Refused, change, path, read } from "./api.js";
+import { confirmed } from "./dialog.js";
 import { button, flat, make, many, number, say } from "./dom.js";
 import { onKey } from "./keys.js";
 import { table } from "./overview.js";
@@ -27,12 +29,18 @@ export function createPage(main, _, { signal, place, go }) {
   const likeField = make("p", { hidden: true }, make("label", { htmlFor: "like" }, like, " ", likeText));
   const narrow = make("input", { type: "checkbox", id: "narrow", checked: given.get("narrow") === "1" });
   const narrowField = make("p", { hidden: !labels.length }, make("label", { htmlFor: "narrow" }, narrow, " limit ranges to the values of the prior runs"));
+  const startBox = make("input", { type: "checkbox", id: "start" });
+  const parallel = make("input", { type: "number", min: 1, max: 256, value: "1", ariaLabel: "trials at the same time" });
+  const backend = make("select", { ariaLabel: "backend" });
+  const startField = make("p", { className: "bar" }, make("label", { htmlFor: "start" }, startBox, " start an agent on this machine"), make("label", {}, "parallel ", parallel),
+    make("label", {}, "backend ", backend));
+  let costly = new Set();
   const verdict = make("div", { className: "verdict", role: "status" });
   const create = button("Create sweep", () => submit(), { className: "main" });
   const form = make("div", { className: "sides even" },
     make("div", {}, make("section", { className: "card" }, configField),
       make("section", { className: "card" }, make("h2", { textContent: "Check" }), verdict)),
-    make("section", { className: "card" }, nameField, priorsField, narrowField, likeField, jobField, make("div", { className: "bar end" }, create)));
+    make("section", { className: "card" }, nameField, priorsField, narrowField, likeField, jobField, startField, make("div", { className: "bar end" }, create)));
   main.append(make("header", { className: "head" }, make("div", { className: "title" }, make("h1", { textContent: "New sweep" }))), form);
   let source = "";
   let timer = 0;
@@ -49,6 +57,9 @@ export function createPage(main, _, { signal, place, go }) {
     name.value ||= draft.name ? `${draft.name}, again` : "";
     priors.value = draft.prior_runs.join("\n");
     source = draft.like;
+    costly = new Set(draft.backends.filter((each) => each.costs_money).map((each) => each.name));
+    backend.replaceChildren(...draft.backends.map((each) => make("option", { value: each.name }, each.costs_money ? `${each.name} (costs money)` : each.name)));
+    backend.value = draft.backend;
     likeField.hidden = !draft.source;
     likeText.textContent = `use the source snapshot of sweep ${draft.like} instead of the current files in this folder`;
     check();
@@ -94,10 +105,13 @@ export function createPage(main, _, { signal, place, go }) {
   }
 
   async function submit() {
+    const isCostly = startBox.checked && costly.has(backend.value);
+    if (isCostly && !(await confirmed(`Start jobs on ${backend.value}?`, costText(null, backend.value, parallel.value), "Create, start and pay"))) return;
     create.disabled = true;
     try {
       const made = await change("/api/create", document_());
-      say(`sweep ${made.id} is created; start an agent to run its trials`);
+      say(`sweep ${made.id} is created${startBox.checked ? "" : "; start an agent to run its trials"}`);
+      if (startBox.checked) await started(made.id, backend.value, Number(parallel.value), isCostly);
       go(path("sweeps", made.id));
     } catch (err) {
       showVerdict({ problems: err instanceof Refused ? err.problems : [err.message], warnings: [], trials: [] });

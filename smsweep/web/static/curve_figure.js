@@ -2,6 +2,7 @@
 
 import { make } from "./dom.js";
 import { plotly } from "./figures_live.js";
+import { ViewState } from "./view_state.js";
 
 // Curves differ in color and dash, so that readers with color blindness can distinguish them.
 const COLORS = ["#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9"];
@@ -13,13 +14,11 @@ export class CurveFigure {
   constructor(container, signal) {
     this.signal = signal;
     this.select = make("select", { ariaLabel: "metric" });
-    this.log = make("input", { type: "checkbox", id: `log-${Math.random().toString(36).slice(2)}` });
     this.element = make("div", { className: "figure", "data-figure": "curve", role: "figure", ariaLabel: "Curve of the metric" });
     this.none = make("p", { className: "soft", textContent: "No metric with numbers has been reported yet." });
-    const logLabel = make("label", {}, this.log, " log scale");
-    container.append(make("div", { className: "bar" }, make("h2", { textContent: "Curves" }), this.select, logLabel), this.none, this.element);
+    container.append(make("div", { className: "bar" }, make("h2", { textContent: "Curves" }), this.select), this.none, this.element);
+    this.view = new FigureView(this.element, { name: "curve", state: new ViewState().part("figure.") });
     this.select.addEventListener("change", () => this.draw());
-    this.log.addEventListener("change", () => this.draw());
   }
 
   // trials: [{ label, curves }]; usual: the metric to show first.
@@ -43,16 +42,17 @@ export class CurveFigure {
     const name = this.select.value;
     const found = this.trials.filter(({ curves }) => Object.hasOwn(curves, name));
     const data = found.map(({ label, curves }, i) => ({
+      customdata: curves[name].y.map(() => i),
       type: "scatter", mode: curves[name].y.length < 60 ? "lines+markers" : "lines", name: text(label), x: curves[name].x, y: curves[name].y,
       line: { color: COLORS[i % COLORS.length], dash: DASHES[Math.floor(i / COLORS.length) % DASHES.length] || "solid", width: 2 },
       marker: { size: 4, symbol: i % 8 },
       hovertemplate: "%{x}<br>%{y}<extra>%{fullData.name}</extra>",
     }));
     const by = found.some(({ curves }) => curves[name].by === "report") ? "report" : "step";
-    await showFigure(this.element, { data, layout: {
-      margin: { t: 10, r: 10, b: 50 }, height: 340, showlegend: this.trials.length > 1, hovermode: "closest", uirevision: name,
-      xaxis: { title: { text: by }, automargin: true }, yaxis: { title: { text: text(name) }, automargin: true, type: this.log.checked ? "log" : "linear" },
-      legend: { orientation: "h", y: -0.2 },
+    await this.view.show({ data, layout: {
+      margin: { t: 30, r: 10, b: 50 }, height: 340, showlegend: this.trials.length > 1, hovermode: "closest", uirevision: name,
+      xaxis: { title: { text: by }, automargin: true }, yaxis: { title: { text: text(name) }, automargin: true },
+      legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, meta: { groups: [{ axes: ["yaxis"], sign: 0 }], full: true },
     } });
   }
 }

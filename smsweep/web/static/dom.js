@@ -1,6 +1,6 @@
 // Helpers that build elements from text, never from HTML; parts that the pages share.
 
-export const { make, shown, copyButton } = globalThis;
+export const { make, shown, copyButton, download } = globalThis;
 
 const SVG = "http://www.w3.org/2000/svg";
 

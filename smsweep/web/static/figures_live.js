@@ -2,7 +2,9 @@
 
 import { path, read } from "./api.js";
 import { make } from "./dom.js";
+import { sketch } from "./sketch.js";
 
+const WARM_UPS = 3;
 let loading = null;
 
 // d3 in Plotly sets `style` as an attribute, which the policy of the page forbids. A property is allowed.
@@ -27,10 +29,54 @@ export function plotly() {
   return loading;
 }
 
+const idle = () => new Promise((resolve) => (globalThis.requestIdleCallback ?? setTimeout)(resolve)); // Safari has no idle time
+
+// Draw figures out of sight while the page is idle. The browser compiles the library at its first use, which takes longer
+// than to draw a figure.
+export async function warmUp() {
+  const numbers = Array.from({ length: MANY_DOTS + 1 }, (_, i) => i);
+  const title = (text) => ({ automargin: true, title: { text } });
+  const dots = { type: "scatter", mode: "markers", x: numbers, y: numbers, customdata: numbers, name: "dots", marker: { color: "#000", size: 4 } };
+  const line = { type: "scatter", mode: "lines", x: numbers, y: numbers, customdata: numbers, name: "line", line: { shape: "hv" } };
+  const layout = { margin: { t: 12, r: 20 }, hovermode: "closest", xaxis: title("x"), yaxis: title("y"), meta: { groups: [{ axes: ["yaxis"], sign: 1 }] } };
+  for (let i = 0; i < WARM_UPS; i += 1) {
+    await idle();
+    if (document.querySelector("[data-is-drawn]")) return;
+    const element = make("div", { className: "figure unseen", ariaHidden: "true" });
+    const box = make("div", {}, element);
+    document.body.append(box);
+    await new FigureView(element, { name: "warm-up" }).show({ data: [dots, line, { ...line, name: "other" }], layout });
+    forgetFigure(element);
+    box.remove();
+  }
+}
+
+// Figures below the screen are fetched and drawn in idle time, after the figures on the screen.
+const busy = new Set();
+let idleWork = Promise.resolve();
+function whenIdle(work) {
+  idleWork = idleWork.then(async () => {
+    do await new Promise((resolve) => requestAnimationFrame(resolve)).then(idle); while (busy.size);
+    await work();
+  });
+}
+
+// Figures are drawn one after the other, each in its own task, so that the page stays responsive.
+let last = Promise.resolve();
+function inTurn(work) {
+  const done = last.then(() => new Promise((resolve) => setTimeout(resolve))).then(work);
+  last = done.catch(() => {});
+  return done;
+}
+
 export class LiveFigure {
-  // choose: called with the number of a clicked trial.
-  constructor(element, sweepId, name, { choose, signal }) {
-    Object.assign(this, { element, sweepId, name, choose, signal });
+  // model: the page of the sweep. choose: called with the number of a clicked trial. isOwn: does not need the plotting library.
+  constructor(element, model, name, { choose, brushed = null, isOwn = false }) {
+    const { sweepId, signal } = model;
+    Object.assign(this, { element, sweepId, name, choose, signal, model, isOwn });
+    this.view = new FigureView(element, { name, state: model.view.part("figure."), context: () => model.context(), load: plotly, listeners: { brushed,
+      plotly_click: (event) => { if (typeof event.points[0].customdata === "number") this.choose(event.points[0].customdata); },
+    } });
     this.wanted = -1; // revision that should be drawn
     this.drawn = -1;
     this.isSeen = false;
@@ -43,75 +89,83 @@ export class LiveFigure {
     signal.addEventListener("abort", () => watcher.disconnect());
   }
 
+  // The filter or the best trials have changed: draw what is known again.
+  refilter() {
+    this.isStale = true;
+    if (this.isSeen && !this.isBusy) this.redraw();
+  }
+
+  redraw() {
+    if (!this.isStale || !this.view.raw || this.signal.aborted) return;
+    this.isStale = false;
+    this.view.draw();
+  }
+
+  // Fetch the figure before the page knows the sweep.
+  prefetch() {
+    this.early = this.read();
+    this.early.catch(() => {}); // `draw` reports it
+  }
+
   update(revision) {
     this.wanted = revision;
     this.draw();
+    if (this.drawn < 0) this.drawWhenIdle();
   }
 
-  async draw() {
-    const isDue = this.isSeen && this.wanted > this.drawn && performance.now() >= this.notBefore;
+  drawWhenIdle() {
+    whenIdle(() => (this.drawn < 0 && this.element.checkVisibility() ? this.draw(true) : null));
+  }
+
+  // isIdle: draw the figure also if it is not on the screen, and completely. Else, the first drawing can be a sketch.
+  async draw(isIdle = false) {
+    if (this.isSeen && !this.isBusy) this.redraw();
+    const isDue = (this.isSeen || isIdle) && this.wanted > this.drawn && performance.now() >= this.notBefore;
     if (!isDue || this.isBusy || this.signal.aborted) return;
     this.isBusy = true;
+    busy.add(this);
     const started = performance.now();
     const revision = this.wanted;
     try {
-      const [figure] = await Promise.all([read(path("api", "sweeps", this.sweepId, "figures", this.name), this.signal),
-        this.isFramed ? null : plotly()]);
-      if (this.signal.aborted) return;
-      await this.show(figure);
-      this.drawn = revision;
+      this.early ??= this.read();
+      const figure = await this.early;
+      if (!isIdle && (await inTurn(() => this.sketch(figure)))) {
+        this.drawWhenIdle();
+        return;
+      }
+      this.early = null;
+      if (!this.isOwn || !figure.data.length) await plotly(); // a figure without data is a text
+      await inTurn(() => (this.signal.aborted ? null : this.show(figure)));
+      this.drawn = figure.revision ?? revision;
+      this.notBefore = performance.now() + Math.max(2500, 5 * (performance.now() - started)); // limit the share of time spent drawing
     } catch (err) {
+      this.early = null;
+      this.notBefore = performance.now() + 2500;
       if (!this.signal.aborted) this.element.textContent = `This figure is not available: ${err.message}`;
     } finally {
       this.isBusy = false;
-      const took = performance.now() - started;
-      this.notBefore = performance.now() + Math.max(2500, 5 * took); // limit the share of time spent drawing
+      busy.delete(this);
     }
   }
 
+  // Draw the figure for the first time, quickly. Return false if that is not possible.
+  sketch(figure) {
+    return !this.signal.aborted && !this.element.hasChildNodes() && sketch(this.element, this.view.prepare(arranged(figure)));
+  }
+
+  read() {
+    return read(path("api", "sweeps", this.sweepId, "figures", this.name), this.signal);
+  }
+
   show(figure) {
-    return showFigure(this.element, arranged(figure), {
-      plotly_click: (event) => { if (event.points[0].customdata !== undefined) this.choose(event.points[0].customdata); },
-    });
+    this.isStale = false;
+    return this.view.show(arranged(figure));
   }
 }
 
-// Keep zoom and menu selections when new data arrives; the page shows the title.
+// The page shows the title.
 function arranged(figure) {
-  figure.layout.uirevision = "kept";
-  const isTitled = figure.layout.title || figure.layout.updatemenus?.length;
+  const isTitled = figure.layout.title || figure.data[0]?.type === "parcoords" || figure.layout.updatemenus?.length;
   if (!isTitled) figure.layout.margin = { ...figure.layout.margin, t: 12 };
   return figure;
-}
-
-// Draw parallel coordinates in a frame without an origin, because their WebGL library compiles code at run time.
-export class FramedFigure extends LiveFigure {
-  constructor(element, sweepId, name, { brushed, ...options }) {
-    super(element, sweepId, name, options);
-    this.isFramed = true;
-    const frame = make("iframe", { src: "/frame", title: "Parallel coordinates", sandbox: "allow-scripts" });
-    frame.setAttribute("sandbox", "allow-scripts");
-    this.frame = frame;
-    this.ready = new Promise((resolve) => {
-      addEventListener("message", ({ source, data }) => {
-        if (source !== frame.contentWindow) return;
-        if (data.ready) resolve();
-        if (data.drawn) element.dataset.isDrawn = "true";
-        if ("chosen" in data) brushed(data.chosen && new Set(data.chosen));
-      }, { signal: options.signal });
-    });
-    element.append(frame);
-    new MutationObserver(() => this.post({})).observe(document.documentElement, { attributeFilter: ["data-theme"] });
-  }
-
-  async show(figure) {
-    await this.ready;
-    if (figure.layout.height) this.element.style.minHeight = `${figure.layout.height}px`;
-    this.frame.style.height = `${figure.layout.height || 480}px`;
-    this.post({ figure });
-  }
-
-  post(message) {
-    this.frame.contentWindow?.postMessage({ ...message, theme: document.documentElement.dataset.theme }, "*");
-  }
 }

@@ -1,14 +1,14 @@
 // The log of a trial, updated as it grows.
 
 import { keepReading, read } from "./api.js";
-import { button, make } from "./dom.js";
+import { button, make, many } from "./dom.js";
 
 const MAX_LINES = 5000; // on the page; older lines are dropped
 const ANSI = /\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)?|[\x1b\x9b][[\]()#;?]*(?:\d{1,4}(?:;\d{0,4})*)?[0-9A-ORZcf-nqry=><~]/g;
 
 export class LogView {
   constructor(address, signal) {
-    Object.assign(this, { address, signal, cursor: "", follows: true, dropped: 0 });
+    Object.assign(this, { address, signal, cursor: "", follows: true, isFirst: true, dropped: 0 });
     this.text = make("pre", { className: "log", tabIndex: 0, role: "log", ariaLabel: "log", ariaLive: "off" });
     this.filter = make("input", { type: "search", placeholder: "filter lines", ariaLabel: "filter lines of the log" });
     this.count = make("span", { className: "soft" });
@@ -21,6 +21,14 @@ export class LogView {
       if (this.follows !== isAtEnd && !this.isMoving) this.setFollow(isAtEnd);
       this.isMoving = false;
     });
+  }
+
+  // The log of an ended trial does not grow: there is nothing to follow.
+  setEnded(isEnded) {
+    this.follow.hidden = isEnded;
+    this.element.classList.toggle("ended", isEnded);
+    if (isEnded) this.setFollow(false);
+    else this.setFollow(true);
   }
 
   // Start reading; new lines are appended.
@@ -62,8 +70,12 @@ export class LogView {
       this.dropped += 1;
     }
     const n = this.text.children.length;
-    this.count.textContent = n ? `${n + this.dropped} lines${this.dropped ? `, showing the last ${n}` : ""}` : note || "no output yet";
-    if (lines.length && this.follows) this.toEnd();
+    this.text.hidden = !n && this.follow.hidden;
+    this.count.textContent = n ? `${many(n + this.dropped, "line")}${this.dropped ? `, showing the last ${n}` : ""}` : note || "no output yet";
+    if (lines.length && (this.follows || this.isFirst)) {
+      this.isFirst = false;
+      this.toEnd();
+    }
   }
 
   sift(line) {

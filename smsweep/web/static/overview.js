@@ -1,8 +1,10 @@
 // The overview of a sweep.
 
+import { Agents } from "./agents.js";
 import { path } from "./api.js";
 import { LiveFigure } from "./figures_live.js";
-import { STATES, badge, duration, empty, flat, make, many, number, pairs, progress, refill, seconds, spark, command } from "./dom.js";
+import { Notes } from "./notes.js";
+import { STATES, badge, button, duration, empty, flat, make, many, number, pairs, progress, refill, seconds, spark } from "./dom.js";
 
 const ENDED = ["finished", "stopped", "failed", "crashed", "killed"];
 const N_BEST = 5;
@@ -18,11 +20,15 @@ export class Overview {
     const figures = [["history", "Optimization history"], ["curves", "Learning curves"]].map(([name, title]) => {
       const element = make("div", { className: "figure", "data-figure": name, role: "figure", ariaLabel: title });
       return { card: make("section", { className: "card" }, make("h2", { textContent: title }), element),
-        figure: new LiveFigure(element, model.sweepId, name, { choose, signal: model.signal }) };
+        figure: new LiveFigure(element, model, name, { choose }) };
     });
     this.figures = figures.map(({ figure }) => figure);
+    for (const figure of this.figures) figure.prefetch();
     this.cards = make("div", { className: "two" }, ...figures.map(({ card }) => card));
-    panel.append(this.tiles, this.running, this.cards, this.failures, this.best);
+    const more = make("div", { className: "two" });
+    panel.append(this.tiles, this.running, this.cards, this.failures, this.best, more);
+    this.agents = new Agents(more, model);
+    this.notes = new Notes(more, model);
   }
 
   update() {
@@ -32,6 +38,7 @@ export class Overview {
     this.drawRunning(sweep);
     this.drawFailures(sweep);
     this.drawBest(sweep, all);
+    this.notes.update();
     this.cards.hidden = !all.length;
     for (const figure of this.figures) figure.update(revision);
   }
@@ -45,7 +52,7 @@ export class Overview {
       const isIdle = sweep.state === "running";
       const text = isIdle ? (this.model.rows.size ? "No trial is running" : "No trial has run yet") : "";
       refill(this.running, ...(isIdle ? [make("section", { className: "card hint" },
-        make("p", {}, `${text}. If no agent runs this sweep, start one:`), command(`smsweep agent ${sweep.id}`))] : []));
+        make("p", {}, `${text}. If no agent runs this sweep, `, button("start one", () => this.agents.start.focus(), { className: "lead" }), "."))] : []));
       return;
     }
     const waiting = new Map(sweep.waiting.map((found) => [found.number, found.reason]));
@@ -107,7 +114,7 @@ const numbers = (text) => ({ text, isNumber: true });
 
 // heads: text, or { text, isNumber } for a column of numbers.
 export function table(heads, lines, label = "") {
-  return make("div", { className: "scroll short" }, make("table", label ? { ariaLabel: label } : {},
+  return make("div", { className: "scroll short", tabIndex: 0, role: "region", ariaLabel: label || "table" }, make("table", { className: (heads[heads.length - 1]?.text ?? heads[heads.length - 1]) === "params" ? "with-params" : "", ...(label ? { ariaLabel: label } : {}) },
     make("thead", {}, make("tr", {}, ...heads.map((head) => make("th", { scope: "col", className: head.isNumber ? "number" : "" }, make("span", { textContent: head.text ?? head }))))),
     make("tbody", {}, ...lines)));
 }

@@ -8,6 +8,8 @@ import { Overview } from "./overview.js";
 import { Analysis } from "./analysis.js";
 import { Trials } from "./trials.js";
 import { Config } from "./config.js";
+import { plotly } from "./figures_live.js";
+import { ViewState } from "./view_state.js";
 
 const TABS = [["overview", "Overview", Overview], ["trials", "Trials", Trials], ["analysis", "Analysis", Analysis], ["config", "Config", Config]];
 const OVER = ["finished", "cancelled"];
@@ -21,11 +23,13 @@ export function sweepPage(main, [sweepId], page) {
   const facts = make("p", { className: "soft facts-line" });
   const acts = make("div", { className: "acts", role: "group", ariaLabel: "Actions" });
   head.append(make("div", { className: "title" }, title, state), acts, facts);
+  const filterNote = make("div", { className: "bar filter-note", hidden: true });
   const list = make("div", { role: "tablist", ariaLabel: "Views of this sweep", className: "tabs" });
   const panels = make("div");
-  main.append(head, list, panels);
+  main.append(head, list, filterNote, panels);
 
-  const model = { sweepId, sweep: null, columns: [], rows: new Map(), revision: 0, go, signal, read: () => again() };
+  const model = { sweepId, sweep: null, columns: [], rows: new Map(), revision: 0, go, signal, read: () => again(), view: new ViewState(),
+    context: () => chosenTrials(model), refilter };
   const views = TABS.map(([name, text, View]) => {
     const panel = make("section", { role: "tabpanel", id: `panel-${name}`, hidden: true, tabIndex: -1 });
     panel.setAttribute("aria-labelledby", `tab-${name}`);
@@ -45,6 +49,8 @@ export function sweepPage(main, [sweepId], page) {
   });
 
   function show(name) {
+    // Before any other change, because the browser computes the layout of the page.
+    if (location.hash !== `#${name}`) history.replaceState(null, "", `${location.pathname}${location.search}${name === "overview" ? "" : `#${name}`}`);
     for (const each of views) {
       const isShown = each.name === name;
       each.tab.ariaSelected = String(isShown);
@@ -55,7 +61,27 @@ export function sweepPage(main, [sweepId], page) {
         if (model.sweep) each.view.update();
       }
     }
-    if (location.hash !== `#${name}`) history.replaceState(null, "", name === "overview" ? location.pathname : `#${name}`);
+    drawFilterNote();
+  }
+
+  // The filter of the table applies to the figures of all tabs; the other tabs show it.
+  function drawFilterNote() {
+    const { only } = model.sweep ? model.context() : { only: null };
+    const isTable = views.find(({ name }) => name === "trials").tab.ariaSelected === "true";
+    filterNote.hidden = isTable || !only;
+    if (filterNote.hidden) return;
+    const texts = [model.view.get("filter"), model.view.get("state")].filter(Boolean);
+    refill(filterNote, make("span", { textContent: `Figures show ${only.size} of ${model.rows.size} trials: ${texts.join(", ")}` }),
+      button("Show all trials", () => { model.view.set("filter", ""); model.view.set("state", ""); refilter(true); }));
+  }
+
+  // isCleared: the filter was removed outside of the table.
+  function refilter(isCleared = false) {
+    for (const { view, panel } of views) {
+      if (isCleared) view?.clearFilter?.();
+      if (view) for (const figure of view.figures ?? []) if (!panel.hidden || figure.view.raw) figure.refilter();
+    }
+    drawFilterNote();
   }
   const named = () => (views.find(({ name }) => `#${name}` === location.hash) ?? views[0]).name;
   addEventListener("hashchange", () => show(named()), { signal });
@@ -84,19 +110,30 @@ export function sweepPage(main, [sweepId], page) {
 
   function drawActs(sweep) {
     const failed = (sweep.trials.failed ?? 0) + (sweep.trials.crashed ?? 0);
-    const key = `${sweep.state} ${failed}`;
+    const active = (sweep.trials.running ?? 0) + (sweep.trials.stopping ?? 0);
+    const key = `${sweep.state} ${failed} ${active > 0}`;
     if (acts.dataset.key === key) return;
     acts.dataset.key = key;
     const isOn = sweep.state === "running";
     const act = (text, run, options = {}) => button(text, async () => { await run(); again(); }, options);
     refill(acts,
       isOn ? act("Pause", () => setState(sweepId, "pause"), { "data-key": "p" })
-        : act("Resume", () => setState(sweepId, "resume"), { "data-key": "p" }),
+        : act("Resume", resume, { "data-key": "p" }),
       act("Stop", () => setState(sweepId, "stop"), { disabled: OVER.includes(sweep.state) || sweep.state === "stopped" }),
-      act("Cancel", () => setState(sweepId, "cancel"), { disabled: OVER.includes(sweep.state) }),
+      sweep.state === "cancelled" && active ? act("Kill trials", () => setState(sweepId, "kill"), { className: "danger" })
+        : act("Cancel", () => setState(sweepId, "cancel"), { disabled: OVER.includes(sweep.state) }),
       failed ? act(`Retry ${failed} failed`, () => retry([sweepId], true)) : "",
       make("a", { className: "button", href: `/new?t=${encodeURIComponent(sweepId)}`, textContent: "New sweep from this", "data-key": "n" }),
       button("Remove", async () => { if (await remove([sweepId])) go("/"); }, { className: "danger" }));
+  }
+
+  // Resume, and point to the agents if none runs on this machine.
+  async function resume() {
+    if (!(await setState(sweepId, "resume"))) return;
+    show("overview");
+    const { agents } = views[0].view;
+    agents.element.scrollIntoView({ block: "center" });
+    if (!agents.agents?.some((agent) => agent.is_running)) agents.start.focus();
   }
 
   function take(news) {
@@ -109,10 +146,13 @@ export function sweepPage(main, [sweepId], page) {
       model.rows.set(row.number, row);
     }
     for (const gone of news.removed) model.rows.delete(gone);
+    model.known = null;
     drawHead();
+    drawFilterNote();
     for (const { view, panel } of views) if (view && !panel.hidden) view.update();
   }
 
+  plotly().catch(() => {}); // the figures report it
   onKey("p", "pause or resume", () => acts.querySelector("[data-key=p]").click(), signal);
   TABS.forEach(([name, text], i) => onKey(String(i + 1), `show ${text.toLowerCase()}`, () => show(name), signal));
   show(named());
@@ -122,4 +162,22 @@ export function sweepPage(main, [sweepId], page) {
     for (const { view, panel } of views) if (view && !panel.hidden) view.tick?.();
     return trials.running || trials.stopping ? 1000 : now === "running" ? 2000 : 5000;
   }, signal);
+}
+
+// Return the trials that the table's filter accepts (`only`: a Set, or null for all), and all trials, best first (`ranked`).
+function chosenTrials(model) {
+  const [text, state] = [model.view.get("filter").trim(), model.view.get("state")];
+  const key = `${model.revision} ${state} ${text}`;
+  if (model.known?.key === key) return model.known;
+  const { columns, sweep } = model;
+  const metric = sweep.metrics[0] ?? sweep.metric;
+  const objective = sweep.metrics.length ? `metrics.${metric.name}` : "objective";
+  const cells = [...model.rows.values()].map((row) => columns.map((name) => row[name] ?? null));
+  const at = (name) => columns.indexOf(name);
+  const ranked = rankedTrials(cells, { number: at("number"), state: at("state"), objective: at(objective) }, metric?.goal === "maximize" ? -1 : 1);
+  const { passes } = trialTest(text, columns);
+  const kept = cells.filter((row) => passes(row) && (!state || row[at("state")] === state));
+  const only = text || state ? new Set(kept.map((row) => row[at("number")])) : null;
+  model.known = { key, ranked, only: only && only.size === cells.length ? null : only, objective };
+  return model.known;
 }

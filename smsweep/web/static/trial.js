@@ -1,7 +1,7 @@
 // The page of a trial: params, curves and log.
 
 import { remove, retry } from "./actions.js";
-import { keepReading, path, read } from "./api.js";
+import { keepReading, path, read, save } from "./api.js";
 import { CurveFigure } from "./curve_figure.js";
 import { badge, button, command, copyButton, duration, make, number, refill, say, seconds, shown } from "./dom.js";
 import { onKey } from "./keys.js";
@@ -39,6 +39,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
       shownState = trial.state;
       state.replaceChildren(badge(trial.state));
       drawActs(trial);
+      log.setEnded(!OPEN.includes(trial.state));
       log.begin();
     }
     refill(facts, ...[
@@ -58,9 +59,22 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
     refill(acts,
       button("Retry", async () => { if (await retry([label])) again(); }, { disabled: !RETRYABLE.includes(trial.state) }),
       make("a", { className: "button", href: `/new?t=${encodeURIComponent(label)}`, textContent: "New sweep from this", "data-key": "n" }),
+      button("Download model", (event) => downloadModel(event.target), { disabled: OPEN.includes(trial.state) }),
       button("Remove", async () => { if (await remove([label])) go(path("sweeps", sweepId)); }, { className: "danger", disabled: ["running", "stopping"].includes(trial.state) }),
       make("a", { className: "button", href: address(n - 1), textContent: "‹ previous", hidden: n === 0 }),
       make("a", { className: "button", href: address(n + 1), textContent: "next ›" }));
+  }
+
+  async function downloadModel(element) {
+    element.disabled = true;
+    say("the server prepares the model");
+    try {
+      await save(`${own}/model`, `model-${sweepId}-${n}.tar.gz`);
+      say("model downloaded");
+    } catch (err) {
+      say(err.message, true);
+    }
+    element.disabled = false;
   }
 
   async function explain(trial) {

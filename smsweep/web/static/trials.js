@@ -3,9 +3,10 @@
 import { remove, retry } from "./actions.js";
 import { path } from "./api.js";
 import { badge, button, duration, empty, make, number, seconds } from "./dom.js";
-import { FramedFigure } from "./figures_live.js";
+import { LiveFigure } from "./figures_live.js";
 import { onKey } from "./keys.js";
 
+const FILTER_MS = 150; // after the last key press
 const FIRST = ["number", "state", "objective", "time"];
 const RETRYABLE = ["failed", "crashed", "killed", "stopped"];
 
@@ -14,11 +15,12 @@ export class Trials {
     this.model = model;
     const figure = make("div", { className: "figure", "data-figure": "parallel_coordinates", role: "figure", ariaLabel: "Parallel coordinates" });
     this.axes = make("details", { className: "card", open: true }, make("summary", { textContent: "Parallel coordinates: drag along an axis to filter trials" }), figure);
-    this.figure = new FramedFigure(figure, model.sweepId, "parallel_coordinates", { signal: model.signal, choose: () => {},
+    this.figure = new LiveFigure(figure, model, "parallel_coordinates", { choose: () => {}, isOwn: true,
       brushed: (numbers) => this.table?.showOnly(numbers) });
+    this.figure.prefetch();
     this.place = make("div");
     this.chosen = make("div", { className: "chosen", role: "region", ariaLabel: "Selected trials", hidden: true });
-    this.more = button("all columns", () => { this.showsAll = !this.showsAll; this.more.ariaPressed = String(this.showsAll); this.update(); });
+    this.figures = [this.figure];
     this.panel = panel;
     panel.append(this.axes, this.place, this.chosen);
     onKey("x", "select the trial", () => document.activeElement?.closest("tr")?.querySelector("input[type=checkbox]")?.click(), model.signal);
@@ -40,9 +42,8 @@ export class Trials {
     const columns = [...usual, ...model.columns.filter((name) => !usual.includes(name))];
     const cells = rows.map((row) => columns.map((name) => row[name] ?? null));
     this.bestNumber = model.sweep.best?.number;
-    if (!this.table) this.build(columns, cells);
-    this.table.hidden = new Set(this.showsAll ? [] : columns.filter((name) => !usual.includes(name)));
-    
+    if (!this.table) this.build(columns, cells, usual);
+    this.table.usual = usual;
     for (const picked of this.table.picked) if (!model.rows.has(picked)) this.table.picked.delete(picked);
     this.table.update(columns, cells);
     this.drawChosen();
@@ -53,18 +54,40 @@ export class Trials {
     this.figure.draw();
   }
 
-  build(columns, rows) {
+  clearFilter() {
+    if (!this.table) return;
+    this.table.text.value = "";
+    this.table.wantedState = "";
+    this.table.update(this.table.columns, this.table.rows);
+  }
+
+  // Keep the filter, order and columns of the table in the URL, and filter the figures.
+  changed() {
     const { model } = this;
+    const { text, state, order, columns } = this.table.view();
+    model.view.set("filter", text);
+    model.view.set("state", state);
+    model.view.set("sort", order);
+    model.view.set("columns", columns ? columns.join(" ") || "-" : "");
+    clearTimeout(this.timer);
+    const before = this.filter;
+    this.filter = `${state} ${text}`;
+    if (before !== this.filter) this.timer = setTimeout(() => model.refilter(), FILTER_MS);
+  }
+
+  build(columns, rows, usual) {
+    const { model } = this;
+    const view = { text: model.view.get("filter"), state: model.view.get("state"), order: model.view.get("sort"),
+      columns: model.view.get("columns") ? model.view.get("columns").split(" ") : null };
     const named = { number: "trial", objective: model.sweep.metric?.name ?? "objective" };
     this.table = new TrialTable(this.place, {
-      columns, rows, label: "trials",
+      columns, rows, label: "trials", usual, view, changed: () => this.changed(),
       link: (n) => path("sweeps", model.sweepId, "trials", String(n)),
       pick: () => this.drawChosen(),
       title: (name) => named[name] ?? name.replace(/^params\./, ""),
       cell: (name, value, row) => (name === "state" ? badge(value) : name === "time" && value !== null ? make("span", { textContent: duration(value) })
         : name === "objective" && row[0] === this.bestNumber ? make("strong", { title: "best trial", textContent: `★ ${number(value)}` }) : null),
     });
-    this.table.bar.append(this.more);
   }
 
   drawChosen() {

@@ -69,7 +69,7 @@ def test_denial_without_message_names_iam_action() -> None:
 
 
 @pytest.mark.parametrize(
-    ("why", "cure"),
+    ("why", "fix"),
     [
         (
             "because no identity-based policy allows the s3:PutObject action",
@@ -86,10 +86,10 @@ def test_denial_without_message_names_iam_action() -> None:
         ("with an explicit deny in an identity-based policy", "an identity-based policy denies it explicitly"),
     ],
 )
-def test_s3_denial_names_fix_for_its_cause(why: str, cure: str) -> None:
+def test_s3_denial_names_fix_for_its_cause(why: str, fix: str) -> None:
     message = f'User: x is not authorized to perform: s3:PutObject on resource: "arn:aws:s3:::b/k" {why}'
     text = str(translate(refusal("AccessDenied", message, status=403), "s3:PutObject"))
-    assert cure in text.splitlines()[1]
+    assert fix in text.splitlines()[1]
 
 
 @pytest.mark.parametrize(

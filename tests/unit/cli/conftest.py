@@ -69,8 +69,11 @@ def cli(folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFix
     def run(*args: str) -> Ended:
         monkeypatch.setattr(sys, "argv", ["smsweep", *args])
         capsys.readouterr()
+        environ = dict(os.environ)
         with pytest.raises(SystemExit) as ending:
             main()
+        os.environ.clear()  # options such as --dir and --region set variables
+        os.environ.update(environ)
         code = ending.value.code
         assert isinstance(code, int)
         output = capsys.readouterr()

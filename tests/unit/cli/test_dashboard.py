@@ -43,7 +43,7 @@ def look(**more: Any) -> SweepView:
     reasons = [("ValueError: bad", 1), ("KeyError: worse", 1)]
     begun = {"started_at": NOW - timedelta(seconds=90), "eta_s": 200.0, "at": NOW, "is_over": False}
     plain = {"slots": slots, "reasons": reasons, "n_ended": 5, "fixed": frozenset({"epochs"})}
-    return SweepView(**{"shown": SHOWN, **plain, **begun, **more})
+    return SweepView(**{"document": SHOWN, **plain, **begun, **more})
 
 
 def drawn(board: SweepView, width: int = 100, height: int = 30, encoding: str = "utf-8") -> list[str]:
@@ -96,33 +96,33 @@ def test_board_is_never_higher_than_the_terminal(width: int, n_slots: int) -> No
 def test_board_shows_why_a_trial_waits() -> None:
     waiting = [{"number": 6, "for": "quota", "reason": "no more than 2 ml.p3", "since": "2026-01-01T00:00:00"}]
     shown = {**SHOWN, "waiting": waiting}
-    text = "\n".join(drawn(look(shown=shown, slots=[slot(6, waits_for="quota"), slot(7, 1, is_lost=True)])))
+    text = "\n".join(drawn(look(document=shown, slots=[slot(6, waits_for="quota"), slot(7, 1, is_lost=True)])))
     for part in ("6  waiting: quota", "waiting: no more than 2 ml.p3", "7  lost", "smsweep agent abcd1234"):
         assert part in text
 
 
 def test_board_of_an_unlimited_sweep_has_no_bar() -> None:
     endless = {**SHOWN, "expected_trial_count": None}
-    assert drawn(look(shown=endless, eta_s=None))[1] == "5 trials ended  1m30s"
+    assert drawn(look(document=endless, eta_s=None))[1] == "5 trials ended  1m30s"
 
 
 def test_board_of_an_idle_sweep_names_the_next_command() -> None:
     assert "smsweep agent abcd1234" in "\n".join(drawn(look(slots=[])))
     paused = {**SHOWN, "state": "paused"}
-    assert "smsweep sweep --resume abcd1234" in "\n".join(drawn(look(shown=paused)))
+    assert "smsweep sweep --resume abcd1234" in "\n".join(drawn(look(document=paused)))
 
 
 def test_board_of_several_metrics_shows_the_front() -> None:
     metrics = [{"name": "loss", "goal": "minimize"}, {"name": "size", "goal": "minimize"}]
     shown: Any = {**SHOWN, "metrics": metrics, "metric": None, "best": None, "front": [2, 3]}
-    several = replace(look(), shown=shown)
+    several = replace(look(), document=shown)
     assert "front: 2 trials: 2 3" in "\n".join(drawn(several))
 
 
 def test_board_escapes_control_characters() -> None:
     odd = "\x1b]0;owned\x07[bold]x\x1b[2J"
     steered = look(
-        shown={**SHOWN, "name": odd, "outlook": odd},
+        document={**SHOWN, "name": odd, "outlook": odd},
         slots=[slot(5, params={odd: odd})],
         reasons=[(odd, 1)],
     )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import smsweep
+from smsweep.cli.commands.diff import _change
 from tests.unit.cli.conftest import SWEEP, Cli
 
 pytestmark = pytest.mark.slow
@@ -79,6 +80,14 @@ def test_diff_prints_a_table_and_a_patch(cli: Cli, ran: str, other: str) -> None
     assert "\x1b[" not in output
     assert '+smsweep.log({"loss": 20 / a})' not in cli("diff", ran, other, "--stat").out
     assert cli("diff", ran, other, "--exit-code").code == 1
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "shown"),
+    [(2.0, 3.0, "+1 (+50.0%)"), (1.0, 178.725, "+177.725"), (0.0, 3.0, "+3"), (4.0, 1.0, "-3 (-75.0%)")],
+)
+def test_change_has_a_percentage_only_if_it_is_readable(a: float, b: float, shown: str) -> None:
+    assert _change({"name": "loss", "a": a, "b": b, "delta": b - a}) == shown
 
 
 def test_diff_names_a_missing_snapshot(cli: Cli, ran: str, other: str, folder: Path) -> None:

@@ -32,6 +32,15 @@ def test_export_format_comes_from_the_extension_unless_given(cli: Cli, ran: str,
     assert (folder / "b.json").read_text().startswith("number,")
 
 
+def test_export_refuses_an_extension_without_a_format(cli: Cli, ran: str, folder: Path) -> None:
+    ended = cli("export", ran, "--to", "trials.xlsx")
+    assert (ended.code, list(folder.glob("trials.*"))) == (2, [])
+    assert (
+        "trials.xlsx: no format has the extension .xlsx; use .csv, .json, .parquet, or choose one of" in ended.err
+    )
+    assert cli("export", ran, "--to", "trials.txt", "--format", "csv").code == 0
+
+
 @pytest.mark.parametrize("to", [(), ("--to", "-"), ("--format", "json")])
 def test_export_json_flag_sets_the_format(cli: Cli, ran: str, to: tuple[str, ...]) -> None:
     assert cli("export", ran, "--json", *to).out == cli("export", ran, "--format", "json").out

@@ -46,6 +46,8 @@ smsweep.log({"loss": 10 / a, "cost": a})
         ("smsweep completion", ["completion", "bash"]),
         ("smsweep sweep", ["sweep", "sweep.yaml"]),
         ("smsweep rm", ["rm", "ID/0", "--yes"]),
+        ("smsweep rm --dry-run", ["rm", "ID", "--dry-run"]),
+        ("smsweep prune", ["prune", "ID", "--keep-best", "1", "--dry-run"]),
         ("smsweep iam", ["iam"]),
     ],
 )

@@ -8,20 +8,25 @@ from pathlib import Path
 import pytest
 
 from smsweep.cli.main import app
-from tests.unit.cli.conftest import Cli
+from tests.unit.cli.conftest import SWEEP, Cli
 
 MISTAKES = {
-    "no such verb": (["runn", "sweep.yaml"], "Did you mean 'run'"),
+    "no such verb": (["runn", "sweep.yaml"], "did you mean smsweep run"),
     "no such flag": (["run", "sweep.yaml", "--paralel", "2"], "--paralel"),
     "no such file": (["run", "nope.yaml"], "nope.yaml: no such file"),
     "a folder for a file": (["sweep", "."], ".: is a folder; expected a W&B sweep YAML"),
     "an id for a file": (["sweep", "abcd1234"], "--resume"),
     "no such sweep": (["show", "abcd1234"], "smsweep ls"),
     "no such trial": (["logs", "SWEEP/9"], "smsweep trials"),
-    "a sweep for a trial": (["logs", "SWEEP"], "SWEEP/N"),
+    "a sweep for a trial": (["why", "SWEEP"], "SWEEP/0"),
+    "log of a sweep without trials": (["logs", "SWEEP"], "no trial has started yet"),
     "a trial for a sweep": (["trials", "SWEEP/1"], "give the sweep id: SWEEP"),
     "not an id at all": (["agent", "Not An Id"], "smsweep ls"),
     "no such backend": (["agent", "SWEEP", "--backend", "cloud"], "process"),
+    "a backend with a typo": (
+        ["agent", "SWEEP", "--backend", "dockr"],
+        "'dockr'; did you mean docker?",
+    ),
     "no trials at once": (["agent", "SWEEP", "--parallel", "0"], "--parallel"),
     "count is not a number": (["agent", "SWEEP", "--count", "many"], "--count"),
     "two states": (["sweep", "--pause", "--stop", "SWEEP"], "contradict"),
@@ -156,3 +161,33 @@ def test_error_names_a_store_that_cannot_be_opened(
     assert ended.code == 1
     assert "nowhere/store.db" in ended.err
     assert "Traceback" not in ended.err
+
+
+REFUSED_BY_RUN = {
+    "no such program": ("program: trian.py", "", []),
+    "no program": ("{}", "", []),
+    "no such secret": ("program: train.py", "secrets: {TOKEN: 'env:NOT_SET_ANYWHERE'}", []),
+    "no such source": ("program: train.py", "source_dir: nowhere", []),
+    "a hook without consent": ("program: train.py", "notify: ['./hook.sh']", []),
+    "no such prior run": ("program: train.py", "", ["-R", "zzzz9999"]),
+    "no such prior file": ("program: train.py", "", ["-R", "none.csv"]),
+    "no such backend": ("program: train.py", "", ["--backend", "cloud"]),
+    "invalid notification": ("program: train.py", "", ["--notify", "ftp://x"]),
+}
+
+
+@pytest.mark.parametrize(("program", "job", "args"), REFUSED_BY_RUN.values(), ids=REFUSED_BY_RUN.keys())
+def test_plan_refuses_what_run_refuses(cli: Cli, program: str, job: str, args: list[str]) -> None:
+    cli("sweep", "sweep.yaml")  # so that there is a store
+    config = SWEEP.replace("program: train.py", "" if program == "{}" else program)
+    Path("sweep.yaml").write_text(config)
+    Path("job.yaml").write_text(job)
+    args = ["sweep.yaml", *(["--job", "job.yaml"] if job else []), *args]
+    refused, planned = cli("run", *args), cli("plan", *args)
+    assert (refused.code != 0, refused.out) == (True, "")
+    assert planned == refused
+
+
+def test_plan_without_a_store_creates_no_folder(cli: Cli, folder: Path) -> None:
+    assert cli("plan", "sweep.yaml", "--program", "train.py").code == 0
+    assert not (folder / ".smsweep").exists()

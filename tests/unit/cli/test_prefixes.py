@@ -34,3 +34,9 @@ def test_ambiguous_id_prefix_is_refused(cli: Cli, ran: str) -> None:
 def test_unknown_id_prefix_is_not_found(cli: Cli, ran: str) -> None:
     ended = cli("show", "zz" if not ran.startswith("zz") else "yy")
     assert (ended.code, "no sweep" in ended.err) == (2, True)
+
+
+def test_short_id_prefix_does_not_remove_a_sweep(cli: Cli, ran: str) -> None:
+    ended = cli("rm", "-y", ran[:5])
+    assert (ended.code, f"give the full id {ran}" in ended.err) == (2, True)
+    assert cli("rm", "-y", ran[:6]).out.split() == [ran]

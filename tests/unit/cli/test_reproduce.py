@@ -136,7 +136,7 @@ def test_reproduce_names_different_environments(cli: Cli, ran: str, folder: Path
 
 
 MISTAKES = {
-    "a sweep": ("SWEEP", "is not a trial"),
+    "a sweep": ("SWEEP", "is a sweep; give a trial"),
     "no such trial": ("SWEEP/9", "9"),
     "a pending one": ("NEW/0", "wait"),
 }

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.cli.text import cell, clean, clean_line, counts, duration
+from smsweep.cli.text import cell, clean, clean_line, counted, counts, duration
 from smsweep.exports.contents import csv_cell
 
 
@@ -60,6 +60,14 @@ def test_csv_numbers_stay_numbers() -> None:
 
 def test_csv_lists_are_json() -> None:
     assert csv_cell([1, math.nan]) == '[1, "NaN"]'
+
+
+def test_unit_of_one_is_singular() -> None:
+    assert [counted(n, "instance hour") for n in (0, 1, 2)] == [
+        "0 instance hours",
+        "1 instance hour",
+        "2 instance hours",
+    ]
 
 
 def test_counts_start_with_the_best_states() -> None:

@@ -42,7 +42,8 @@ def test_smsweep_folder_is_private(cli: Cli, folder: Path, monkeypatch: pytest.M
     assert (folder / ".smsweep/.gitignore").read_text() == "*\n"
 
 
-def test_refused_source_leaves_no_folder(cli: Cli, folder: Path) -> None:
+def test_refused_source_leaves_no_folder(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SMSWEEP_BACKEND", "sagemaker")  # for processes, a secret is only a warning
     (folder / "train.py").write_text("api_key = 'kJ8sQ2mN4pR6tV8xZ0bD'\n")  # smsweep: allow-secret
     assert cli("sweep", "sweep.yaml").code == 2
     assert not (folder / ".smsweep").exists()
@@ -169,6 +170,15 @@ def test_trials_are_sorted_by(cli: Cli, ran: str, by: str, numbers: list[int]) -
     assert [trial["number"] for trial in trials] == numbers
 
 
+def test_metric_to_maximize_is_sorted_best_first(cli: Cli, folder: Path) -> None:
+    text = (folder / "sweep.yaml").read_text().replace("minimize", "maximize").replace("[1, 2, 4]", "[4, 1, 2]")
+    (folder / "sweep.yaml").write_text(text)
+    sweep_id = cli("run").out.strip()
+    for by, numbers in (("objective", [1, 2, 0]), ("loss", [1, 2, 0]), ("-metrics.loss", [0, 2, 1])):
+        trials = json.loads(cli("trials", sweep_id, "--sort", by, "--json").out)
+        assert [trial["number"] for trial in trials] == numbers
+
+
 def test_trials_of_one_state(cli: Cli, ran: str) -> None:
     assert json.loads(cli("trials", ran, "--state", "failed", "--json").out) == []
 
@@ -242,10 +252,36 @@ def test_commands_can_print_json(cli: Cli, ran: str, folder: Path) -> None:
 
 
 def test_rm_prints_what_it_removed(cli: Cli, ran: str) -> None:
-    ended = cli("rm", f"{ran}/1")
+    ended = cli("rm", "-y", f"{ran}/1")
     assert ended.out.strip() == f"{ran}/1"
     assert f"smsweep sweep --resume {ran}" in ended.err
     assert [trial["number"] for trial in json.loads(cli("trials", ran, "--json").out)] == [0, 2]
+
+
+@pytest.mark.parametrize("label", ["ID", "ID/1"])
+def test_rm_needs_yes_without_a_terminal(cli: Cli, ran: str, label: str) -> None:
+    refused = cli("rm", label.replace("ID", ran))
+    assert (refused.code, refused.out, "add --yes" in refused.err) == (2, "", True)
+    assert len(json.loads(cli("trials", ran, "--json").out)) == 3
+
+
+def test_rm_lists_what_it_would_delete(cli: Cli, ran: str, folder: Path) -> None:
+    listed = cli("rm", ran, "--dry-run")
+    assert (listed.code, listed.out) == (0, "")
+    assert f"{ran} (tiny): 3 finished" in listed.err
+    assert "on this machine: 3 job folders, source snapshot" in listed.err
+    (document,) = json.loads(cli("rm", ran, f"{ran}/0", "--dry-run", "--json").out)
+    assert (document["label"], document["trials"], document["s3"]) == (ran, {"finished": 3}, [])
+    assert len(jobs_in(folder)) == 3
+
+
+def test_prune_deletes_models_and_keeps_logs(cli: Cli, ran: str) -> None:
+    assert "nothing was deleted" in cli("prune", "--keep-best", "1").err
+    pruned = cli("prune", ran[:4], "--keep-best", "1", "--yes")
+    assert pruned.out.split() == [f"{ran}/0", f"{ran}/1"]
+    assert "`smsweep prune` deleted model" in cli("show", f"{ran}/0").out
+    assert "trained with 1" in cli("logs", f"{ran}/0").out
+    assert "nothing to prune" in cli("prune", "--keep-best", "1", "-y").err
 
 
 @pytest.mark.parametrize(
@@ -266,7 +302,7 @@ def test_rm_removes_a_whole_sweep(cli: Cli, ran: str) -> None:
 
 @pytest.mark.parametrize("verb", ["rm", "show", "logs", "retry"])
 def test_removed_trial_is_not_found(cli: Cli, ran: str, verb: str) -> None:
-    cli("rm", f"{ran}/1")
+    cli("rm", "-y", f"{ran}/1")
     ended = cli(verb, f"{ran}/1")
     assert (ended.code, f"{ran}/1 was removed" in ended.err) == (2, True)
 
@@ -277,7 +313,7 @@ def jobs_in(folder: Path) -> list[str]:
 
 def test_rm_deletes_job_folders_and_checkpoints(cli: Cli, ran: str, folder: Path) -> None:
     assert (folder / f".smsweep/checkpoints/{ran}/1").is_dir()
-    cli("rm", f"{ran}/1")
+    cli("rm", "-y", f"{ran}/1")
     assert jobs_in(folder) == [f"smsweep-{ran}-0-0", f"smsweep-{ran}-2-0"]
     assert not (folder / f".smsweep/checkpoints/{ran}/1").exists()
     cli("rm", "-y", ran)
@@ -290,7 +326,7 @@ def test_rm_keeps_wandb_runs_that_were_never_synced(cli: Cli, ran: str, folder: 
         (wandb / name).mkdir(parents=True)
         (wandb / name / file).touch()
     (wandb / "offline-run-2-b/run-b.wandb.synced").touch()
-    ended = cli("rm", f"{ran}/1")
+    ended = cli("rm", "-y", f"{ran}/1")
     (stored,) = (folder / ".smsweep/wandb").glob("*/*")
     assert (stored.name, f"wandb sync {stored}" in ended.err) == ("offline-run-1-a", True)
 
@@ -298,7 +334,7 @@ def test_rm_keeps_wandb_runs_that_were_never_synced(cli: Cli, ran: str, folder: 
 def test_rm_removes_nothing_while_a_job_still_runs(cli: Cli, ran: str, folder: Path) -> None:
     with (folder / f".smsweep/jobs/smsweep-{ran}-1-0/lock").open("rb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        refused = cli("rm", f"{ran}/0", f"{ran}/1")
+        refused = cli("rm", "-y", f"{ran}/0", f"{ran}/1")
     assert (refused.code, "still runs" in refused.err) == (2, True)
     assert len(jobs_in(folder)) == len(json.loads(cli("trials", ran, "--json").out)) == 3
 
@@ -332,9 +368,9 @@ def test_rm_removes_nothing_that_an_agent_claims_at_the_same_time(
 def test_rm_can_be_repeated_after_an_interruption(cli: Cli, ran: str, folder: Path) -> None:
     with Workspace().store() as store:
         store.remove_trial(ran, 1)
-    assert cli("rm", f"{ran}/1").code == 0
+    assert cli("rm", "-y", f"{ran}/1").code == 0
     assert jobs_in(folder) == [f"smsweep-{ran}-0-0", f"smsweep-{ran}-2-0"]
-    assert cli("rm", f"{ran}/1").code == 2
+    assert cli("rm", "-y", f"{ran}/1").code == 2
 
 
 def test_agent_of_an_ended_sweep_names_the_next_command(cli: Cli, ran: str) -> None:
@@ -379,6 +415,16 @@ def test_doctor_fails_with_a_fix_for_a_required_check(
     assert "set SMSWEEP_DIR to" in ended.out
 
 
+def test_doctor_names_the_python_that_trials_get(cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("VIRTUAL_ENV", raising=False)
+    monkeypatch.delenv("CONDA_PREFIX", raising=False)
+    monkeypatch.setenv("PATH", "/usr/bin:/bin")
+    (folder / "train.py").write_text("import sys, smsweep; smsweep.log({'loss': 1}); print('ran', sys.executable)")
+    label = f"{cli('run', 'sweep.yaml', '--count', '1', '-q').out.strip()}/0"
+    ran = cli("logs", label).out.strip()
+    assert f"ok       python of the trials: {ran.removeprefix('ran ')}" in cli("doctor").out
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_completion_prints_a_script_for(cli: Cli, shell: str) -> None:
     script = cli("completion", shell).out
@@ -389,4 +435,4 @@ def test_completion_prints_a_script_for(cli: Cli, shell: str) -> None:
 def test_show_prints_the_trial_limit_of_the_budget(cli: Cli, folder: Path) -> None:
     (folder / "job.yaml").write_text("budget: {trials: 2}")
     sweep_id = cli("sweep", "sweep.yaml", "--job", "job.yaml").out.strip()
-    assert "trials   0 of 3: none; the budget allows 2" in cli("show", sweep_id).out
+    assert "trials   0 of 3 ended: none; the budget allows 2" in cli("show", sweep_id).out

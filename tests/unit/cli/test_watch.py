@@ -15,7 +15,7 @@ def events(out: str) -> list[dict[str, object]]:
 def test_watch_of_an_ended_sweep_prints_one_line(cli: Cli, ran: str) -> None:
     ended = cli("watch", ran)
     assert (ended.code, ended.err) == (0, "")
-    assert ended.out.splitlines()[0] == f"{ran} finished  3 of 3 trials: 3 finished"
+    assert ended.out.splitlines()[0] == f"{ran} finished  3 of 3 ended: 3 finished"
 
 
 def test_watch_json_prints_one_event_per_line(cli: Cli, ran: str) -> None:

@@ -70,7 +70,7 @@ STRICTER = (
         yaml="method: custom\nmetrics: [{name: loss}, {name: loss, goal: maximize}]\n" + PARAMETERS,
         says="list each metric once",
     ),
-    Rule(id="blank-text", yaml=f"{HEAD}{PARAMETERS}name: ' '", says="expected text that is not blank"),
+    Rule(id="blank-text", yaml=f"{HEAD}{PARAMETERS}program: ' '", says="expected text that is not blank"),
     Rule(id="empty-command", yaml=f"{HEAD}{PARAMETERS}command: []", says="command: expected at least 1 item"),
     Rule(id="finite", yaml=f"{HEAD}parameters: {{lr: {{values: [1.0, .inf]}}}}", says="not a finite number"),
     Rule(id="text-keys", yaml=f"{HEAD}parameters: {{lr: {{value: {{1: 2}}}}}}", says="a key must be text"),
@@ -104,7 +104,7 @@ ENFORCED = (
         yaml=f"{HEAD}parameters: {{o: {{value: 1, parameters: {{a: {{value: 1}}}}}}}}",
         says="cannot be combined with parameters",
     ),
-    Rule(id="null", yaml=f"{HEAD}{PARAMETERS}project:", says="expected a value, got nothing"),
+    Rule(id="null", yaml=f"{HEAD}{PARAMETERS}program:", says="expected a value, got nothing"),
     Rule(
         id="old-scheduler",
         yaml=f"{HEAD}{PARAMETERS}scheduler: {{engine: wandb, num_workers: 4}}",

@@ -109,8 +109,8 @@ def test_invalid_parameter_is_reported(line: str, message: str) -> None:
     [
         ("metod: grid", "metod: unknown key; did you mean method?"),
         ("name: 12", "name: expected text, got 12; quote it"),
-        ("name: ''", "name: expected text that is not blank, got ''"),
-        ("project:", "project: expected a value, got nothing; give it a value, or remove the key"),
+        ("program: ''", "program: expected text that is not blank, got ''"),
+        ("metric:", "metric: expected a value, got nothing; give it a value, or remove the key"),
         ("run_cap: 0", "run_cap: expected a whole number above 0, got 0"),
         ("run_cap: '3'", "run_cap: expected a whole number above 0, got '3'; remove the quotes"),
         ("run_cap: 2.5", "run_cap: expected a whole number above 0, got 2.5"),

@@ -76,6 +76,13 @@ def test_parameter_becomes_the_distribution_that_wandb_infers(line: str, expecte
     assert distribution(line) == expected
 
 
+@pytest.mark.parametrize("blank", ["", "null", "''", "'  '"])
+def test_blank_label_is_ignored(blank: str) -> None:
+    labels = "".join(f"{key}: {blank}\n" for key in ("name", "description", "project", "entity", "apiVersion"))
+    read = config(f"{labels}method: grid\nparameters: {{a: {{values: [1]}}}}\n")
+    assert (read.name, read.description, read.project, read.entity) == (None, None, None, None)
+
+
 def test_integer_step_stays_an_integer() -> None:
     step = distribution("{min: 0, max: 10, distribution: q_uniform, q: 5}")
     assert isinstance(step, QUniform)

@@ -384,15 +384,43 @@ def test_stopped_sweep_lets_running_trials_finish(tmp_path: Path) -> None:
     assert kit.states() == ["finished"] * 2
 
 
-def test_cancelled_sweep_kills_running_trials_at_once(tmp_path: Path) -> None:
+def test_cancelled_sweep_stops_running_trials_with_grace_period(tmp_path: Path) -> None:
     kit = Kit(tmp_path, GRID)
     backend = ScriptedBackend(never_ends)
-    agent = kit.agent(backend, parallel=2)
+    agent = kit.agent(backend, parallel=2, grace_s=7)
     agent.tick()
     set_state(kit, "cancel")
     agent.run()
     assert kit.states() == ["killed"] * 2
+    assert [grace for _, grace in backend.stops] == [7, 7]
+
+
+@pytest.mark.parametrize("is_taken_over", [False, True])
+def test_sweep_that_is_cancelled_twice_kills_running_trials_at_once(tmp_path: Path, is_taken_over: bool) -> None:
+    kit = Kit(tmp_path, GRID)
+    backend = ScriptedBackend(never_ends)
+    agent = kit.agent(backend)
+    agent.tick()
+    set_state(kit, "cancel")
+    set_state(kit, "cancel")
+    if is_taken_over:
+        kit.store.release("a")
+        agent = kit.agent(backend, agent_id="b")
+    agent.run()
+    assert kit.states() == ["killed"]
     assert {grace for _, grace in backend.stops} == {0}
+
+
+def test_sweep_that_is_resumed_after_two_cancels_has_grace_period_again(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, GRID)
+    for verb in ("cancel", "cancel", "resume"):
+        set_state(kit, verb)
+    backend = ScriptedBackend(never_ends)
+    agent = kit.agent(backend, grace_s=7)
+    agent.tick()
+    set_state(kit, "cancel")
+    agent.run()
+    assert [grace for _, grace in backend.stops] == [7]
 
 
 @pytest.mark.parametrize(("presses", "state"), [(2, "killed"), (3, "killed")])

@@ -210,7 +210,7 @@ class Server:
 
 def hosted_controller(kit: Kit, server: Server) -> HostedController:
     strategy = make_strategy(kit.sweep.config, 0, 1)
-    controller = HostedController(kit.store, kit.sweep, strategy, None, look=server.look, clock=server.clock)
+    controller = HostedController(kit.store, kit.sweep, strategy, None, poll=server.look, clock=server.clock)
     controller.refresh()
     return controller
 

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from smsweep.core.trial import TrialState
+from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import UsageError
+from smsweep.report.figures.common import BLUE, BY_AGE, GREY
 from smsweep.report.figures.registry import FIGURES
 from smsweep.services import export, report
 from smsweep.services.views import json_views
@@ -84,6 +85,25 @@ def test_points_of_learning_curves_have_their_trial() -> None:
     known = {n for trace in traces for n in trace["customdata"]} - {None}
     assert known == {trial["number"] for trial in json_views.list_trials(sweep_id) if trial["metrics"]}
     assert all(len(trace["customdata"]) == len(trace["x"]) == len(trace["y"]) for trace in traces)
+
+
+def test_caption_of_slices_describes_their_colors() -> None:
+    assert BY_AGE == [[0, GREY], [1, BLUE]]
+    assert "Early trials are grey, late trials blue." in FIGURES["slices"].about
+
+
+def test_one_outlier_does_not_change_the_colors_of_parallel_coordinates() -> None:
+    sweep_id = record(20)
+    with Workspace().store() as store:
+        trial = store.get_trial(sweep_id, 2)
+        assert trial.created_at is not None
+        low = MetricPoint(name="loss", value=-1e9, step=99, time=trial.created_at)
+        store.append_points(sweep_id, 2, [low], "more", expect_cursor=trial.cursor)
+    (trace,) = report.figure(sweep_id, "parallel_coordinates")["data"]
+    values = trace["dimensions"][-1]["values"]
+    assert min(values) == -1e9
+    by_value = [rank for _, rank in sorted(zip(values, trace["line"]["color"], strict=True), reverse=True)]
+    assert by_value == list(range(len(values)))
 
 
 def test_untrusted_names_stay_text() -> None:

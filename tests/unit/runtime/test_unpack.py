@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import tarfile
 from pathlib import Path
 
@@ -78,5 +79,20 @@ def test_broken_tarball_is_the_failure_reason(job: Job) -> None:
 
 def test_links_can_be_skipped(tmp_path: Path) -> None:
     links = [member("out", tarfile.SYMTYPE, "/etc/passwd"), member("in", tarfile.SYMTYPE, "a")]
-    unpack(tarball(tmp_path / "x.tar.gz", *links, member("a")), str(tmp_path / "x"), leave_out_links=True)
+    unpack(tarball(tmp_path / "x.tar.gz", *links, member("a")), str(tmp_path / "x"), skip_links=True)
     assert [path.name for path in (tmp_path / "x").iterdir()] == ["a"]
+
+
+def test_names_that_differ_in_case_are_refused_where_the_file_system_ignores_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tarball(tmp_path / "source.tar.gz", member("model.py"), member("Model.py"))
+    unpack(path, str(tmp_path / "linux"))
+    assert len(list((tmp_path / "linux").iterdir())) == 2
+
+    def lexists(name: str) -> bool:  # like APFS on macOS
+        return Path(name).name.lower() in {found.name.lower() for found in Path(name).parent.iterdir()}
+
+    monkeypatch.setattr(os.path, "lexists", lexists)
+    with pytest.raises(JobFailure, match=r"'model\.py' and 'Model\.py' are one file .*; rename one of them"):
+        unpack(path, str(tmp_path / "mac"))

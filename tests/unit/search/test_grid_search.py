@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import SpaceError
-from smsweep.search.grid_search import GridSearch
+from smsweep.search.grid_and_random import GridSearch
 from smsweep.space.distributions import Categorical, Constant, IntUniform, Uniform
 from smsweep.space.space import SearchSpace
 from tests.unit.search.histories import add, remove, run

@@ -6,7 +6,7 @@ import pytest
 
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.errors import ConfigError
-from smsweep.search.grid_search import GridSearch
+from smsweep.search.grid_and_random import GridSearch
 from smsweep.search.registry import METHODS, engine_of, expected_trial_count, make_strategy
 from smsweep.space.distributions import Categorical, Constant, IntUniform
 from smsweep.space.space import SearchSpace

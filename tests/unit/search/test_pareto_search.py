@@ -11,8 +11,8 @@ from smsweep.core.sweep import Goal, Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Params, TrialState
 from smsweep.errors import SpaceError
 from smsweep.search.base import SearchStrategy
+from smsweep.search.grid_and_random import RandomSearch
 from smsweep.search.pareto_search import ParetoSearch
-from smsweep.search.random_search import RandomSearch
 from smsweep.space.distributions import Categorical, IntUniform, Uniform
 from smsweep.space.space import SearchSpace
 from tests.unit.search.histories import add, remove, run

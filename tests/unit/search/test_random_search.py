@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from smsweep.core.trial import History, Trial
-from smsweep.search.random_search import RandomSearch
+from smsweep.search.grid_and_random import RandomSearch
 from smsweep.space.distributions import (
     Categorical,
     CategoricalWithProbabilities,

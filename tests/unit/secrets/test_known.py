@@ -46,7 +46,7 @@ def test_known_secret_stops_launch(config: dict[str, Any], job: dict[str, Any]) 
 def test_known_secret_in_source_comment_stops_launch(place: Path) -> None:
     (place / "notes.md").write_text(f"# mine is {KEY}\n")
     with pytest.raises(SourceError, match=r"notes\.md:1"):
-        sweep(SWEEP)
+        sweep(SWEEP, backend="docker")
 
 
 def test_known_secret_in_job_file_of_agent_stops_agent() -> None:

@@ -10,7 +10,7 @@ import smsweep
 from smsweep.errors import ConfigError
 from smsweep.services.sweeps.load import EstimatorJob
 from smsweep.services.workspace import Workspace
-from tests.support.desk import grid, use_own_workspace
+from tests.support.working_dir import grid, use_own_workspace
 
 
 def estimator(regex: str) -> EstimatorJob:

@@ -60,7 +60,7 @@ def report(store: Store, sweep_id: str, *losses: float, number: int = 0, step: i
 
 
 def kinds(watcher: Watcher) -> list[str]:
-    return [event["event"] for event in watcher.look().events]
+    return [event["event"] for event in watcher.poll().events]
 
 
 def test_each_change_is_reported_once(store: Store, sweep_id: str, watcher: Watcher) -> None:
@@ -76,7 +76,7 @@ def test_each_change_is_reported_once(store: Store, sweep_id: str, watcher: Watc
     store.set_sweep_state(sweep_id, list(SweepState), SweepState.FINISHED)
     assert kinds(watcher) == ["trial", "sweep"]
     store.remove_trial(sweep_id, 1)
-    (removed,) = watcher.look().events
+    (removed,) = watcher.poll().events
     assert removed["event"] == "trial"
     assert (removed["number"], removed["removed"]) == (1, True)
 
@@ -85,7 +85,7 @@ def test_first_look_reports_only_active_trials(store: Store, sweep_id: str) -> N
     start(store, sweep_id, 3)
     store.move(sweep_id, 0, RUNNING, TrialState.FINISHED)
     with Watcher(sweep_id) as late:
-        events = late.look().events
+        events = late.poll().events
     assert [(event["event"], event.get("number")) for event in events] == [
         ("sweep", None),
         ("trial", 1),
@@ -96,17 +96,17 @@ def test_first_look_reports_only_active_trials(store: Store, sweep_id: str) -> N
 def test_look_has_the_numbers_of_show(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id, 2)
     report(store, sweep_id, 0.5, 0.25)
-    assert watcher.look().shown == json_views.show(sweep_id)
-    assert watcher.look().fixed == {"epochs"}
+    assert watcher.poll().document == json_views.show(sweep_id)
+    assert watcher.poll().fixed == {"epochs"}
 
 
 def test_curve_grows_by_the_new_points(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id)
     report(store, sweep_id, 3.0, 2.0)
-    (slot,) = watcher.look().slots
+    (slot,) = watcher.poll().slots
     assert (list(slot.curve), slot.step) == ([3.0, 2.0], 2)
     report(store, sweep_id, float("nan"), 1.0, step=40)
-    (slot,) = watcher.look().slots
+    (slot,) = watcher.poll().slots
     assert (list(slot.curve), slot.step) == ([3.0, 2.0, 1.0], 40)
 
 
@@ -116,32 +116,32 @@ def test_curve_continues_at_the_checkpoint_in_the_next_attempt(
     start(store, sweep_id)
     for step in range(4):
         report(store, sweep_id, 9.0 - step, step=step)
-    watcher.look()
+    watcher.poll()
     store.move(sweep_id, 0, RUNNING, TrialState.PENDING)
     store.claim(sweep_id, "other:1:a", "process@other", 60)
-    assert list(watcher.look().slots[0].curve) == [9, 8, 7, 6]
+    assert list(watcher.poll().slots[0].curve) == [9, 8, 7, 6]
     for step in range(2, 7):
         report(store, sweep_id, 1.0, step=step)
-    assert list(watcher.look().slots[0].curve) == [9, 8, 1, 1, 1, 1, 1]
+    assert list(watcher.poll().slots[0].curve) == [9, 8, 1, 1, 1, 1, 1]
 
 
 def test_trial_is_lost_when_its_lease_has_expired(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id, lease_s=-1)
-    assert watcher.look().slots[0].is_lost
+    assert watcher.poll().slots[0].is_lost
 
 
 def test_failure_reasons_are_grouped(store: Store, sweep_id: str, watcher: Watcher) -> None:
     start(store, sweep_id, 3)
     for number, reason in enumerate(["OSError: a\nat 1", "OSError: a\nat 2", "KeyError"]):
         store.move(sweep_id, number, RUNNING, TrialState.FAILED, reason=reason)
-    assert watcher.look().reasons == [("OSError: a", 2), ("KeyError", 1)]
+    assert watcher.poll().reasons == [("OSError: a", 2), ("KeyError", 1)]
 
 
 @pytest.mark.parametrize("state", ["stopped", "running", "paused"])
 def test_sweep_is_not_over_while_a_trial_runs(store: Store, sweep_id: str, watcher: Watcher, state: str) -> None:
     start(store, sweep_id)
     store.set_sweep_state(sweep_id, list(SweepState), SweepState(state))
-    assert not watcher.look().is_over
+    assert not watcher.poll().is_over
 
 
 def test_stopped_sweep_is_over_when_its_last_trial_has_ended(
@@ -150,11 +150,11 @@ def test_stopped_sweep_is_over_when_its_last_trial_has_ended(
     start(store, sweep_id)
     store.set_sweep_state(sweep_id, list(SweepState), SweepState.STOPPED)
     store.move(sweep_id, 0, RUNNING, TrialState.FINISHED)
-    assert watcher.look().is_over
+    assert watcher.poll().is_over
 
 
 def test_look_raises_not_found_when_the_sweep_is_removed(store: Store, sweep_id: str, watcher: Watcher) -> None:
-    watcher.look()
+    watcher.poll()
     store.remove_sweep(sweep_id)
     with pytest.raises(NotFound):
-        watcher.look()
+        watcher.poll()

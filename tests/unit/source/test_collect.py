@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from smsweep.errors import SourceError
-from smsweep.source.collect import MANY_FILES, collect, human_size
+from smsweep.source.collect import MANY_FILES, SourceFile, collect, list_files, recordable, why_excluded
+from smsweep.util.terminal_text import human_size
 
 
 def write(root: Path, *names: str, text: str = "x") -> None:
@@ -72,9 +73,9 @@ def test_requirements_are_excluded_by_smsweepignore(tmp_path: Path) -> None:
     assert names_in(tmp_path) == ["train.py"]
 
 
-def test_folders_in_leave_out_are_excluded(tmp_path: Path) -> None:
+def test_excluded_folders_are_not_collected(tmp_path: Path) -> None:
     write(tmp_path, "train.py", "state/store.db")
-    assert [file.name for file in collect(tmp_path, leave_out=[tmp_path / "state"])] == ["train.py"]
+    assert [file.name for file in collect(tmp_path, excluded=[tmp_path / "state"])] == ["train.py"]
 
 
 def test_link_is_replaced_by_its_content(tmp_path: Path) -> None:
@@ -238,3 +239,65 @@ def test_too_deep_tree_is_reported(tmp_path: Path) -> None:
 )
 def test_sizes_have_readable_units(n_bytes: int, shown: str) -> None:
     assert human_size(n_bytes) == shown
+
+
+def test_files_of_an_in_place_folder_are_listed_without_errors(tmp_path: Path) -> None:
+    for name in ("train.py", "small.csv", "data/x.csv", "many/0", "big.pt", "sub/.gitignore", "sub/a.log"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    for number in range(1, 1_001):
+        (tmp_path / "many" / str(number)).touch()
+    (tmp_path / "many" / "more").touch()
+    (tmp_path / "sub" / ".gitignore").write_text("*.log\n")
+    (tmp_path / "out").symlink_to("/usr")
+    (tmp_path / "broken").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "big.pt").open("wb") as file:
+        file.truncate(2 * 1024**2)
+    listed = list_files(tmp_path, written=[tmp_path / "data"])
+    assert [file.name for file in listed] == ["big.pt", "small.csv", "sub/.gitignore", "train.py"]
+    assert [file.name for file in recordable(listed)] == ["small.csv", "sub/.gitignore", "train.py"]
+    with pytest.raises(SourceError, match="moved or deleted"):
+        list_files(tmp_path / "none")
+
+
+def test_record_keeps_programs_before_large_files(tmp_path: Path) -> None:
+    files = [SourceFile(name=f"{n}.csv", path=tmp_path, size=1024**2, is_executable=False) for n in range(70)]
+    program = SourceFile(name="z.ipynb", path=tmp_path, size=5 * 1024**2, is_executable=False)
+    kept = recordable([*files, program])
+    assert program in kept
+    assert sum(file.size for file in kept) == 64 * 1024**2
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("data/x.csv", "git ignores it"),
+        ("data", "git ignores it"),
+        ("sub/own.bin", ".smsweepignore excludes it"),
+        (".env", "smsweep never copies it"),
+        ("kept/y.csv", ""),
+        ("train.py", ""),
+    ],
+)
+def test_reason_for_an_excluded_file(tmp_path: Path, name: str, why: str) -> None:
+    for file in ("data/x.csv", "sub/own.bin", "kept/y.csv", "train.py", ".env"):
+        (tmp_path / file).parent.mkdir(exist_ok=True)
+        (tmp_path / file).touch()
+    (tmp_path / ".gitignore").write_text("data/\nkept/*\n")
+    (tmp_path / ".smsweepignore").write_text("!kept/y.csv\n")
+    (tmp_path / "sub" / ".smsweepignore").write_text("*.bin\n")
+    assert why_excluded(tmp_path, name) == why
+
+
+def test_large_source_names_the_inputs_line(tmp_path: Path) -> None:
+    for name in ("train.py", "my data/train/a.bin", "my data/train/b.bin"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(bytes(100))
+    with pytest.raises(SourceError) as caught:
+        collect(tmp_path, max_bytes=200)
+    folder = tmp_path / "my data" / "train"
+    assert f'add inputs: {{train: "file://{folder}"}} to job.yaml and read the path in SM_CHANNEL_TRAIN' in str(
+        caught.value
+    )
+    assert "--in-place" in str(caught.value)

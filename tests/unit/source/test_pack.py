@@ -163,7 +163,7 @@ def test_scanned_content_is_packed_content(source: Path, tmp_path: Path) -> None
 def test_secrets_in_configs_and_files_are_reported_together(source: Path, tmp_path: Path) -> None:
     (source / "train.py").write_text(SECRET)
     with pytest.raises(SourceError, match=r"(?s)job\.yaml:1: .*train\.py:1: "):
-        pack(collect(source), tmp_path / "bundles", found=scan_text("job.yaml", SECRET))
+        pack(collect(source), tmp_path / "bundles", other_findings=scan_text("job.yaml", SECRET))
 
 
 def test_file_that_may_hold_secrets_is_packed(source: Path, tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def test_empty_file_becomes_store(tmp_path: Path) -> None:
 
 def test_folder_that_cannot_be_created_is_named_with_the_cause(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(StoreUnavailable, match=r"file/x: .*\(Not a directory\); set SMSWEEP_DIR"):
+    with pytest.raises(UsageError, match=r"file/x: .*\(Not a directory\); set SMSWEEP_DIR"):
         open_at(tmp_path / "file" / "x")
 
 

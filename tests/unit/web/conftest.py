@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from smsweep.web.server import Served, serving
-from tests.support.desk import use_own_workspace
+from tests.support.working_dir import use_own_workspace
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

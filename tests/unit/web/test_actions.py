@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from smsweep.cli.commands.show import show_sweep
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.errors import SmsweepError
 from smsweep.services.agents import run_agent
-from smsweep.services.sweeps import control, create
+from smsweep.services.sweeps import control, create, plan
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
+from tests.support.json_documents import check
 from tests.support.recorded_requests import CONFIG, record
 from tests.unit.web.conftest import Client
 
@@ -133,11 +137,34 @@ def test_check_names_every_problem_and_creates_nothing(client: Client, folder: P
     assert not (folder / "sweeps" / "store.db").exists()
 
 
-def test_check_returns_the_first_trials(client: Client) -> None:
+def test_check_returns_the_first_trials(client: Client, folder: Path) -> None:
+    (folder / "train.py").touch()
     found = client.post("/api/check", {"sweep_yaml": SWEEP}).data
     assert found["problems"] == []
     assert found["trials"] == [{"lr": 0.1}, {"lr": 0.2}, {"lr": 0.3}]
     assert found["expected_trial_count"] == 3
+
+
+@pytest.mark.parametrize(
+    ("content", "job", "problem"),
+    [
+        (None, "", "program: train.py was not found"),
+        ("", "secrets: {WANDB_API_KEY: 'env:NOT_SET_ANYWHERE'}", "NOT_SET_ANYWHERE"),
+    ],
+)
+def test_check_reports_what_run_refuses(
+    client: Client, folder: Path, content: str | None, job: str, problem: str
+) -> None:
+    if content is not None:
+        (folder / "train.py").write_text(content)
+    found = client.post("/api/check", {"sweep_yaml": SWEEP, "job_yaml": job}).data
+    assert [problem in each for each in found["problems"]] == [True], found["problems"]
+    (folder / "sweep.yaml").write_text(SWEEP)
+    (folder / "job.yaml").write_text(job)
+    for refused in (run_agent.run, plan.check_run):
+        with pytest.raises(SmsweepError) as err:
+            refused("sweep.yaml", job="job.yaml" if job else None)
+        assert problem in str(err.value)
 
 
 def test_new_sweep_uses_the_source_of_the_old_sweep(client: Client, folder: Path, with_source: str) -> None:
@@ -176,3 +203,88 @@ def test_unknown_prior_runs_create_nothing(client: Client, with_source: str) -> 
     assert client.post("/api/create", body).status == 404
     assert any("zzzzzzzz" in problem for problem in client.post("/api/check", body).data["problems"])
     assert len(json_views.list_sweeps()) == 1
+
+
+def wait_for_agent(client: Client, sweep_id: str) -> dict[str, Any]:
+    """Wait until the newest agent of a sweep has ended, and return it."""
+    deadline = time.monotonic() + 60
+    while True:
+        agent: dict[str, Any] = client.get(f"/api/sweeps/{sweep_id}/agents").data["agents"][0]
+        if not agent["is_running"]:
+            return agent
+        assert time.monotonic() < deadline, agent
+        time.sleep(0.1)
+
+
+def test_started_agent_runs_trials_without_the_token_of_the_page(
+    client: Client, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "train.py").write_text(
+        TRAIN + "import os\nprint('token' if 'SMSWEEP_UI_TOKEN' in os.environ else 'none')\n"
+    )
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = create.sweep("sweep.yaml", seed=1)
+    monkeypatch.setenv("SMSWEEP_UI_TOKEN", "a token that trials must not see")
+    path = f"/api/sweeps/{sweep_id}/agents"
+    answer = client.post(path, {"parallel": 2, "backend": "process"})
+    assert check("POST /api/sweeps/ID/agents", answer.text)["agents"][0]["arguments"] == [
+        "--parallel=2",
+        "--backend=process",
+    ]
+    agent = wait_for_agent(client, sweep_id)
+    assert check("GET /api/sweeps/ID/agents", client.get(path).text)["backend"] == "process"
+    assert any("finished" in line for line in agent["log"])
+    assert json_views.show(sweep_id)["trials"] == {"finished": 3}
+    log = client.get(f"/api/sweeps/{sweep_id}/trials/0/log").data
+    assert log["lines"] == ["none"]
+    stopped = client.post(f"{path}/{agent['number']}/stop", {})
+    assert (stopped.status, "has ended" in stopped.data["error"]) == (400, True)
+    assert "finished" in client.post(path, {"parallel": 1, "backend": "process"}).data["error"]
+
+
+def test_stopped_agent_returns_its_trial_to_the_queue(client: Client, folder: Path) -> None:
+    (folder / "train.py").write_text("import time\nprint('waits', flush=True)\ntime.sleep(600)\n")
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = create.sweep("sweep.yaml", seed=1)
+    path = f"/api/sweeps/{sweep_id}/agents"
+    agent = client.post(path, {"parallel": 1, "backend": "process"}).data["agents"][0]
+    assert agent["is_running"]
+    assert json_views.show(sweep_id)["trials"] == {"running": 1}
+    answer = client.post(f"{path}/{agent['number']}/stop", {"at_once": True})
+    assert check("POST /api/sweeps/ID/agents/N/stop", answer.text)["agents"][0]["number"] == agent["number"]
+    wait_for_agent(client, sweep_id)
+    assert json_views.show(sweep_id)["trials"] == {"pending": 1}
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ({"parallel": 1, "backend": "sagemaker"}, "cost money"),
+        ({"parallel": 1, "backend": "sagemaker", "accepts_cost": "yes"}, "cost money"),
+        ({"parallel": 1, "backend": "--help"}, "no backend"),
+        ({"parallel": 1}, "backend: expected text"),
+        ({"parallel": 0, "backend": "process"}, "from 1 to"),
+        ({"parallel": "2 --job x", "backend": "process"}, "whole number"),
+        ({"parallel": True, "backend": "process"}, "whole number"),
+    ],
+)
+def test_agent_with_invalid_options_does_not_start(client: Client, body: Any, problem: str) -> None:
+    sweep_id = record(1)
+    answer = client.post(f"/api/sweeps/{sweep_id}/agents", body)
+    assert answer.status == 400 and problem in answer.data["error"]
+    assert client.get(f"/api/sweeps/{sweep_id}/agents").data["agents"] == []
+    assert client.post(f"/api/sweeps/{sweep_id}/agents/0/stop", {}).status == 404
+
+
+def test_notes_are_stored_and_shown(client: Client, capsys: pytest.CaptureFixture[str]) -> None:
+    sweep_id = record(1)
+    assert client.get(f"/api/sweeps/{sweep_id}").data["sweep"]["notes"] == ""
+    answer = client.post(f"/api/sweeps/{sweep_id}/notes", {"text": " lr was too high\nretry with less \n"})
+    assert check("POST /api/sweeps/ID/notes", answer.text)["notes"] == "lr was too high\nretry with less"
+    assert client.get(f"/api/sweeps/{sweep_id}").data["sweep"]["notes"] == "lr was too high\nretry with less"
+    show_sweep(json_views.show(sweep_id))
+    assert "lr was too high; retry with less" in capsys.readouterr().out
+    for body in ({}, {"text": 1}, {"text": "x" * 20_001}, {"text": "ghp_" + "Zx81" * 9}):
+        assert client.post(f"/api/sweeps/{sweep_id}/notes", body).status == 400
+    assert client.post("/api/sweeps/zzzzzzzz/notes", {"text": "x"}).status == 404
+    assert json_views.show(sweep_id)["notes"] == "lr was too high\nretry with less"

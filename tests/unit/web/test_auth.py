@@ -8,10 +8,11 @@ import pytest
 from starlette.routing import Route
 
 from smsweep.errors import UsageError
+from smsweep.services.agents.detach import PAGE_TOKEN
 from smsweep.services.views import json_views
 from smsweep.web.actions import change
 from smsweep.web.responses import AppState
-from smsweep.web.server import TOKEN_VAR, make_app, serving
+from smsweep.web.server import make_app, serving
 from tests.support.recorded_requests import record
 from tests.unit.web.conftest import Client
 
@@ -39,7 +40,7 @@ def test_data_needs_the_token(stranger: Client, path: str) -> None:
     assert stranger.get(path, Cookie=f"smsweep-{stranger.served.url.rpartition(':')[2]}=nonsense").status == 401
 
 
-@pytest.mark.parametrize("path", ["/", "/new", "/sweeps/abcd1234", "/frame", "/nowhere"])
+@pytest.mark.parametrize("path", ["/", "/new", "/sweeps/abcd1234", "/nowhere"])
 def test_page_without_the_token_asks_for_it(stranger: Client, path: str) -> None:
     answer = stranger.get(path)
     assert answer.status == 401
@@ -111,13 +112,7 @@ def test_every_response_has_security_headers(client: Client, path: str) -> None:
     assert headers["cache-control"] == "no-store"
 
 
-def test_frame_has_no_origin(client: Client) -> None:
-    policy = client.get("/frame").headers["content-security-policy"]
-    assert policy.startswith("sandbox allow-scripts;")
-    assert "allow-same-origin" not in policy and "connect-src" not in policy
-
-
 def test_short_token_is_refused(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(TOKEN_VAR, "short")
+    monkeypatch.setenv(PAGE_TOKEN, "short")
     with pytest.raises(UsageError, match="can be guessed"), serving():
         pass

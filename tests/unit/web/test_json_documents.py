@@ -75,5 +75,5 @@ def test_web_page_has_the_sweep_and_the_trials_of_the_command_line(folder: Path)
     live = LiveSweep(sweep_id, Workspace())
     with Workspace().store() as store:
         live.read(store)
-    assert live.shown == json_views.json_safe(json_views.show(sweep_id))
+    assert live.document == json_views.json_safe(json_views.show(sweep_id))
     assert list(live.snapshot().trials) == json_views.json_safe(json_views.list_trials(sweep_id))

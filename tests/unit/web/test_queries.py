@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import tarfile
 from datetime import datetime, timezone
+from http.client import HTTPConnection
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,7 +17,7 @@ from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.report.figures.registry import FIGURES
 from smsweep.services import report
 from smsweep.services.agents import run_agent
-from smsweep.services.sweeps import control, create
+from smsweep.services.sweeps import control, create, remove
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
 from smsweep.web.server import serving
@@ -90,7 +94,7 @@ def test_changes_contain_only_new_rows(client: Client) -> None:
     first = client.get(f"/api/sweeps/{sweep_id}").data
     assert client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data["rows"] == []
     control.retry([f"{sweep_id}/9"])
-    control.remove([f"{sweep_id}/3"])
+    remove.remove([f"{sweep_id}/3"])
     news = client.get(f"/api/sweeps/{sweep_id}?since={first['revision']}").data
     assert [(row["number"], row["state"]) for row in rows_of(news)] == [(9, "pending")]
     assert news["removed"] == [3]
@@ -127,6 +131,7 @@ def test_reading_writes_nothing(client: Client, folder: Path) -> None:
 def test_figure_equals_the_report(client: Client, name: str) -> None:
     sweep_id = record(30)
     result = client.get(f"/api/sweeps/{sweep_id}/figures/{name}").data
+    assert result.pop("revision") == client.get(f"/api/sweeps/{sweep_id}").data["revision"]
     assert result == json.loads(json.dumps(report.figure(sweep_id, name)))
 
 
@@ -196,6 +201,27 @@ def test_log_pages_have_masked_secrets(client: Client) -> None:
         more.write("three\n")
     second = client.get(f"{path}?cursor={first['cursor'].replace('|', '%7C')}").data
     assert second["lines"] == ["three"] and not second["is_new"]
+
+
+def test_model_is_downloaded_as_a_tarball(client: Client, folder: Path) -> None:
+    sweep_id = record(2)
+    model = Workspace().jobs_dir / f"smsweep-{sweep_id}-0-0" / "ml" / "model"
+    model.mkdir(parents=True)
+    (model / "weights.bin").write_bytes(b"weights")
+    (folder / "private").write_text("not a part of the model")
+    (model / "link").symlink_to(folder / "private")
+    connection = HTTPConnection(urlsplit(client.served.url).netloc, timeout=30)
+    connection.request("GET", f"/api/sweeps/{sweep_id}/trials/0/model", headers=client.usual)
+    answer = connection.getresponse()
+    assert answer.getheader("content-disposition") == f'attachment; filename="model-{sweep_id}-0.tar.gz"'
+    with tarfile.open(fileobj=io.BytesIO(answer.read())) as packed:
+        assert sorted(packed.getnames()) == ["link", "weights.bin"]
+        assert packed.getmember("link").issym()
+    connection.close()
+    missing = client.get(f"/api/sweeps/{sweep_id}/trials/1/model")
+    assert (missing.status, "has no model" in missing.data["error"]) == (404, True)
+    assert client.get(f"/api/sweeps/{sweep_id}/trials/9/model").status == 404
+    assert not list(Workspace().dir.glob(".model-*"))
 
 
 def test_log_of_another_machine_is_explained(client: Client) -> None:

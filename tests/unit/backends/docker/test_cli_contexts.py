@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from docker.errors import ContextException
 
 from smsweep.backends.docker.engine import Engine, check_settings, context_address
 from smsweep.core.job import JobTemplate
-from smsweep.errors import UsageError
+from smsweep.errors import BackendUnavailable, UsageError
 
 
 def write_context(folder: Path, name: str, meta: object, certificates: tuple[str, ...] = ()) -> None:
@@ -74,8 +76,29 @@ def test_proxy_is_not_used_for_the_engine(monkeypatch: pytest.MonkeyPatch) -> No
 
     for name in ("http_proxy", "HTTP_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:9")
-    with HTTPServer(("127.0.0.1", 0), Greeting) as server:
+    with served(Greeting) as address, Engine({"DOCKER_HOST": address}).client() as client:
+        assert client.version()["ApiVersion"] == "1.44"
+
+
+def test_address_of_another_service_gets_an_error_with_a_fix() -> None:
+    class Other(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with (
+        served(Other) as address,
+        pytest.raises(BackendUnavailable, match="answers with HTTP status 404; correct DOCKER"),
+    ):
+        Engine({"DOCKER_HOST": address}).facts  # noqa: B018 - a property that connects
+
+
+@contextmanager
+def served(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """Yield the address of a server on loopback."""
+    with HTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
-        with Engine({"DOCKER_HOST": f"tcp://127.0.0.1:{server.server_port}"}).client() as client:
-            assert client.version()["ApiVersion"] == "1.44"
+        yield f"tcp://127.0.0.1:{server.server_port}"
         server.shutdown()

@@ -1,4 +1,4 @@
-"""Random search: independent draws, without repeats until a finite space is used up."""
+"""Grid search, cell by cell, and random search: independent draws, without repeats in a finite space."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import random
 from collections.abc import Hashable
 
 from smsweep.core.trial import History, Params
+from smsweep.errors import SpaceError
 from smsweep.search.coverage import Coverage, coverage_of
 from smsweep.space.space import SearchSpace
 
@@ -37,7 +38,7 @@ class RandomSearch:
         held: list[Hashable] = []
         for number in range(history.next_number, history.next_number + n):
             params, cell = self._draw_new(self._rng(number), self._coverage)
-            self._coverage.take([cell])
+            self._coverage.hold([cell])
             held.append(cell)
             drawn.append(params)
         self._coverage.release(held)  # the caller decides which of them become trials
@@ -66,3 +67,29 @@ class RandomSearch:
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not a secret
+
+
+class GridSearch:
+    """Proposes the first cells that no trial holds, in any state. Removing a trial frees its cell.
+
+    Args:
+        space: The parameters; each of them must be a list of values.
+
+    Raises:
+        SpaceError: A parameter cannot be in a grid.
+    """
+
+    def __init__(self, space: SearchSpace) -> None:
+        self._space = space
+        for path, leaf in self._space.leaves:
+            if leaf.grid_size is None:
+                raise SpaceError(
+                    f"parameters.{'.'.join(path)}: {leaf.kind} cannot be in a grid; list its values, use "
+                    "int_uniform or q_uniform, or search by method random or bayes"
+                )
+        self._coverage = Coverage(self._space.grid_size or 0, self._space.grid_index)
+
+    def suggest(self, history: History, n: int) -> list[Params]:
+        self._coverage.follow(history)
+        free = range(min(n, self._coverage.n_free))
+        return [self._space.grid_cell(self._coverage.free(k)) for k in free]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,9 +11,8 @@ from typing import Any
 import pytest
 
 from tests.support.markdown import ROOT
-from tests.support.walkthrough import environment
+from tests.support.walkthrough import NEW_PYTHON, SMSWEEP, environment
 
-SMSWEEP = (sys.executable, "-m", "smsweep.cli.main")
 TIMEOUT_S = 60
 NOTHING: Mapping[str, str] = {}
 
@@ -35,8 +33,9 @@ class WorkingDir:
             (folder / name).write_text(text, encoding="utf-8")
 
     def start(
-        self, *args: str, command: Sequence[str] = SMSWEEP, environ: Mapping[str, str] = NOTHING
+        self, *args: str, command: Sequence[str] = NEW_PYTHON, environ: Mapping[str, str] = NOTHING
     ) -> subprocess.Popen[str]:
+        """Start a command. It is the process that is returned, so tests can kill it."""
         return subprocess.Popen(
             [*command, *args],
             cwd=self.folder,

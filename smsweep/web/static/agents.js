@@ -1,0 +1,101 @@
+// The agents that this page's server has started on its machine: start, stop, state and the end of the log.
+
+import { Refused, change, keepReading, path, read } from "./api.js";
+import { confirmed } from "./dialog.js";
+import { ago, button, command, make, many, refill, say } from "./dom.js";
+
+const MAX_PARALLEL = 256;
+
+export class Agents {
+  constructor(panel, model) {
+    this.model = model;
+    this.address = path("api", "sweeps", model.sweepId, "agents");
+    this.parallel = make("input", { type: "number", min: 1, max: MAX_PARALLEL, value: "1", id: "agent-parallel", ariaLabel: "trials at the same time" });
+    this.backend = make("select", { id: "agent-backend", ariaLabel: "backend" });
+    this.start = button("Start agent", () => this.begin(), { className: "main", "data-key": "start-agent" });
+    this.list = make("div");
+    this.form = make("form", { className: "bar" }, make("label", {}, "parallel ", this.parallel), make("label", {}, "backend ", this.backend), this.start);
+    this.form.addEventListener("submit", (event) => { event.preventDefault(); this.begin(); });
+    this.element = make("section", { className: "card agents", ariaLabel: "Agents" }, make("h2", { textContent: "Agents on this machine" }), this.form, this.list,
+      make("details", {}, make("summary", { textContent: "Start an agent on another machine" }), command(`smsweep agent ${model.sweepId}`)));
+    panel.append(this.element);
+    this.again = keepReading(async () => {
+      this.show(await read(this.address, model.signal));
+      return this.agents.some((agent) => agent.is_running) ? 2000 : 6000;
+    }, model.signal);
+  }
+
+  show({ agents, backends, backend }) {
+    this.agents = agents;
+    this.backends = backends;
+    if (!this.backend.options.length) {
+      this.backend.replaceChildren(...backends.map(({ name, costs_money: costs }) => make("option", { value: name }, costs ? `${name} (costs money)` : name)));
+      this.backend.value = backend;
+    }
+    const key = JSON.stringify(agents);
+    if (key === this.key) return;
+    this.key = key;
+    const open = new Set([...this.list.querySelectorAll("details[open]")].map((each) => each.dataset.number));
+    refill(this.list, ...agents.map((agent) => this.line(agent, open.has(String(agent.number)))));
+    for (const log of this.list.querySelectorAll("pre")) log.scrollTop = log.scrollHeight;
+  }
+
+  line(agent, isOpen) {
+    const log = agent.log.join("\n");
+    const state = agent.is_running ? "running" : "ended";
+    return make("div", { className: "agent", "data-number": agent.number },
+      make("div", { className: "bar" },
+        make("span", { className: "badge", "data-state": agent.is_running ? "running" : "pending", textContent: state }),
+        make("span", { textContent: `agent ${agent.number}` }), make("code", { textContent: agent.arguments.join(" ") }),
+        make("span", { className: "soft" }, `process ${agent.pid}, started `, ago(agent.started_at)),
+        ...(agent.is_running ? [
+          button("Finish", () => this.stop(agent, false), { title: "exit after the running trials", "data-key": `finish-${agent.number}` }),
+          button("Stop now", () => this.stop(agent, true), { className: "danger", "data-key": `stop-${agent.number}` })] : [])),
+      make("details", { open: isOpen, "data-number": agent.number }, make("summary", { textContent: log ? `Log, last ${many(agent.log.length, "line")}` : "Log: no output yet" }),
+        make("pre", { textContent: log, tabIndex: 0 })));
+  }
+
+  async begin() {
+    const costs = this.backends?.find(({ name }) => name === this.backend.value)?.costs_money;
+    if (costs && !(await confirmed(`Start jobs on ${this.backend.value}?`, costText(this.model.sweep, this.backend.value, this.parallel.value), "Start and pay"))) return;
+    this.start.disabled = true;
+    await started(this.model.sweepId, this.backend.value, Number(this.parallel.value), Boolean(costs), (answer) => this.show(answer));
+    this.start.disabled = false;
+    this.again();
+    this.model.read();
+  }
+
+  async stop(agent, atOnce) {
+    if (atOnce && !(await confirmed(`Stop agent ${agent.number} now?`, "Its running trials are stopped and return to the queue.", "Stop agent"))) return;
+    try {
+      this.show(await change(`${this.address}/${agent.number}/stop`, { at_once: atOnce }));
+      say(atOnce ? `agent ${agent.number} stops` : `agent ${agent.number} exits after its running trials`);
+    } catch (err) {
+      say(err instanceof Refused ? err.problems.join("\n") : err.message, true);
+    }
+    this.again();
+  }
+}
+
+// What the jobs of a sweep can cost, as far as the page knows.
+export function costText(sweep, backend, parallel) {
+  const { price = null, budget = {} } = sweep?.usage ?? {};
+  const limits = [budget.usd && `$${budget.usd}`, budget.hours && `${budget.hours} instance hours`].filter(Boolean).join(" and ");
+  return [`Each trial is a job of ${backend} in your AWS account, and costs money.`,
+    price ? `Last known price: $${price.per_hour} per hour and job, up to ${parallel} jobs at the same time.` : "The price is unknown to this page: `smsweep plan --backend sagemaker` prints it.",
+    limits ? `The budget of the sweep is ${limits}.` : "The sweep has no budget, so all of its trials run.",
+    sweep?.expected_trial_count ? `It has ${many(sweep.expected_trial_count, "trial")}.` : sweep ? "The number of its trials is not limited." : ""].filter(Boolean).join(" ");
+}
+
+// Start an agent and return the server's answer, or null after an error, which is shown.
+export async function started(sweepId, backend, parallel, acceptsCost, show = () => {}) {
+  try {
+    const answer = await change(path("api", "sweeps", sweepId, "agents"), { backend, parallel, accepts_cost: acceptsCost });
+    show(answer);
+    say(`agent ${answer.agents[0].number} of sweep ${sweepId} is started`);
+    return answer;
+  } catch (err) {
+    say(err instanceof Refused ? err.problems.join("\n") : err.message, true);
+    return null;
+  }
+}
