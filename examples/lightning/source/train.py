@@ -3,7 +3,7 @@
 Run it without a sweep: `python train.py fit --config=config.yaml --model.lr=0.01 --trainer.max_epochs=3`.
 """
 
-import lightning as L
+import lightning
 import torch
 from lightning.pytorch.cli import LightningCLI
 from torch import nn
@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader, TensorDataset
 N_FEATURES, N_CLASSES = 8, 4
 
 
-class Classifier(L.LightningModule):
+class Classifier(lightning.LightningModule):
     def __init__(self, lr: float = 0.01, width: int = 32):
         super().__init__()
         self.save_hyperparameters()
@@ -35,7 +35,7 @@ class Classifier(L.LightningModule):
         return torch.optim.Adam(self.parameters(), lr=self.hparams.lr)
 
 
-class Clusters(L.LightningDataModule):
+class Clusters(lightning.LightningDataModule):
     """Points around one random center per class, the same each time."""
 
     def __init__(self, batch_size: int = 32):
