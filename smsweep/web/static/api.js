@@ -7,7 +7,7 @@ import { download } from "./dom.js";
 const STORED = "smsweep-page-key";
 const arrived = location.hash.match(/^#key=(\w+)$/)?.[1];
 if (arrived) history.replaceState(null, "", location.pathname + location.search);
-const pageKey = arrived ?? stored();
+let pageKey = arrived ?? stored();
 if (arrived) keep(arrived);
 
 function stored() {
@@ -36,6 +36,10 @@ async function ask(path, { headers, ...options }) {
   const own = { "X-CSRF-Token": pageKey };
   const response = await fetch(path, { credentials: "same-origin", headers: { ...own, ...headers }, ...options });
   if (response.status === 401 || response.status === 403) {
+    if (pageKey !== stored()) { // another tab has signed in since
+      pageKey = stored();
+      return ask(path, { headers, ...options });
+    }
     location.assign("/?token="); // the token has changed: go to the sign-in page
     return new Promise(() => {});
   }
