@@ -136,7 +136,7 @@ def test_page_shows_and_controls_running_sweep(
         expect(page.locator(".reasons")).to_contain_text("lr of 0.4 is too much")
 
         page.get_by_role("button", name="Retry 1 failed").click()
-        expect(page.locator("#said")).to_contain_text("1 trial returned to the queue")
+        expect(page.locator("#notice")).to_contain_text("1 trial returned to the queue")
         expect(page.get_by_text("1 pending")).to_be_visible()
 
 
