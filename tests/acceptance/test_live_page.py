@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -135,7 +136,7 @@ def test_page_shows_and_controls_running_sweep(
         expect(page.locator(".reasons")).to_contain_text("lr of 0.4 is too much")
 
         page.get_by_role("button", name="Retry 1 failed").click()
-        expect(page.locator("#said")).to_contain_text("1 trial returned to the queue")
+        expect(page.locator("#notice")).to_contain_text("1 trial returned to the queue")
         expect(page.get_by_text("1 pending")).to_be_visible()
 
 
@@ -550,6 +551,26 @@ def test_page_reports_outage_and_recovers(browser: Browser, folder: Path, monkey
         expect(page.locator(".live")).to_have_text("server unavailable, retrying")
         page.context.set_offline(False)
         expect(page.locator(".live")).to_have_text("live")
+
+
+def test_open_page_continues_after_sign_in_in_other_tab(browser: Browser, folder: Path) -> None:
+    record(1)
+    with serving() as first:
+        port = urlsplit(first.url).port or 0
+    with visit(browser, first.url) as visited:
+        page = visited.page
+        with serving(port=port) as first:
+            page.goto(first.entry)
+            expect(page.locator(".live")).to_have_text("live")
+            page.route("**/api/**", lambda route: route.abort())  # no request between the two servers
+            expect(page.locator(".live")).to_have_text("server unavailable, retrying")
+        with serving(port=port) as second:
+            other = page.context.new_page()
+            other.goto(second.entry)
+            expect(other.locator(".live")).to_have_text("live")
+            page.unroute("**/api/**")
+            expect(page.locator(".live")).to_have_text("live")
+            expect(page.get_by_role("link", name="recorded")).to_be_visible()
 
 
 def test_page_shows_end_reason_of_trial_after_outage(browser: Browser, served: Served) -> None:
