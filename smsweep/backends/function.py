@@ -20,7 +20,6 @@ from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.ledger import FUNCTION, Claim, DeviceLedger
 from smsweep.core.job import MAX_FAILURE_REASON, STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
 from smsweep.core.resources import Resources, resources_of
-from smsweep.errors import JobRejected
 from smsweep.runtime.job.script_environment import run_variables, write_param_files
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
@@ -137,11 +136,6 @@ class FunctionBackend:
         """Claim the devices of this process before its first call, and show only them to the function."""
         if needs.is_empty or self._own is not None:
             return
-        if not self._is_alone:
-            raise JobRejected(
-                "resources_per_trial: functions in threads of one process share its devices; use parallel=1, or "
-                "run a script"
-            )
         self._own, _ = self._ledger.claim(self._folder, needs)
         variables = device_variables(self._own.host_gpus())
         self._before = {name: os.environ.get(name) for name in variables}

@@ -118,6 +118,7 @@ def with_trial_resources(
     *,
     gpus_per_trial: float | None = None,
     parallel: int | str = 1,
+    has_function: bool = False,
 ) -> tuple[JobTemplate, int]:
     """Return a template with the devices of each trial, and the number of trials that run at the same time.
 
@@ -128,9 +129,11 @@ def with_trial_resources(
         gpus_per_trial: Replaces `resources_per_trial.gpus` of the template. None to keep it.
         parallel: The number of trials; "auto" for as many as fit this machine. Then a trial gets a GPU of its own
             if the machine has GPUs and the template does not say how many a trial needs.
+        has_function: The trials are calls of a function in this process.
 
     Raises:
-        UsageError: If an argument is invalid, or the jobs of the backend do not run on this machine.
+        UsageError: If an argument is invalid, or the jobs of the backend do not run on this machine, or functions
+            in threads need devices of their own.
         JobRejected: If no trial fits this machine.
     """
     for name, is_used in (("gpus_per_trial", gpus_per_trial is not None), ("parallel: auto", parallel == AUTO)):
@@ -147,12 +150,19 @@ def with_trial_resources(
             )
         resources = replace(resources, gpus=gpus_per_trial)
     if parallel != AUTO:
-        return replace(template, resources=resources), int(parallel)
-    pool = find_pool(environ)
-    if resources.gpus is None and pool.gpus:
-        resources = replace(resources, gpus=1)
-    check_fits(resources, pool)
-    return replace(template, resources=resources), max(1, pool.slots(resources))
+        n_slots = int(parallel)
+    else:
+        pool = find_pool(environ)
+        if resources.gpus is None and pool.gpus:
+            resources = replace(resources, gpus=1)
+        check_fits(resources, pool)
+        n_slots = max(1, pool.slots(resources))
+    if has_function and n_slots > 1 and not resources.is_empty:
+        raise UsageError(
+            "resources_per_trial: functions in threads of one process share its devices; use parallel=1, or run a "
+            "script"
+        )
+    return replace(template, resources=resources), n_slots
 
 
 def with_price(

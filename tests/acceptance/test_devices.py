@@ -7,6 +7,7 @@ import os
 import random
 import signal
 import subprocess
+import sys
 import time
 from collections import defaultdict
 from contextlib import suppress
@@ -155,6 +156,32 @@ def test_second_sweep_waits_for_the_device_and_why_names_its_job(tmp_path: Path)
             workdir.call("sweep", "--cancel", sweep_id)
             process.wait(timeout=60)
     check_exclusive(workdir.uses())
+
+
+CALL = """
+import os, sys, smsweep
+seen = []
+def train():
+    seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+    smsweep.log({"loss": smsweep.init().config.x})
+config = {"method": "grid", "parameters": {"x": {"values": [1, 2]}}, "metric": {"name": "loss"}}
+smsweep.run(config, function=train, gpus_per_trial=1, parallel=eval(sys.argv[1]))
+print(*seen, os.environ.get("CUDA_VISIBLE_DEVICES"))
+"""
+
+
+def test_function_keeps_its_device_for_all_calls(tmp_path: Path) -> None:
+    workdir = Devices(tmp_path, "5,6", {})
+    done = workdir.call("1", command=(sys.executable, "-c", CALL))
+    assert done.stdout.split("\n")[-2] == "5 5 None"
+
+
+def test_functions_in_threads_cannot_have_devices_of_their_own(tmp_path: Path) -> None:
+    workdir = Devices(tmp_path, "5,6", {})
+    for parallel in ("2", "'auto'"):
+        done = workdir.call(parallel, command=(sys.executable, "-c", CALL), code=1)
+        assert "functions in threads of one process share its devices; use parallel=1" in done.stderr
+    assert workdir.json("ls") == []
 
 
 @pytest.mark.slow

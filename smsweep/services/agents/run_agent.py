@@ -167,7 +167,12 @@ def agent(
         template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
         template, n_slots = with_trial_resources(
-            template, name, workspace.environ, gpus_per_trial=gpus_per_trial, parallel=parallel
+            template,
+            name,
+            workspace.environ,
+            gpus_per_trial=gpus_per_trial,
+            parallel=parallel,
+            has_function=function is not None,
         )
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
@@ -438,6 +443,16 @@ def run(
             parallel=agent_options.get("parallel", 1),
             pulls=True,
         )
+    else:
+        template, _ = with_trial_resources(
+            load_job(compiled.document if compiled else job).template,
+            DEFAULT_BACKEND,
+            os.environ,
+            gpus_per_trial=agent_options.get("gpus_per_trial"),
+            parallel=agent_options.get("parallel", 1),
+            has_function=True,
+        )
+        check_machine(template, DEFAULT_BACKEND, os.environ, pulls=False)
     sweep_id = sweep(
         config,
         entity,
