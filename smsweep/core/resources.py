@@ -118,4 +118,4 @@ def parse_memory(value: object) -> int | None:
 
 def format_memory(n_bytes: int) -> str:
     """Return a size for messages, in GiB."""
-    return f"{n_bytes / GIB:.3g} GiB memory"
+    return f"{round(n_bytes / GIB, 1):g} GiB memory"
