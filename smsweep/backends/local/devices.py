@@ -110,7 +110,9 @@ def find_pool(environ: Mapping[str, str]) -> Pool:
     Args:
         environ: The environment variables of the agent.
     """
-    cpus = tuple(sorted(os.sched_getaffinity(0))) if sys.platform == "linux" else tuple(range(os.cpu_count() or 1))
+    cpus = tuple(range(os.cpu_count() or 1))
+    if sys.platform == "linux":
+        cpus = tuple(sorted(os.sched_getaffinity(0)))
     n_cpus, memory_bytes, group = len(cpus), _machine_memory(), ""
     for path, quota, limit in _cgroup_limits(Path("/proc/self/cgroup"), Path("/sys/fs/cgroup")):
         if quota < n_cpus or limit < memory_bytes:

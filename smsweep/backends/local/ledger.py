@@ -19,7 +19,6 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from smsweep.backends.local.devices import EPSILON, Device, Pool, check_fits, find_pool
 from smsweep.backends.local.job_files import DamagedFile
@@ -364,7 +363,7 @@ def _may_run(claim: Claim, *, is_own: bool) -> bool:
     killed here, before another job gets their devices.
     """
     if claim.kind == DOCKER:
-        return _has_containers(claim)
+        return _has_containers(claim, claim.engine if is_own else {})  # connect to no address of another user
     if claim.kind == PROCESS and is_own:
         folder = JobFolder(Path(claim.folder))
         with suppress(DamagedFile):
@@ -374,14 +373,13 @@ def _may_run(claim: Claim, *, is_own: bool) -> bool:
     return False
 
 
-def _has_containers(claim: Claim) -> bool:
+def _has_containers(claim: Claim, engine: Mapping[str, str]) -> bool:
     """Return True if a container of the job runs, or if the engine cannot be asked."""
     from smsweep.backends.docker.containers import find  # the Docker SDK is slow to import
     from smsweep.backends.docker.engine import Engine
 
-    environ: dict[str, Any] = {name: os.environ[name] for name in ("HOME",) if name in os.environ}
     try:
-        with Engine({**environ, **claim.engine}).client() as client:
+        with Engine(engine).client() as client:
             states = {container["State"] for container in find(client, Path(claim.folder))}
     except BackendUnavailable:
         return True
