@@ -25,7 +25,7 @@ from smsweep.services.workspace import Workspace
 from smsweep.web.server import Served, serving
 from tests.support.recorded_requests import CONFIG, record
 from tests.support.working_dir import use_own_workspace
-from tools.browser import PATIENCE_MS, Scheme, Visit, brush_lowest, chromium, visit
+from tools.browser import PATIENCE_MS, Scheme, Visit, brush_lowest, chromium, visit, wait_until
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>%{x}</b>$\\alpha$'
 TRAIN = """
@@ -710,7 +710,7 @@ def test_filter_of_table_applies_to_figures_and_is_in_the_url(browser: Browser, 
         assert drawn(page, "history") == scored
         page.get_by_role("button", name="Show all trials").click()
         expect(page.locator(".filter-note")).not_to_be_visible()
-        page.wait_for_function("location.search.indexOf('filter') < 0")
+        wait_until(page, "location.search.indexOf('filter') < 0")
         assert len(drawn(page, "history")) > len(scored)
 
 
@@ -724,10 +724,10 @@ def test_outlier_is_outside_of_the_range_until_the_full_range_is_chosen(browser:
         assert range_of(page, "scatter")[1] < 10
         card.get_by_role("button", name="full range").click()
         expect(card.get_by_text("1 trial is outside the range")).not_to_be_visible()
-        page.wait_for_function("location.search.includes('figure.scatter=full')")
+        wait_until(page, "location.search.includes('figure.scatter=full')")
         assert range_of(page, "scatter")[1] > OUTLIER
         card.get_by_role("button", name="log", exact=True).click()
-        page.wait_for_function("document.querySelector('[data-figure=scatter]')._fullLayout.yaxis.type === 'log'")
+        wait_until(page, "document.querySelector('[data-figure=scatter]')._fullLayout.yaxis.type === 'log'")
         with page.expect_download() as table:
             card.get_by_role("button", name="CSV of scatter").click()
         lines = Path(table.value.path()).read_text().splitlines()

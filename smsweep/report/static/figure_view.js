@@ -219,7 +219,7 @@ function figureRows({ data, layout }) {
 
 async function pngOf({ data, layout }, width) {
   const style = getComputedStyle(document.documentElement);
-  const whole = { ...themed(layout), paper_bgcolor: style.getPropertyValue("--ground").trim() };
+  const whole = { ...applyTheme(layout), paper_bgcolor: style.getPropertyValue("--ground").trim() };
   const url = await Plotly.toImage({ data, layout: whole }, { format: "png", width: Math.max(width, 400), height: layout.height || 450, scale: 2 });
   return Uint8Array.from(atob(url.slice(url.indexOf(",") + 1)), (character) => character.charCodeAt(0));
 }

@@ -86,7 +86,7 @@ function showWhenSeen(element, draw) {
 
 addEventListener("beforeprint", () => {
   isPrinting = true;
-  for (const show of [...unseen.values()]) show();
+  for (const show of [...pendingDraws.values()]) show();
   setTheme("light");
 });
 addEventListener("afterprint", () => {
