@@ -79,9 +79,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     for file in pins.FILES:
         (copy / file.relative_to(ROOT)).write_text(pins.render("for a test", pinned))
     environments = pins.read_environments()
-    environments["environments"] = {
-        name: {"for": [PROJECT], "pins": list(pinned)} for name in ("sweeps", UV)
-    }
+    environments["environments"] = {name: {"for": [PROJECT], "pins": list(pinned)} for name in ("sweeps", UV)}
     environments["hashes"] = pinned
     (copy / pins.ENVIRONMENTS.relative_to(ROOT)).write_text(json.dumps(environments))
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
@@ -333,7 +331,9 @@ def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.
 
 def pip_environment(url: str, home: Path) -> dict[str, str]:
     """Return an environment in which pip uses only this index."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "SMSWEEP_"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "SMSWEEP_"))
+    }
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "CI": ""}
     settings |= {"UV_NO_CONFIG": "1", "UV_DEFAULT_INDEX": url, "UV_NO_CACHE": "1"}
     return {**inherited, **settings, "HOME": str(home), "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
