@@ -6,6 +6,7 @@ serves the pinned file, or one of several hostile files.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -258,12 +259,19 @@ def dockerfile_line(number: int) -> Command:
     return command
 
 
+@functools.cache
+def agent_requirements(place: Place) -> str:
+    """Return the requirements that a detached agent's job installs, from the pins of the copy."""
+    script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
+    result = run([sys.executable, "-c", script], place.copy, {**os.environ, "PYTHONPATH": str(place.copy)})
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
 def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint of a detached agent's job with its included requirements."""
-    script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
-    result = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
-    assert result.returncode == 0, result.stdout
-    job = Job(scratch / "job").trial({"train.py": "import smsweep_demo\n", "requirements.txt": result.stdout})
+    files = {"train.py": "import smsweep_demo\n", "requirements.txt": agent_requirements(place)}
+    job = Job(scratch / "job").trial(files)
     job.environ |= {**environ, "PATH": f"{place.venv / 'bin'}:{os.environ['PATH']}"}
     done = job.run(["--install-requirements"])
     return subprocess.CompletedProcess([], done.code, done.out + done.err)
