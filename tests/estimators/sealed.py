@@ -52,7 +52,7 @@ def read_data_files_once() -> None:
             parsed[path] = load(self, path)
         return parsed[path]
 
-    JSONFileLoader.load_file = load_once  # type: ignore[method-assign]
+    JSONFileLoader.load_file = load_once  # type: ignore[method-assign, assignment]
 
 
 def refuse_other_hosts() -> None:
