@@ -160,16 +160,17 @@ def measure(name: str, python: str, trials: int, slots: int, seconds: float) -> 
 
 def run(argv: Sequence[str], folder: Path, environ: dict[str, str]) -> tuple[float, float, float]:
     """Return the wall time in s, the CPU time of all processes in s, and their memory in MiB."""
-    cpu_s, memory_mib, log = cpu_of_children(), 0.0, folder.parent / "log"
+    cpu_before_s, memory_mib, log = cpu_of_children(), 0.0, folder.parent / "log"
     begin = time.perf_counter()
     with log.open("wb") as file:
         process = subprocess.Popen(argv, cwd=folder, env=environ, stdout=file, stderr=file)
+        cpu_s_by_pid: dict[int, float] = {}
         while True:
             try:
                 process.wait(SAMPLE_S)
                 break
             except subprocess.TimeoutExpired:
-                memory_mib = max(memory_mib, memory_of_descendants())
+                memory_mib = max(memory_mib, sample(cpu_s_by_pid))
     wall_s = time.perf_counter() - begin
     if process.returncode:
         sys.exit(f"{argv[0]} exited with code {process.returncode}:\n{log.read_text(errors='replace')[-2000:]}")
@@ -178,16 +179,20 @@ def run(argv: Sequence[str], folder: Path, environ: dict[str, str]) -> tuple[flo
         if time.monotonic() > deadline:
             child_reaper.kill_all()
         time.sleep(0.05)
-    return wall_s, cpu_of_children() - cpu_s, memory_mib
+    # Linux adds the CPU time of a process to that of its parent when it is reaped. Ray does not reap its workers, but
+    # they live long, so that the samples have their CPU time. The lower of the two values misses processes.
+    return wall_s, max(cpu_of_children() - cpu_before_s, sum(cpu_s_by_pid.values())), memory_mib
 
 
-def memory_of_descendants() -> float:
-    """Return the memory of all descendants of this process in MiB. Shared memory counts once."""
-    total = 0
+def sample(cpu_s_by_pid: dict[int, float]) -> float:
+    """Return the memory of all descendants of this process in MiB, and update the CPU time of each."""
+    pss = 0
     for process in psutil.Process().children(recursive=True):
         with contextlib.suppress(psutil.Error):
-            total += process.memory_full_info().pss
-    return total / 2**20
+            pss += process.memory_full_info().pss  # shared memory counts once
+            used = process.cpu_times()
+            cpu_s_by_pid[process.pid] = used.user + used.system
+    return pss / 2**20
 
 
 def cpu_of_children() -> float:
