@@ -152,7 +152,8 @@ def measure(name: str, python: str, trials: int, slots: int, seconds: float) -> 
         }
         wall_s, cpu_s, memory_mib = run(commands[name], source, environ)
         spans = [tuple(map(float, line.split())) for line in times.read_text().splitlines()]
-        assert len(spans) == trials, f"{name} ran {len(spans)} of {trials} trials"
+        assert len(spans) >= trials, f"{name} ran {len(spans)} of {trials} trials"  # Syne Tune starts some more
+        trials = len(spans)
     lasted_s = max(end for _, end in spans) - min(begin for begin, _ in spans)
     between_s = lasted_s * slots / trials - seconds
     return Cost(wall_s=wall_s, between_s=between_s, cpu_s=cpu_s / trials, memory_mib=memory_mib)

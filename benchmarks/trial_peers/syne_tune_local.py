@@ -41,4 +41,4 @@ if __name__ == "__main__":
         save_tuner=False,
     )
     tuner.run()
-    assert tuner.tuning_status.num_trials_completed == TRIALS, tuner.tuning_status
+    assert tuner.tuning_status.num_trials_completed >= TRIALS, tuner.tuning_status
