@@ -180,8 +180,8 @@ def run(argv: Sequence[str], folder: Path, environ: dict[str, str]) -> tuple[flo
         if time.monotonic() > deadline:
             child_reaper.kill_all()
         time.sleep(0.05)
-    # Linux adds the CPU time of a process to that of its parent when it is reaped. Ray does not reap its workers, but
-    # they live long, so that the samples have their CPU time. The lower of the two values misses processes.
+    # A process that is reaped adds its CPU time to its parent's. Ray does not reap its workers, which the samples
+    # include. The lower of the two values misses processes.
     return wall_s, max(cpu_of_children() - cpu_before_s, sum(cpu_s_by_pid.values())), memory_mib
 
 

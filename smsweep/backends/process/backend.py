@@ -65,7 +65,7 @@ class ProcessBackend:
         self._server = ForkClient(runtime_zip.absolute())
         self._has_waited = False  # since the last `describe`
         self._events: set[str] = set()  # names of jobs that have ended, by the fork server's reports
-        self._polled: dict[str, tuple[float, JobStatus]] = {}  # per running job: the uptime and result of its last poll
+        self._polled: dict[str, tuple[float, JobStatus]] = {}  # of running jobs: uptime, result
         self._skipped: set[str] = set()  # names of jobs that the last `describe` did not poll
         self._started: set[str] = set()  # names of jobs that were seen to run
         self._ended: dict[str, JobStatus] = {}  # final statuses, which are read once

@@ -71,8 +71,9 @@ def on_child(number: int, frame: object) -> None:
     """Reap the jobs that have ended. Their exit codes are in their folders."""
     with contextlib.suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
-            with contextlib.suppress(OSError):  # the agent has exited
-                send({"ended": _running.pop(pid, "")})
+            if folder := _running.pop(pid, ""):  # otherwise a program of `prepare_fork` has ended
+                with contextlib.suppress(OSError):  # the agent has exited
+                    send({"ended": folder})
 
 
 def failure(err: OSError) -> dict[str, Any]:
