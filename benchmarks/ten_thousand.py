@@ -12,7 +12,8 @@ of all processes per trial, and the largest sum of the memory of all processes, 
 counts once (PSS). The second table has the same for trials that end at once. A busy machine affects the CPU time
 least. Ray's own benchmark reports an overhead of 1.14 on 16 cores.
 
-    python -m benchmarks.ten_thousand [--trials 10000] [--slots 16] [--seconds 1] [--empty 1000] [--systems NAME ...]
+    python -m benchmarks.ten_thousand [--trials 10000] [--slots 16] [--seconds 1] [--empty 1000]
+        [--systems smsweep loop ray syne-tune]
 
 Linux only. Environments of peers are created on first use and need 2 GB.
 """
