@@ -1,16 +1,16 @@
 """10,000 trials of one second, 16 at once, with smsweep, Ray Tune and Syne Tune, and the cost of empty trials.
 
 The floor is the time that the trials need without any overhead: 10,000 / 16 s. All systems run as commands,
-including their start, one after the other on the same machine. In smsweep and Syne Tune, each trial is a process that
-runs a script. In Ray, each trial is a call of a function in a worker that Ray uses again. "Loop" starts the script
-of smsweep's trials with `subprocess` and records nothing; it shows what the processes themselves cost. Each trial
-reports one metric, except in the loop.
+including their start, one after the other on the same machine. In smsweep and Syne Tune, each trial is a
+process that runs a script. In Ray, each trial is a call of a function in a worker that Ray uses again. "Loop"
+starts the script of smsweep's trials with `subprocess` and records nothing; it shows what the processes
+themselves cost. Each trial reports one metric, except in the loop.
 
-The table has the wall time, the overhead (wall time / floor), the time between two trials in a slot (with
-the start of the next script and its imports), the CPU time
-of all processes per trial, and the largest sum of the memory of all processes, in total and per slot. Shared memory
-counts once (PSS). The second table has the same for trials that end at once. A busy machine affects the CPU time
-least. Ray's own benchmark reports an overhead of 1.14 on 16 cores.
+The table has the wall time, the overhead (wall time / floor), the time between two trials in a slot (with the
+start of the next script and its imports), the CPU time of all processes per trial, and the largest sum of the
+memory of all processes, in total and per slot. Shared memory counts once (PSS). The second table has the same
+for trials that end at once. A busy machine affects the CPU time least. Ray's own benchmark reports an overhead
+of 1.14 on 16 cores.
 
     python -m benchmarks.ten_thousand [--trials 10000] [--slots 16] [--seconds 1] [--empty 1000]
         [--systems smsweep loop ray syne-tune]
