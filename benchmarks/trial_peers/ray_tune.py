@@ -25,7 +25,6 @@ def train(config: dict[str, Any]) -> None:
 
 if __name__ == "__main__":
     ray.init(num_cpus=SLOTS, include_dashboard=False, object_store_memory=200_000_000, log_to_driver=False)
-    # As in the benchmark of 10,000 trials in the documentation of Ray.
     done = tune.run(
         train,
         config={"a": tune.uniform(0, 1)},
