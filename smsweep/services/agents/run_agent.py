@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
@@ -38,6 +38,7 @@ from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
+    AUTO,
     DEFAULT_BACKEND,
     backend_name,
     check_machine,
@@ -45,6 +46,7 @@ from smsweep.services.backends import (
     refuse_in_place,
     renderer,
     with_price,
+    with_trial_resources,
 )
 from smsweep.services.labels import full_label, parse_sweep_id
 from smsweep.services.signals import TERMINATED, handling
@@ -81,7 +83,8 @@ def agent(
     project: str | None = None,
     count: int | None = None,
     *,
-    parallel: int = 1,
+    parallel: int | Literal["auto"] = 1,
+    gpus_per_trial: float | None = None,
     backend: str | None = None,
     job: JobLike = None,
     estimator: Any = None,
@@ -107,7 +110,10 @@ def agent(
         entity: Ignored; for compatibility with W&B.
         project: Ignored; for compatibility with W&B.
         count: Maximum number of trials to start. Default: no limit.
-        parallel: Number of trials that run in parallel.
+        parallel: Number of trials that run in parallel. "auto" runs as many as fit this machine; then each gets
+            one GPU if the machine has GPUs and `gpus_per_trial` is not given.
+        gpus_per_trial: GPUs for each trial alone, or a fraction below 1 of a GPU that trials share. Default:
+            `resources_per_trial` of job.yaml.
         backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
         job: Path or content of a job.yaml. Default: the sweep's own.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
@@ -130,7 +136,12 @@ def agent(
     """
     if in_place and function is not None:
         raise UsageError("in_place: a function runs in this process, not in a folder of its own; remove in_place")
-    _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
+    _check(
+        function,
+        count=count,
+        parallel=1 if parallel == AUTO else parallel,
+        max_consecutive_failed_runs=max_consecutive_failed_runs,
+    )
     # A sweep id is unique in a store, and scripts always get a second Ctrl-C.
     del entity, project, forward_signals
     workspace = Workspace()
@@ -155,6 +166,14 @@ def agent(
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
         name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
+        template, n_slots = with_trial_resources(
+            template,
+            name,
+            workspace.environ,
+            gpus_per_trial=gpus_per_trial,
+            parallel=parallel,
+            has_function=function is not None,
+        )
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -173,7 +192,9 @@ def agent(
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         if function:
             workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
-            unguarded: Backend = FunctionBackend(function, workspace.jobs_dir, parallel=parallel)
+            unguarded: Backend = FunctionBackend(
+                function, workspace.jobs_dir, parallel=n_slots, environ=workspace.environ
+            )
         else:
             unguarded = open_backend(name, workspace)
         with closing(guard(unguarded)) as opened:
@@ -186,7 +207,7 @@ def agent(
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
-                    parallel=parallel,
+                    parallel=n_slots,
                     count=count,
                     until=None if until is None else frozenset(until),
                     retries=template.retries,
@@ -418,8 +439,20 @@ def run(
             backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
             in_place=in_place,
             notify=agent_options.get("notify") or (),
+            gpus_per_trial=agent_options.get("gpus_per_trial"),
+            parallel=agent_options.get("parallel", 1),
             pulls=True,
         )
+    else:
+        template, _ = with_trial_resources(
+            load_job(compiled.document if compiled else job).template,
+            DEFAULT_BACKEND,
+            os.environ,
+            gpus_per_trial=agent_options.get("gpus_per_trial"),
+            parallel=agent_options.get("parallel", 1),
+            has_function=True,
+        )
+        check_machine(template, DEFAULT_BACKEND, os.environ, pulls=False)
     sweep_id = sweep(
         config,
         entity,
