@@ -172,13 +172,12 @@ class SqlStore(Store):
         if not takes_trials:
             return None
         at = {"place": clean(place), "place_name": clean(place_name)}
-        statement, fits = queries.FIRST_PENDING, {**of_sweep, "at_place": at["place"]}
-        if continues:
-            statement, fits = queries.FIRST_PENDING_OR, {**fits, "continues": list(continues)}
-        row = connection.execute(statement, fits).one_or_none()
-        if row is None:
+        statement = queries.FIRST_PENDING_OR if continues else queries.FIRST_PENDING
+        fits = {**of_sweep, "at_place": at["place"], **({"continues": list(continues)} if continues else {})}
+        pending = connection.execute(statement, fits).one_or_none()
+        if pending is None:
             return None
-        trial = trial_of(row)
+        trial = trial_of(pending)
         return self._change(connection, trial, **started(trial, now), **at, **hold)
 
     @writes

@@ -180,17 +180,23 @@ def agent(
             terminated = threading.Event()
             worker = Agent(
                 store,
-                opened,
+                [
+                    Place(
+                        backend=opened,
+                        render=_checked(render, original) if original else render,
+                        checkpoints=lambda trial: str(render(trial)["CheckpointConfig"]["S3Uri"]),
+                        slots=parallel,
+                        price=template.price,
+                        shares_checkpoints=has_shared_checkpoints(template),
+                    )
+                ],
                 make_controller(store, stored, template),
-                _checked(render, original) if original else render,
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
-                    parallel=parallel,
                     count=count,
                     until=None if until is None else frozenset(until),
                     retries=template.retries,
-                    price=template.price,
                     grace_s=term_timeout,
                 ),
                 flapping=FailureLimit.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
