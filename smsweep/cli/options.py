@@ -333,6 +333,15 @@ Backend = Annotated[
         help="Where jobs run: process (default), docker, sagemaker or batch (or SMSWEEP_BACKEND).",
     ),
 ]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="PLACE[:SLOTS]",
+        help="A place and its slots, such as local:2, slurm:8, sagemaker:spot:16, or a place in job.yaml; "
+        "repeatable, in the order of preference.",
+    ),
+]
 MaxConsecutiveFailedRuns = Annotated[
     int | None,
     typer.Option("--max-consecutive-failed-runs", min=1, help="Stop after this many failed trials in a row."),

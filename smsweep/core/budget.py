@@ -143,7 +143,9 @@ class BudgetTracker:
         """Update the usage of changed trials. The usage of a removed trial stays in the total."""
         for trial in trials if self._budgets else ():
             reserved = tuple(self._worst(b, trial) if trial.state.is_active else 0.0 for b in self._budgets)
-            now = tuple(trial.usage.get(b.what, 0.0) + worst for b, worst in zip(self._budgets, reserved, strict=True))
+            now = tuple(
+                trial.usage.get(b.what, 0.0) + worst for b, worst in zip(self._budgets, reserved, strict=True)
+            )
             before = self._used.get(trial.number, (0.0,) * len(now))
             self._used[trial.number] = now
             self._totals = [total + new - old for total, new, old in zip(self._totals, now, before, strict=True)]
@@ -167,7 +169,9 @@ class BudgetTracker:
 
     def is_spent(self) -> bool:
         """Return True if the budgets cover no further trial, even if active trials cost nothing more."""
-        reserved = [sum(worst) for worst in zip(*self._reserved.values(), strict=True)] or [0.0] * len(self._budgets)
+        reserved = [sum(worst) for worst in zip(*self._reserved.values(), strict=True)] or [0.0] * len(
+            self._budgets
+        )
         return self._fit([total - held for total, held in zip(self._totals, reserved, strict=True)], None) <= 0
 
     def _fit(self, totals: Sequence[float], place_name: str | None) -> int:

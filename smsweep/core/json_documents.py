@@ -377,6 +377,19 @@ class EstimateDocument(TypedDict):
     sweeps: list[str]  # ids of their sweeps
 
 
+class PlannedPlaceDocument(TypedDict):
+    """A place where trials run, and its price."""
+
+    name: str
+    backend: str
+    slots: int  # further instance types and regions of a place (NAME/2, ...) share its slots
+    region: str  # AWS region; "" for the user's, or on this machine
+    instances: list[InstancesDocument]
+    is_spot: bool
+    price_per_hour: float | None  # US dollars for one instance; 0 for a free place; None if unknown
+    worst_usd_per_trial: float | None  # if the trial runs for max_run
+
+
 class LaunchDocument(TypedDict):
     """What the next jobs of a sweep run on, and what they can cost."""
 
@@ -401,6 +414,7 @@ class LaunchDocument(TypedDict):
     budget: AmountsDocument  # in job.yaml
     run_cap: int | None
     count: int | None
+    places: list[PlannedPlaceDocument]  # in the order of preference; empty with one backend
     unknown: dict[str, str]  # name of a field without a value -> the reason, or the fix
 
 

@@ -340,7 +340,9 @@ class Agent:
             if is_stopping and not held.is_submitted and not held.is_stop_sent:
                 self._end_unstarted(held)
             elif is_stopping and (kills or not held.is_stop_sent):
-                self._place_of(held).backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
+                self._place_of(held).backend.stop(
+                    held.trial.job_name, grace_s=0 if kills else self._options.grace_s
+                )
                 held.is_stop_sent = True
 
     def _is_cancelled_twice(self) -> bool:
@@ -398,7 +400,7 @@ class Agent:
         if is_over and waiting and self._controller.sweep.state is SweepState.RUNNING:
             where = ", ".join(sorted({trial.place for trial in waiting}))
             log.warning(
-                "sweep %s: %d pending trials continue only at %s, which has their checkpoints; start an agent there",
+                "sweep %s: %d trials continue only at %s, where their checkpoints are; start an agent there",
                 self._sweep_id,
                 len(waiting),
                 where,
@@ -440,7 +442,9 @@ class Agent:
         Args:
             moving: A held trial that leaves its slot.
         """
-        held = self._held.values() if moving is None else [each for each in self._held.values() if each is not moving]
+        held = (
+            self._held.values() if moving is None else [each for each in self._held.values() if each is not moving]
+        )
         return [
             (place, n)
             for place, n in self._places.with_room(held)
@@ -602,7 +606,7 @@ class Agent:
             if not err.retryable:
                 raise
             is_refused = isinstance(err, (CapacityError, QuotaExceeded))
-            held.may_have_job |= not (err.is_unsent or is_refused)  # the answer may have been lost, and the job started
+            held.may_have_job |= not (err.is_unsent or is_refused)  # else the job may have started
             if not isinstance(err, Throttled):
                 self._places.rest(place, err)
             self._waiting.note(trial, err)

@@ -1,4 +1,4 @@
-"""The places of an agent: backends with slots, prices and pauses. A trial runs at the first place that has room."""
+"""The places of an agent: backends with slots and prices. A trial runs at the first place that has room."""
 
 from __future__ import annotations
 

@@ -91,6 +91,11 @@ def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, b
         spec.check_request(training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
 
 
+def has_shared_checkpoints(template: JobTemplate) -> bool:
+    """Return True if job.yaml stores checkpoints in S3, so that a trial can continue at any place."""
+    return str(template.request.get("CheckpointConfig", {}).get("S3Uri", "")).startswith("s3://")
+
+
 def refuse_in_place(template: JobTemplate, backend: str) -> None:
     """Raise UsageError if trials run in the original source folder and the backend does not start processes."""
     if template.in_place and backend != DEFAULT_BACKEND:

@@ -30,7 +30,12 @@ class ChosenPlace:
 
 
 def choose_places(
-    template: JobTemplate, workspace: Workspace, *, on: Sequence[str] = (), backend: str | None = None, parallel: int = 1
+    template: JobTemplate,
+    workspace: Workspace,
+    *,
+    on: Sequence[str] = (),
+    backend: str | None = None,
+    parallel: int = 1,
 ) -> list[ChosenPlace]:
     """Return the places of an agent, in the order of preference.
 
@@ -57,10 +62,20 @@ def choose_places(
     if template.in_place and any(place.backend != "process" for place in chosen):
         others = ", ".join(place.name for place in chosen if place.backend != "process")
         raise UsageError(
-            f"in_place: only processes of this machine run in the original folder, and {others} runs a copy of it; "
+            f"in_place: only processes of this machine run in the original folder, and {others} runs a copy; "
             "add --no-in-place, or remove in_place from job.yaml; name data under `inputs:`"
         )
     return chosen
+
+
+def source_backend(
+    template: JobTemplate, workspace: Workspace, *, on: Sequence[str] = (), backend: str | None = None
+) -> str | None:
+    """Return the backend that decides whether the source of a sweep is sent: a remote one if any place has one."""
+    if backend or not (on or template.places):
+        return backend
+    backends = [place.backend for place in choose_places(template, workspace, on=on)]
+    return next((name for name in backends if name != "process"), "process")
 
 
 def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
@@ -74,7 +89,9 @@ def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
     for spec in specs:
         if spec.backend not in BACKENDS:
             names = ", ".join(sorted({"local", *backend_names(), *named} - {"process"}))
-            raise UsageError(f"--on {spec.name}: no such backend, and job.yaml has no such place; use one of {names}")
+            raise UsageError(
+                f"--on {spec.name}: no such backend, and job.yaml has no such place; use one of {names}"
+            )
     names_of = [spec.name for spec in specs]
     for name in names_of:
         if names_of.count(name) > 1:

@@ -119,7 +119,7 @@ class Store(Protocol):
             place: Backend and location of the agent's jobs.
             lease_s: Seconds until the lease expires.
             place_name: Name of the place in the agent's list.
-            continues: Numbers of pending trials whose checkpoints are at another place, but can be read at this one.
+            continues: Numbers of pending trials whose checkpoints at another place can be read at this one.
             adopts: Returns True if the agent can adopt an active trial whose lease expired the given number of
                 seconds ago. The others are not assigned.
             abandoned_only: If True, no pending trial is assigned.

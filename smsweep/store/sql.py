@@ -182,7 +182,13 @@ class SqlStore(Store):
 
     @writes
     def set_place(
-        self, connection: sa.Connection, sweep_id: str, number: int, agent_id: str, place: str, place_name: str = ""
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        number: int,
+        agent_id: str,
+        place: str,
+        place_name: str = "",
     ) -> Trial:
         trial = self._trial(connection, queries.TRIAL_TO_CHANGE, sweep_id, number)
         _check_holder(trial, agent_id)

@@ -97,9 +97,7 @@ class Kit:
             controller,
             MetricParser(),
             agent_id=agent_id,
-            options=AgentOptions(
-                count=count, retries={"crashed": retries}, grace_s=grace_s, until=until
-            ),
+            options=AgentOptions(count=count, retries={"crashed": retries}, grace_s=grace_s, until=until),
             flapping=FailureLimit(self.clock_now, max_consecutive=max_consecutive),
             clock=lambda: self.clock_now,
             sleep=self._sleep,

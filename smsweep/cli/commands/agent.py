@@ -19,6 +19,7 @@ from smsweep.cli.options import (
     Json,
     MaxConsecutiveFailedRuns,
     Notify,
+    On,
     OptionalSweepId,
     Parallel,
     Project,
@@ -76,6 +77,7 @@ def agent(
     count: Count = None,
     parallel: Parallel = 1,
     backend: Backend = None,
+    on: On = None,
     job: Job = None,
     project: Project = None,
     entity: Entity = None,
@@ -119,6 +121,7 @@ def agent(
         "count": count,
         "parallel": parallel,
         "backend": backend,
+        "on": on or (),
         "job": job,
         "project": project,
         "entity": entity,
@@ -147,10 +150,10 @@ def agent(
     if detach or detach_to:
         if source is not None:
             queue_service.fetch_source(sweep_id, source)
-        paid = REMOTE if is_remote(backend, detach_to, notify) else backend
+        paid = REMOTE if is_remote(backend, detach_to, notify, on) else backend
         if paid == REMOTE:
             detach_service.check_remote(sweep_id, in_place)
-        confirm_agent(sweep_id, yes=yes, backend=paid, job=job, count=count, parallel=parallel)
+        confirm_agent(sweep_id, yes=yes, backend=paid, on=on or (), job=job, count=count, parallel=parallel)
         options["no_in_place"] = in_place is False
         excluded = ("as_json", "project", "entity", "notify")
         return detach_agent(

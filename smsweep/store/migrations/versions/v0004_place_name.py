@@ -21,5 +21,5 @@ def upgrade() -> None:
         ),
     )
     if op.get_bind().dialect.name == "postgresql":  # SQLite stores no comments
-        comment = "backend and where it runs; while pending, the only place that has its checkpoints"
+        comment = "backend and where it runs; while pending, where its checkpoints are"
         op.alter_column("trials", "place", existing_type=sa.Text, existing_nullable=False, comment=comment)
