@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -23,6 +24,7 @@ from smsweep.engine.places import QUEUED, Place, Places
 from smsweep.engine.wait_reason import WaitReasons
 from smsweep.errors import (
     CapacityError,
+    JobError,
     JobRejected,
     NameTaken,
     QuotaExceeded,
@@ -98,7 +100,8 @@ class Agent:
         self._renewed_at = clock()
         self._is_idle = False  # as of the last tick: no trial is left to start
         self._is_contended = False  # as of the last tick: other agents were faster
-        self._silent: dict[str, str] = {}  # place of a backend that does not answer -> its last error
+        self._errors: dict[str, SmsweepError] = {}  # by place: backends that did not answer in this tick
+        self._logged: dict[str, str] = {}  # the errors of the last tick
         self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents; not a secret
         self._places = Places(places, clock, self._rng)
         self._refusing: set[str] = set()  # names of the places that started no job in this tick
@@ -155,6 +158,9 @@ class Agent:
         happened |= self._judge()
         self._pass_on_stops()
         happened |= self._fill_slots()
+        self._log_errors()
+        if self._errors and self._leaving:
+            raise next(iter(self._errors.values()))  # `run` decides how long a leaving agent tries again
         return happened
 
     def _asked_by(self) -> str:
@@ -213,31 +219,46 @@ class Agent:
     def _observe(self) -> bool:
         """Read the status and the new log lines of all held jobs, and store the ends of those that ended."""
         names = {held.trial.job_name: held for held in self._held.values() if held.is_submitted}
-        statuses, errors = self._places.describe({name: self._place_of(held) for name, held in names.items()})
-        self._log_silence(errors)
+        places = {name: self._place_of(held) for name, held in names.items()}
+        statuses, self._errors = self._places.describe(places)
         happened = False
         for name, held in names.items():
             self._renew_leases()  # reading a long log takes time
-            place = self._place_of(held)
-            if held.trial.number not in self._held or place.backend.place in errors:
+            place = places[name]
+            if held.trial.number not in self._held or place.backend.place in self._errors:
                 continue
-            status = statuses.get(name)
-            held.trial, is_complete = self._intake.read(held.trial, place.backend)
-            if status is not None and not status.is_terminal:
-                self._watch_queue(held, place, status)
-            if status is None:
-                held.is_submitted = held.is_stop_sent = False  # the backend does not know the job
-            elif status.is_terminal and is_complete:
-                self._settle(held, status)
-                happened = True
+            with self._tolerating(place):
+                happened |= self._read(held, place, statuses.get(name))
         return happened
 
-    def _log_silence(self, errors: Mapping[str, SmsweepError]) -> None:
+    def _read(self, held: HeldTrial, place: Place, status: JobStatus | None) -> bool:
+        """Read the new log lines of a job, and store its end. Return True if it has ended."""
+        held.trial, is_complete = self._intake.read(held.trial, place.backend)
+        if status is None:
+            held.is_submitted = held.is_stop_sent = False  # the backend does not know the job
+        elif not status.is_terminal:
+            self._watch_queue(held, place, status)
+        elif is_complete:
+            self._settle(held, status)
+            return True
+        return False
+
+    @contextmanager
+    def _tolerating(self, place: Place) -> Iterator[None]:
+        """Keep an error of a backend that a retry can fix, so that the trials at other backends continue."""
+        try:
+            yield
+        except JobError as err:
+            if not err.retryable or self._places.has_one_backend:
+                raise
+            self._errors.setdefault(place.backend.place, err)
+
+    def _log_errors(self) -> None:
         """Log the backends that do not answer, while others do. Each error is logged once."""
-        for name, err in errors.items():
-            if self._silent.get(name) != str(err):
+        for name, err in self._errors.items():
+            if self._logged.get(name) != str(err):
                 log.error("%s: %s; its trials continue, and the agent tries again", name, err)
-        self._silent = {name: str(err) for name, err in errors.items()}
+        self._logged = {name: str(err) for name, err in self._errors.items()}
 
     def _watch_queue(self, held: HeldTrial, place: Place, status: JobStatus) -> None:
         """Stop a job that waits too long for a machine, so that its trial moves to another place."""
@@ -337,13 +358,16 @@ class Agent:
             is_stopping = held.trial.state is TrialState.STOPPING
             if not is_stopping and (cancelled or self._leaving >= ShutdownLevel.STOP):
                 is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")
-            if is_stopping and not held.is_submitted and not held.is_stop_sent:
-                self._end_unstarted(held)
-            elif is_stopping and (kills or not held.is_stop_sent):
-                self._place_of(held).backend.stop(
-                    held.trial.job_name, grace_s=0 if kills else self._options.grace_s
-                )
-                held.is_stop_sent = True
+            if is_stopping:
+                with self._tolerating(place := self._place_of(held)):
+                    self._stop(held, place, kills=kills)
+
+    def _stop(self, held: HeldTrial, place: Place, *, kills: bool) -> None:
+        if not held.is_submitted and not held.is_stop_sent:
+            self._end_unstarted(held)
+        elif kills or not held.is_stop_sent:
+            place.backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
+            held.is_stop_sent = True
 
     def _is_cancelled_twice(self) -> bool:
         return bool(self._held) and notes.KILLS_AT_ONCE.get(self._store, self._sweep_id)

@@ -98,6 +98,11 @@ class Places:
     rng: random.Random
     _rests: dict[str, _Rest] = field(default_factory=dict)
 
+    @property
+    def has_one_backend(self) -> bool:
+        """True if an error of a backend concerns all trials."""
+        return len({id(place.backend) for place in self.places}) == 1
+
     def of(self, trial: Trial) -> Place | None:
         """Return the place of a trial's job; None if this agent cannot reach it."""
         there = [place for place in self.places if place.backend.place == trial.place]
@@ -179,7 +184,7 @@ class Places:
             names: Job name -> place of the job.
 
         Raises:
-            SmsweepError: If no backend answered, or a retry cannot help.
+            SmsweepError: If the only backend of the agent did not answer, or a retry cannot help.
         """
         by_backend: dict[int, list[str]] = {}
         backends = {id(place.backend): place.backend for place in names.values()}
@@ -191,7 +196,7 @@ class Places:
             try:
                 statuses |= backends[key].describe(of_backend)
             except SmsweepError as err:
-                if not err.retryable or len(errors) + 1 == len(by_backend):
+                if not err.retryable or self.has_one_backend:
                     raise
                 errors[backends[key].place] = err
         return statuses, errors
