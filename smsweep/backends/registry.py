@@ -10,11 +10,12 @@ BUILT_IN: LazyTable[BackendSpec] = LazyTable(
     {
         "process": "smsweep.backends.process.backend:SPEC",
         "docker": "smsweep.backends.docker.backend:SPEC",
+        "slurm": "smsweep.backends.slurm.backend:SPEC",
         "sagemaker": "smsweep.backends.sagemaker.backend:SPEC",
         "batch": "smsweep.backends.aws_batch.backend:SPEC",
     }
 )
-LOCAL = ("process", "docker")  # built-in backends with `is_local`
+LOCAL = ("process", "docker", "slurm")  # built-in backends with `is_local`
 BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function",))
 
 

@@ -10,6 +10,7 @@ from datetime import datetime
 from smsweep.core.json_documents import (
     AmountsDocument,
     LaunchDocument,
+    PlaceUseDocument,
     PlannedPlaceDocument,
     PriceDocument,
     SweepDocument,
@@ -168,6 +169,12 @@ def launch_rows(launch: LaunchDocument) -> list[tuple[str, str]]:
     ]
     rows += [(f"place {place['name']}", _place(place)) for place in launch["places"]]
     return [(name, clean(value)) for name, value in rows if value]
+
+
+def place_use(place: PlaceUseDocument) -> str:
+    """Return the trials and the cost at a place, such as `local: 2 running, 12 ended`."""
+    usd = f", {_dollars(place['usd'])}" if place["usd"] else ""
+    return f"{clean(place['name'])}: {place['active']} running, {place['ended']} ended{usd}"
 
 
 def _place(place: PlannedPlaceDocument) -> str:

@@ -41,7 +41,8 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
     has_several = bool(snapshot.sweep["metrics"])
     goals = [f"metrics.{name}" for name in metric_names(snapshot.sweep)] if has_several else ["objective"]
     goals = [name for name in goals if name in columns]
-    usual = [*FIRST, *goals, *(name for name in columns if name.startswith("params.")), *LAST]
+    placed = ["place_name"] if snapshot.sweep["places"] else []
+    usual = [*FIRST, *goals, *placed, *(name for name in columns if name.startswith("params.")), *LAST]
     columns = [*usual, *(name for name in columns if name not in usual)]
     data = {
         "sweep_id": snapshot.sweep["id"],
@@ -148,6 +149,10 @@ def facts(snapshot: Snapshot) -> str:
         ("front", counted(len(snapshot.front), "trial") if snapshot.front else ""),
         ("jobs", _used(usage, "hours", "{:.3g}", " instance hours")),
         ("cost", _used(usage, "usd", "${:.2f}")),
+        (
+            "places",
+            "; ".join(f"{clean(each['name'])}: {counted(each['ended'], 'trial')}" for each in sweep["places"]),
+        ),
         ("created", time_text(sweep["created_at"])),
         ("report time", time_text(snapshot.made_at)),
     ]
