@@ -11,6 +11,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from smsweep.core.json_documents import PlaceUseDocument
 from smsweep.core.trial import ended_of, flat_params
 from smsweep.report.axes import exact
 from smsweep.report.figures.registry import FIGURES
@@ -149,10 +150,7 @@ def facts(snapshot: Snapshot) -> str:
         ("front", counted(len(snapshot.front), "trial") if snapshot.front else ""),
         ("jobs", _used(usage, "hours", "{:.3g}", " instance hours")),
         ("cost", _used(usage, "usd", "${:.2f}")),
-        (
-            "places",
-            "; ".join(f"{clean(each['name'])}: {counted(each['ended'], 'trial')}" for each in sweep["places"]),
-        ),
+        ("places", "; ".join(map(_place, sweep["places"]))),
         ("created", time_text(sweep["created_at"])),
         ("report time", time_text(snapshot.made_at)),
     ]
@@ -168,6 +166,10 @@ def facts(snapshot: Snapshot) -> str:
         f'<header class="page"><h1>{escape(name)} <span class="soft">{escape(sweep["id"])}</span></h1>'
         f'<button type="button" id="theme">theme</button></header>{_list(pairs, wide)}'
     )
+
+
+def _place(place: PlaceUseDocument) -> str:
+    return f"{clean(place['name'])}: {counted(place['ended'], 'trial')}"
 
 
 def environment(snapshot: Snapshot) -> str:

@@ -104,15 +104,16 @@ def places_of(trials: Collection[Trial]) -> list[PlaceUseDocument]:
     for trial in sorted(trials, key=lambda trial: trial.number):
         if trial.place_name and trial.state is not TrialState.PENDING:
             by_place.setdefault((trial.place_name, trial.place), []).append(trial)
+    costs = {
+        key: [trial.usage["usd"] for trial in found if "usd" in trial.usage] for key, found in by_place.items()
+    }
     return [
         {
             "name": name,
             "place": place,
             "active": sum(trial.state.is_active for trial in found),
             "ended": sum(trial.state.is_terminal for trial in found),
-            "usd": round(sum(priced), 6)
-            if (priced := [t.usage["usd"] for t in found if "usd" in t.usage])
-            else None,
+            "usd": round(sum(costs[name, place]), 6) if costs[name, place] else None,
         }
         for (name, place), found in by_place.items()
     ]

@@ -28,8 +28,9 @@ def why(label: str) -> WhyDocument:
 
     Returns:
         `why`, one sentence; `rule`, the evidence of the rule that stopped the trial, or None; `waiting`, why a
-        claimed trial waits for its job, or None; `placement`, why it does not run at the first place; `job_name`, "" if no job ran; `log`, the last lines of a failed
-        or crashed trial if they are available; and other fields of the trial.
+        claimed trial waits for its job, or None; `placement`, why the trial does not run at the first place;
+        `job_name`, "" if no job ran; `log`, the last lines of a failed or crashed trial if they are available; and
+        other fields of the trial.
 
     Raises:
         NotFound: If there is no such trial.

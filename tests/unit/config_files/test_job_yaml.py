@@ -266,6 +266,8 @@ def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
         "budget",
         "retries",
         "notify",
+        "places",
+        "sbatch",
         "agent",
         "request",
     }

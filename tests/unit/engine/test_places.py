@@ -357,7 +357,7 @@ def test_agent_with_another_list_adopts_jobs_of_the_same_backend(tmp_path: Path)
 
 def test_budget_counts_each_place_at_its_price(tmp_path: Path) -> None:
     kit = Kit(tmp_path, SIX)
-    near, far, places = two_places(kit, (2, 4), price=Price(per_hour=1.0))
+    near, _, places = two_places(kit, (2, 4), price=Price(per_hour=1.0))
     budget = Budget(what="usd", cap=2.5, worst=1.0, worst_at={"local": 0.0, "cloud": 1.0})
     kit.agent(near, places=places, budgets=[budget]).tick()
     assert names(kit)[:4] == ["local", "local", "cloud", "cloud"]
