@@ -137,10 +137,9 @@ def test_killed_agent_finds_its_slurm_jobs(workdir: WorkingDir, slurm: Slurm) ->
     (workdir.folder / "wait").touch()
     write_sweep(workdir, 2)
     sweep_id = workdir.sweep()
-    agent = workdir.start("agent", sweep_id, "--on", "slurm:2")
-    until((workdir.folder / "running").exists, slurm, workdir)
-    agent.kill()
-    agent.wait()
+    with workdir.start("agent", sweep_id, "--on", "slurm:2") as agent:
+        until((workdir.folder / "running").exists, slurm, workdir)
+        agent.kill()
     (workdir.folder / "wait").unlink()
     workdir.call("agent", sweep_id, "--on", "slurm:2")
     trials = workdir.trials(sweep_id)
@@ -153,10 +152,10 @@ def test_killed_trial_ends_its_slurm_job(workdir: WorkingDir, slurm: Slurm) -> N
     (workdir.folder / "wait").touch()
     write_sweep(workdir, 1)
     sweep_id = workdir.sweep()
-    agent = workdir.start("agent", sweep_id, "--on", "slurm")
-    until((workdir.folder / "running").exists, slurm, workdir)
-    workdir.call("kill", f"{sweep_id}/0")
-    assert agent.wait(60) == 0
+    with workdir.start("agent", sweep_id, "--on", "slurm") as agent:
+        until((workdir.folder / "running").exists, slurm, workdir)
+        workdir.call("sweep", "--cancel", sweep_id)
+    assert agent.returncode == 0
     (trial,) = workdir.trials(sweep_id)
     assert trial["state"] == "killed"
     assert "saved 3" in workdir.call("logs", f"{sweep_id}/0").stdout
@@ -167,11 +166,11 @@ def test_slurm_job_cancelled_by_another_user_is_retried(workdir: WorkingDir, slu
     (workdir.folder / "wait").touch()
     write_sweep(workdir, 1)
     sweep_id = workdir.sweep()
-    agent = workdir.start("agent", sweep_id, "--on", "slurm")
-    until((workdir.folder / "running").exists, slurm, workdir)
-    (workdir.folder / "wait").unlink()
-    slurm.call("scancel", f"--name=smsweep-{sweep_id}-0-0", "--signal=KILL", "--full")
-    assert agent.wait(120) == 0
+    with workdir.start("agent", sweep_id, "--on", "slurm") as agent:
+        until((workdir.folder / "running").exists, slurm, workdir)
+        slurm.call("scancel", f"--name=smsweep-{sweep_id}-0-0", "--signal=KILL", "--full")
+        (workdir.folder / "wait").unlink()
+    assert agent.returncode == 0
     (trial,) = workdir.trials(sweep_id)
     assert (trial["state"], trial["attempt"], trial["retries"]) == ("finished", 1, {"crashed": 1})
 
