@@ -330,7 +330,7 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         autocompletion=complete_backend,
-        help="Where jobs run: process (default), docker, sagemaker or batch (or SMSWEEP_BACKEND).",
+        help="Where jobs run: process (default), docker, slurm, sagemaker or batch (or SMSWEEP_BACKEND).",
     ),
 ]
 On = Annotated[

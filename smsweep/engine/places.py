@@ -37,7 +37,8 @@ class Place:
     group: str = ""  # places of one group share their slots; "" for a place of its own
     price: Price | None = None  # of one instance; None if unknown
     give_up_s: float | None = None  # a job that waits longer for a machine moves to another place; None: never
-    shares_checkpoints: bool = False  # checkpoints are in S3, at a URI that every place uses
+    reads_s3: bool = False  # jobs read and write checkpoints in S3
+    shares_checkpoints: bool = False  # as other places whose jobs do so, at the same URI
 
     @property
     def pool(self) -> str:
@@ -50,7 +51,10 @@ class Place:
 
     def can_continue(self, trial: Trial) -> bool:
         """Return True if jobs at this place can read the checkpoints of an interrupted trial."""
-        return trial.place in ("", self.backend.place) or _has_files(self.checkpoints(trial))
+        if trial.place in ("", self.backend.place):
+            return True
+        uri = self.checkpoints(trial)
+        return self.shares_checkpoints if uri.startswith("s3:") else _has_files(uri)
 
     def binds(self, trial: Trial, status: JobStatus | None = None) -> bool:
         """Return True if a trial that ran at this place has checkpoints that other places may not be able to read.
@@ -60,11 +64,10 @@ class Place:
             status: The final status of its job, if known.
         """
         uri = self.checkpoints(trial)
-        if not uri or self.shares_checkpoints:
-            return False
-        if uri.startswith("file:"):
+        if not uri.startswith("s3:"):
             return _has_files(uri)
-        return bool(trial.n_points or (status is not None and status.started_at))
+        has_run = bool(trial.n_points or (status is not None and status.started_at))
+        return self.reads_s3 and has_run
 
 
 def _has_files(uri: str) -> bool:

@@ -41,7 +41,8 @@ from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
     DEFAULT_BACKEND,
     check_machine,
-    has_shared_checkpoints,
+    names_checkpoints_in_s3,
+    reads_s3,
     open_backend,
     refuse_in_place,
     renderer,
@@ -267,7 +268,8 @@ def _open_place(place: ChosenPlace, backend: Backend, stored: Sweep, original: I
         group=place.group,
         price=place.template.price,
         give_up_s=place.give_up_s,
-        shares_checkpoints=has_shared_checkpoints(place.template),
+        reads_s3=reads_s3(place.backend),
+        shares_checkpoints=reads_s3(place.backend) and names_checkpoints_in_s3(place.template),
     )
 
 

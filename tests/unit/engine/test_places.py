@@ -308,16 +308,26 @@ def test_interrupted_trial_continues_at_a_place_that_reads_the_same_folder(tmp_p
     assert kit.states() == ["finished"]
 
 
-def test_interrupted_trial_with_checkpoints_in_s3_continues_at_any_place(tmp_path: Path) -> None:
+def test_interrupted_trial_with_checkpoints_in_s3_continues_where_jobs_read_s3(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**SIX, "run_cap": 1})
     near = ScriptedBackend(lambda trial: Plot(pages=[[logged(0, loss=1.0)]], ends=False), "sagemaker@there")
-    shared: dict[str, Any] = {"checkpoints": lambda trial: "s3://b/c", "shares_checkpoints": True}
+    shared: dict[str, Any] = {
+        "checkpoints": lambda trial: "s3://b/c",
+        "reads_s3": True,
+        "shares_checkpoints": True,
+    }
     agent = kit.agent(near, places=[place_of(kit, near, "cloud", **shared)])
     agent.tick()
     agent.tick()
     agent.leave(ShutdownLevel.STOP, machine_goes=True)
     agent.run()
-    assert kit.trials()[0].place == ""
+    assert kit.states() == ["pending"]
+    local = ScriptedBackend(ends, "process@here")
+    kit.agent(local, places=[place_of(kit, local, "local", checkpoints=lambda trial: "s3://b/c")]).run()
+    assert local.submitted == []
+    far = ScriptedBackend(ends, "docker@here")
+    kit.agent(far, agent_id="b", places=[place_of(kit, far, "docker", **shared)]).run()
+    assert kit.states() == ["finished"]
 
 
 def test_agent_adopts_only_trials_of_its_places(tmp_path: Path) -> None:
