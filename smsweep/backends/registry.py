@@ -15,7 +15,8 @@ BUILT_IN: LazyTable[BackendSpec] = LazyTable(
         "batch": "smsweep.backends.aws_batch.backend:SPEC",
     }
 )
-LOCAL = ("process", "docker", "slurm")  # built-in backends with `is_local`
+LOCAL = ("process", "docker")  # built-in backends with `is_local`
+FREE = (*LOCAL, "slurm")  # built-in backends whose jobs do not run in a cloud account
 BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function",))
 
 

@@ -91,12 +91,6 @@ def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, b
         spec.check_request(training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
 
 
-def reads_s3(backend: str) -> bool:
-    """Return True if jobs of a backend can store checkpoints in S3. Processes cannot."""
-    spec = backend_spec(backend)
-    return spec.uses_images or not spec.is_local
-
-
 def names_checkpoints_in_s3(template: JobTemplate) -> bool:
     """Return True if job.yaml has a URI in S3 for checkpoints, which is then the same at all places."""
     return str(template.request.get("CheckpointConfig", {}).get("S3Uri", "")).startswith("s3://")

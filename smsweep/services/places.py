@@ -82,7 +82,10 @@ def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
     named = {spec.name: spec for spec in template.places}
     specs = []
     for text in on:
-        spec = parse_place(text)
+        try:
+            spec = parse_place(text)
+        except UsageError as err:
+            raise UsageError(f"--on: {err}") from None
         known = named.get(spec.name)
         specs.append(replace(known, slots=spec.slots or known.slots) if known else spec)
     specs = specs or list(template.places)

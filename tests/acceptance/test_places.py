@@ -31,7 +31,7 @@ from tests.support.account import Account
 from tests.support.kill_points import CrashPoint, die
 from tools.docker_engine import IMAGE
 
-N_TRIALS = 12
+N_TRIALS = 16
 TRAIN = """
 import time, smsweep
 run = smsweep.init()
@@ -92,8 +92,8 @@ def sweep_id(account: Account, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     return create.sweep(SWEEP, job=job)
 
 
-def run_until_killed(sweep_id: str, point: CrashPoint | None) -> int | None:
-    """Run an agent until it ends or is killed at the point, and return its exit code."""
+def start_agent(sweep_id: str, point: CrashPoint | None = None) -> Any:
+    """Fork an agent, which is killed at the point."""
 
     def work() -> None:
         if point is not None:
@@ -104,9 +104,16 @@ def run_until_killed(sweep_id: str, point: CrashPoint | None) -> int | None:
 
     process = get_context("fork").Process(target=work)
     process.start()
-    process.join(200)
-    code = process.exitcode
+    return process
+
+
+def run_until_killed(sweep_id: str, point: CrashPoint | None = None, after_s: float = 250) -> int | None:
+    """Run an agent until it ends, or is killed at a point or a time. Return its exit code."""
+    process = start_agent(sweep_id, point)
+    process.join(after_s)
     process.kill()
+    process.join()
+    code: int | None = process.exitcode
     return code
 
 
@@ -137,12 +144,14 @@ def test_random_kills_with_three_places_lose_and_repeat_no_trial(
     docker_engine: object, sweep_id: str, seed: int
 ) -> None:
     rng = random.Random(seed)
-    n_killed = 0
-    for _ in range(8):
-        point = CrashPoint(when=rng.choice(["before", "after"]), call=rng.choice(CALLS), n=rng.randint(1, 4))
-        n_killed += run_until_killed(sweep_id, point) == -signal.SIGKILL
-    assert n_killed >= 4
-    assert run_until_killed(sweep_id, None) == 0
+    killed = []
+    while len(killed) < 6:
+        point = CrashPoint(when=rng.choice(["before", "after"]), call=rng.choice(CALLS), n=rng.randint(1, 3))
+        if run_until_killed(sweep_id, point, after_s=rng.uniform(1, 8)) == 0:
+            break
+        killed.append(point)
+    assert len(killed) >= 3
+    assert run_until_killed(sweep_id) == 0
     check(sweep_id)
 
 
@@ -151,5 +160,5 @@ def test_random_kills_with_three_places_lose_and_repeat_no_trial(
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_agent_killed_while_a_trial_moves_continues_it(docker_engine: object, sweep_id: str, when: str) -> None:
     assert run_until_killed(sweep_id, CrashPoint(when=when, call="store.set_place")) == -signal.SIGKILL
-    assert run_until_killed(sweep_id, None) == 0
+    assert run_until_killed(sweep_id) == 0
     check(sweep_id)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from smsweep.cli.main import app
 from smsweep.core.trial import TrialState
+from smsweep.errors import UsageError
 from smsweep.services.agents.run_agent import agent, run
 from smsweep.services.sweeps import costs, create
 from smsweep.services.views.why import why
@@ -109,7 +110,7 @@ def test_show_and_plan_report_places(account: Account) -> None:
     planned = CliRunner().invoke(app, ["plan", "sweep.yaml", *flags])
     assert "place local           2 slots, free" in planned.stdout
     assert (
-        "place sagemaker:spot  4 slots, 1 x ml.m5.large, spot, $6.00 an hour, up to $1.00 a trial"
+        "place sagemaker:spot  4 slots, us-east-1, 1 x ml.m5.large, spot, $6.00 an hour, up to $1.00 a trial"
         in planned.stdout
     )
     document = json.loads(CliRunner().invoke(app, ["plan", "sweep.yaml", *flags, "--json"]).stdout)
@@ -124,8 +125,8 @@ def test_show_and_plan_report_places(account: Account) -> None:
     ("on", "message"),
     [
         (["moon"], "--on moon: no such backend or place in job.yaml; use one of "),
-        (["sagemaker:cheap"], "'sagemaker:cheap' is not a valid place; write NAME"),
-        (["local:0"], "'local:0' is not a valid place"),
+        (["sagemaker:cheap"], "--on: 'sagemaker:cheap' is not a valid place; write NAME"),
+        (["local:0"], "--on: 'local:0' is not a valid place"),
         (["local", "local:2"], "--on local: given twice"),
     ],
 )
@@ -133,6 +134,6 @@ def test_invalid_place_creates_nothing(account: Account, on: list[str], message:
     (account.folder / "sweep.yaml").write_text(json.dumps(account.sweep(1)))
     flags = [flag for place in on for flag in ("--on", place)]
     refused = CliRunner().invoke(app, ["run", "sweep.yaml", *flags])
-    assert refused.exit_code == 2
-    assert message in refused.stderr
+    assert isinstance(refused.exception, UsageError)
+    assert message in str(refused.exception)
     assert account.trials() == []

@@ -276,5 +276,4 @@ SPEC = BackendSpec(
     check_machine=check_machine,
     find_jobs=find_jobs,
     diagnose=diagnose,
-    is_local=True,
 )

@@ -18,6 +18,7 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
+from smsweep.backends.registry import backend_spec
 from smsweep.config_files.code_consent import refuse_code
 from smsweep.core.budget import Budget, BudgetTracker, budgets_at
 from smsweep.core.job import JobTemplate, TrainingJobRequest
@@ -43,7 +44,6 @@ from smsweep.services.backends import (
     check_machine,
     names_checkpoints_in_s3,
     open_backend,
-    reads_s3,
     refuse_in_place,
     renderer,
     with_price,
@@ -268,8 +268,8 @@ def _open_place(place: ChosenPlace, backend: Backend, stored: Sweep, original: I
         group=place.group,
         price=place.template.price,
         give_up_s=place.give_up_s,
-        reads_s3=reads_s3(place.backend),
-        shares_checkpoints=reads_s3(place.backend) and names_checkpoints_in_s3(place.template),
+        reads_s3=backend_spec(place.backend).reads_s3,
+        shares_checkpoints=backend_spec(place.backend).reads_s3 and names_checkpoints_in_s3(place.template),
     )
 
 
