@@ -144,7 +144,7 @@ def test_random_kills_with_three_places_lose_and_repeat_no_trial(
     docker_engine: object, sweep_id: str, seed: int
 ) -> None:
     rng = random.Random(seed)
-    killed = []
+    killed: list[CrashPoint] = []
     while len(killed) < 6:
         point = CrashPoint(when=rng.choice(["before", "after"]), call=rng.choice(CALLS), n=rng.randint(1, 3))
         if run_until_killed(sweep_id, point, after_s=rng.uniform(1, 8)) == 0:
