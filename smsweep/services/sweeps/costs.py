@@ -33,6 +33,7 @@ from smsweep.services.sweeps.search_program import placed
 from smsweep.services.sweeps.snapshot import source_size
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path
+from smsweep.source.pack import refuse_upload
 from smsweep.store.base import Store
 
 MAX_SWEEPS = 20  # earlier sweeps of a group that the estimate reads, newest first
@@ -91,6 +92,7 @@ def launch_of_sweep(
     Raises:
         NotFound: If there is no such sweep.
         ConfigError: If a config is invalid.
+        SourceError: If the source contains a secret.
         JobError: If the backend cannot run the jobs.
     """
     workspace = Workspace()
@@ -101,6 +103,7 @@ def launch_of_sweep(
     places = choose_places(template, workspace, on=on, backend=backend, parallel=parallel)
     if not any(map(_has_price, places)):
         return None
+    refuse_upload(workspace.bundles_dir, sweep.source_hash)
     bundle = bundle_path(workspace.bundles_dir, sweep.source_hash) if sweep.source_hash else None
     source: SourceSizeDocument | None = None
     if bundle is not None and bundle.exists():
