@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
-from smsweep.backends.registry import BACKENDS, backend_names, backend_spec
+from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, is_local
 from smsweep.config_files.job_yaml import at_place, parse_job
 from smsweep.config_files.place_text import parse_place
 from smsweep.core.job import JobTemplate, PlaceSpec, Price
 from smsweep.errors import UsageError
-from smsweep.services.backends import backend_name
+from smsweep.services.backends import AUTO, backend_name, with_trial_resources
 from smsweep.services.workspace import Workspace
 
 
@@ -35,7 +35,9 @@ def choose_places(
     *,
     on: Sequence[str] = (),
     backend: str | None = None,
-    parallel: int = 1,
+    parallel: int | str = 1,
+    gpus_per_trial: float | None = None,
+    has_function: bool = False,
 ) -> list[ChosenPlace]:
     """Return the places of an agent, in the order of preference.
 
@@ -44,11 +46,15 @@ def choose_places(
         workspace: The workspace.
         on: Values of `--on`: names of places in job.yaml, or backends. Empty for all places in job.yaml.
         backend: Value of `--backend`: the only backend, even if job.yaml has places.
-        parallel: Slots of a place that has no number of slots.
+        parallel: Slots of a place that has no number of slots; "auto" for as many as fit this machine, and one on
+            other machines.
+        gpus_per_trial: GPUs of each trial on this machine; None for those of the template.
+        has_function: The trials are calls of a function in this process.
 
     Raises:
         UsageError: If a place or a backend does not exist, or the options cannot be combined.
         ConfigError: If the job is not valid at a place.
+        JobRejected: If no trial fits this machine.
     """
     if isinstance(on, str):
         on = [on]
@@ -56,9 +62,21 @@ def choose_places(
         raise UsageError(f"--on: cannot be combined with --backend {backend}; use --on {backend}")
     if backend or not (on or template.places):
         name = backend_name(backend, workspace)
-        return [ChosenPlace(name="", backend=name, slots=parallel, template=template, workspace=workspace)]
+        template, n_slots = with_trial_resources(
+            template,
+            name,
+            workspace.environ,
+            gpus_per_trial=gpus_per_trial,
+            parallel=parallel,
+            has_function=has_function,
+        )
+        return [ChosenPlace(name="", backend=name, slots=n_slots, template=template, workspace=workspace)]
     specs = _specs(template, on)
-    chosen = [place for spec in specs for place in _alternatives(spec, template, workspace, parallel)]
+    chosen = [
+        place
+        for spec in specs
+        for place in _alternatives(spec, template, workspace, parallel=parallel, gpus_per_trial=gpus_per_trial)
+    ]
     if template.in_place and any(place.backend != "process" for place in chosen):
         others = ", ".join(place.name for place in chosen if place.backend != "process")
         raise UsageError(
@@ -107,7 +125,12 @@ def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
 
 
 def _alternatives(
-    spec: PlaceSpec, template: JobTemplate, workspace: Workspace, parallel: int
+    spec: PlaceSpec,
+    template: JobTemplate,
+    workspace: Workspace,
+    *,
+    parallel: int | str,
+    gpus_per_trial: float | None,
 ) -> Iterator[ChosenPlace]:
     """Yield a place, then its further instance types and regions. With `give_up_after`, on-demand follows spot."""
     is_spot = spec.overlay.get("use_spot_instances", template.document.get("use_spot_instances"))
@@ -117,12 +140,17 @@ def _alternatives(
     options = product(spec.regions or ("",), spec.instance_types or ("",), markets)
     for index, (region, instance_type, market) in enumerate(options):
         overlay = {**spec.overlay, **market, **({"instance_type": instance_type} if instance_type else {})}
+        placed, n_slots = _template(template, spec.backend, overlay), spec.slots or parallel
+        if is_local(spec.backend):
+            placed, n_slots = with_trial_resources(
+                placed, spec.backend, workspace.environ, gpus_per_trial=gpus_per_trial, parallel=n_slots
+            )
         at_region = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
         yield ChosenPlace(
             name=spec.name if index == 0 else f"{spec.name}/{index + 1}",
             backend=spec.backend,
-            slots=spec.slots or parallel,
-            template=_template(template, spec.backend, overlay),
+            slots=1 if n_slots == AUTO else int(n_slots),
+            template=placed,
             workspace=Workspace({**workspace.environ, **at_region}) if at_region else workspace,
             group=spec.name,
             give_up_s=spec.give_up_s,

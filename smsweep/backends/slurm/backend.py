@@ -21,6 +21,7 @@ from smsweep.backends.process.backend import create_folder, job_environment
 from smsweep.backends.process.fork_client import ended_status
 from smsweep.backends.slurm.queue import SlurmQueue
 from smsweep.core.job import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
+from smsweep.core.resources import Resources
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.secrets.redact import check_local_secrets, secret_values
 
@@ -228,9 +229,21 @@ def prepare(
     options = {"signal": f"B:TERM@{WARNING_S}"}
     if limit_s is not None:
         options["time"] = str(math.ceil((limit_s + LIMIT_EXTRA_S) / 60))  # minutes
-    options |= template.sbatch
+    options |= _resource_options(template.resources) | dict(template.sbatch)
     request = {**template.request, OPTIONS: options}
     return request_fields.prepare(replace(template, request=request), assets, folder, environ, upload=upload)
+
+
+def _resource_options(resources: Resources) -> dict[str, str]:
+    """Return the options of sbatch for the devices of a trial."""
+    options = {}
+    if resources.gpus:
+        options["gpus"] = f"{resources.gpus:g}"
+    if resources.cpus:
+        options["cpus-per-task"] = str(resources.cpus)
+    if resources.memory_bytes:
+        options["mem"] = f"{math.ceil(resources.memory_bytes / 2**20)}M"
+    return options
 
 
 def check_machine(template: JobTemplate, environ: Mapping[str, str], *, pulls: bool) -> None:
@@ -242,6 +255,10 @@ def check_machine(template: JobTemplate, environ: Mapping[str, str], *, pulls: b
 def check_settings(template: JobTemplate, environ: Mapping[str, str]) -> None:
     """Check the options of sbatch, and that the secrets are available. See `base.BackendSpec`."""
     check_local_secrets(template, environ)
+    if template.resources.gpus and template.resources.gpus < 1:
+        raise UsageError(
+            "resources_per_trial.gpus: SLURM jobs cannot share a GPU; use a whole number, or sbatch: {gres: ...}"
+        )
     for name, value in template.sbatch.items():
         if name in OWNED or not OPTION.fullmatch(name) or not value.isprintable():
             raise UsageError(

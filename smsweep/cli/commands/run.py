@@ -20,6 +20,7 @@ from smsweep.cli.options import (
     DetachTo,
     Entity,
     ForwardSignals,
+    GpusPerTrial,
     InPlace,
     Job,
     Json,
@@ -80,6 +81,7 @@ def run(
     in_place: InPlace = None,
     count: Count = None,
     parallel: Parallel = 1,
+    gpus_per_trial: GpusPerTrial = None,
     backend: Backend = None,
     on: On = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
@@ -109,6 +111,8 @@ def run(
         on=on or (),
         in_place=in_place,
         notify=notify or (),
+        gpus_per_trial=gpus_per_trial,
+        parallel=parallel,
         pulls=True,
     )
     if is_remote_agent and detach_to is not Where.S3:
@@ -146,6 +150,7 @@ def run(
             {
                 "count": count,
                 "parallel": parallel,
+                "gpus-per-trial": gpus_per_trial,
                 "backend": backend,
                 "on": on,
                 "max-consecutive-failed-runs": max_consecutive_failed_runs,
@@ -161,6 +166,7 @@ def run(
         as_json=as_json,
         count=count,
         parallel=parallel,
+        gpus_per_trial=gpus_per_trial,
         backend=backend,
         on=on or (),
         max_consecutive_failed_runs=max_consecutive_failed_runs,

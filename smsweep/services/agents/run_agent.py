@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
@@ -40,6 +40,7 @@ from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
+    AUTO,
     DEFAULT_BACKEND,
     check_machine,
     names_checkpoints_in_s3,
@@ -47,6 +48,7 @@ from smsweep.services.backends import (
     refuse_in_place,
     renderer,
     with_price,
+    with_trial_resources,
 )
 from smsweep.services.labels import full_label, parse_sweep_id
 from smsweep.services.places import ChosenPlace, choose_places
@@ -84,7 +86,8 @@ def agent(
     project: str | None = None,
     count: int | None = None,
     *,
-    parallel: int = 1,
+    parallel: int | Literal["auto"] = 1,
+    gpus_per_trial: float | None = None,
     backend: str | None = None,
     on: Iterable[str] = (),
     job: JobLike = None,
@@ -111,7 +114,10 @@ def agent(
         entity: Ignored; for compatibility with W&B.
         project: Ignored; for compatibility with W&B.
         count: Maximum number of trials to start. Default: no limit.
-        parallel: Number of trials that run in parallel.
+        parallel: Number of trials that run in parallel. "auto" runs as many as fit this machine; then each gets
+            one GPU if the machine has GPUs and `gpus_per_trial` is not given.
+        gpus_per_trial: GPUs for each trial alone, or a fraction below 1 of a GPU that trials share. Default:
+            `resources_per_trial` of job.yaml.
         backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
         on: Places instead of a backend, in the order of preference, each with its number of slots: names of places
             in job.yaml, or backends such as "local", "slurm:8" and "sagemaker:spot:16". Default: all places in
@@ -137,7 +143,12 @@ def agent(
     """
     if in_place and function is not None:
         raise UsageError("in_place: a function runs in this process, not in a folder of its own; remove in_place")
-    _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
+    _check(
+        function,
+        count=count,
+        parallel=1 if parallel == AUTO else parallel,
+        max_consecutive_failed_runs=max_consecutive_failed_runs,
+    )
     # A sweep id is unique in a store, and scripts always get a second Ctrl-C.
     del entity, project, forward_signals
     workspace = Workspace()
@@ -168,7 +179,13 @@ def agent(
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         chosen = choose_places(
-            template, workspace, on=on, backend=DEFAULT_BACKEND if function else backend, parallel=parallel
+            template,
+            workspace,
+            on=on,
+            backend=DEFAULT_BACKEND if function else backend,
+            parallel=parallel,
+            gpus_per_trial=gpus_per_trial,
+            has_function=function is not None,
         )
         original = None
         if template.in_place and not function:
@@ -187,7 +204,9 @@ def agent(
         with ExitStack() as opened:
             if function:
                 workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
-                functions = FunctionBackend(function, workspace.jobs_dir, parallel=parallel)
+                functions = FunctionBackend(
+                    function, workspace.jobs_dir, parallel=chosen[0].slots, environ=workspace.environ
+                )
                 backends: dict[str, Backend] = {chosen[0].name: opened.enter_context(closing(guard(functions)))}
             else:
                 backends = _open_backends(chosen, guard, opened)
@@ -478,8 +497,20 @@ def run(
             on=on,
             in_place=in_place,
             notify=agent_options.get("notify") or (),
+            gpus_per_trial=agent_options.get("gpus_per_trial"),
+            parallel=agent_options.get("parallel", 1),
             pulls=True,
         )
+    else:
+        template, _ = with_trial_resources(
+            load_job(compiled.document if compiled else job).template,
+            DEFAULT_BACKEND,
+            os.environ,
+            gpus_per_trial=agent_options.get("gpus_per_trial"),
+            parallel=agent_options.get("parallel", 1),
+            has_function=True,
+        )
+        check_machine(template, DEFAULT_BACKEND, os.environ, pulls=False)
     sweep_id = sweep(
         config,
         entity,

@@ -46,7 +46,7 @@ def launch_of_config(
     backend: str | None = None,
     on: Sequence[str] = (),
     count: int | None = None,
-    parallel: int = 1,
+    parallel: int | str = 1,
 ) -> LaunchDocument | None:
     """Return what the jobs of a new sweep run on and cost; None for a free backend.
 
@@ -80,7 +80,7 @@ def launch_of_sweep(
     backend: str | None = None,
     on: Sequence[str] = (),
     count: int | None = None,
-    parallel: int = 1,
+    parallel: int | str = 1,
 ) -> LaunchDocument | None:
     """Return what the next jobs of an existing sweep run on and cost; None for a free backend.
 
@@ -112,7 +112,7 @@ def launch_of_sweep(
 
 
 def needs_consent(
-    sweep_id: str, backend: str | None, *, on: Sequence[str] = (), job: JobLike = None, parallel: int = 1
+    sweep_id: str, backend: str | None, *, on: Sequence[str] = (), job: JobLike = None, parallel: int | str = 1
 ) -> bool:
     """Return True if the next job of a sweep is its first, and can cost money. Raises NotFound."""
     workspace = Workspace()

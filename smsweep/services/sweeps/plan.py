@@ -220,6 +220,8 @@ def preflight(
     on: Sequence[str] = (),
     in_place: bool | None = None,
     notify: Iterable[HookLike] = (),
+    gpus_per_trial: float | None = None,
+    parallel: int | str = 1,
     pulls: bool = False,
 ) -> None:
     """Check everything that an agent checks before its first trial. Create and upload nothing.
@@ -232,6 +234,8 @@ def preflight(
         on: Places, as for `agent`.
         in_place: Run processes in the original source folder. Default: `in_place` of job.yaml.
         notify: Webhooks and commands, as for `agent`.
+        gpus_per_trial: GPUs of each trial, as for `agent`.
+        parallel: Number of trials that run in parallel, as for `agent`.
         pulls: Pull the image of the jobs to this machine, if the backend runs them here and it is missing.
 
     Raises:
@@ -246,7 +250,16 @@ def preflight(
             "(a Python function runs by smsweep.agent)"
         )
     template = with_in_place(load_job(job), in_place).template
-    check_backend(config, template, backend, notify, on=on, pulls=pulls)
+    check_backend(
+        config,
+        template,
+        backend,
+        notify,
+        on=on,
+        gpus_per_trial=gpus_per_trial,
+        parallel=parallel,
+        pulls=pulls,
+    )
 
 
 def check_backend(
@@ -256,12 +269,17 @@ def check_backend(
     notify: Iterable[HookLike] = (),
     *,
     on: Sequence[str] = (),
+    gpus_per_trial: float | None = None,
+    parallel: int | str = 1,
     pulls: bool = False,
 ) -> None:
     """Check the backend of a sweep that does not exist yet. For the arguments and exceptions, see `preflight`."""
     workspace = Workspace()
     collect_hooks(notify, workspace.environ)
-    for place in choose_places(template, workspace, on=on, backend=backend):
+    places = choose_places(
+        template, workspace, on=on, backend=backend, parallel=parallel, gpus_per_trial=gpus_per_trial
+    )
+    for place in places:
         sweep = Sweep(id=NO_ID, config=config, job=place.template)
         check_prepared(place.template, sweep, place.workspace, place.backend)
         backend_spec(place.backend).check_settings(place.template, place.workspace.environ)
