@@ -124,7 +124,7 @@ def test_show_and_plan_report_places(account: Account) -> None:
 @pytest.mark.parametrize(
     ("on", "message"),
     [
-        (["moon"], "--on moon: no such backend or place in job.yaml; use one of "),
+        (["moon"], "--on moon: no such backend, and job.yaml has no such place; use one of "),
         (["sagemaker:cheap"], "--on: 'sagemaker:cheap' is not a valid place; write NAME"),
         (["local:0"], "--on: 'local:0' is not a valid place"),
         (["local", "local:2"], "--on local: given twice"),
@@ -136,4 +136,4 @@ def test_invalid_place_creates_nothing(account: Account, on: list[str], message:
     refused = CliRunner().invoke(app, ["run", "sweep.yaml", *flags])
     assert isinstance(refused.exception, UsageError)
     assert message in str(refused.exception)
-    assert account.trials() == []
+    assert not (account.folder / ".smsweep" / "store.db").exists()
