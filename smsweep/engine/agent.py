@@ -263,7 +263,7 @@ class Agent:
     def _watch_queue(self, held: HeldTrial, place: Place, status: JobStatus) -> None:
         """Stop a job that waits too long for a machine, so that its trial moves to another place."""
         if status.secondary_status not in QUEUED:
-            self._places.wake(place)
+            self._places.note_running(place, held.trial)
             return
         started_at, limit_s = held.trial.started_at, place.give_up_s
         if limit_s is None or started_at is None or held.trial.state is not TrialState.RUNNING:

@@ -82,6 +82,7 @@ def _has_files(uri: str) -> bool:
 @dataclass(slots=True)
 class _Rest:
     err: SmsweepError  # why the place started no job
+    since: datetime
     until: datetime
     pause_s: float
 
@@ -153,11 +154,14 @@ class Places:
         before = self._rests.get(place.name)
         pause_s = min(LONGEST_REST_S, 2 * before.pause_s) if before else FIRST_REST_S
         spread_s = pause_s * self.rng.uniform(1 - JITTER, 1 + JITTER)
-        self._rests[place.name] = _Rest(err, self.clock() + timedelta(seconds=spread_s), pause_s)
+        now = self.clock()
+        self._rests[place.name] = _Rest(err, now, now + timedelta(seconds=spread_s), pause_s)
 
-    def wake(self, place: Place) -> None:
-        """Forget the rests of a place after it started a job."""
-        self._rests.pop(place.name, None)
+    def note_running(self, place: Place, trial: Trial) -> None:
+        """Forget the rests of a place if a job that was started after the last one is running."""
+        rest = self._rests.get(place.name)
+        if rest is not None and trial.started_at is not None and trial.started_at > rest.since:
+            del self._rests[place.name]
 
     def reasons_before(self, chosen: Place, held: Collection[HeldTrial]) -> list[str]:
         """Return why a trial does not run at the places before the chosen one.

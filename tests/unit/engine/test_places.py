@@ -402,3 +402,23 @@ def test_place_that_recovers_is_used_again(tmp_path: Path) -> None:
     kit.clock_now += timedelta(seconds=LONG_REST_S)
     agent.tick()
     assert names(kit) == ["local", "spot"]
+
+
+def test_running_job_does_not_end_the_rest_of_its_place(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, SIX)
+    near, far, places = two_places(kit, (2, 1))
+    n_asked = []
+
+    def submit(request: TrainingJobRequest) -> None:
+        n_asked.append(request["TrainingJobName"])
+        if near.jobs:
+            raise CapacityError("none")
+        ScriptedBackend.submit(near, request)
+
+    near.submit = submit  # type: ignore[method-assign]  # refuses the second job
+    agent = kit.agent(near, places=places)
+    for _ in range(5):
+        agent.tick()
+    assert len(n_asked) == 2
+    assert names(kit) == ["local", "cloud"]
+    assert len(far.submitted) == 1
