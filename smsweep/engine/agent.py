@@ -298,6 +298,8 @@ class Agent:
         current, place = held.trial, self._place_of(held)
         if failure_class(status, current.asked_by) == CAPACITY:
             self._places.rest(place, CapacityError(status.failure_reason))
+        elif status.status != "Stopped" or current.asked_by != "agent":  # it did not wait in vain for a machine
+            self._places.note_ended(place)
         ruling = decide(current, status, self._options.retries)
         if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
             ruling = NextState(to=TrialState.FAILED, reason=missing, retries=current.retries)

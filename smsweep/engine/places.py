@@ -163,6 +163,11 @@ class Places:
         if rest is not None and trial.started_at is not None and trial.started_at > rest.since:
             del self._rests[place.name]
 
+    def note_ended(self, place: Place) -> None:
+        """End the rest of a place after a job of this agent ended there, which may leave a machine or a quota."""
+        if place.name in self._rests:
+            self._rests[place.name].until = self.clock()
+
     def reasons_before(self, chosen: Place, held: Collection[HeldTrial]) -> list[str]:
         """Return why a trial does not run at the places before the chosen one.
 

@@ -422,3 +422,18 @@ def test_running_job_does_not_end_the_rest_of_its_place(tmp_path: Path) -> None:
     assert len(n_asked) == 2
     assert names(kit) == ["local", "cloud"]
     assert len(far.submitted) == 1
+
+
+def test_ended_job_ends_the_rest_of_its_place(tmp_path: Path) -> None:
+    """Its machine, or its part of the quota, is available again."""
+    kit = Kit(tmp_path, SIX)
+    near, far, places = two_places(kit, (2, 1))
+    near.refusals = []
+    agent = kit.agent(near, places=places)
+    agent._places.rest(places[0], QuotaExceeded("limit of 1"))
+    agent.tick()
+    assert names(kit) == ["cloud"]
+    far.jobs[far.submitted[0]].stopped = True
+    agent._places.rest(places[1], QuotaExceeded("limit of 1"))
+    agent.tick()
+    assert names(kit)[1:] == ["cloud"]
