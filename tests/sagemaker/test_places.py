@@ -12,6 +12,8 @@ from smsweep.cli.main import app
 from smsweep.core.trial import TrialState
 from smsweep.errors import UsageError
 from smsweep.services.agents.run_agent import agent, run
+from smsweep.services.aws_setup import policies
+from smsweep.services.doctor import examine
 from smsweep.services.sweeps import costs, create
 from smsweep.services.views.why import why
 from tests.sagemaker.conftest import Account
@@ -119,6 +121,24 @@ def test_show_and_plan_report_places(account: Account) -> None:
     sweep_id = ran.stdout.strip()
     shown = CliRunner().invoke(app, ["show", sweep_id])
     assert "local: 0 running, 2 ended" in shown.stdout
+
+
+def test_policies_cover_the_regions_of_all_places(account: Account) -> None:
+    cloud = {"backend": "sagemaker", "name": "cloud", "region": ["us-east-1", "eu-west-1"]}
+    launcher = policies({**account.job, "places": ["local", cloud]})["launcher"]["Statement"]
+    sids = [statement["Sid"] for statement in launcher]
+    assert len(set(sids)) == len(sids)
+    arns = [arn for statement in launcher for arn in statement["Resource"] if ":training-job/" in arn]
+    assert {arn.split(":")[3] for arn in arns} == {"us-east-1", "eu-west-1"}
+
+
+def test_doctor_checks_the_backends_of_all_places(account: Account) -> None:
+    found = {name: examine(job=account.job, on=[name]) for name in ("local", "sagemaker:spot")}
+    both = [check.what for check in examine(job=account.job, on=list(found))]
+    assert len(set(both)) == len(both)
+    in_cloud = {check.what for check in found["sagemaker:spot"]} - {check.what for check in found["local"]}
+    assert in_cloud <= set(both)
+    assert len(in_cloud) > 2
 
 
 @pytest.mark.parametrize(
