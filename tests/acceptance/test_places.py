@@ -29,6 +29,7 @@ from tests.acceptance.test_crash_points import IN_THE_CLOUD
 from tests.sagemaker.conftest import ROLE
 from tests.support.account import Account
 from tests.support.kill_points import CrashPoint, die
+from tests.support.working_dir import WorkingDir, grid
 from tools.docker_engine import IMAGE
 
 N_TRIALS = 16
@@ -162,3 +163,12 @@ def test_agent_killed_while_a_trial_moves_continues_it(docker_engine: object, sw
     assert run_until_killed(sweep_id, CrashPoint(when=when, call="store.set_place")) == -signal.SIGKILL
     assert run_until_killed(sweep_id) == 0
     check(sweep_id)
+
+
+def test_reproduction_runs_the_job_of_the_same_place(tmp_path: Path) -> None:
+    script = "import os, smsweep\nsmsweep.init()\nsmsweep.log({'loss': float(os.environ['OFFSET'])})"
+    desk = {"backend": "process", "name": "desk", "environment": {"OFFSET": 2}}
+    job = {"environment": {"OFFSET": 1}, "places": [{"backend": "process", "name": "near"}, desk]}
+    workdir = WorkingDir(tmp_path, {"train.py": script, "sweep.yaml": grid(x=[1, 2]), "job.yaml": job})
+    sweep_id = workdir.run("--job", "job.yaml", "--on", "desk", "--count", "1")
+    assert workdir.json("reproduce", f"{sweep_id}/0")["verdict"] == "equal"
