@@ -84,7 +84,7 @@ def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visi
 def wait_until(page: Page, expression: str, arg: object = None) -> None:
     """Wait until an expression of the page is true.
 
-    Unlike `Page.wait_for_function`, this does not need `unsafe-eval`, which the security policy of our pages forbids.
+    `Page.wait_for_function` needs `unsafe-eval`, which the security policy of our pages forbids.
     """
     until = time.monotonic() + PATIENCE_MS / 1000
     while not page.evaluate(expression, arg):
