@@ -1,1 +1,1 @@
-"""Jobs as processes on this machine."""
+"""Jobs on a SLURM cluster."""
