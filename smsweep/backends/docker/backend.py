@@ -302,4 +302,5 @@ SPEC = BackendSpec(
     diagnose=diagnose,
     is_local=True,
     uses_images=True,
+    reads_s3=True,
 )
