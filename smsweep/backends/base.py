@@ -166,6 +166,7 @@ class BackendSpec:
         diagnose: Yields what `smsweep doctor` prints about the backend. None for nothing.
         is_local: Jobs run on this machine. Each has a folder in `jobs_dir`, with its log.
         uses_images: Jobs on this machine run in the container image that the request names.
+        reads_s3: Jobs read and write checkpoints in S3.
     """
 
     open: Callable[[BackendContext], Backend]
@@ -179,3 +180,4 @@ class BackendSpec:
     diagnose: Callable[[JobTemplate, Mapping[str, str]], Iterable[Check]] | None = None
     is_local: bool = False
     uses_images: bool = False
+    reads_s3: bool = False

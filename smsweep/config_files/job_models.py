@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from smsweep.config_files.place_text import parse_place
+from smsweep.core.resources import is_share, parse_memory
+from smsweep.errors import UsageError
 from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected
 
 InputMode = Literal["File", "Pipe", "FastFile"]
@@ -158,6 +161,31 @@ class DistributionSection(Section):
     multi_worker_mirrored_strategy: LaunchSection | None = None
 
 
+def _gpus(value: Any) -> Any:
+    if not is_share(value):
+        raise expected("a whole number of GPUs, or a fraction below 1 such as 0.5")
+    return float(value)
+
+
+def _memory(value: Any) -> Any:
+    n_bytes = parse_memory(value)
+    if n_bytes is None:
+        raise expected("GiB such as 16, or a size such as 16g or 512m")
+    return n_bytes
+
+
+class ResourcesSection(Section):
+    """What one trial needs of this machine, with a backend that runs jobs on this machine."""
+
+    gpus: Annotated[float, BeforeValidator(_gpus), WithJsonSchema({"type": "number", "minimum": 0})] | None = (
+        Field(None, description="GPUs for the trial alone, or a fraction below 1 of a GPU that trials share")
+    )
+    cpus: Count | None = Field(None, description="CPU cores for the trial alone")
+    memory: Annotated[int, BeforeValidator(_memory), WithJsonSchema({"type": ["number", "string"]})] | None = (
+        Field(None, description="GiB, or a size such as 512m; the limit of a container")
+    )
+
+
 class BudgetSection(Section):
     """Hard limits of a sweep."""
 
@@ -205,6 +233,36 @@ class AgentSection(Section):
     use_spot_instances: bool | None = None
     price_per_hour: Positive | None = Field(None, description="dollars per hour of its machine")
     store: SecretReference | None = Field(None, description="a reference to the URL of a PostgreSQL store")
+
+
+def _place(value: Any) -> Any:
+    """Convert the short form of a place, as `--on` accepts it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        spec = parse_place(value)
+    except UsageError as err:
+        raise PydanticCustomError("problem", "{text}", {"text": str(err), "key": ""}) from err
+    slots = {} if spec.slots is None else {"slots": spec.slots}
+    return {"backend": spec.backend, "name": spec.name, **slots, **spec.overlay}
+
+
+class PlaceSection(Section):
+    """A place where trials run. Its further keys replace those of job.yaml at this place."""
+
+    model_config = ConfigDict(extra="allow")
+
+    backend: Text = Field(description="such as process, docker, slurm or sagemaker")
+    name: Text | None = None
+    slots: Count | None = None
+    give_up_after: Positive | None = None
+    region: Annotated[list[Text], BeforeValidator(_condition_list), Field(min_length=1)] | None = None
+    instance_type: Annotated[list[Text], BeforeValidator(_condition_list), Field(min_length=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _place(value)
 
 
 class JobSection(Section):
@@ -257,8 +315,11 @@ class JobSection(Section):
     repeats: Count | None = None
     stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
     price_per_hour: PricePerHour | None = None
+    resources_per_trial: ResourcesSection | None = None
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
     notify: Annotated[list[NotifySection], BeforeValidator(_notify_list)] | None = None
+    places: Annotated[list[PlaceSection], Field(min_length=1)] | None = None
+    sbatch: dict[str, EnvironmentValue] | None = None
     agent: AgentSection | None = None
     request: dict[str, Any] | None = None

@@ -87,6 +87,16 @@ def waiting(trial: Trial) -> Note[dict[str, Any] | None]:
     return Note(f"waits/{trial.number}", _none)
 
 
+def placement(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note with the reasons why an attempt of a trial does not run at the first place of its agent."""
+    return Note(f"placed/{trial.number}/{trial.attempt}", _none)
+
+
+def worst_case_at(place_name: str) -> Note[dict[str, float]]:
+    """Return the note with the worst case of one trial at a place, by `Budget.what`."""
+    return Note(f"worst/{place_name}", dict)
+
+
 def notified(occasion: str, hook_key: str) -> Note[str]:
     """Return the note with the time when a hook was notified of an event."""
     return Note(f"notified/{occasion}/{hook_key}", str)

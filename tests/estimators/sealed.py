@@ -37,6 +37,22 @@ def seal() -> None:
         SAGEMAKER_SUPPRESS_V2_WARNING="1",
     )
     refuse_other_hosts()
+    read_data_files_once()
+
+
+def read_data_files_once() -> None:
+    """Keep the parsed data files of botocore. The SDKs read its list of endpoints again for each image."""
+    from botocore.loaders import JSONFileLoader
+
+    load = JSONFileLoader.load_file
+    parsed: dict[str, Any] = {}
+
+    def load_once(self: JSONFileLoader, file_path: str) -> Any:
+        if file_path not in parsed:
+            parsed[file_path] = load(self, file_path)
+        return parsed[file_path]
+
+    JSONFileLoader.load_file = load_once  # type: ignore[method-assign, assignment]
 
 
 def refuse_other_hosts() -> None:

@@ -15,21 +15,26 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.local import request_fields
+from smsweep.backends.local.devices import check_machine, device_variables
 from smsweep.backends.local.job_files import DamagedFile, open_file, read_page
-from smsweep.backends.local.job_folder import JobFolder, StopOrder
+from smsweep.backends.local.job_folder import JobFolder, StopOrder, kill_processes
+from smsweep.backends.local.ledger import PROCESS, DeviceLedger
 from smsweep.backends.local.opt_ml import local_channels, local_checkpoints, write_tree
 from smsweep.backends.local.request_fields import host_names
-from smsweep.backends.process.fork_client import ForkClient, ended_status, kill_processes, signal_job
+from smsweep.backends.process.fork_client import ForkClient, ended_status, signal_job
 from smsweep.core.job import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
+from smsweep.core.resources import resources_of
 from smsweep.errors import BackendUnavailable, JobRejected
 from smsweep.runtime.system import uptime_s
 from smsweep.secrets.redact import check_local_secrets, secret_values
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.2  # between two polls of a running job, while the fork server reports which jobs end
 QUIT_PAUSE_S = 1.0  # between two SIGQUITs: on a busy machine, more of them overrun the entrypoint's handler
 TOOL_FILES = ("pipx_metadata.json", "uv-receipt.toml")  # in an environment that holds one command-line tool
 
@@ -62,6 +67,11 @@ class ProcessBackend:
         self._clock = clock
         self._uptime = uptime
         self._server = ForkClient(runtime_zip.absolute())
+        self._has_waited = False  # since the last `describe`
+        self._events: set[str] = set()  # names of jobs that have ended, by the fork server's reports
+        self._polled: dict[str, tuple[float, JobStatus]] = {}  # of running jobs: uptime, result
+        self._skipped: set[str] = set()  # names of jobs that the last `describe` did not poll
+        self._ledger = DeviceLedger(environ, PROCESS)
         self._started: set[str] = set()  # names of jobs that were seen to run
         self._ended: dict[str, JobStatus] = {}  # final statuses, which are read once
         self._max_runtime_s: dict[str, float] = {}  # per job, from its request
@@ -73,28 +83,52 @@ class ProcessBackend:
 
     def submit(self, request: TrainingJobRequest) -> None:
         folder = self._folder(request["TrainingJobName"])
-        if not os.path.lexists(folder.path):
-            self._create(folder, request)
         if not folder.has_started():
-            self._start(folder, request)
+            order = self._claim(folder, request)  # first: a job without devices has no folder
+            try:
+                if not os.path.lexists(folder.path):
+                    create_folder(folder, request)
+                self._start(folder, request, order)
+            finally:
+                self._ledger.release(folder)  # the job holds its claim now
         self._started.add(folder.name)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        """Return the status of each known job. See `base.Backend`.
+
+        The end of one job wakes the agent. Then only that job is polled, and others if their last poll is old.
+        """
+        now_s, has_waited, self._has_waited = self._uptime(), self._has_waited, False
+        self._skipped = {name for name in names if has_waited and self._is_current(name, now_s)}
         statuses = {}
         for name in names:
-            status = self._ended.get(name) or self._read_status(name)
+            status = self._ended.get(name)
+            if name in self._skipped:
+                status = self._polled[name][1]
+            elif status is None:
+                status = self._read_status(name)
+                self._events.discard(name)
+                if status is not None and not status.is_terminal:
+                    self._polled[name] = now_s, status
             if status is not None:
                 statuses[name] = status
         return statuses
 
+    def _is_current(self, name: str, now_s: float) -> bool:
+        polled_s, _ = self._polled.get(name, (-math.inf, None))
+        return name not in self._events and now_s - polled_s < POLL_S
+
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         folder = self._folder(name)
+        self._polled.pop(name, None)
         try:
             self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
         except DamagedFile as err:
             self._abandon(folder, err)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        if name in self._skipped:
+            return LogPage(lines=(), cursor=cursor, is_last=True)
         folder = self._folder(name)
         try:
             has_ended = not folder.is_alive()  # before reading: later lines are on the next page
@@ -111,9 +145,11 @@ class ProcessBackend:
         self._ended.pop(name, None)
         self._started.discard(name)
         self._quit_at_s.pop(name, None)
+        self._polled.pop(name, None)
 
     def wait(self, timeout_s: float) -> None:
-        self._server.wait(timeout_s)
+        self._events.update(Path(folder).name for folder in self._server.wait(timeout_s))
+        self._has_waited = True
 
     def close(self) -> None:
         self._server.close()
@@ -121,22 +157,19 @@ class ProcessBackend:
     def _folder(self, name: str) -> JobFolder:
         return JobFolder(self._root / name)
 
-    def _create(self, folder: JobFolder, request: TrainingJobRequest) -> None:
-        channels = local_channels(request)
+    def _claim(self, folder: JobFolder, request: TrainingJobRequest) -> dict[str, Any]:
+        """Claim the job's devices, and return the part of the fork server's order that is about them."""
+        needs = resources_of(request)
+        if needs.is_empty:
+            return {"environ": {}}
+        claim, _ = self._ledger.claim(folder, needs)
+        variables = device_variables(claim.host_gpus())
+        return {"environ": variables, "claim": str(self._ledger.path(folder)), "cpus": list(claim.cpus)}
 
-        def fill(draft: JobFolder) -> None:
-            checkpoints = local_checkpoints(request)
-            if checkpoints is not None:  # all attempts of the trial share them
-                checkpoints.mkdir(parents=True, exist_ok=True)
-            write_tree(draft.ml(), request, checkpoints=checkpoints)
-            for channel, path in channels.items():
-                (draft.ml() / "input" / "data" / channel).symlink_to(path)
-
-        folder.create(request, fill)
-
-    def _start(self, folder: JobFolder, request: TrainingJobRequest) -> None:
+    def _start(self, folder: JobFolder, request: TrainingJobRequest, order: Mapping[str, Any]) -> None:
         environ = {
             **self._environ,
+            **order["environ"],
             **request.get("Environment", {}),
             **secret_values(request, self._environ),
             "SMSWEEP_ML_ROOT": str(folder.ml()),
@@ -144,7 +177,7 @@ class ProcessBackend:
         }
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])
         argv = ["--pid-file", str(folder.path / "group"), *arguments]
-        answer = self._server.ask({"folder": str(folder.path), "argv": argv, "environ": environ})
+        answer = self._server.ask({**order, "folder": str(folder.path), "argv": argv, "environ": environ})
         if "refused" in answer:
             raise JobRejected(f"cannot start job {folder.name}: {answer['refused']}")
         if "error" in answer:
@@ -218,6 +251,33 @@ class ProcessBackend:
         signal_job(folder, signal.SIGQUIT)  # the entrypoint then kills the script's process group
 
 
+def create_folder(folder: JobFolder, request: TrainingJobRequest, *, mark: str = "") -> None:
+    """Create the folder of a job that runs as a process, with its channels as links.
+
+    Args:
+        folder: The folder.
+        request: The job's request.
+        mark: Name of an empty file that tells jobs of another backend apart; "" for none.
+
+    Raises:
+        JobError: As `JobFolder.create`.
+        JobRejected: If a channel cannot be read on this machine.
+    """
+    channels = local_channels(request)
+
+    def fill(draft: JobFolder) -> None:
+        checkpoints = local_checkpoints(request)
+        if checkpoints is not None:  # all attempts of the trial share them
+            checkpoints.mkdir(parents=True, exist_ok=True)
+        write_tree(draft.ml(), request, checkpoints=checkpoints)
+        for channel, path in channels.items():
+            (draft.ml() / "input" / "data" / channel).symlink_to(path)
+        if mark:
+            (draft.path / mark).touch()
+
+    folder.create(request, fill)
+
+
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
@@ -239,7 +299,7 @@ def prepare(
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
     """Find jobs that have a folder. See `base.FindJobs`."""
     del environ
-    return request_fields.find_jobs(prefix, jobs_dir, foreign_files=("status.json", "ended.json"))
+    return request_fields.find_jobs(prefix, jobs_dir, foreign_files=("status.json", "ended.json", "slurm"))
 
 
 def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> dict[str, str]:
@@ -266,6 +326,7 @@ SPEC = BackendSpec(
     open=lambda context: ProcessBackend(context.jobs_dir, context.runtime_zip, context.environ, context.clock),
     prepare=prepare,
     check_settings=check_local_secrets,
+    check_machine=check_machine,
     find_jobs=find_jobs,
     is_local=True,
 )

@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
 from smsweep.backends.local.job_files import DamagedFile
-from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder, StopOrder
+from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder, StopOrder, kill_processes
 from smsweep.backends.local.opt_ml import failure_reason, tells_of_stop
 from smsweep.core.job import JobStatus
 from smsweep.errors import BackendUnavailable, JobError
@@ -30,8 +30,6 @@ START_S = 60.0  # how long the server may fail to start, until the agent gives u
 # The machine is short of something; the agent waits for it without a limit.
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
 ERROR_BYTES = 4_096  # of the server's last output
-SCAN_PAUSE_S = 0.02  # between two scans of the processes
-MAX_SCANS = 50  # a killed process can be alive for a moment
 
 
 class ForkClient:
@@ -55,7 +53,7 @@ class ForkClient:
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None  # of the process
         self._unread = b""  # of its stdout: less than a line
-        self._has_news = False  # a job has ended since the last wait
+        self._ended: set[str] = set()  # folders of jobs that have ended since the last wait
         self._failing_since: float | None = None  # the server has not answered since then
 
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -72,16 +70,22 @@ class ForkClient:
         self._failing_since = None
         return answer
 
-    def wait(self, timeout_s: float) -> None:
-        """Sleep for `timeout_s` seconds, or until a job has ended."""
+    def wait(self, timeout_s: float) -> set[str]:
+        """Sleep for `timeout_s` seconds, or until a job has ended.
+
+        Returns:
+            The folders of jobs that have ended since the last call.
+        """
         process = self._process
-        if not self._has_news:
+        if not self._ended:
             if process is None or process.poll() is not None:
                 time.sleep(timeout_s)  # the next request starts the server
             elif select.select([_stdout(process)], [], [], timeout_s)[0]:
                 with contextlib.suppress(BackendUnavailable):  # the next request reports that
-                    list(self._lines(process))  # without an open request, each line is news
-        self._has_news = False
+                    for line in self._lines(process):  # without an open request, each line is an event
+                        self._ended.add(json.loads(line)["ended"])
+        ended, self._ended = self._ended, set()
+        return ended
 
     def close(self) -> None:
         """End the server. Its jobs continue."""
@@ -104,7 +108,7 @@ class ForkClient:
                 answer: dict[str, Any] = json.loads(line)
                 if "ended" not in answer:
                     return answer
-                self._has_news = True
+                self._ended.add(answer["ended"])
 
     def _failure(self, err: Exception) -> JobError:
         """Return the error to raise for a request without an answer."""
@@ -233,28 +237,6 @@ def signal_job(folder: JobFolder, number: signal.Signals) -> None:
         raise DamagedFile(folder.path / "pid", "not the number of the job's process")
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-
-
-def kill_processes(folder: JobFolder) -> None:
-    """Kill all processes that have the job in their environment. Their entrypoint is not running any more."""
-    for _ in range(MAX_SCANS):
-        # A scan misses a process that is starting: while the kernel loads a program, its environment is empty.
-        time.sleep(SCAN_PAUSE_S)
-        if not _kill_marked(str(folder.ml())):
-            return
-
-
-def _kill_marked(ml_root: str) -> bool:
-    """Kill the process groups that have a job's folder in their environment. Return True if there was one."""
-    import psutil  # slow to import, and needed only after a kill
-
-    has_killed = False
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("SMSWEEP_ML_ROOT") == ml_root and process.status() != psutil.STATUS_ZOMBIE:
-                has_killed = True
-                os.killpg(os.getpgid(process.pid), signal.SIGKILL)
-    return has_killed
 
 
 def _ended_at(folder: JobFolder, started_at: datetime) -> datetime:

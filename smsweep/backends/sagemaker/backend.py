@@ -356,4 +356,5 @@ SPEC = BackendSpec(
     ask_price=ask_price,
     ask_account=ask_account,
     diagnose=diagnose,
+    reads_s3=True,
 )

@@ -20,12 +20,14 @@ from smsweep.cli.options import (
     DetachTo,
     Entity,
     ForwardSignals,
+    GpusPerTrial,
     InPlace,
     Job,
     Json,
     MaxConsecutiveFailedRuns,
     Name,
     Notify,
+    On,
     Parallel,
     PriorRuns,
     Program,
@@ -79,7 +81,9 @@ def run(
     in_place: InPlace = None,
     count: Count = None,
     parallel: Parallel = 1,
+    gpus_per_trial: GpusPerTrial = None,
     backend: Backend = None,
+    on: On = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
     notify: Notify = None,
     detach: Detach = False,
@@ -98,20 +102,24 @@ def run(
     Trials run in a copy of the program's folder without files that git ignores; --in-place runs them in the folder
     itself.
     """
-    is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify)
+    is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify, on)
     plan_service.preflight(
         existing_file(config),
         program=program,
         job=job,
         backend=REMOTE if is_remote_agent else backend,
+        on=on or (),
         in_place=in_place,
         notify=notify or (),
+        gpus_per_trial=gpus_per_trial,
+        parallel=parallel,
         pulls=True,
     )
     if is_remote_agent and detach_to is not Where.S3:
         detach_service.check_agent_role(job)
     paid = REMOTE if is_remote_agent else backend
-    confirm(costs.launch_of_config(config, job=job, backend=paid, count=count, parallel=parallel), yes=yes)
+    launch = costs.launch_of_config(config, job=job, backend=paid, on=on or (), count=count, parallel=parallel)
+    confirm(launch, yes=yes)
     sweep_id = create(
         config,
         project=project,
@@ -124,6 +132,7 @@ def run(
         reuse=reuse,
         in_place=in_place,
         backend=REMOTE if is_remote_agent else backend,
+        on=on or (),
     )
     if as_json:
         print_message(f"sweep {sweep_id}")
@@ -141,7 +150,9 @@ def run(
             {
                 "count": count,
                 "parallel": parallel,
+                "gpus-per-trial": gpus_per_trial,
                 "backend": backend,
+                "on": on,
                 "max-consecutive-failed-runs": max_consecutive_failed_runs,
                 "term-timeout": term_timeout,
             },
@@ -155,7 +166,9 @@ def run(
         as_json=as_json,
         count=count,
         parallel=parallel,
+        gpus_per_trial=gpus_per_trial,
         backend=backend,
+        on=on or (),
         max_consecutive_failed_runs=max_consecutive_failed_runs,
         term_timeout=term_timeout,
         notify=notify or (),
@@ -173,6 +186,7 @@ def plan(
     n: Annotated[int, typer.Option("--n", "-n", min=0, help="Number of trials to show.")] = 5,
     job: Job = None,
     backend: Backend = None,
+    on: On = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed for random and bayes search.")] = 0,
     program: Program = None,
     prior_runs: PriorRuns = None,
@@ -197,16 +211,25 @@ def plan(
             job=job,
             seed=seed,
             backend=backend,
+            on=on or (),
             notify=notify or (),
         )
         planned = plan_service.plan(
-            config, job=job, n=n, seed=seed, environ=environ, backend=backend, program=program, source=source
+            config,
+            job=job,
+            n=n,
+            seed=seed,
+            environ=environ,
+            backend=backend,
+            on=on or (),
+            program=program,
+            source=source,
         )
-        launch = costs.launch_of_config(config, job=job, backend=backend)
+        launch = costs.launch_of_config(config, job=job, backend=backend, on=on or ())
     else:
         sweep_id = whole_id(str(config)) or ""
-        planned = plan_service.plan_sweep(sweep_id, n=n, environ=environ, backend=backend)
-        launch = costs.launch_of_sweep(sweep_id, backend=backend)
+        planned = plan_service.plan_sweep(sweep_id, n=n, environ=environ, backend=backend, on=on or ())
+        launch = costs.launch_of_sweep(sweep_id, backend=backend, on=on or ())
     for warning in planned.warnings:
         print_message(f"warning: {warning}")
     if as_json:

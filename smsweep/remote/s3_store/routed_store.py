@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotFound, StoreError, UsageError
-from smsweep.store.base import Store
+from smsweep.store.base import Store, adopt_all
 
 log = logging.getLogger(__name__)
 
@@ -104,9 +104,30 @@ class RoutedStore:
         return self._of(sweep_id).count_trials(sweep_id)
 
     def claim(
-        self, sweep_id: str, agent_id: str, place: str, lease_s: float, *, abandoned_only: bool = False
+        self,
+        sweep_id: str,
+        agent_id: str,
+        place: str,
+        lease_s: float,
+        *,
+        place_name: str = "",
+        continues: Collection[int] = (),
+        adopts: Callable[[Trial, float], bool] = adopt_all,
+        abandoned_only: bool = False,
     ) -> Trial | None:
-        return self._writable(sweep_id).claim(sweep_id, agent_id, place, lease_s, abandoned_only=abandoned_only)
+        return self._writable(sweep_id).claim(
+            sweep_id,
+            agent_id,
+            place,
+            lease_s,
+            place_name=place_name,
+            continues=continues,
+            adopts=adopts,
+            abandoned_only=abandoned_only,
+        )
+
+    def set_place(self, sweep_id: str, number: int, agent_id: str, place: str, place_name: str = "") -> Trial:
+        return self._writable(sweep_id).set_place(sweep_id, number, agent_id, place, place_name)
 
     def renew(self, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
         return self._home.renew(agent_id, lease_s)
@@ -131,6 +152,7 @@ class RoutedStore:
         retries: Mapping[str, int] | None = None,
         usage: Mapping[str, Any] | None = None,
         lasted_s: float | None = None,
+        keeps_place: bool = False,
     ) -> Trial:
         if sweep_id not in self._elsewhere.ids():
             return self._home.move(
@@ -145,6 +167,7 @@ class RoutedStore:
                 retries=retries,
                 usage=usage,
                 lasted_s=lasted_s,
+                keeps_place=keeps_place,
             )
         command = {
             "do": "move",
