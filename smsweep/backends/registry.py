@@ -15,7 +15,7 @@ BUILT_IN: LazyTable[BackendSpec] = LazyTable(
     }
 )
 LOCAL = ("process", "docker")  # built-in backends with `is_local`
-BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function",))
+BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function", "inline"))
 
 
 def backend_names() -> tuple[str, ...]:

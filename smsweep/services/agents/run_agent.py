@@ -39,7 +39,6 @@ from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
     DEFAULT_BACKEND,
-    backend_name,
     check_machine,
     open_backend,
     refuse_in_place,
@@ -49,11 +48,13 @@ from smsweep.services.backends import (
 from smsweep.services.labels import full_label, parse_sweep_id
 from smsweep.services.signals import TERMINATED, handling
 from smsweep.services.sweeps.create import read_prior, sweep, with_source
+from smsweep.services.sweeps.function import INLINE, Requirements, check_function, choose_backend, send_function
 from smsweep.services.sweeps.load import (
     JobLike,
     SweepLike,
     compile_estimator,
     load_job,
+    load_sweep,
     warn,
 )
 from smsweep.services.sweeps.plan import preflight
@@ -83,6 +84,7 @@ def agent(
     *,
     parallel: int = 1,
     backend: str | None = None,
+    requirements: Requirements = None,
     job: JobLike = None,
     estimator: Any = None,
     inputs: Any = None,
@@ -102,13 +104,18 @@ def agent(
 
     Args:
         sweep_id: Id or name of the sweep.
-        function: Function to call for each trial, in a thread of this process. In it, `smsweep.init()` returns the
-            trial's params; with `parallel=1`, `wandb.init()` does as well. Default: run the sweep's program.
+        function: Function without arguments to call for each trial. In it, `smsweep.init()` and `wandb.init()`
+            return the trial's params. Default: run the sweep's program, or the function that was sent last.
         entity: Ignored; for compatibility with W&B.
         project: Ignored; for compatibility with W&B.
         count: Maximum number of trials to start. Default: no limit.
         parallel: Number of trials that run in parallel.
-        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
+        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process". For a
+            function, "inline" calls the function in threads of this process, which is the default with
+            `parallel=1`.
+        requirements: Packages that the jobs of a function install: a requirements.txt, a list of its lines, or
+            "auto" for the packages that the function imports, at their versions in this environment. Processes
+            need none. Default: none.
         job: Path or content of a job.yaml. Default: the sweep's own.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
         inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
@@ -128,8 +135,7 @@ def agent(
         ConfigError: If a config is invalid, or the user has not consented to running the sweep's code.
         JobError: If the backend cannot run the jobs.
     """
-    if in_place and function is not None:
-        raise UsageError("in_place: a function runs in this process, not in a folder of its own; remove in_place")
+    _check_function(function, requirements, in_place)
     _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
     # A sweep id is unique in a store, and scripts always get a second Ctrl-C.
     del entity, project, forward_signals
@@ -142,8 +148,13 @@ def agent(
         if compiled:
             job = compiled.document
             backend = compiled.chosen_backend(backend, workspace.environ)
-            stored = with_source(stored, compiled, workspace)
-        if function is None and not stored.source_hash:
+            stored = stored if function else with_source(stored, compiled, workspace)
+        name = choose_backend(function, backend, parallel, workspace)
+        inline = function if name == INLINE else None
+        sent = None if inline else send_function(store, stored, function, requirements, name, workspace)
+        if sent:
+            stored = replace(stored, source_hash=sent.hash)
+        if not inline and not stored.source_hash:
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         parsed_job = load_job(job) if job else None
         template = parsed_job.template if parsed_job else stored.job
@@ -154,35 +165,39 @@ def agent(
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
-        name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
+        if sent:
+            template = sent.placed(template, name)
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         original = None
-        if template.in_place and not function:
+        if template.in_place and not inline:
             refuse_in_place(template, name)
             original = InPlaceSource(store, stored, workspace)
             template = original.placed(template)
-        if name != DEFAULT_BACKEND:
+        runs_on = DEFAULT_BACKEND if inline else name
+        if runs_on != DEFAULT_BACKEND:
             refuse_upload(workspace.bundles_dir, stored.source_hash)
-        if not (function or _has_active_trials(store, stored.id)):
-            check_machine(template, name, workspace.environ, pulls=True)
-        template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
-        render = renderer(template, stored, workspace, name, upload=True)
+        if not (inline or _has_active_trials(store, stored.id)):
+            check_machine(template, runs_on, workspace.environ, pulls=True)
+        if sent:
+            sent.check_python(template, runs_on, workspace)
+        template = with_price(template, runs_on, store, stored.id, workspace.environ, utc_now())
+        render = renderer(template, stored, workspace, runs_on, upload=True)
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
-        if function:
+        if inline:
             workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
-            unguarded: Backend = FunctionBackend(function, workspace.jobs_dir, parallel=parallel)
+            unguarded: Backend = FunctionBackend(inline, workspace.jobs_dir, parallel=parallel)
         else:
-            unguarded = open_backend(name, workspace)
+            unguarded = open_backend(runs_on, workspace)
         with closing(guard(unguarded)) as opened:
             terminated = threading.Event()
             worker = Agent(
                 store,
                 opened,
                 make_controller(store, stored, template),
-                _checked(render, original) if original else render,
+                _with_check(render, original.check if original else sent.record if sent else None),
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
@@ -198,7 +213,7 @@ def agent(
                 sleep=_make_sleep(opened, terminated),
                 on_change=notifier.watching(on_change),
                 reuse=reuse_none
-                if function
+                if inline
                 else make_reuse(store, stored, name, workspace.bundles_dir, is_requested=reuse),
                 redact=redact,
                 explain=_make_explain(store, stored, template, workspace),
@@ -216,11 +231,14 @@ def agent(
                         original.record_outputs()
 
 
-def _checked(
-    render: Callable[[Trial], TrainingJobRequest], original: InPlaceSource
+def _with_check(
+    render: Callable[[Trial], TrainingJobRequest], check: Callable[[Trial], None] | None
 ) -> Callable[[Trial], TrainingJobRequest]:
+    if check is None:
+        return render
+
     def checked(trial: Trial) -> TrainingJobRequest:
-        original.check(trial)
+        check(trial)
         return render(trial)
 
     return checked
@@ -332,6 +350,16 @@ def _check(function: object, **counts: int | None) -> None:
             raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")
 
 
+def _check_function(function: object, requirements: object, in_place: bool | None) -> None:
+    """Raise UsageError for an argument that does not fit the function, or its absence."""
+    if in_place and function is not None:
+        raise UsageError("in_place: a function has no source folder to run in; remove in_place")
+    if requirements is not None and function is None:
+        raise UsageError(
+            "requirements: only jobs of a function install them; write requirements.txt into the source folder"
+        )
+
+
 @contextmanager
 def listening(worker: Agent, *, terminated: threading.Event | None = None) -> Iterator[None]:
     """Shut down the agent at Ctrl-C and SIGTERM. In a thread other than the main thread, do nothing.
@@ -409,17 +437,24 @@ def run(
         JobError: If the backend cannot run the jobs.
     """
     compiled = compile_estimator(estimator, inputs, job)
-    backend = agent_options.get("backend")
-    if agent_options.get("function") is None:
+    backend, function = agent_options.get("backend"), agent_options.get("function")
+    if compiled:
+        backend = compiled.chosen_backend(backend, os.environ)
+    place = choose_backend(function, backend, agent_options.get("parallel", 1), Workspace())
+    if place != INLINE:
         preflight(
             config,
-            program=program or (compiled.program if compiled else None),
+            program="function" if function else program or (compiled.program if compiled else None),
             job=compiled.document if compiled else job,
-            backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
+            backend=place,
             in_place=in_place,
             notify=agent_options.get("notify") or (),
             pulls=True,
         )
+        if function is not None:
+            _check(function)
+            template = load_job(compiled.document if compiled else job).template
+            check_function(load_sweep(config).config, template, function, agent_options.get("requirements"), place)
     sweep_id = sweep(
         config,
         entity,

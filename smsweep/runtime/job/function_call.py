@@ -1,0 +1,96 @@
+"""Call the Python function of a sweep in a job: `python -m smsweep.runtime.job.function_call [FOLDER]`.
+
+The source of the job has a folder with the pickled function, its description, and the cloudpickle that wrote it.
+The exception of the function is the exception of this process, so that its traceback is in the log.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Any
+
+FOLDER = "smsweep_function"  # in the source of the job
+PICKLE = FOLDER + "/function.pkl"
+ABOUT = FOLDER + "/about.json"
+MODULE = "smsweep.runtime.job.function_call"
+
+
+def is_function(source: str) -> bool:
+    """Return True if the source of a job is a Python function."""
+    return os.path.isfile(os.path.join(source, PICKLE))
+
+
+def main(argv: list[str]) -> None:
+    """Load the function from the working directory and call it.
+
+    Args:
+        argv: Nothing, or the folder in which the function runs.
+    """
+    source = os.getcwd()
+    with open(os.path.join(source, ABOUT), encoding="utf-8") as file:
+        about = json.load(file)
+    _check_python(about)
+    _remember_sources(about["sources"])
+    sys.excepthook = _print_exception
+    sys.path[0] = source
+    try:
+        function = _load(source)
+        if argv and os.path.isdir(argv[0]):
+            os.chdir(argv[0])
+        function()
+    except ModuleNotFoundError as err:
+        err.msg = (
+            f"{err.msg}; this job does not have the package: pass requirements= to smsweep.agent, or set "
+            "image_uri in job.yaml to an image with the package"
+        )
+        raise
+
+
+def _load(source: str) -> Any:
+    # The format of a pickle depends on the version of cloudpickle, so the source has its own copy.
+    sys.path.insert(0, os.path.join(source, FOLDER))
+    import cloudpickle
+
+    del sys.path[0]
+    with open(os.path.join(source, PICKLE), "rb") as file:
+        return cloudpickle.load(file)
+
+
+def _check_python(about: dict[str, Any]) -> None:
+    """Exit if the bytecode of the function is for another Python."""
+    here = "%d.%d" % sys.version_info[:2]
+    if here != about["python"]:
+        sys.exit(
+            f"{about['name']} was sent by Python {about['python']}, but this job has Python {here}; use an image "
+            f"with Python {about['python']}"
+        )
+
+
+def _remember_sources(sources: dict[str, str]) -> None:
+    """Make the text of notebook cells and scripts available to tracebacks and `inspect`."""
+    import linecache
+
+    for name, text in sources.items():
+        linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+
+
+def _print_exception(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:
+    """Print an exception without the frames of this module."""
+    frame, own = trace, None
+    while frame is not None:
+        if frame.tb_frame.f_code.co_filename == main.__code__.co_filename:
+            own = frame
+        frame = frame.tb_next
+    if own is not None and own.tb_next is not None:
+        trace = own.tb_next
+    sys.__excepthook__(kind, err.with_traceback(trace), trace)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
