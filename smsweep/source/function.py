@@ -16,6 +16,8 @@ import io
 import json
 import linecache
 import os
+import pickletools
+import re
 import sys
 import sysconfig
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -51,8 +53,8 @@ class PickledFunction:
     name: str  # for messages
     python: str  # version that can load the pickle, such as "3.11"
     files: Mapping[str, bytes]  # name in the source -> content
+    strings: tuple[str, ...]  # the strings in the pickle that are not in its sources
     modules: tuple[str, ...]  # top-level modules of the user that the function imports
-    packages: tuple[str, ...]  # other top-level modules that the function imports
 
     def collect(self, scratch: Path, *, excluded: Iterable[Path] = ()) -> list[SourceFile]:
         """List the files of the source, sorted by name.
@@ -109,17 +111,36 @@ def pickle_function(function: Function, requirements: Requirements = None) -> Pi
     if lines is None:
         lines = _installed_versions(packages)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
-    about = {"name": name, "python": python, "cloudpickle": cloudpickle.__version__, "sources": pickler.sources()}
+    sources = pickler.sources()
+    copies = {file: f"{FOLDER}/sources/{n}-{_plain_name(file)}" for n, file in enumerate(sources)}
+    about = {"name": name, "python": python, "cloudpickle": cloudpickle.__version__, "sources": copies}
     files = {
         PICKLE: content.getvalue(),
         ABOUT: json.dumps(about, indent=1, sort_keys=True).encode(),
+        **{copies[file]: text.encode() for file, text in sources.items()},
         **_cloudpickle_files(),
     }
     if lines:
         files[REQUIREMENTS] = "".join(f"{line}\n" for line in lines).encode()
     return PickledFunction(
-        name=name, python=python, files=files, modules=tuple(sorted(modules)), packages=tuple(sorted(packages))
+        name=name,
+        python=python,
+        files=files,
+        strings=tuple(_strings_in(content.getvalue(), sources.values())),
+        modules=tuple(sorted(modules)),
     )
+
+
+def _strings_in(pickled: bytes, sources: Collection[str]) -> Iterator[str]:
+    """Yield the strings in a pickle that are not in a source, for a search for secrets."""
+    for _, argument, _ in pickletools.genops(pickled):
+        if isinstance(argument, str) and not any(argument in text for text in sources):
+            yield argument
+
+
+def _plain_name(file: str) -> str:
+    """Return the last part of a path, or of a name such as `<ipython-input-1>`, as a plain file name."""
+    return re.sub(r"[^\w.-]", "_", os.path.basename(file))[-80:]  # noqa: PTH119 - not always a path
 
 
 class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no types

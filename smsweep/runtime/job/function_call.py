@@ -7,8 +7,11 @@ The exception of the function is the exception of this process, so that its trac
 from __future__ import annotations
 
 import json
+import linecache
 import os
 import sys
+
+import smsweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +39,8 @@ def main(argv: list[str]) -> None:
     with open(os.path.join(source, ABOUT), encoding="utf-8") as file:
         about = json.load(file)
     _check_python(about)
-    _remember_sources(about["sources"])
+    _remember_sources(source, about["sources"])
+    _defer_missing_names()
     sys.excepthook = _print_exception
     sys.path[0] = source
     try:
@@ -72,12 +76,28 @@ def _check_python(about: dict[str, Any]) -> None:
         )
 
 
-def _remember_sources(sources: dict[str, str]) -> None:
-    """Make the text of notebook cells and scripts available to tracebacks and `inspect`."""
-    import linecache
+def _remember_sources(source: str, names: dict[str, str]) -> None:
+    """Make the text of notebook cells and scripts available to tracebacks and `inspect`.
 
-    for name, text in sources.items():
+    Args:
+        source: The source of the job.
+        names: Name of a file or cell where the function was defined -> file in the source with its text.
+    """
+    for name, copy in names.items():
+        with open(os.path.join(source, copy), encoding="utf-8", newline="") as file:
+            text = file.read()
         linecache.cache[name] = (len(text), None, text.splitlines(True), name)
+
+
+def _defer_missing_names() -> None:
+    """Let a module import names such as `smsweep.agent`, which a job does not have. A call raises the error."""
+
+    def make_call(name: str) -> Any:
+        return lambda *_args, **_options: smsweep.__getattr__(name)
+
+    for name, module in smsweep._MODULES.items():
+        if name not in vars(smsweep) and not module.startswith(("smsweep.runtime.", "smsweep._version")):
+            setattr(smsweep, name, make_call(name))
 
 
 def _print_exception(kind: type[BaseException], err: BaseException, trace: TracebackType | None) -> None:

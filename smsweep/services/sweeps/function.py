@@ -20,6 +20,7 @@ from smsweep.engine.job_request import training_job
 from smsweep.errors import UsageError
 from smsweep.runtime.job.function_call import PICKLE
 from smsweep.secrets.redact import known_secrets
+from smsweep.secrets.scan import scan_text
 from smsweep.services.backends import DEFAULT_BACKEND, backend_name
 from smsweep.services.sweeps.load import needs_program
 from smsweep.services.workspace import Workspace
@@ -162,11 +163,13 @@ def send_function(
     from smsweep.source.function import pickle_function
 
     pickled = pickle_function(function, requirements)
+    known = known_secrets(workspace.environ, sweep.job)
     with tempfile.TemporaryDirectory(prefix="smsweep-function-") as scratch, workspace.made():
         bundle = pack(
             pickled.collect(Path(scratch), excluded=[workspace.dir]),
             workspace.bundles_dir,
-            known=known_secrets(workspace.environ, sweep.job),
+            other_findings=scan_text(PICKLE, "\n".join(pickled.strings), known),
+            known=known,
             refuses=backend != DEFAULT_BACKEND,
         )
     note = {"hash": bundle.hash, "name": pickled.name, "python": pickled.python}
