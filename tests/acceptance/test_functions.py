@@ -270,7 +270,7 @@ def test_run_with_function_that_cannot_be_sent_creates_nothing(folder: Path) -> 
     lock = threading.Lock()
     with pytest.raises(UsageError, match="cannot be sent to a job"):
         smsweep.run(SWEEP, function=lambda: lock.acquire(), parallel=2)
-    with pytest.raises(UsageError, match="requirements: missing.txt: No such file"):
+    with pytest.raises(UsageError, match=r"requirements: missing\.txt: No such file"):
         smsweep.run(SWEEP, function=print, parallel=2, requirements="missing.txt")
     assert not Workspace().has_store
 

@@ -10,6 +10,7 @@ import json
 import linecache
 import os
 import sys
+import traceback
 
 import smsweep
 
@@ -109,7 +110,7 @@ def _print_exception(kind: type[BaseException], err: BaseException, trace: Trace
         frame = frame.tb_next
     if own is not None and own.tb_next is not None:
         trace = own.tb_next
-    sys.__excepthook__(kind, err.with_traceback(trace), trace)
+    traceback.print_exception(kind, err, trace)  # sys.__excepthook__ does not read linecache before Python 3.13
 
 
 if __name__ == "__main__":
