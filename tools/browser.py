@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -78,6 +79,17 @@ def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visi
         yield visited
     finally:
         context.close()
+
+
+def wait_until(page: Page, expression: str, arg: object = None) -> None:
+    """Wait until an expression of the page is true.
+
+    `Page.wait_for_function` needs `unsafe-eval`, which the security policy of our pages forbids.
+    """
+    until = time.monotonic() + PATIENCE_MS / 1000
+    while not page.evaluate(expression, arg):
+        assert time.monotonic() < until, f"not true after {PATIENCE_MS} ms: {expression}"
+        page.wait_for_timeout(50)
 
 
 def see_all_figures(page: Page) -> None:

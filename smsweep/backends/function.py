@@ -15,7 +15,11 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
+from smsweep.backends.local.devices import device_variables
+from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.local.ledger import FUNCTION, Claim, DeviceLedger
 from smsweep.core.job import MAX_FAILURE_REASON, STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
+from smsweep.core.resources import Resources, resources_of
 from smsweep.runtime.job.script_environment import run_variables, write_param_files
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
@@ -51,14 +55,27 @@ class FunctionBackend:
         function: The function.
         jobs_dir: The folder for the jobs' folders, which are created only if needed.
         parallel: The maximum number of concurrent calls.
+        environ: The user's environment variables, which limit the devices.
     """
 
     place = "inline"  # no job outlives the process, so no other agent can take it over
 
-    def __init__(self, function: Callable[[], Any], jobs_dir: Path, *, parallel: int = 1) -> None:
+    def __init__(
+        self,
+        function: Callable[[], Any],
+        jobs_dir: Path,
+        *,
+        parallel: int = 1,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
         self._function = function
         self._jobs_dir = jobs_dir
         self._is_alone = parallel == 1
+        # All calls share the devices of this process: CUDA reads its variables once. So one claim serves them all.
+        self._ledger = DeviceLedger(os.environ if environ is None else environ, FUNCTION)
+        self._folder = JobFolder(jobs_dir.absolute() / f"function-{os.getpid()}")
+        self._own: Claim | None = None  # the devices of this process
+        self._before: dict[str, str | None] = {}  # variables of this process before the claim
         self._calls: dict[str, _Call] = {}
         self._one_ended = threading.Event()
 
@@ -66,6 +83,7 @@ class FunctionBackend:
         name = request["TrainingJobName"]
         if name in self._calls:
             return
+        self._claim(resources_of(request))
         thread = threading.Thread(target=self._run, args=(name, request), name=name, daemon=True)
         self._calls[name] = _Call(thread)
         thread.start()
@@ -110,11 +128,25 @@ class FunctionBackend:
 
     def close(self) -> None:
         self._calls.clear()
+        self._ledger.close()
+        _set(self._before)
+        self._own, self._before = None, {}
+
+    def _claim(self, needs: Resources) -> None:
+        """Claim the devices of this process before its first call, and show only them to the function."""
+        if needs.is_empty or self._own is not None:
+            return
+        self._own, _ = self._ledger.claim(self._folder, needs)
+        variables = device_variables(self._own.host_gpus())
+        self._before = {name: os.environ.get(name) for name in variables}
+        _set(variables)
 
     def _run(self, name: str, request: TrainingJobRequest) -> None:
         call = self._calls[name]
         status, reason, exit_code = "Completed", "", 0
         try:
+            if self._own is not None and self._own.cpus and sys.platform == "linux":
+                os.sched_setaffinity(0, self._own.cpus)  # of this thread, and of those that it starts
             assignment = read_assignment(request["HyperParameters"])
             folder = self._jobs_dir / name / "ml"
             with (

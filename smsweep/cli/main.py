@@ -234,4 +234,5 @@ def _invalid_value(err: Any, parameter: Any) -> str:
     if kind.startswith(("float_", "finite_")):
         return f"{value!r} is not a number; write one, such as 1.5"
     message = err.message.removeprefix("Value error, ").rstrip(".")
-    return f"{message[:1].lower()}{message[1:]}; see the help with --help"
+    fix = "" if "; " in message else "; see the help with --help"
+    return f"{message[:1].lower()}{message[1:]}{fix}"

@@ -322,8 +322,41 @@ InPlace = Annotated[
 ]
 
 Count = Annotated[int | None, typer.Option("--count", min=1, help="Start at most this many trials, then exit.")]
+
+
+def _parallel(value: str | int) -> int | str:
+    """Read a number of trials, or `auto`. typer passes the default too."""
+    text = str(value)
+    if text == "auto":
+        return text
+    try:
+        number = int(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is not a whole number; write digits, such as 1, or auto") from None
+    if number < 1:
+        raise typer.BadParameter(f"{number} is too small; use 1 or more, or auto")
+    return number
+
+
+# int, or "auto" for as many trials as fit this machine. typer accepts no unions.
 Parallel = Annotated[
-    int, typer.Option("--parallel", "-j", min=1, help="Number of trials to run at the same time.")
+    Any,
+    typer.Option(
+        "--parallel",
+        "-j",
+        parser=_parallel,
+        metavar="N|auto",
+        help="Number of trials to run at the same time; auto: as many as fit the devices of this machine.",
+    ),
+]
+GpusPerTrial = Annotated[
+    float | None,
+    typer.Option(
+        "--gpus-per-trial",
+        min=0,
+        metavar="N",
+        help="GPUs for each trial on this machine; a fraction such as 0.5 shares one (or resources_per_trial).",
+    ),
 ]
 Backend = Annotated[
     str | None,

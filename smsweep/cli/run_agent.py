@@ -223,7 +223,7 @@ def _start(
     for name, value in options.items():
         if value is True:
             arguments.append(f"--{name}")
-        elif value not in (None, False):
+        elif value is not None and value is not False:  # 0 GPUs are a value
             arguments.append(f"--{name}={value}")
     daemon = detach_service.detach(sweep_id, arguments, notify or ())
     print_message(f"agent {daemon.pid} runs in the background; its log is {daemon.log}")
@@ -238,6 +238,11 @@ def _start_remote(sweep_id: str, options: Mapping[str, object], *, with_agent: b
     if options.get("job"):
         raise UsageError(
             "--job: an agent on SageMaker uses the job.yaml that the sweep was created with; remove --job"
+        )
+    if options.get("parallel") == "auto" or options.get("gpus-per-trial") is not None:
+        raise UsageError(
+            "--detach: --parallel auto and --gpus-per-trial count the devices of this machine, but the jobs run "
+            "on SageMaker; remove them"
         )
     excluded = ("backend", "job")
     arguments = {

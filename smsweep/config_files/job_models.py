@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from smsweep.core.resources import is_share, parse_memory
 from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected
 
 InputMode = Literal["File", "Pipe", "FastFile"]
@@ -158,6 +159,31 @@ class DistributionSection(Section):
     multi_worker_mirrored_strategy: LaunchSection | None = None
 
 
+def _gpus(value: Any) -> Any:
+    if not is_share(value):
+        raise expected("a whole number of GPUs, or a fraction below 1 such as 0.5")
+    return float(value)
+
+
+def _memory(value: Any) -> Any:
+    n_bytes = parse_memory(value)
+    if n_bytes is None:
+        raise expected("GiB such as 16, or a size such as 16g or 512m")
+    return n_bytes
+
+
+class ResourcesSection(Section):
+    """What one trial needs of this machine, with a backend that runs jobs on this machine."""
+
+    gpus: Annotated[float, BeforeValidator(_gpus), WithJsonSchema({"type": "number", "minimum": 0})] | None = (
+        Field(None, description="GPUs for the trial alone, or a fraction below 1 of a GPU that trials share")
+    )
+    cpus: Count | None = Field(None, description="CPU cores for the trial alone")
+    memory: Annotated[int, BeforeValidator(_memory), WithJsonSchema({"type": ["number", "string"]})] | None = (
+        Field(None, description="GiB, or a size such as 512m; the limit of a container")
+    )
+
+
 class BudgetSection(Section):
     """Hard limits of a sweep."""
 
@@ -257,6 +283,7 @@ class JobSection(Section):
     repeats: Count | None = None
     stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
     price_per_hour: PricePerHour | None = None
+    resources_per_trial: ResourcesSection | None = None
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
     notify: Annotated[list[NotifySection], BeforeValidator(_notify_list)] | None = None

@@ -10,13 +10,14 @@ from typing import Any
 
 from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping, to_yaml
-from smsweep.config_files.job_models import JobSection, NotifySection
+from smsweep.config_files.job_models import JobSection, NotifySection, ResourcesSection
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
 from smsweep.config_files.validation import check
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
 from smsweep.core.job import EVENTS, Hook, JobTemplate, Price
+from smsweep.core.resources import Resources
 
 FRAMEWORK_KEYS = (
     "framework",
@@ -107,6 +108,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
         asks_price=job.price_per_hour == "aws",
         notify=tuple(_hook(section) for section in job.notify or ()),
+        resources=_resources(job.resources_per_trial),
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
         agent=job.agent.model_dump(exclude_none=True) if job.agent else {},
         document=resolved,
@@ -122,6 +124,12 @@ def _launch(job: JobSection, request: Mapping[str, Any], problems: Problems) -> 
     except ValueError as err:
         problems.add(("distribution",), str(err))
         return ()
+
+
+def _resources(section: ResourcesSection | None) -> Resources:
+    if section is None:
+        return Resources()
+    return Resources(gpus=section.gpus, cpus=section.cpus, memory_bytes=section.memory)
 
 
 def _hook(section: NotifySection) -> Hook:

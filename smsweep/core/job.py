@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from smsweep.core.resources import Resources
+
 # The keyword arguments of boto3's create_training_job. botocore's service model defines the shape.
 TrainingJobRequest = Mapping[str, Any]
 
@@ -161,6 +163,9 @@ class JobTemplate:
     stop_if: tuple[str, ...] = ()  # a trial is stopped if one of these becomes true; see stop_condition.py
     price: Price | None = None  # of one instance; None if unknown
     asks_price: bool = False  # read the price from AWS's price list
+    resources: Resources = field(
+        default_factory=Resources
+    )  # of this machine, for each trial; other backends ignore them
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard limits
     agent: Mapping[str, Any] = field(default_factory=dict)  # settings of a detached agent's own job
     document: Mapping[str, Any] = field(default_factory=dict)  # job.yaml as plain data, with absolute paths

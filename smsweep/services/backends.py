@@ -7,12 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from difflib import get_close_matches
+from typing import Final
 
 from smsweep.aws.options import EVENTS_QUEUE
 from smsweep.backends.base import Backend, BackendContext
-from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, open_client
+from smsweep.backends.local.devices import check_fits, find_pool
+from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, is_local, open_client
 from smsweep.core.job import JobTemplate, Price, TrainingJobRequest
 from smsweep.core.json_documents import PriceDocument
+from smsweep.core.resources import is_share
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.job_request import training_job
@@ -26,6 +29,7 @@ from smsweep.util.clock import utc_now
 log = logging.getLogger(__name__)
 
 DEFAULT_BACKEND = "process"
+AUTO: Final = "auto"  # value of `parallel`: as many trials as fit this machine
 
 
 def backend_name(name: str | None, workspace: Workspace) -> str:
@@ -105,6 +109,60 @@ def check_machine(template: JobTemplate, backend: str, environ: Mapping[str, str
     check = backend_spec(backend).check_machine
     if check is not None:
         check(template, environ, pulls=pulls)
+
+
+def with_trial_resources(
+    template: JobTemplate,
+    backend: str,
+    environ: Mapping[str, str],
+    *,
+    gpus_per_trial: float | None = None,
+    parallel: int | str = 1,
+    has_function: bool = False,
+) -> tuple[JobTemplate, int]:
+    """Return a template with the devices of each trial, and the number of trials that run at the same time.
+
+    Args:
+        template: The job template.
+        backend: Name of the backend.
+        environ: The user's environment variables, which limit the devices.
+        gpus_per_trial: Replaces `resources_per_trial.gpus` of the template. None to keep it.
+        parallel: The number of trials; "auto" for as many as fit this machine. Then a trial gets a GPU of its own
+            if the machine has GPUs and the template does not say how many a trial needs.
+        has_function: The trials are calls of a function in this process.
+
+    Raises:
+        UsageError: If an argument is invalid, or the jobs of the backend do not run on this machine, or functions
+            in threads need devices of their own.
+        JobRejected: If no trial fits this machine.
+    """
+    for name, is_used in (("gpus_per_trial", gpus_per_trial is not None), ("parallel: auto", parallel == AUTO)):
+        if is_used and not is_local(backend):
+            raise UsageError(
+                f"{name}: counts the devices of this machine, but --backend {backend} runs jobs on other machines"
+                "; remove it, and select an instance type in job.yaml"
+            )
+    resources = template.resources
+    if gpus_per_trial is not None:
+        if not is_share(gpus_per_trial):
+            raise UsageError(
+                f"gpus_per_trial: expected a whole number of GPUs, or a fraction below 1, got {gpus_per_trial!r}"
+            )
+        resources = replace(resources, gpus=gpus_per_trial)
+    if parallel != AUTO:
+        n_slots = int(parallel)
+    else:
+        pool = find_pool(environ)
+        if resources.gpus is None and pool.gpus:
+            resources = replace(resources, gpus=1)
+        check_fits(resources, pool)
+        n_slots = max(1, pool.slots(resources))
+    if has_function and n_slots > 1 and not resources.is_empty:
+        raise UsageError(
+            "resources_per_trial: functions in threads of one process share its devices; use parallel=1, or "
+            'backend="process"'
+        )
+    return replace(template, resources=resources), n_slots
 
 
 def with_price(

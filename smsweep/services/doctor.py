@@ -12,6 +12,7 @@ from tempfile import TemporaryFile
 
 from smsweep._version import __version__
 from smsweep.backends.base import Check
+from smsweep.backends.local.ledger import PROCESS, DeviceLedger
 from smsweep.backends.process.backend import job_environment
 from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.core.job import JobTemplate, job_name
@@ -101,13 +102,28 @@ def check_store(workspace: Workspace) -> Check:
     return Check(what=what, result=f"opens; {counted(n_sweeps, 'sweep')}", is_ok=True)
 
 
+def check_devices(workspace: Workspace) -> Check:
+    """Report the devices that trials on this machine may use, and how many running jobs use some of them."""
+    what = "devices (SMSWEEP_DEVICES)"
+    ledger = DeviceLedger(workspace.environ, PROCESS)
+    try:
+        claims = ledger.claims()
+    except (OSError, UsageError) as err:
+        problem, _, fix = str(err).partition("; ")
+        return Check(what=what, result=problem, is_ok=False, fix=fix or "set SMSWEEP_LEDGER to another folder")
+    used = f"; {counted(len(claims), 'job')} with `resources_per_trial` now" if claims else ""
+    return Check(what=what, result=f"{ledger.pool}{used}", is_ok=True)
+
+
 CHECKS: Sequence[Callable[[Workspace], Check]] = (
     check_python,
     check_job_python,
     check_folder,
     check_disk,
     check_store,
+    check_devices,
 )
+LOCAL_CHECKS = (check_job_python, check_devices)  # of backends that run jobs on this machine
 
 
 def examine(workspace: Workspace | None = None, *, backend: str | None = None, job: JobLike = None) -> list[Check]:
@@ -130,7 +146,7 @@ def examine(workspace: Workspace | None = None, *, backend: str | None = None, j
     workspace = workspace or Workspace()
     chosen, template = backend_name(backend, workspace), load_job(job).template
     is_local = backend_spec(chosen).is_local
-    checks = [make(workspace) for make in CHECKS if is_local or make is not check_job_python]
+    checks = [make(workspace) for make in CHECKS if is_local or make not in LOCAL_CHECKS]
     for name in BACKENDS.usable():
         spec = backend_spec(name)
         if name != chosen and not (is_local and spec.is_local):

@@ -43,7 +43,7 @@ def shell() -> HTMLResponse:
         '<body class="app"><a class="skip" href="#main">Skip to content</a>'
         '<header class="top" id="top"></header>'
         '<main id="main" tabindex="-1"><noscript>This page needs JavaScript.</noscript></main>'
-        '<div id="said" role="status" aria-live="polite"></div>'
+        '<div id="notice" role="status" aria-live="polite"></div>'
         '<dialog id="dialog" aria-labelledby="dialog-title"></dialog></body></html>'
     )
 

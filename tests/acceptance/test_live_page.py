@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
@@ -24,7 +25,7 @@ from smsweep.services.workspace import Workspace
 from smsweep.web.server import Served, serving
 from tests.support.recorded_requests import CONFIG, record
 from tests.support.working_dir import use_own_workspace
-from tools.browser import PATIENCE_MS, Scheme, Visit, brush_lowest, chromium, visit
+from tools.browser import PATIENCE_MS, Scheme, Visit, brush_lowest, chromium, visit, wait_until
 
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>%{x}</b>$\\alpha$'
 TRAIN = """
@@ -135,7 +136,7 @@ def test_page_shows_and_controls_running_sweep(
         expect(page.locator(".reasons")).to_contain_text("lr of 0.4 is too much")
 
         page.get_by_role("button", name="Retry 1 failed").click()
-        expect(page.locator("#said")).to_contain_text("1 trial returned to the queue")
+        expect(page.locator("#notice")).to_contain_text("1 trial returned to the queue")
         expect(page.get_by_text("1 pending")).to_be_visible()
 
 
@@ -552,6 +553,26 @@ def test_page_reports_outage_and_recovers(browser: Browser, folder: Path, monkey
         expect(page.locator(".live")).to_have_text("live")
 
 
+def test_open_page_continues_after_sign_in_in_other_tab(browser: Browser, folder: Path) -> None:
+    record(1)
+    with serving() as first:
+        port = urlsplit(first.url).port or 0
+    with visit(browser, first.url) as visited:
+        page = visited.page
+        with serving(port=port) as first:
+            page.goto(first.entry)
+            expect(page.locator(".live")).to_have_text("live")
+            page.route("**/api/**", lambda route: route.abort())  # no request between the two servers
+            expect(page.locator(".live")).to_have_text("server unavailable, retrying")
+        with serving(port=port) as second:
+            other = page.context.new_page()
+            other.goto(second.entry)
+            expect(other.locator(".live")).to_have_text("live")
+            page.unroute("**/api/**")
+            expect(page.locator(".live")).to_have_text("live")
+            expect(page.get_by_role("link", name="recorded")).to_be_visible()
+
+
 def test_page_shows_end_reason_of_trial_after_outage(browser: Browser, served: Served) -> None:
     sweep_id = record(1)
     outage = [503]
@@ -689,7 +710,7 @@ def test_filter_of_table_applies_to_figures_and_is_in_the_url(browser: Browser, 
         assert drawn(page, "history") == scored
         page.get_by_role("button", name="Show all trials").click()
         expect(page.locator(".filter-note")).not_to_be_visible()
-        page.wait_for_function("location.search.indexOf('filter') < 0")
+        wait_until(page, "location.search.indexOf('filter') < 0")
         assert len(drawn(page, "history")) > len(scored)
 
 
@@ -703,10 +724,10 @@ def test_outlier_is_outside_of_the_range_until_the_full_range_is_chosen(browser:
         assert range_of(page, "scatter")[1] < 10
         card.get_by_role("button", name="full range").click()
         expect(card.get_by_text("1 trial is outside the range")).not_to_be_visible()
-        page.wait_for_function("location.search.includes('figure.scatter=full')")
+        wait_until(page, "location.search.includes('figure.scatter=full')")
         assert range_of(page, "scatter")[1] > OUTLIER
         card.get_by_role("button", name="log", exact=True).click()
-        page.wait_for_function("document.querySelector('[data-figure=scatter]')._fullLayout.yaxis.type === 'log'")
+        wait_until(page, "document.querySelector('[data-figure=scatter]')._fullLayout.yaxis.type === 'log'")
         with page.expect_download() as table:
             card.get_by_role("button", name="CSV of scatter").click()
         lines = Path(table.value.path()).read_text().splitlines()

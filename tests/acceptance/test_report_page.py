@@ -10,7 +10,7 @@ from playwright.sync_api import Browser
 
 from smsweep.services import report
 from tests.support.recorded_requests import record
-from tools.browser import Scheme, brush_lowest, chromium, see_all_figures, visit
+from tools.browser import Scheme, brush_lowest, chromium, see_all_figures, visit, wait_until
 
 MAX_BYTES = 15_000_000  # for 5,000 trials; the plot library has 5 of them
 
@@ -53,11 +53,11 @@ def test_printed_report_has_every_plot_in_light_theme_and_page_width(browser: Br
         widths = "[...document.querySelectorAll('[data-is-drawn] .main-svg')].map((svg) => svg.clientWidth)"
         wide = min(page.evaluate(widths))
         page.evaluate("dispatchEvent(new Event('beforeprint'))")
-        page.wait_for_function("!document.querySelector('[data-figure]:not([data-is-drawn])')")
+        wait_until(page, "!document.querySelector('[data-figure]:not([data-is-drawn])')")
         assert max(page.evaluate(widths)) < 700 < wide
         assert page.get_attribute("html", "data-theme") == "light"
         page.evaluate("dispatchEvent(new Event('afterprint'))")
-        page.wait_for_function(f"wide => Math.min(...{widths}) === wide", arg=wide)
+        wait_until(page, f"wide => Math.min(...{widths}) === wide", arg=wide)
         assert page.get_attribute("html", "data-theme") == "dark"
         assert (seen.outside, seen.errors) == ([], [])
 

@@ -37,6 +37,22 @@ def seal() -> None:
         SAGEMAKER_SUPPRESS_V2_WARNING="1",
     )
     refuse_other_hosts()
+    read_data_files_once()
+
+
+def read_data_files_once() -> None:
+    """Keep the parsed data files of botocore. The SDKs read its list of endpoints again for each image."""
+    from botocore.loaders import JSONFileLoader
+
+    load = JSONFileLoader.load_file
+    parsed: dict[str, Any] = {}
+
+    def load_once(self: Any, path: str) -> Any:
+        if path not in parsed:
+            parsed[path] = load(self, path)
+        return parsed[path]
+
+    JSONFileLoader.load_file = load_once  # type: ignore[method-assign]
 
 
 def refuse_other_hosts() -> None:

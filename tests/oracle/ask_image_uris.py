@@ -5,7 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import sys
+from pathlib import Path
 
+sys.path.append(str(Path(__file__).parents[1] / "estimators"))
+from sealed import read_data_files_once  # type: ignore[import-not-found]
+
+read_data_files_once()
 answers, sys.stdout = sys.stdout, sys.stderr  # the SDK prints to stdout during its import
 
 from sagemaker import image_uris  # noqa: E402

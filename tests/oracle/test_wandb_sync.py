@@ -34,19 +34,39 @@ def server() -> Iterator[FakeWandb]:
         yield served
 
 
-@pytest.fixture(params=["wandb", "wandb-0.16"])
-def sweep_id(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A sweep of two ended trials that ran without a key. `wandb` is the parametrized version."""
+@pytest.fixture(scope="module", params=["wandb", "wandb-0.16"])
+def ended(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Path]]:
+    """The id and the folder of a sweep of two ended trials that ran without a key, with one version of wandb."""
+    folder = tmp_path_factory.mktemp(request.param)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        use_wandb(request.param, folder, monkeypatch)
+        (folder / "train.py").write_text(SCRIPT)
+        created = sweep(CONFIG, job={"environment": {"PATH": os.environ["PATH"]}})
+        run_agent.agent(created, parallel=2)
+    yield created, folder
+
+
+@pytest.fixture
+def sweep_id(
+    ended: tuple[str, Path],
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> str:
+    """The ended sweep in a folder of its own. `wandb` is the parametrized version."""
+    created, folder = ended
+    shutil.copytree(folder, tmp_path, symlinks=True, dirs_exist_ok=True)
+    use_wandb(request.node.callspec.params["ended"], tmp_path, monkeypatch)
+    return created
+
+
+def use_wandb(version: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in a folder with a version of wandb, without settings of smsweep and wandb."""
     for name in [name for name in os.environ if name.startswith(("SMSWEEP_", "WANDB_"))]:
         monkeypatch.delenv(name)
-    path = f"{oracle(request.param).python.parent}{os.pathsep}{os.environ['PATH']}"
-    monkeypatch.setenv("PATH", path)
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "train.py").write_text(SCRIPT)
-    created = sweep(CONFIG, job={"environment": {"PATH": path}})
-    run_agent.agent(created, parallel=2)
-    return created
+    monkeypatch.setenv("PATH", f"{oracle(version).python.parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("HOME", str(folder))
+    monkeypatch.chdir(folder)
 
 
 def test_runs_of_sweep_are_uploaded_once(

@@ -6,6 +6,7 @@ serves the pinned file, or one of several hostile files.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import json
@@ -26,11 +27,15 @@ import pytest
 from tests.docker.wheels import make_wheel, serve
 from tests.unit.runtime.jobs import Job
 from tools import pins
+from tools.environments import UV, oracle
 from tools.pins import ROOT
 
 NAME, PROJECT = "smsweep_demo", "smsweep-demo"
 WHEEL = f"{NAME}-1.0-py3-none-any.whl"
-REFUSALS = ("DO NOT MATCH THE HASHES", "No matching distribution found")
+REFUSALS = (  # of pip, of uv
+    *("DO NOT MATCH THE HASHES", "No matching distribution found"),
+    *("Hash mismatch for", "No solution found"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +80,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     for file in pins.FILES:
         (copy / file.relative_to(ROOT)).write_text(pins.render("for a test", pinned))
     environments = pins.read_environments()
-    environments["environments"] = {"sweeps": {"for": [PROJECT], "pins": list(pinned)}}
+    environments["environments"] = {name: {"for": [PROJECT], "pins": list(pinned)} for name in ("sweeps", UV)}
     environments["hashes"] = pinned
     (copy / pins.ENVIRONMENTS.relative_to(ROOT)).write_text(json.dumps(environments))
     subprocess.run([sys.executable, "-m", "venv", str(folder / "venv")], check=True)
@@ -254,12 +259,19 @@ def dockerfile_line(number: int) -> Command:
     return command
 
 
+@functools.cache
+def agent_requirements(place: Place) -> str:
+    """Return the requirements that a detached agent's job installs, from the pins of the copy."""
+    script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
+    result = run([sys.executable, "-c", script], place.copy, {**os.environ, "PYTHONPATH": str(place.copy)})
+    assert result.returncode == 0, result.stdout
+    return result.stdout
+
+
 def remote_agent(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
     """Run the entrypoint of a detached agent's job with its included requirements."""
-    script = "from smsweep.remote.agent_job.submit import requirements as r; print(r(('postgres',)))"
-    result = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
-    assert result.returncode == 0, result.stdout
-    job = Job(scratch / "job").trial({"train.py": "import smsweep_demo\n", "requirements.txt": result.stdout})
+    files = {"train.py": "import smsweep_demo\n", "requirements.txt": agent_requirements(place)}
+    job = Job(scratch / "job").trial(files)
     job.environ |= {**environ, "PATH": f"{place.venv / 'bin'}:{os.environ['PATH']}"}
     done = job.run(["--install-requirements"])
     return subprocess.CompletedProcess([], done.code, done.out + done.err)
@@ -271,14 +283,24 @@ def download(place: Place, environ: Mapping[str, str], scratch: Path) -> subproc
     return run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
 
 
-def environment(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
-    """Create an environment of tools/environments.py."""
-    shutil.rmtree(place.copy / ".venvs", ignore_errors=True)
-    script = "from tools.environments import oracle; print(oracle('sweeps').python)"
-    done = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
-    left = place.copy.glob(f".venvs/sweeps/lib/python*/site-packages/{NAME}*")
-    assert bool(list(left)) == (done.returncode == 0)
-    return done
+def environment(name: str) -> Command:
+    """Return a command that creates an environment of tools/environments.py."""
+
+    def command(place: Place, environ: Mapping[str, str], scratch: Path) -> subprocess.CompletedProcess[str]:
+        folder = place.copy / ".venvs"
+        shutil.rmtree(folder, ignore_errors=True)
+        if name != UV:  # the copy uses uv of this checkout
+            (folder / UV / "bin").mkdir(parents=True)
+            (folder / UV / "bin" / "uv").symlink_to(oracle(UV).python.with_name("uv"))
+            document = json.loads((place.copy / pins.ENVIRONMENTS.relative_to(ROOT)).read_text())
+            (folder / UV / "ready").write_text(pins.render(UV, document["hashes"]))
+        script = f"from tools.environments import oracle; print(oracle({name!r}).python)"
+        done = run([sys.executable, "-c", script], place.copy, {**environ, "PYTHONPATH": str(place.copy)})
+        left = folder.glob(f"{name}/lib/python*/site-packages/{NAME}*")
+        assert bool(list(left)) == (done.returncode == 0)
+        return done
+
+    return command
 
 
 COMMANDS: Mapping[str, Command] = {
@@ -289,10 +311,13 @@ COMMANDS: Mapping[str, Command] = {
     "agent.Dockerfile": dockerfile_line(1),
     "remote agent": remote_agent,
     "make audit": download,
-    "tools.environments": environment,
+    "tools.environments with pip": environment(UV),
+    "tools.environments with uv": environment("sweeps"),
 }
 KINDS = ("make .base", "remote agent")  # pip does not resolve dependencies for one command, but does for the other
-INTO_THE_VENV = set(COMMANDS) - {"make audit", "tools.environments"}
+INTO_THE_VENV = set(COMMANDS) - {
+    *("make audit", "tools.environments with pip", "tools.environments with uv"),
+}
 
 
 @pytest.fixture
@@ -314,8 +339,11 @@ def attempt(place: Place, tmp_path: Path) -> Callable[[str, Attack], subprocess.
 
 def pip_environment(url: str, home: Path) -> dict[str, str]:
     """Return an environment in which pip uses only this index."""
-    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "SMSWEEP_"))}
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "UV_", "SMSWEEP_"))
+    }
     settings = {"PIP_CONFIG_FILE": os.devnull, "PIP_INDEX_URL": url, "PIP_NO_CACHE_DIR": "1", "CI": ""}
+    settings |= {"UV_NO_CONFIG": "1", "UV_DEFAULT_INDEX": url, "UV_NO_CACHE": "1"}
     return {**inherited, **settings, "HOME": str(home), "PIP_RETRIES": "0", "PIP_DISABLE_PIP_VERSION_CHECK": "1"}
 
 

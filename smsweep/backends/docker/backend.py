@@ -31,9 +31,11 @@ from smsweep.backends.docker.job_supervisor import JobSupervisor
 from smsweep.backends.docker.requirements_image import PipSettings, RequirementsLayers, host_settings
 from smsweep.backends.local.job_files import DamagedFile, read_page
 from smsweep.backends.local.job_folder import JobFolder, StopOrder, find_jobs
+from smsweep.backends.local.ledger import DOCKER, DeviceLedger
 from smsweep.backends.local.opt_ml import open_to_all, write_tree
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
+from smsweep.core.resources import resources_of
 from smsweep.errors import BackendUnavailable
 from smsweep.runtime.system import uptime_s
 
@@ -73,6 +75,7 @@ class DockerBackend:
         self._uptime = uptime
         self._options = options or DockerOptions.from_environ(environ)
         self._engine = Engine(environ)
+        self._ledger = DeviceLedger(environ, DOCKER)
         self._supervisors: dict[str, JobSupervisor] = {}
         self._one_ended = threading.Event()
         self._ended: dict[str, JobStatus] = {}  # final statuses, which are read once
@@ -88,6 +91,8 @@ class DockerBackend:
             with self._engine.client():
                 pass  # raises an error if the engine does not answer
             check_channels(request)
+            if not (needs := resources_of(request)).is_empty:
+                self._ledger.claim(folder, needs, len(host_names(request)))  # a job without devices has no folder
             folder.create(request, lambda draft: write_trees(draft, request))
         try:
             self._supervise(folder)
@@ -143,6 +148,7 @@ class DockerBackend:
         for supervisor in self._supervisors.values():
             supervisor.join(CLOSE_S)
         self._supervisors.clear()
+        self._ledger.close()
 
     def _folder(self, name: str) -> JobFolder:
         return JobFolder(self._root / name)
@@ -165,6 +171,7 @@ class DockerBackend:
             uptime=self._uptime,
             cache=cache,
             gpus=tuple(host_gpus()),
+            ledger=self._ledger,
             owner=(os.getuid(), os.getgid()),
         )
 

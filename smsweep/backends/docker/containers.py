@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,8 +17,10 @@ from docker.types import DeviceRequest, IPAMConfig, IPAMPool, Mount
 
 from smsweep.backends.docker.engine import DockerOptions, EngineFacts, engine_message, is_missing
 from smsweep.backends.docker.logs import LOG_CONFIG
+from smsweep.backends.local.devices import NVIDIA, Device
 from smsweep.backends.local.job_folder import FIRST_HOST
 from smsweep.core.job import TrainingJobRequest
+from smsweep.core.resources import resources_of
 from smsweep.errors import NameTaken
 from smsweep.runtime.system import VARIABLE as OWNER
 from smsweep.secrets.redact import secret_values
@@ -76,7 +79,9 @@ class ContainerPlan:
     facts: EngineFacts
     environ: Mapping[str, str]  # the user's environment variables
     owner: tuple[int, int]  # user id and group id of the caller
-    gpu: str = ""  # number of its device; "" for none
+    gpu: str = ""  # number of its device, if the job does not ask for GPUs; "" for none
+    gpus: Sequence[Device] | None = None  # of a job that asks for GPUs
+    cpus: Sequence[int] = ()  # numbers of the cores of a job that asks for cores
 
 
 def container_name(job: str, host: str) -> str:
@@ -92,6 +97,7 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
     """
     name = container_name(plan.folder.name, plan.host)
     algorithm = plan.request.get("AlgorithmSpecification", {})
+    limit = memory_bytes(plan.request, plan.options)
     try:
         client.create_container(
             plan.image,
@@ -107,11 +113,11 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
                 extra_hosts=dict(plan.network.names),
                 mounts=[mount(bind) for bind in plan.binds],
                 log_config=LOG_CONFIG,
-                shm_size=_shm_bytes(plan.options, plan.facts),
-                nano_cpus=round(plan.options.cpus * 1e9) or None,
-                mem_limit=plan.options.memory_bytes or None,
-                memswap_limit=plan.options.memory_bytes or None,  # the sum of memory and swap, so there is no swap
-                device_requests=_devices(plan.gpu),
+                # Docker's default of 64 MiB breaks data loaders. Half of the memory is the default of a tmpfs.
+                shm_size=plan.options.shm_bytes or (limit or plan.facts.memory_bytes) // 2,
+                mem_limit=limit or None,
+                memswap_limit=limit or None,  # the sum of memory and swap, so there is no swap
+                **_devices(plan),
                 userns_mode="host" if plan.facts.remaps_users else None,
             ),
         )
@@ -200,13 +206,28 @@ def mount(bind: Bind) -> Mount:
     return Mount(target=bind.target, source=str(bind.source), type="bind", read_only=bind.is_read_only)
 
 
-def _shm_bytes(options: DockerOptions, facts: EngineFacts) -> int:
-    # Docker's default of 64 MiB breaks data loaders with workers. Half of the memory is the default of a tmpfs.
-    return options.shm_bytes or (options.memory_bytes or facts.memory_bytes) // 2
+def memory_bytes(request: TrainingJobRequest, options: DockerOptions) -> int:
+    """Return the memory limit of a container; 0 for no limit."""
+    return resources_of(request).memory_bytes or options.memory_bytes
 
 
-def _devices(gpu: str) -> list[DeviceRequest] | None:
-    return [DeviceRequest(device_ids=[gpu], capabilities=[["gpu"]])] if gpu else None
+def _devices(plan: ContainerPlan) -> dict[str, Any]:
+    """Return the arguments of `create_host_config` for GPUs and cores."""
+    arguments: dict[str, Any] = {"nano_cpus": round((len(plan.cpus) or plan.options.cpus) * 1e9) or None}
+    if plan.cpus and sys.platform == "linux":  # elsewhere, the engine's virtual machine has other cores
+        arguments["cpuset_cpus"] = ",".join(map(str, plan.cpus))
+    gpus = plan.gpus or ()
+    numbers = [gpu.number for gpu in gpus if gpu.vendor == NVIDIA] or list(filter(None, [plan.gpu]))
+    if numbers:
+        arguments["device_requests"] = [DeviceRequest(device_ids=numbers, capabilities=[["gpu"]])]
+    if files := dict.fromkeys(file for gpu in gpus for file in gpu.files):
+        arguments |= {"devices": [f"{file}:{file}" for file in files], "group_add": _groups(files)}
+    return arguments
+
+
+def _groups(files: Iterable[str]) -> list[str]:
+    """Return the groups that may open the device files."""
+    return sorted({str(Path(file).stat().st_gid) for file in files})
 
 
 def host_gpus(dev: Path = Path("/dev")) -> list[str]:

@@ -14,6 +14,7 @@ from smsweep.backends.base import Check
 from smsweep.backends.docker.containers import LABEL_FOLDER, host_gpus
 from smsweep.backends.docker.engine import DockerOptions, Engine, EngineFacts
 from smsweep.backends.docker.images import check_image, find_python, image_name, with_framework_image
+from smsweep.backends.local import devices
 from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobRejected, UsageError
 
@@ -25,9 +26,11 @@ def check_machine(template: JobTemplate, environ: Mapping[str, str], *, pulls: b
 
     Raises:
         BackendUnavailable: If the engine cannot be reached.
-        JobRejected: If the image is missing and cannot be pulled, or if it is for another platform.
+        JobRejected: If the image is missing and cannot be pulled, or if it is for another platform. If a trial
+            needs more devices than this machine has.
         UsageError: If a setting is invalid.
     """
+    devices.check_machine(template, environ)
     request = with_framework_image(template, environ).request
     engine, options = Engine(environ), DockerOptions.from_environ(environ)
     facts = engine.facts

@@ -22,6 +22,7 @@ from smsweep.backends.docker.containers import (
     create,
     ensure_network,
     find,
+    remove,
 )
 from smsweep.backends.docker.engine import DockerOptions, Engine, engine_time
 from smsweep.backends.docker.images import (
@@ -34,10 +35,12 @@ from smsweep.backends.docker.images import (
 )
 from smsweep.backends.docker.requirements_image import RequirementsLayers, read_requirements
 from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.local.ledger import Claim, DeviceLedger
 from smsweep.backends.local.opt_ml import open_to_all
 from smsweep.backends.local.request_fields import host_names
 from smsweep.backends.local.storage import Place, place_of
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
+from smsweep.core.resources import resources_of
 from smsweep.util.atomic_file import exclusive
 
 
@@ -53,7 +56,8 @@ class DockerContext:
         clock: The time in seconds since the epoch.
         uptime: The seconds since the machine was started.
         cache: The folder for data that several jobs use.
-        gpus: The numbers of this machine's devices.
+        gpus: The numbers of this machine's devices, for jobs that do not ask for GPUs.
+        ledger: The claims of devices.
         owner: The user id and group id that get the files of the jobs.
     """
 
@@ -65,6 +69,7 @@ class DockerContext:
     uptime: Callable[[], float]
     cache: Path
     gpus: tuple[str, ...]
+    ledger: DeviceLedger
     owner: tuple[int, int]
 
     def place(self, uri: str) -> Place:
@@ -101,6 +106,7 @@ class JobStart:
 
         Raises:
             JobRejected: If the job can never run.
+            CapacityError: If other jobs have used the devices of this job since its agent was killed.
             NameTaken: If a container or network of another owner has the job's name.
         """
         check()
@@ -117,15 +123,29 @@ class JobStart:
                 self._checkpoints.restore(check)
             check()
             volumes = inspect_image(client, layer)["Config"].get("Volumes") or {}
+            claim = self._claim(client)
             for host, network in ensure_network(client, self._request, self._hosts).items():
                 binds = self._binds(sources, host)
                 binds += _volume_binds(volumes, binds, self._folder.ml(host))
-                self._create(client, host, network, layer, binds)
+                self._create(client, host, network, layer, binds, claim)
             has_source = assets is not None and (assets / SOURCE_TAR).exists()
             before = [self._start_once(client, host, image, has_source=has_source) for host in self._hosts]
         except APIError as err:
             raise cannot_start(image, err) from err
         return min(filter(None, before), default=None)
+
+    def _claim(self, client: APIClient) -> Claim | None:
+        """Claim the job's devices again: its agent may have been killed before it started the containers."""
+        needs = resources_of(self._request)
+        if needs.is_empty:
+            return None
+        existing = find(client, self._folder.path)
+        if any(container["State"] != "created" for container in existing):
+            return self._context.ledger.resume(self._folder)
+        claim, is_new = self._context.ledger.claim(self._folder, needs, len(self._hosts))
+        for container in existing if is_new else ():
+            remove(client, container["Id"])  # it has the devices of the lost claim
+        return claim
 
     def _fetch(self, uri: str, data_type: str, check: Callable[[], None]) -> Path:
         return self._context.place(uri).fetch(uri, data_type, check)
@@ -148,7 +168,16 @@ class JobStart:
             *self._checkpoints.binds(),
         ]
 
-    def _create(self, client: APIClient, host: str, network: HostNetwork, image: str, binds: list[Bind]) -> None:
+    def _create(
+        self,
+        client: APIClient,
+        host: str,
+        network: HostNetwork,
+        image: str,
+        binds: list[Bind],
+        claim: Claim | None,
+    ) -> None:
+        number = list(self._hosts).index(host)
         plan = ContainerPlan(
             folder=self._folder.path,
             request=self._request,
@@ -160,8 +189,10 @@ class JobStart:
             facts=self._context.engine.facts,
             environ=self._context.environ,
             owner=self._context.owner,
+            gpus=claim.host_gpus(number) if claim else None,
+            cpus=claim.host_cpus(number, len(self._hosts)) if claim else (),
         )
-        if not self._context.gpus:
+        if plan.gpus is not None or not self._context.gpus:
             create(client, plan)
             return
         with exclusive(self._context.cache / "gpus.lock"):

@@ -37,7 +37,8 @@ from smsweep.backends.local.opt_ml import keep_artifacts
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.failure_kind import NAME
 from smsweep.core.job import MAX_FAILURE_REASON, JobResults, JobStatus
-from smsweep.errors import BackendUnavailable, JobRejected, NameTaken
+from smsweep.core.resources import resources_of
+from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, NameTaken
 
 log = logging.getLogger(__name__)
 
@@ -100,6 +101,8 @@ class JobSupervisor(threading.Thread):
                     return
                 except (BackendUnavailable, OSError) as err:  # the engine is not reachable, or the disk is full
                     self.engine_error = str(err)
+                except CapacityError as err:
+                    log.debug("%s waits: %s", self._folder.name, err)
                 except Exception as err:  # the job must end, or its agent waits forever
                     log.exception("%s: the supervisor of the job failed", self._folder.name)
                     try:
@@ -109,6 +112,7 @@ class JobSupervisor(threading.Thread):
                         return
                 self._closing.wait(RETRY_S)
         finally:
+            self._docker.ledger.release(self._folder)
             os.close(self._lock)
             self._on_end()
 
@@ -141,6 +145,8 @@ class JobSupervisor(threading.Thread):
                 was_running = before is None
             else:
                 existing = containers.find(client, self._folder.path)
+                if not resources_of(self._request).is_empty:
+                    self._docker.ledger.resume(self._folder)
                 if not existing:
                     return Verdict.lost("its container was removed outside smsweep")
                 was_running = all(each["State"] == "running" for each in existing)
@@ -170,7 +176,7 @@ class JobSupervisor(threading.Thread):
         image_id = identify(client, containers.container_name(self._folder.name, self._hosts[0]))
         has_no_reason = any(end.exit_code and not end.reason for end in ends)
         mismatch = platform_mismatch(client, image, facts) if has_no_reason else ""
-        memory_bytes = self._docker.options.memory_bytes
+        memory_bytes = containers.memory_bytes(self._request, self._docker.options)
         verdict = judge(ends, order.by if order else "", memory_bytes, mismatch, was_watched=was_watched)
         trees = [self._folder.ml(host) for host in self._hosts]
         checkpoints = Checkpoints(self._request, trees[0], self._docker.place)

@@ -5,11 +5,14 @@ The script of a job can change its folder, so each method raises DamagedFile for
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import math
 import os
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime
@@ -39,6 +42,8 @@ SECONDARY_BY_STOP: Mapping[str, str] = {"person": "Stopped", "max_runtime": "Max
 STARTED_FILES = ("pid", "uptime", "exit_code")  # each shows that a process was started
 LONGEST_NUMBER = 20  # characters of a process id or an exit code
 LAST_EXIT_CODE = 255
+SCAN_PAUSE_S = 0.02  # between two scans of the processes
+MAX_SCANS = 50  # a killed process can be alive for a moment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -263,6 +268,28 @@ def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterat
     """Find jobs that have a folder. See `base.FindJobs`."""
     del environ
     return request_fields.find_jobs(prefix, jobs_dir, foreign_files=("pid",))  # only the process backend writes it
+
+
+def kill_processes(folder: JobFolder) -> None:
+    """Kill all processes that have the job in their environment. Their entrypoint is not running any more."""
+    for _ in range(MAX_SCANS):
+        # A scan misses a process that is starting: while the kernel loads a program, its environment is empty.
+        time.sleep(SCAN_PAUSE_S)
+        if not _kill_marked(str(folder.ml())):
+            return
+
+
+def _kill_marked(ml_root: str) -> bool:
+    """Kill the process groups that have a job's folder in their environment. Return True if there was one."""
+    import psutil  # slow to import, and needed only after a kill
+
+    has_killed = False
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.environ().get("SMSWEEP_ML_ROOT") == ml_root and process.status() != psutil.STATUS_ZOMBIE:
+                has_killed = True
+                os.killpg(os.getpgid(process.pid), signal.SIGKILL)
+    return has_killed
 
 
 def _plain(status: JobStatus) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 
 from smsweep.backends.local.request_fields import input_mode, instance_groups, s3_source
 from smsweep.core.job import MAX_FAILURE_REASON, TrainingJobRequest
+from smsweep.core.resources import resources_of
 from smsweep.errors import BackendUnavailable, JobError, JobRejected
 from smsweep.runtime.system import open_plain
 
@@ -97,8 +98,17 @@ def resource_config(request: TrainingJobRequest, hosts: Sequence[str], host: str
         request: The job's request.
         hosts: The hosts that run.
         host: The host that reads the file.
+
+    Returns:
+        SageMaker's fields; `num_gpus`, `num_cpus` and `memory_bytes` of the host if the trial asks for them.
     """
     groups = [group for group in instance_groups(request) if set(group.hosts) & set(hosts)]
+    needs = resources_of(request)
+    numbers = {  # the runtime reads them
+        "num_gpus": None if needs.gpus is None else needs.n_devices,
+        "num_cpus": needs.cpus,
+        "memory_bytes": needs.memory_bytes,
+    }
     own = next(group for group in groups if host in group.hosts)
     return {
         "current_host": host,
@@ -114,6 +124,7 @@ def resource_config(request: TrainingJobRequest, hosts: Sequence[str], host: str
             for group in groups
         ],
         "network_interface_name": "eth0",
+        **{name: number for name, number in numbers.items() if number is not None},
     }
 
 

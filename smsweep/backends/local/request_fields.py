@@ -6,12 +6,13 @@ import logging
 import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from smsweep.backends.local.job_files import DamagedFile, read_request
 from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
+from smsweep.core.resources import with_resources
 
 log = logging.getLogger(__name__)
 
@@ -65,8 +66,9 @@ def input_mode(request: TrainingJobRequest, channel: Mapping[str, Any]) -> str:
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
-    """Return the template unchanged, with the places of its files. See `base.Prepare`."""
+    """Return the template with its resources in the request, and the places of its files. See `base.Prepare`."""
     del environ
+    template = replace(template, request=with_resources(template.request, template.resources))
     for name in ("jobs", "checkpoints") if upload else ():
         with suppress(OSError):  # a job that needs the folder reports the error
             (folder / name).mkdir(mode=0o700, exist_ok=True)

@@ -15,15 +15,19 @@ import sys
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.local import request_fields
+from smsweep.backends.local.devices import check_machine, device_variables
 from smsweep.backends.local.job_files import DamagedFile, open_file, read_page
-from smsweep.backends.local.job_folder import JobFolder, StopOrder
+from smsweep.backends.local.job_folder import JobFolder, StopOrder, kill_processes
+from smsweep.backends.local.ledger import PROCESS, DeviceLedger
 from smsweep.backends.local.opt_ml import local_channels, local_checkpoints, write_tree
 from smsweep.backends.local.request_fields import host_names
-from smsweep.backends.process.fork_client import ForkClient, ended_status, kill_processes, signal_job
+from smsweep.backends.process.fork_client import ForkClient, ended_status, signal_job
 from smsweep.core.job import STOP_GRACE_S, JobStatus, JobTemplate, LogPage, Site, TrainingJobRequest
+from smsweep.core.resources import resources_of
 from smsweep.errors import BackendUnavailable, JobRejected
 from smsweep.runtime.system import uptime_s
 from smsweep.secrets.redact import check_local_secrets, secret_values
@@ -62,6 +66,7 @@ class ProcessBackend:
         self._clock = clock
         self._uptime = uptime
         self._server = ForkClient(runtime_zip.absolute())
+        self._ledger = DeviceLedger(environ, PROCESS)
         self._started: set[str] = set()  # names of jobs that were seen to run
         self._ended: dict[str, JobStatus] = {}  # final statuses, which are read once
         self._max_runtime_s: dict[str, float] = {}  # per job, from its request
@@ -73,10 +78,14 @@ class ProcessBackend:
 
     def submit(self, request: TrainingJobRequest) -> None:
         folder = self._folder(request["TrainingJobName"])
-        if not os.path.lexists(folder.path):
-            self._create(folder, request)
         if not folder.has_started():
-            self._start(folder, request)
+            order = self._claim(folder, request)  # first: a job without devices has no folder
+            try:
+                if not os.path.lexists(folder.path):
+                    self._create(folder, request)
+                self._start(folder, request, order)
+            finally:
+                self._ledger.release(folder)  # the job holds its claim now
         self._started.add(folder.name)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
@@ -134,9 +143,19 @@ class ProcessBackend:
 
         folder.create(request, fill)
 
-    def _start(self, folder: JobFolder, request: TrainingJobRequest) -> None:
+    def _claim(self, folder: JobFolder, request: TrainingJobRequest) -> dict[str, Any]:
+        """Claim the job's devices, and return the part of the fork server's order that is about them."""
+        needs = resources_of(request)
+        if needs.is_empty:
+            return {"environ": {}}
+        claim, _ = self._ledger.claim(folder, needs)
+        variables = device_variables(claim.host_gpus())
+        return {"environ": variables, "claim": str(self._ledger.path(folder)), "cpus": list(claim.cpus)}
+
+    def _start(self, folder: JobFolder, request: TrainingJobRequest, order: Mapping[str, Any]) -> None:
         environ = {
             **self._environ,
+            **order["environ"],
             **request.get("Environment", {}),
             **secret_values(request, self._environ),
             "SMSWEEP_ML_ROOT": str(folder.ml()),
@@ -144,7 +163,7 @@ class ProcessBackend:
         }
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])
         argv = ["--pid-file", str(folder.path / "group"), *arguments]
-        answer = self._server.ask({"folder": str(folder.path), "argv": argv, "environ": environ})
+        answer = self._server.ask({**order, "folder": str(folder.path), "argv": argv, "environ": environ})
         if "refused" in answer:
             raise JobRejected(f"cannot start job {folder.name}: {answer['refused']}")
         if "error" in answer:
@@ -266,6 +285,7 @@ SPEC = BackendSpec(
     open=lambda context: ProcessBackend(context.jobs_dir, context.runtime_zip, context.environ, context.clock),
     prepare=prepare,
     check_settings=check_local_secrets,
+    check_machine=check_machine,
     find_jobs=find_jobs,
     is_local=True,
 )

@@ -18,7 +18,7 @@ from tempfile import TemporaryFile
 from typing import IO, Any, cast
 
 from smsweep.backends.local.job_files import DamagedFile
-from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder, StopOrder
+from smsweep.backends.local.job_folder import SECONDARY_BY_STOP, JobFolder, StopOrder, kill_processes
 from smsweep.backends.local.opt_ml import failure_reason, tells_of_stop
 from smsweep.core.job import JobStatus
 from smsweep.errors import BackendUnavailable, JobError
@@ -30,8 +30,6 @@ START_S = 60.0  # how long the server may fail to start, until the agent gives u
 # The machine is short of something; the agent waits for it without a limit.
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
 ERROR_BYTES = 4_096  # of the server's last output
-SCAN_PAUSE_S = 0.02  # between two scans of the processes
-MAX_SCANS = 50  # a killed process can be alive for a moment
 
 
 class ForkClient:
@@ -233,28 +231,6 @@ def signal_job(folder: JobFolder, number: signal.Signals) -> None:
         raise DamagedFile(folder.path / "pid", "not the number of the job's process")
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
-
-
-def kill_processes(folder: JobFolder) -> None:
-    """Kill all processes that have the job in their environment. Their entrypoint is not running any more."""
-    for _ in range(MAX_SCANS):
-        # A scan misses a process that is starting: while the kernel loads a program, its environment is empty.
-        time.sleep(SCAN_PAUSE_S)
-        if not _kill_marked(str(folder.ml())):
-            return
-
-
-def _kill_marked(ml_root: str) -> bool:
-    """Kill the process groups that have a job's folder in their environment. Return True if there was one."""
-    import psutil  # slow to import, and needed only after a kill
-
-    has_killed = False
-    for process in psutil.process_iter():
-        with contextlib.suppress(psutil.Error, OSError):
-            if process.environ().get("SMSWEEP_ML_ROOT") == ml_root and process.status() != psutil.STATUS_ZOMBIE:
-                has_killed = True
-                os.killpg(os.getpgid(process.pid), signal.SIGKILL)
-    return has_killed
 
 
 def _ended_at(folder: JobFolder, started_at: datetime) -> datetime:

@@ -1,10 +1,10 @@
 """The fork server: a small process that starts jobs by forking itself, which is faster than to start Python.
 
 Run it as a file: `python -I -S fork_server.py RUNTIME_ZIP`. It uses only the standard library. It reads requests
-from stdin, one JSON object per line: {"folder", "argv", "environ"}. It answers each with one line: {"pid": n},
-{"already": true}, {"error": text}, or {"refused": text} if the job's folder is damaged. When one of its jobs has
-ended, it writes the line {"ended": true}. It exits at the end of stdin. Its jobs continue, because each has its
-own session.
+from stdin, one JSON object per line: {"folder", "argv", "environ"}, and {"claim", "cpus"} of a job with devices.
+It answers each with one line: {"pid": n}, {"already": true}, {"error": text}, or {"refused": text} if the job's
+folder is damaged. When one of its jobs has ended, it writes the line {"ended": true}. It exits at the end of
+stdin. Its jobs continue, because each has its own session.
 
 Each job holds a lock on the file `lock` in its folder, from before the answer until its end. So another process
 can check whether a job runs, without process ids.
@@ -92,9 +92,36 @@ def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str,
         # One file is enough: the script may have deleted the others, and must not run twice.
         if any(os.path.lexists(os.path.join(folder, name)) for name in ("pid", "uptime", "exit_code")):  # noqa: PTH118
             return {"already": True}
-        return fork(order, entry)
+        claim = hold_claim(order["claim"]) if "claim" in order else None
+        try:
+            return fork(order, entry)
+        finally:
+            if claim is not None:
+                os.close(claim)
     finally:
         os.close(lock)  # the child's copy keeps the lock
+
+
+def hold_claim(path: str) -> int:
+    """Lock the claim of a job's devices for the job, and return the descriptor that the job inherits.
+
+    The agent holds the claim as well until the job has started. If the agent was killed, another agent may have
+    removed the claim and used the devices.
+
+    Raises:
+        OSError: If the claim was removed.
+    """
+    from smsweep.runtime.system import open_plain
+
+    claim = open_plain(path)
+    try:
+        fcntl.flock(claim, fcntl.LOCK_SH)
+        if os.fstat(claim).st_nlink == 0:
+            raise FileNotFoundError(errno.ENOENT, "another agent removed the claim of the devices", path)
+    except BaseException:
+        os.close(claim)
+        raise
+    return claim
 
 
 def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
@@ -151,6 +178,8 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], writer: 
         write("uptime", json.dumps([started_s]))
     code = 70  # EX_SOFTWARE: a failure of smsweep, not of the script
     try:
+        if order.get("cpus") and sys.platform == "linux":
+            os.sched_setaffinity(0, order["cpus"])
         os.environ.clear()
         os.environ.update(order["environ"])
         code = entry(order["argv"])

@@ -20,6 +20,7 @@ from smsweep.cli.options import (
     DetachTo,
     Entity,
     ForwardSignals,
+    GpusPerTrial,
     InPlace,
     Job,
     Json,
@@ -79,6 +80,7 @@ def run(
     in_place: InPlace = None,
     count: Count = None,
     parallel: Parallel = 1,
+    gpus_per_trial: GpusPerTrial = None,
     backend: Backend = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
     notify: Notify = None,
@@ -106,6 +108,8 @@ def run(
         backend=REMOTE if is_remote_agent else backend,
         in_place=in_place,
         notify=notify or (),
+        gpus_per_trial=gpus_per_trial,
+        parallel=parallel,
         pulls=True,
     )
     if is_remote_agent and detach_to is not Where.S3:
@@ -141,6 +145,7 @@ def run(
             {
                 "count": count,
                 "parallel": parallel,
+                "gpus-per-trial": gpus_per_trial,
                 "backend": backend,
                 "max-consecutive-failed-runs": max_consecutive_failed_runs,
                 "term-timeout": term_timeout,
@@ -155,6 +160,7 @@ def run(
         as_json=as_json,
         count=count,
         parallel=parallel,
+        gpus_per_trial=gpus_per_trial,
         backend=backend,
         max_consecutive_failed_runs=max_consecutive_failed_runs,
         term_timeout=term_timeout,

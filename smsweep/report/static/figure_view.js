@@ -15,7 +15,7 @@ const NARROW_PX = 620; // figures of less width have one column and no text besi
 const SLICE_PX = 210; // of one slice in one column
 const ENTITIES = { "&lt;": "<", "&gt;": ">", "&#123;": "{", "&#36;": "$", "&amp;": "&" };
 
-const unescaped = (text) => String(text ?? "").replace(/&lt;|&gt;|&#123;|&#36;|&amp;/g, (found) => ENTITIES[found]);
+const unescapeText = (text) => String(text ?? "").replace(/&lt;|&gt;|&#123;|&#36;|&amp;/g, (entity) => ENTITIES[entity]);
 const isNumeric = (value) => typeof value === "number" && Number.isFinite(value);
 
 // Return [low, high] without outliers, or null if there are none. Good values are never outliers.
@@ -35,35 +35,35 @@ const letterOf = (axis) => axis.replace("axis", ""); // "yaxis2" -> "y2"
 
 // Return the values of a group of axes in a figure, each with the number of its trial: [[value, number], ...].
 function valuesOf(data, { axes }) {
-  const found = [];
+  const values = [];
   const names = new Set(axes.map(letterOf));
   for (const trace of data) {
     const numbers = trace.customdata ?? [];
     if (trace.type === "parcoords") {
-      if (names.has("objective")) trace.dimensions[trace.dimensions.length - 1].values.forEach((value, i) => found.push([value, numbers[i]]));
+      if (names.has("objective")) trace.dimensions[trace.dimensions.length - 1].values.forEach((value, i) => values.push([value, numbers[i]]));
       continue;
     }
     if (trace.type === "contour") {
-      if (names.has("z") && trace.visible !== false) for (const row of trace.z) for (const value of row) found.push([value, null]);
+      if (names.has("z") && trace.visible !== false) for (const row of trace.z) for (const value of row) values.push([value, null]);
       continue;
     }
     if (!trace.customdata) continue;
     for (const letter of ["x", "y"]) {
       if (!names.has(trace[`${letter}axis`] ?? letter)) continue;
-      trace[letter].forEach((value, i) => { if (isNumeric(value)) found.push([value, numbers[i]]); });
+      trace[letter].forEach((value, i) => { if (isNumeric(value)) values.push([value, numbers[i]]); });
     }
   }
-  return found;
+  return values;
 }
 
 // Return a trace with the points of some trials. A null between the points of two curves ends the first of them.
-function sifted(trace, kept) {
+function selectTrials(trace, visible) {
   if (!Array.isArray(trace.customdata)) return trace;
-  let wasKept = false;
+  let isSelected = false;
   const places = [];
   trace.customdata.forEach((number, i) => {
-    if (number !== null) wasKept = kept.has(number);
-    if (wasKept) places.push(i);
+    if (number !== null) isSelected = visible.has(number);
+    if (isSelected) places.push(i);
   });
   const n = trace.customdata.length;
   const some = (values) => (Array.isArray(values) && values.length === n ? places.map((i) => values[i]) : values);
@@ -81,15 +81,15 @@ function sifted(trace, kept) {
 const evenly = (items, n) => (items.length <= n ? items : Array.from({ length: n }, (_, i) => items[Math.floor((i * items.length) / n)]));
 
 // Return the trials that a figure shows: a Set, or null for all.
-function keptTrials(numbers, { best, most }, { ranked, only }) {
-  let kept = only ? numbers.filter((number) => only.has(number)) : numbers;
+function visibleTrials(numbers, { best, most }, { ranked, only }) {
+  let visible = only ? numbers.filter((number) => only.has(number)) : numbers;
   if (best) {
-    const known = new Set(kept);
-    kept = ranked.filter((number) => known.has(number)).slice(0, best);
+    const candidates = new Set(visible);
+    visible = ranked.filter((number) => candidates.has(number)).slice(0, best);
   }
-  const isThinned = most && kept.length > most;
-  if (isThinned) kept = evenly(kept, most);
-  return { kept: only || best || isThinned ? new Set(kept) : null, n: kept.length, isThinned };
+  const isThinned = most && visible.length > most;
+  if (isThinned) visible = evenly(visible, most);
+  return { visible: only || best || isThinned ? new Set(visible) : null, n: visible.length, isThinned };
 }
 
 function trialsOf(data) {
@@ -100,35 +100,35 @@ function trialsOf(data) {
 
 // Return the figure as chosen, and facts for the controls: trials outside of the range, and axes that can be logarithmic.
 // choice: { full, logs, best }; context: { ranked: numbers of trials, best first; only: a Set of numbers, or null }.
-function viewed(figure, choice, context) {
+function applyChoice(figure, choice, context) {
   const { groups = [], most = 0 } = figure.layout.meta ?? {};
   const layout = { ...figure.layout, uirevision: "kept" }; // keeps zoom and menus when new data arrives
   const all = trialsOf(figure.data);
-  const { kept, n, isThinned } = keptTrials(all, { best: choice.best, most }, context);
-  let data = kept ? figure.data.map((trace) => sifted(trace, kept)) : figure.data;
-  if (kept && figure.layout.meta?.drops) data = data.filter((trace) => !trace.customdata || trace.customdata.length);
+  const { visible, n, isThinned } = visibleTrials(all, { best: choice.best, most }, context);
+  let data = visible ? figure.data.map((trace) => selectTrials(trace, visible)) : figure.data;
+  if (visible && figure.layout.meta?.drops) data = data.filter((trace) => !trace.customdata || trace.customdata.length);
   const outside = new Set();
   const canLog = [];
   let hasRange = false;
   for (const group of groups) {
-    const found = valuesOf(data, group);
-    const isPositive = found.length > 0 && found.every(([value]) => value > 0);
+    const values = valuesOf(data, group);
+    const isPositive = values.length > 0 && values.every(([value]) => value > 0);
     if (isPositive && group.axes[0] !== "z") canLog.push(group.axes[0]);
     const isLog = isPositive && choice.logs.includes(group.axes[0]);
     const scaled = isLog ? Math.log10 : (value) => value;
-    const range = robustRange(found.map(([value]) => scaled(value)), group.sign);
+    const range = robustRange(values.map(([value]) => scaled(value)), group.sign);
     hasRange ||= Boolean(range);
-    const shown = choice.full ? null : range;
-    if (shown) {
-      for (const [value, number] of found) if (number !== null && (scaled(value) < shown[0] || scaled(value) > shown[1])) outside.add(number);
+    const axisRange = choice.full ? null : range;
+    if (axisRange) {
+      for (const [value, number] of values) if (number !== null && (scaled(value) < axisRange[0] || scaled(value) > axisRange[1])) outside.add(number);
     }
-    data = scaledGroup(data, layout, group, isLog, shown);
+    data = scaleGroup(data, layout, group, isLog, axisRange);
     for (const name of group.axes) if (layout[name]) layout[name].uirevision = `${Boolean(choice.full)} ${isLog}`; // the choice replaces a zoom
   }
   return { figure: { data, layout }, outside, canLog, hasRange, n, total: all.length, isThinned };
 }
 
-function scaledGroup(data, layout, { axes }, isLog, range) {
+function scaleGroup(data, layout, { axes }, isLog, range) {
   if (axes[0] === "z") return range ? data.map((trace) => (trace.type === "contour" ? { ...trace, zauto: false, zmin: range[0], zmax: range[1] } : trace)) : data;
   if (axes[0] === "objective") return data.map((trace) => (trace.type === "parcoords" ? objectiveAxis(trace, isLog, range) : trace));
   for (const name of axes) {
@@ -148,14 +148,14 @@ function objectiveAxis(trace, isLog, range) {
   if (range) last.range = [low, high];
   if (isLog && high > low) {
     last.tickvals = Array.from({ length: 5 }, (_, i) => low + ((high - low) * i) / 4);
-    last.ticktext = last.tickvals.map((value) => shown(Number((10 ** value).toPrecision(3))));
+    last.ticktext = last.tickvals.map((value) => formatValue(Number((10 ** value).toPrecision(3))));
     last.range = [low, high];
   }
   return { ...trace, dimensions: [...dimensions, last] };
 }
 
 // Return a figure that is readable in a narrow column: one slice per row, legends above the plot, colors without a bar.
-function narrowed(figure, width) {
+function narrowFigure(figure, width) {
   if (!width || width >= NARROW_PX) return figure;
   const layout = { ...figure.layout, margin: { ...figure.layout.margin, l: 48, r: 8 } };
   layout.legend = { ...layout.legend, orientation: "h", x: 0, y: 1.02, yanchor: "bottom" };
@@ -201,17 +201,17 @@ function csvOf(rows) {
 function figureRows({ data, layout }) {
   const parallel = data.find((trace) => trace.type === "parcoords");
   if (parallel) {
-    const names = parallel.dimensions.map(({ label }) => unescaped(label));
+    const names = parallel.dimensions.map(({ label }) => unescapeText(label));
     const text = ({ values, ticktext, tickvals }, i) => (ticktext && tickvals.includes(values[i]) ? ticktext[tickvals.indexOf(values[i])] : values[i]);
     return [["trial", ...names], ...parallel.customdata.map((number, i) => [number, ...parallel.dimensions.map((dimension) => text(dimension, i))])];
   }
   const rows = [["series", "trial", "x", "y", "x title", "y title"]];
   for (const trace of data) {
     if (!Array.isArray(trace.x) || trace.type === "contour" || trace.visible === false) continue;
-    const title = (letter) => unescaped(layout[(trace[`${letter}axis`] ?? letter).replace(letter, `${letter}axis`)]?.title?.text);
+    const title = (letter) => unescapeText(layout[(trace[`${letter}axis`] ?? letter).replace(letter, `${letter}axis`)]?.title?.text);
     trace.x.forEach((x, i) => {
       const at = trace.base ? trace.base[i] : x;
-      if (x !== null) rows.push([unescaped(trace.name), trace.customdata?.[i], unescaped(at), unescaped(trace.y[i]), title("x"), title("y")]);
+      if (x !== null) rows.push([unescapeText(trace.name), trace.customdata?.[i], unescapeText(at), unescapeText(trace.y[i]), title("x"), title("y")]);
     });
   }
   return rows;
@@ -219,21 +219,21 @@ function figureRows({ data, layout }) {
 
 async function pngOf({ data, layout }, width) {
   const style = getComputedStyle(document.documentElement);
-  const whole = { ...themed(layout), paper_bgcolor: style.getPropertyValue("--ground").trim() };
+  const whole = { ...applyTheme(layout), paper_bgcolor: style.getPropertyValue("--ground").trim() };
   const url = await Plotly.toImage({ data, layout: whole }, { format: "png", width: Math.max(width, 400), height: layout.height || 450, scale: 2 });
   return Uint8Array.from(atob(url.slice(url.indexOf(",") + 1)), (character) => character.charCodeAt(0));
 }
 
 // --- controls
 
-function parsedChoice(text, usual) {
+function parseChoice(text, usual) {
   if (!text) return { ...usual, logs: [...usual.logs] };
   const parts = text.split(" ");
   const best = parts.map((part) => part.match(/^best(\d+)$/)?.[1]).find(Boolean);
   return { full: parts.includes("full"), logs: parts.filter((part) => part.startsWith("log-")).map((part) => part.slice(4)), best: Number(best ?? 0) };
 }
 
-const writtenChoice = ({ full, logs, best }) => [full ? "full" : "robust", ...logs.map((name) => `log-${name}`), `best${best}`].filter(Boolean).join(" ");
+const formatChoice = ({ full, logs, best }) => [full ? "full" : "robust", ...logs.map((name) => `log-${name}`), `best${best}`].filter(Boolean).join(" ");
 
 class FigureView {
   // name: file name of downloads and key of the state. state: { get(key), set(key, text) } keeps the reader's choice.
@@ -272,38 +272,38 @@ class FigureView {
 
   show(raw) {
     this.prepare(raw);
-    return showFigure(this.element, this.shown, this.listeners);
+    return showFigure(this.element, this.figure, this.listeners);
   }
 
   // Draw the controls, and return the figure as the reader has chosen it.
   prepare(raw) {
     this.raw = raw;
-    this.choice = parsedChoice(this.state?.get(this.name), this.usual());
+    this.choice = parseChoice(this.state?.get(this.name), this.usual());
     return this.arrange();
   }
 
   choose(change) {
     this.choice = { ...this.choice, ...change };
-    const text = writtenChoice(this.choice);
-    this.state?.set(this.name, text === writtenChoice(this.usual()) ? "" : text);
+    const text = formatChoice(this.choice);
+    this.state?.set(this.name, text === formatChoice(this.usual()) ? "" : text);
     this.draw();
   }
 
-  // Draw the known figure again, for example after the filter has changed.
+  // Draw the same figure again, for example after the filter has changed.
   draw() {
     if (!this.raw) return null;
     this.arrange();
-    return showFigure(this.element, this.shown, this.listeners);
+    return showFigure(this.element, this.figure, this.listeners);
   }
 
   arrange() {
     const { ranked = [], only: filtered = null } = this.context();
     const only = this.raw.layout.meta?.is_whole ? null : filtered;
-    const view = viewed(this.raw, this.choice, { ranked, only });
+    const view = applyChoice(this.raw, this.choice, { ranked, only });
     this.total = only ? trialsOf(this.raw.data).filter((number) => only.has(number)).length : view.total;
-    this.shown = narrowed(view.figure, this.element.clientWidth);
+    this.figure = narrowFigure(view.figure, this.element.clientWidth);
     this.drawBar(view, ranked, only);
-    return this.shown;
+    return this.figure;
   }
 
   drawBar({ outside, canLog, hasRange, n, total, isThinned }, ranked, only) {
@@ -327,9 +327,9 @@ class FigureView {
       return make("button", { type: "button", textContent: canLog.length > 1 ? `log ${letterOf(axis)}` : "log", ariaPressed: String(isOn), "data-key": axis,
         title: "logarithmic axis", onclick: () => this.choose({ logs: isOn ? this.choice.logs.filter((each) => each !== axis) : [...this.choice.logs, axis] }) });
     });
-    const held = this.logs.contains(document.activeElement) && document.activeElement.dataset.key;
+    const focused = this.logs.contains(document.activeElement) && document.activeElement.dataset.key;
     this.logs.replaceChildren(...buttons);
-    if (held) buttons.find((each) => each.dataset.key === held)?.focus();
+    if (focused) buttons.find((each) => each.dataset.key === focused)?.focus();
     const steps = this.steps();
     const hasRanks = this.raw.layout.meta?.many && ranked.length;
     this.slider.hidden = !hasRanks || steps.length < 3;
@@ -342,10 +342,10 @@ class FigureView {
 
   async savePng() {
     await this.load();
-    download(`${this.name}.png`, new Blob([await this.image(this.shown)], { type: "image/png" }));
+    download(`${this.name}.png`, new Blob([await this.image(this.figure)], { type: "image/png" }));
   }
 
   saveCsv() {
-    download(`${this.name}.csv`, new Blob([csvOf(figureRows(this.shown))], { type: "text/csv" }));
+    download(`${this.name}.csv`, new Blob([csvOf(figureRows(this.figure))], { type: "text/csv" }));
   }
 }

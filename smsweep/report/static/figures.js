@@ -3,11 +3,11 @@
 
 const OPTIONS = { displaylogo: false, responsive: true, modeBarButtonsToRemove: ["toImage"] }; // figure_view.js has a button
 const PAPER_PX = 660; // width that fits A4 and letter
-const drawn = new Map(); // element -> its figure
-const unseen = new Map(); // element -> function that draws it
+const drawnFigures = new Map(); // element -> its figure
+const pendingDraws = new Map(); // element -> function that draws it
 let isPrinting = false;
 
-function themed(layout) {
+function applyTheme(layout) {
   const style = getComputedStyle(document.documentElement);
   const color = (name) => style.getPropertyValue(name).trim();
   // The same numbers as in tables: 0.001, 1e-4.
@@ -42,23 +42,23 @@ function showFigure(element, figure, listeners = {}) {
   element.querySelector(".sketch")?.remove();
   if (element.parallel) element.parallel = element.parallel.remove();
   if (height) element.style.minHeight = `${height}px`;
-  const layout = themed(figure.layout);
+  const layout = applyTheme(figure.layout);
   if (isPrinting && element.checkVisibility()) layout.width = PAPER_PX;
   const ready = Plotly.react(element, withoutDots(figure), layout, OPTIONS);
-  if (!drawn.has(element)) {
+  if (!drawnFigures.has(element)) {
     ready.then(() => {
       followDots(element);
       for (const [event, listener] of Object.entries(listeners)) if (event !== "brushed") element.on(event, listener);
       element.dataset.isDrawn = "true";
     });
   }
-  drawn.set(element, figure);
+  drawnFigures.set(element, figure);
   return ready;
 }
 
 function forgetFigure(element) {
   Plotly.purge(element);
-  drawn.delete(element);
+  drawnFigures.delete(element);
 }
 
 function showParallel(element, figure, { brushed = () => {} }) {
@@ -67,39 +67,39 @@ function showParallel(element, figure, { brushed = () => {} }) {
   element.parallel ||= new ParallelPlot(element, brushed);
   const width = isPrinting && element.checkVisibility() ? { width: PAPER_PX } : {};
   const ready = element.parallel.show({ data: figure.data, layout: { ...figure.layout, ...width } }).then(() => { element.dataset.isDrawn = "true"; });
-  drawn.set(element, figure);
+  drawnFigures.set(element, figure);
   return ready;
 }
 
 function showWhenSeen(element, draw) {
   const show = () => {
     watcher.disconnect();
-    unseen.delete(element);
+    pendingDraws.delete(element);
     draw();
   };
   const watcher = new IntersectionObserver((entries) => {
     if (entries.some((entry) => entry.isIntersecting)) show();
   }, { rootMargin: "300px" });
-  unseen.set(element, show);
+  pendingDraws.set(element, show);
   watcher.observe(element);
 }
 
 addEventListener("beforeprint", () => {
   isPrinting = true;
-  for (const show of [...unseen.values()]) show();
+  for (const show of [...pendingDraws.values()]) show();
   setTheme("light");
 });
 addEventListener("afterprint", () => {
   isPrinting = false;
   setTheme(themeName());
-  for (const element of drawn.keys()) if (element.checkVisibility() && !element.parallel) Plotly.Plots.resize(element);
+  for (const element of drawnFigures.keys()) if (element.checkVisibility() && !element.parallel) Plotly.Plots.resize(element);
 });
 
 function setTheme(name) {
   document.documentElement.dataset.theme = name;
-  for (const [element, figure] of drawn) {
+  for (const [element, figure] of drawnFigures) {
     if (element.isConnected) showFigure(element, figure);
-    else drawn.delete(element);
+    else drawnFigures.delete(element);
   }
 }
 

@@ -46,7 +46,7 @@ class ParallelPlot {
     element.classList.add("parallel");
     element.replaceChildren(this.canvas, this.axes);
     this.resized = new ResizeObserver(() => {
-      if (element.clientWidth && element.clientWidth !== this.seenWidth) this.draw();
+      if (element.clientWidth && element.clientWidth !== this.drawnWidth) this.draw();
     });
     this.resized.observe(element);
   }
@@ -62,7 +62,7 @@ class ParallelPlot {
     const wasLog = this.trace?.dimensions.filter(({ isLog }) => isLog).map(({ label }) => label) ?? [];
     [this.trace] = data;
     const rescaled = this.trace.dimensions.filter(({ label, isLog }) => Boolean(isLog) !== wasLog.includes(label) && this.ranges.delete(label));
-    if (rescaled.length) this.tell(); // their ranges had the values of the other scale
+    if (rescaled.length) this.reportBrush(); // their ranges had the values of the other scale
     this.layout = layout;
     this.element.data = data;
     const labels = this.trace.dimensions.map(({ label }) => label);
@@ -72,7 +72,7 @@ class ParallelPlot {
 
   // Resolves when all lines are drawn.
   draw() {
-    this.seenWidth = this.element.clientWidth;
+    this.drawnWidth = this.element.clientWidth;
     const style = getComputedStyle(document.documentElement);
     this.ink = style.getPropertyValue("--ink").trim();
     this.width = this.layout.width || Math.max(LEAST_WIDTH, this.element.clientWidth - 10);
@@ -81,7 +81,7 @@ class ParallelPlot {
     [this.top, this.bottom] = [t, this.height - b];
     const { dimensions } = this.trace;
     const gap = (this.width - l - r) / Math.max(1, dimensions.length - 1);
-    this.shown = this.order.map((label, i) => {
+    this.visibleAxes = this.order.map((label, i) => {
       const dimension = dimensions.find((each) => each.label === label);
       const [low, high] = dimension.range ?? [dimension.values.reduce((x, y) => Math.min(x, y), Infinity), dimension.values.reduce((x, y) => Math.max(x, y), -Infinity)];
       // Named ticks around the values are on the axis, also if few trials are shown.
@@ -111,11 +111,11 @@ class ParallelPlot {
     const low = line.color.reduce((a, b) => Math.min(a, b), Infinity);
     const high = line.color.reduce((a, b) => Math.max(a, b), -Infinity);
     this.lines = customdata.map((_, i) => i).sort((a, b) => line.color[a] - line.color[b])
-      .map((i) => ({ i, color: color(high > low ? (line.color[i] - low) / (high - low) : 1), places: this.shown.map((axis) => this.y(axis, axis.dimension.values[i])) }));
+      .map((i) => ({ i, color: color(high > low ? (line.color[i] - low) / (high - low) : 1), places: this.visibleAxes.map((axis) => this.y(axis, axis.dimension.values[i])) }));
   }
 
   isChosen(i) {
-    return this.shown.every(({ label, dimension }) => {
+    return this.visibleAxes.every(({ label, dimension }) => {
       const ranges = this.ranges.get(label);
       return !ranges || ranges.some(([low, high]) => dimension.values[i] >= low && dimension.values[i] <= high);
     });
@@ -132,7 +132,7 @@ class ParallelPlot {
     }
     const some = () => {
       if (turn !== this.turn) return Promise.resolve();
-      strokeLines(context, this.shown, rest.slice(0, LINES_PER_FRAME));
+      strokeLines(context, this.visibleAxes, rest.slice(0, LINES_PER_FRAME));
       rest = rest.slice(LINES_PER_FRAME);
       return rest.length ? new Promise((resolve) => requestAnimationFrame(resolve)).then(some) : Promise.resolve();
     };
@@ -152,20 +152,20 @@ class ParallelPlot {
   }
 
   drawAxes() {
-    const held = this.axes.contains(document.activeElement) && document.activeElement.dataset.axis;
+    const focused = this.axes.contains(document.activeElement) && document.activeElement.dataset.axis;
     for (const [name, value] of Object.entries({ width: this.width, height: this.height, viewBox: `0 0 ${this.width} ${this.height}` })) this.axes.setAttribute(name, value);
-    this.axes.replaceChildren(...this.shown.map((axis) => this.axisOf(axis)));
-    if (held) [...this.axes.children].find((each) => each.dataset.axis === held)?.focus();
+    this.axes.replaceChildren(...this.visibleAxes.map((axis) => this.axisOf(axis)));
+    if (focused) [...this.axes.children].find((each) => each.dataset.axis === focused)?.focus();
   }
 
   axisOf(axis) {
     const { label, dimension, low, high, x } = axis;
-    const group = drawing("g", { tabindex: 0, role: "slider", class: "axis", "aria-orientation": "vertical", "aria-label": unescaped(label), "aria-valuemin": low, "aria-valuemax": high });
+    const group = drawing("g", { tabindex: 0, role: "slider", class: "axis", "aria-orientation": "vertical", "aria-label": unescapeText(label), "aria-valuemin": low, "aria-valuemax": high });
     group.dataset.axis = label;
     const ticks = dimension.tickvals ?? evenTicks(low, high);
-    const texts = dimension.ticktext ?? ticks.map((value) => shown(Number(value.toPrecision(4))));
+    const texts = dimension.ticktext ?? ticks.map((value) => formatValue(Number(value.toPrecision(4))));
     const isOn = (value) => value >= low - 1e-9 && value <= high + 1e-9;
-    const name = drawing("text", { class: "axis-name", x, y: this.top - 16, ...(this.trace.labelangle ? { transform: `rotate(${this.trace.labelangle} ${x} ${this.top - 16})` } : { "text-anchor": "middle" }) }, unescaped(label));
+    const name = drawing("text", { class: "axis-name", x, y: this.top - 16, ...(this.trace.labelangle ? { transform: `rotate(${this.trace.labelangle} ${x} ${this.top - 16})` } : { "text-anchor": "middle" }) }, unescapeText(label));
     name.append(drawing("title", {}, "drag to another place, or press Shift and an arrow key"));
     const area = drawing("rect", { class: "brush", x: x - BRUSH_PX, y: this.top - 4, width: 2 * BRUSH_PX, height: this.bottom - this.top + 8 });
     area.append(drawing("title", {}, "drag to select trials; with Shift, add a range; click to select all"));
@@ -188,7 +188,7 @@ class ParallelPlot {
   }
 
   textOf({ dimension: { tickvals, ticktext } }, value) {
-    if (!tickvals) return shown(Number(value.toPrecision(4)));
+    if (!tickvals) return formatValue(Number(value.toPrecision(4)));
     const nearest = tickvals.reduce((best, tick, i) => (Math.abs(tick - value) < Math.abs(tickvals[best] - value) ? i : best), 0);
     return `about ${ticktext[nearest]}`;
   }
@@ -199,12 +199,12 @@ class ParallelPlot {
     area.setPointerCapture(down.pointerId);
     const edge = this.axes.getBoundingClientRect().top;
     const from = down.clientY - edge;
-    const kept = down.shiftKey ? this.ranges.get(axis.label) ?? [] : [];
+    const otherRanges = down.shiftKey ? this.ranges.get(axis.label) ?? [] : [];
     let frame = 0;
     const choose = (event) => {
       const to = event.clientY - edge;
       const ends = [this.valueAt(axis, from), this.valueAt(axis, to)].sort((a, b) => a - b);
-      this.choose(axis, group, Math.abs(to - from) < 3 ? kept : [...kept, ends]);
+      this.choose(axis, group, Math.abs(to - from) < 3 ? otherRanges : [...otherRanges, ends]);
     };
     const stop = new AbortController();
     area.addEventListener("pointermove", (event) => {
@@ -216,7 +216,7 @@ class ParallelPlot {
         stop.abort();
         cancelAnimationFrame(frame);
         choose(event);
-        this.tell();
+        this.reportBrush();
       }, { signal: stop.signal });
     }
   }
@@ -238,10 +238,10 @@ class ParallelPlot {
       const step = by * (axis.high - axis.low);
       const ends = event.altKey ? [low, Math.min(Math.max(high + step, low), axis.high)] : [Math.max(Math.min(low + step, high), axis.low), high];
       this.choose(axis, group, ends[0] <= axis.low && ends[1] >= axis.high ? [] : [ends]);
-      this.tell();
+      this.reportBrush();
     } else if (event.key === "Escape" && this.ranges.has(axis.label)) {
       this.choose(axis, group, []);
-      this.tell();
+      this.reportBrush();
     } else return;
     event.preventDefault();
     event.stopPropagation();
@@ -253,7 +253,7 @@ class ParallelPlot {
     name.setPointerCapture(down.pointerId);
     const drop = ({ clientX }) => {
       const x = clientX - this.axes.getBoundingClientRect().left;
-      const nearest = this.shown.reduce((best, each, i) => (Math.abs(each.x - x) < Math.abs(this.shown[best].x - x) ? i : best), 0);
+      const nearest = this.visibleAxes.reduce((best, each, i) => (Math.abs(each.x - x) < Math.abs(this.visibleAxes[best].x - x) ? i : best), 0);
       this.place(axis.label, nearest);
     };
     name.addEventListener("pointerup", drop, { once: true });
@@ -266,7 +266,7 @@ class ParallelPlot {
     this.draw();
   }
 
-  tell() {
+  reportBrush() {
     this.brushed(this.ranges.size ? new Set(this.trace.customdata.filter((_, i) => this.isChosen(i))) : null);
   }
 
@@ -281,10 +281,10 @@ class ParallelPlot {
     context.fillRect(0, 0, this.width, this.height);
     for (const chosen of [false, true]) {
       const some = this.lines.filter(({ i }) => this.isChosen(i) === chosen);
-      strokeLines(context, this.shown, chosen ? some : some.map((line) => ({ ...line, color: this.ink, alpha: DIM_ALPHA })));
+      strokeLines(context, this.visibleAxes, chosen ? some : some.map((line) => ({ ...line, color: this.ink, alpha: DIM_ALPHA })));
     }
     Object.assign(context, { fillStyle: this.ink, strokeStyle: this.ink, globalAlpha: 1, font: "12px system-ui, sans-serif" });
-    for (const axis of this.shown) {
+    for (const axis of this.visibleAxes) {
       context.strokeRect(axis.x, this.top, 0, this.bottom - this.top);
       context.textAlign = "end";
       const ticks = [...this.axes.children].find((each) => each.dataset.axis === axis.label).querySelectorAll(".tick");
@@ -293,7 +293,7 @@ class ParallelPlot {
       context.save();
       context.translate(axis.x, this.top - 16);
       context.rotate(((this.trace.labelangle ?? 0) * Math.PI) / 180);
-      context.fillText(unescaped(axis.label), 0, 0);
+      context.fillText(unescapeText(axis.label), 0, 0);
       context.restore();
     }
     const blob = await new Promise((resolve) => canvas.toBlob(resolve, "image/png"));

@@ -18,13 +18,13 @@ function make(tag, attributes = {}, ...children) {
   return element;
 }
 
-function shown(value) {
+function formatValue(value) {
   if (value === null || value === undefined || value === "") return "";
-  if (typeof value === "number" && !Number.isInteger(value)) return shownNumber(value);
+  if (typeof value === "number" && !Number.isInteger(value)) return formatNumber(value);
   return typeof value === "object" ? JSON.stringify(value) : String(value);
 }
 
-function shownNumber(value) {
+function formatNumber(value) {
   const digits = Number(value.toPrecision(6));
   const size = Math.abs(digits);
   if (!Number.isFinite(digits) || digits === 0 || (size >= SMALLEST_PLAIN && size < LARGEST_PLAIN)) return String(digits);
@@ -38,25 +38,25 @@ function trialTest(text, columns) {
   const problems = [];
   for (const part of text.split(/\s+and\s+/i)) {
     const low = part.trim().toLowerCase();
-    const [, name, sign, wanted] = part.match(CONDITION) ?? [];
+    const [, name, sign, operand] = part.match(CONDITION) ?? [];
     const at = name ? columns.findIndex((each) => [name, `params.${name}`, `metrics.${name}`].includes(each)) : -1;
-    if (name && at >= 0 && !wanted) {
+    if (name && at >= 0 && !operand) {
       problems.push(`${name}${sign}: a value is missing, for example ${name}${sign}0.01`);
     } else if (name && at >= 0) {
-      const number = Number(wanted);
-      if (/[<>]/.test(sign) && Number.isNaN(number)) problems.push(`${name}${sign}${wanted}: ${wanted} is not a number`);
-      else tests.push(conditionTest(at, sign, wanted, number));
+      const number = Number(operand);
+      if (/[<>]/.test(sign) && Number.isNaN(number)) problems.push(`${name}${sign}${operand}: ${operand} is not a number`);
+      else tests.push(conditionTest(at, sign, operand, number));
     } else if (low) {
       if (name) problems.push(`no column ${name}; searching for this text`);
-      tests.push((row) => row.some((value) => shown(value).toLowerCase().includes(low)));
+      tests.push((row) => row.some((value) => formatValue(value).toLowerCase().includes(low)));
     }
   }
   return { passes: (row) => tests.every((test) => test(row)), problem: problems.join("; ") };
 }
 
-function conditionTest(at, sign, wanted, number) {
-  if (sign === "=") return (row) => String(row[at]) === wanted || row[at] === number;
-  if (sign === "!=") return (row) => String(row[at]) !== wanted && row[at] !== number;
+function conditionTest(at, sign, operand, number) {
+  if (sign === "=") return (row) => String(row[at]) === operand || row[at] === number;
+  if (sign === "!=") return (row) => String(row[at]) !== operand && row[at] !== number;
   const compare = { "<": (a) => a < number, "<=": (a) => a <= number, ">": (a) => a > number, ">=": (a) => a >= number }[sign];
   return (row) => typeof row[at] === "number" && compare(row[at]);
 }
@@ -86,9 +86,9 @@ class TrialTable {
     this.body = make("tbody");
     this.problem = make("span", { className: "bad problem", role: "alert" });
     this.text.value = view.text ?? "";
-    this.wantedState = view.state ?? "";
+    this.chosenState = view.state ?? "";
     for (const control of [this.text, this.state]) {
-      control.addEventListener("input", () => { this.wantedState = this.state.value; this.filter(); this.changed(); });
+      control.addEventListener("input", () => { this.chosenState = this.state.value; this.filter(); this.changed(); });
     }
     this.picker = make("details", { className: "picker" });
     this.picker.addEventListener("toggle", () => this.drawPicker());
@@ -107,7 +107,7 @@ class TrialTable {
     this.stateAt = at;
     this.state.hidden = at < 0;
     const states = [...new Set(rows.map((row) => row[at]))].sort();
-    const before = this.wantedState;
+    const before = this.chosenState;
     this.state.replaceChildren(make("option", { value: "" }, "all states"),
       ...states.map((state) => make("option", { value: state }, state)));
     this.state.value = states.includes(before) ? before : "";
@@ -135,17 +135,17 @@ class TrialTable {
     const state = this.state.value;
     this.problem.textContent = problem;
     this.text.setAttribute("aria-invalid", String(Boolean(problem)));
-    this.found = this.rows.filter((row) => passes(row) && (!state || row[this.stateAt] === state) &&
+    this.matches = this.rows.filter((row) => passes(row) && (!state || row[this.stateAt] === state) &&
       (!this.only || this.only.has(row[0])));
     this.sort();
-    this.page = Math.min(page, Math.max(0, Math.ceil(this.found.length / PAGE) - 1));
+    this.page = Math.min(page, Math.max(0, Math.ceil(this.matches.length / PAGE) - 1));
     this.draw();
   }
 
   sort() {
     const { column, isDown } = this.order;
     const rank = (value) => (typeof value === "number" ? 0 : typeof value === "string" ? 1 : 2);
-    this.found.sort((a, b) => {
+    this.matches.sort((a, b) => {
       const [x, y] = [a[column] ?? null, b[column] ?? null];
       if (x === null || y === null) return (x === null) - (y === null); // empty values come last in both orders
       const by = rank(x) - rank(y) || (x < y ? -1 : x > y ? 1 : 0);
@@ -207,7 +207,7 @@ class TrialTable {
         this.draw();
         this.changed();
       } });
-      const isNumber = i > 0 && typeof this.found[0]?.[i] === "number";
+      const isNumber = i > 0 && typeof this.matches[0]?.[i] === "number";
       return make("th", { scope: "col", className: isNumber ? "number" : "", ariaSort: isSorted ? (this.order.isDown ? "descending" : "ascending") : "none" }, button);
     });
     if (this.pick) heads.unshift(make("th", { scope: "col" }, make("span", { textContent: "select", className: "hidden-text" })));
@@ -215,11 +215,11 @@ class TrialTable {
     this.head.replaceChildren(...heads);
     if (typeof focus === "number" && focus >= 0) this.head.children[focus]?.querySelector("button")?.focus();
     const start = this.page * PAGE;
-    const held = this.focused();
+    const focused = this.focused();
     this.body.replaceChildren();
-    this.append(this.found.slice(start, start + PAGE), visible, held ? PAGE : PART);
-    if (held) this.body.querySelector(`tr[data-number="${held.number}"] ${held.tag}`)?.focus();
-    const n = this.found.length;
+    this.append(this.matches.slice(start, start + PAGE), visible, focused ? PAGE : PART);
+    if (focused) this.body.querySelector(`tr[data-number="${focused.number}"] ${focused.tag}`)?.focus();
+    const n = this.matches.length;
     this.count.textContent = n ? `${start + 1}–${Math.min(start + PAGE, n)} of ${n}` : "no trials";
     this.back.disabled = this.page === 0;
     this.next.disabled = start + PAGE >= n;
@@ -240,7 +240,7 @@ class TrialTable {
 
   line(row, visible) {
     const cells = visible.map((i) => {
-      const text = shown(row[i]);
+      const text = formatValue(row[i]);
       if (i === 0 && this.link) return make("td", {}, make("a", { href: this.link(row[0]), textContent: text }));
       if (i === 0) {
         return make("td", {}, make("button", { type: "button", textContent: text, onclick: () => this.choose(row[0]) }));
@@ -264,7 +264,7 @@ class TrialTable {
 
 // Show all fields of a trial in the page's dialog. Escape closes the dialog.
 function showTrial(dialog, columns, row, ...more) {
-  const rows = columns.map((name, i) => [name, shown(row[i])]).filter(([, text]) => text !== "");
+  const rows = columns.map((name, i) => [name, formatValue(row[i])]).filter(([, text]) => text !== "");
   const body = make("tbody", {}, ...rows.map(([name, text]) =>
     make("tr", {}, make("th", { scope: "row", textContent: name }), make("td", { textContent: text }))));
   const close = make("button", { type: "button", textContent: "close", onclick: () => dialog.close() });

@@ -2,7 +2,7 @@
 
 On Linux a process can adopt the orphans among its descendants, as PID 1 of a container does. The job then finds
 these orphans when its script has ended, and ends them too. On other systems the agent kills them when the job has
-ended: see `kill_processes` in smsweep/backends/process/fork_client.py.
+ended: see `kill_processes` in smsweep/backends/local/job_folder.py.
 """
 
 from __future__ import annotations

@@ -67,11 +67,12 @@ def find_resources(layout: Layout) -> Resources:
     channels = read_json(layout.input_data_config)
     channels.pop(CHANNEL, None)
     devices = device_names()
+    config = read_json(layout.resource_config)
     return Resources(
-        resource_config={**SINGLE_HOST, **read_json(layout.resource_config)},
+        resource_config={**SINGLE_HOST, **config},
         input_data_config=channels,
-        num_cpus=os.cpu_count() or 1,
-        num_gpus=sum(1 for name in devices if _GPU.fullmatch(name)),
+        num_cpus=config.get("num_cpus", os.cpu_count() or 1),  # of a trial with `resources_per_trial`
+        num_gpus=config.get("num_gpus", sum(1 for name in devices if _GPU.fullmatch(name))),
         num_neurons=sum(1 for name in devices if _NEURON.fullmatch(name)),
     )
 

@@ -14,7 +14,7 @@ from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Literal
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
@@ -38,12 +38,14 @@ from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
+    AUTO,
     DEFAULT_BACKEND,
     check_machine,
     open_backend,
     refuse_in_place,
     renderer,
     with_price,
+    with_trial_resources,
 )
 from smsweep.services.labels import full_label, parse_sweep_id
 from smsweep.services.signals import TERMINATED, handling
@@ -82,7 +84,8 @@ def agent(
     project: str | None = None,
     count: int | None = None,
     *,
-    parallel: int = 1,
+    parallel: int | Literal["auto"] = 1,
+    gpus_per_trial: float | None = None,
     backend: str | None = None,
     requirements: Requirements = None,
     job: JobLike = None,
@@ -109,7 +112,10 @@ def agent(
         entity: Ignored; for compatibility with W&B.
         project: Ignored; for compatibility with W&B.
         count: Maximum number of trials to start. Default: no limit.
-        parallel: Number of trials that run in parallel.
+        parallel: Number of trials that run in parallel. "auto" runs as many as fit this machine; then each gets
+            one GPU if the machine has GPUs and `gpus_per_trial` is not given.
+        gpus_per_trial: GPUs for each trial alone, or a fraction below 1 of a GPU that trials share. Default:
+            `resources_per_trial` of job.yaml.
         backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process". For a
             function, "inline" calls the function in threads of this process, which is the default with
             `parallel=1`.
@@ -136,7 +142,12 @@ def agent(
         JobError: If the backend cannot run the jobs.
     """
     _check_function(function, requirements, in_place)
-    _check(function, count=count, parallel=parallel, max_consecutive_failed_runs=max_consecutive_failed_runs)
+    _check(
+        function,
+        count=count,
+        parallel=1 if parallel == AUTO else parallel,
+        max_consecutive_failed_runs=max_consecutive_failed_runs,
+    )
     # A sweep id is unique in a store, and scripts always get a second Ctrl-C.
     del entity, project, forward_signals
     workspace = Workspace()
@@ -165,8 +176,17 @@ def agent(
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
+        runs_on = DEFAULT_BACKEND if inline else name
         if sent:
             template = sent.placed(template, name)
+        template, n_slots = with_trial_resources(
+            template,
+            runs_on,
+            workspace.environ,
+            gpus_per_trial=gpus_per_trial,
+            parallel=parallel,
+            has_function=inline is not None,
+        )
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -175,7 +195,6 @@ def agent(
             refuse_in_place(template, name)
             original = InPlaceSource(store, stored, workspace)
             template = original.placed(template)
-        runs_on = DEFAULT_BACKEND if inline else name
         if runs_on != DEFAULT_BACKEND:
             refuse_upload(workspace.bundles_dir, stored.source_hash)
         if not (inline or _has_active_trials(store, stored.id)):
@@ -188,7 +207,9 @@ def agent(
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         if inline:
             workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
-            unguarded: Backend = FunctionBackend(inline, workspace.jobs_dir, parallel=parallel)
+            unguarded: Backend = FunctionBackend(
+                inline, workspace.jobs_dir, parallel=n_slots, environ=workspace.environ
+            )
         else:
             unguarded = open_backend(runs_on, workspace)
         with closing(guard(unguarded)) as opened:
@@ -201,7 +222,7 @@ def agent(
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
-                    parallel=parallel,
+                    parallel=n_slots,
                     count=count,
                     until=None if until is None else frozenset(until),
                     retries=template.retries,
@@ -449,12 +470,24 @@ def run(
             backend=place,
             in_place=in_place,
             notify=agent_options.get("notify") or (),
+            gpus_per_trial=agent_options.get("gpus_per_trial"),
+            parallel=agent_options.get("parallel", 1),
             pulls=True,
         )
         if function is not None:
             _check(function)
             template = load_job(compiled.document if compiled else job).template
             check_function(load_sweep(config).config, template, function, agent_options.get("requirements"), place)
+    else:
+        template, _ = with_trial_resources(
+            load_job(compiled.document if compiled else job).template,
+            DEFAULT_BACKEND,
+            os.environ,
+            gpus_per_trial=agent_options.get("gpus_per_trial"),
+            parallel=agent_options.get("parallel", 1),
+            has_function=True,
+        )
+        check_machine(template, DEFAULT_BACKEND, os.environ, pulls=False)
     sweep_id = sweep(
         config,
         entity,

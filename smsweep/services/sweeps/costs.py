@@ -23,7 +23,7 @@ from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import SmsweepError
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.backends import backend_name
+from smsweep.services.backends import backend_name, with_trial_resources
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps.load import JobLike, SweepLike, load_job, load_sweep, origin_of
 from smsweep.services.sweeps.plan import NO_ID
@@ -42,7 +42,7 @@ def launch_of_config(
     job: JobLike = None,
     backend: str | None = None,
     count: int | None = None,
-    parallel: int = 1,
+    parallel: int | str = 1,
 ) -> LaunchDocument | None:
     """Return what the jobs of a new sweep run on and cost; None for a free backend.
 
@@ -68,7 +68,12 @@ def launch_of_config(
 
 
 def launch_of_sweep(
-    sweep_id: str, *, job: JobLike = None, backend: str | None = None, count: int | None = None, parallel: int = 1
+    sweep_id: str,
+    *,
+    job: JobLike = None,
+    backend: str | None = None,
+    count: int | None = None,
+    parallel: int | str = 1,
 ) -> LaunchDocument | None:
     """Return what the next jobs of an existing sweep run on and cost; None for a free backend.
 
@@ -118,10 +123,11 @@ def _launch(
     trials: Sequence[Trial],
     source: SourceSizeDocument | None,
     count: int | None,
-    parallel: int,
+    parallel: int | str,
 ) -> LaunchDocument:
     name, environ = backend_name(backend, workspace), workspace.environ
     spec, assets = backend_spec(name), workspace.assets_path("")
+    template, n_slots = with_trial_resources(template, name, environ, parallel=parallel)
     complete, _ = spec.prepare(template, assets, workspace.dir, environ, upload=False)
     request, unknown = complete.request, dict[str, str]()
     facts = spec.ask_account(complete, environ) if spec.ask_account else None
@@ -151,7 +157,7 @@ def _launch(
         "source": source,
         "max_run_s": max_run_s(template),
         "max_wait_s": limit_s,
-        "parallel": parallel,
+        "parallel": n_slots,
         "trials": n_trials,
         "price_per_hour": price.per_hour if price else None,
         "price_from": (None if price is None else "aws" if template.asks_price else "job.yaml"),

@@ -77,13 +77,13 @@ class SentFunction:
             notes.changed_source(trial).put(self.store, trial.sweep_id, {"hash": self.hash, "files": [PICKLE]})
 
 
-def choose_backend(function: object, backend: str | None, parallel: int, workspace: Workspace) -> str:
+def choose_backend(function: object, backend: str | None, parallel: int | str, workspace: Workspace) -> str:
     """Return the name of an agent's backend, or INLINE for calls in this process.
 
     Args:
         function: The function of the agent; None for a program.
         backend: The name that the user gave; None for the default.
-        parallel: Number of trials that run in parallel.
+        parallel: Number of trials that run in parallel, or "auto".
         workspace: The workspace.
 
     Raises:

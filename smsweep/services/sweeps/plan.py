@@ -21,6 +21,7 @@ from smsweep.services.backends import (
     check_machine,
     check_prepared,
     renderer,
+    with_trial_resources,
 )
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps import create
@@ -205,6 +206,8 @@ def preflight(
     backend: str | None = None,
     in_place: bool | None = None,
     notify: Iterable[HookLike] = (),
+    gpus_per_trial: float | None = None,
+    parallel: int | str = 1,
     pulls: bool = False,
 ) -> None:
     """Check everything that an agent checks before its first trial. Create and upload nothing.
@@ -216,6 +219,8 @@ def preflight(
         backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
         in_place: Run processes in the original source folder. Default: `in_place` of job.yaml.
         notify: Webhooks and commands, as for `agent`.
+        gpus_per_trial: GPUs of each trial, as for `agent`.
+        parallel: Number of trials that run in parallel, as for `agent`.
         pulls: Pull the image of the jobs to this machine, if the backend runs them here and it is missing.
 
     Raises:
@@ -230,6 +235,14 @@ def preflight(
             "(a Python function runs by smsweep.agent)"
         )
     template = with_in_place(load_job(job), in_place).template
+    workspace = Workspace()
+    template, _ = with_trial_resources(
+        template,
+        backend_name(backend, workspace),
+        workspace.environ,
+        gpus_per_trial=gpus_per_trial,
+        parallel=parallel,
+    )
     check_backend(config, template, backend, notify, pulls=pulls)
 
 

@@ -1,21 +1,21 @@
 // Actions on sweeps and trials. Actions that cannot be undone ask for confirmation.
 
 import { Refused, change, path } from "./api.js";
-import { confirmed } from "./dialog.js";
-import { many, say } from "./dom.js";
+import { confirmAction } from "./dialog.js";
+import { many, notify } from "./dom.js";
 
-async function tried(work, done) {
+async function runAction(work, message) {
   try {
     const answer = await work();
-    say(typeof done === "function" ? done(answer) : done);
+    notify(typeof message === "function" ? message(answer) : message);
     return answer;
   } catch (err) {
-    say(err instanceof Refused ? err.problems.join("\n") : `The request failed: ${err.message}`, true);
+    notify(err instanceof Refused ? err.problems.join("\n") : `The request failed: ${err.message}`, true);
     return null;
   }
 }
 
-const DONE_TEXT = { pause: "paused: no new trials start", resume: "continues: agents start new trials", stop: "stopped: running trials finish",
+const RESULT_TEXT = { pause: "paused: no new trials start", resume: "continues: agents start new trials", stop: "stopped: running trials finish",
   cancel: "cancelled: running trials get SIGTERM, and SIGKILL after their grace period",
   kill: "cancelled: running trials are killed at once" };
 const QUESTIONS = {
@@ -25,18 +25,18 @@ const QUESTIONS = {
 };
 
 export async function setState(sweepId, verb) {
-  if (QUESTIONS[verb] && !(await confirmed(...QUESTIONS[verb]))) return null;
+  if (QUESTIONS[verb] && !(await confirmAction(...QUESTIONS[verb]))) return null;
   const order = verb === "kill" ? "cancel" : verb;  // a repeated cancel kills
-  return tried(() => change(path("api", "sweeps", sweepId, order)), `sweep ${sweepId} ${DONE_TEXT[verb]}`);
+  return runAction(() => change(path("api", "sweeps", sweepId, order)), `sweep ${sweepId} ${RESULT_TEXT[verb]}`);
 }
 
-export const retry = (labels, failed = false) => tried(() => change("/api/retry", { labels, failed }),
+export const retry = (labels, failed = false) => runAction(() => change("/api/retry", { labels, failed }),
   ({ labels: again }) => (again.length ? `${many(again.length, "trial")} returned to the queue; an agent runs ${again.length === 1 ? "it" : "them"} next` : "no trial has failed"));
 
 export async function remove(labels) {
   const isSweep = labels.some((label) => !label.includes("/"));
   const what = isSweep ? `sweep ${labels[0]} with all its trials` : many(labels.length, "trial");
   const text = `${isSweep ? "The sweep, its trials," : "Their results,"} logs and checkpoints on this machine are deleted permanently.`;
-  if (!(await confirmed(`Remove ${what}?`, text, "Remove"))) return null;
-  return tried(() => change("/api/remove", { labels }), `removed ${what}`);
+  if (!(await confirmAction(`Remove ${what}?`, text, "Remove"))) return null;
+  return runAction(() => change("/api/remove", { labels }), `removed ${what}`);
 }

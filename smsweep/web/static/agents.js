@@ -1,8 +1,8 @@
 // The agents that this page's server has started on its machine: start, stop, state and the end of the log.
 
 import { Refused, change, keepReading, path, read } from "./api.js";
-import { confirmed } from "./dialog.js";
-import { ago, button, command, make, many, refill, say } from "./dom.js";
+import { confirmAction } from "./dialog.js";
+import { ago, button, command, make, many, refill, notify } from "./dom.js";
 
 const MAX_PARALLEL = 256;
 
@@ -57,21 +57,21 @@ export class Agents {
 
   async begin() {
     const costs = this.backends?.find(({ name }) => name === this.backend.value)?.costs_money;
-    if (costs && !(await confirmed(`Start jobs on ${this.backend.value}?`, costText(this.model.sweep, this.backend.value, this.parallel.value), "Start and pay"))) return;
+    if (costs && !(await confirmAction(`Start jobs on ${this.backend.value}?`, costText(this.model.sweep, this.backend.value, this.parallel.value), "Start and pay"))) return;
     this.start.disabled = true;
-    await started(this.model.sweepId, this.backend.value, Number(this.parallel.value), Boolean(costs), (answer) => this.show(answer));
+    await startAgent(this.model.sweepId, this.backend.value, Number(this.parallel.value), Boolean(costs), (answer) => this.show(answer));
     this.start.disabled = false;
     this.again();
     this.model.read();
   }
 
   async stop(agent, atOnce) {
-    if (atOnce && !(await confirmed(`Stop agent ${agent.number} now?`, "Its running trials are stopped and return to the queue.", "Stop agent"))) return;
+    if (atOnce && !(await confirmAction(`Stop agent ${agent.number} now?`, "Its running trials are stopped and return to the queue.", "Stop agent"))) return;
     try {
       this.show(await change(`${this.address}/${agent.number}/stop`, { at_once: atOnce }));
-      say(atOnce ? `agent ${agent.number} stops` : `agent ${agent.number} exits after its running trials`);
+      notify(atOnce ? `agent ${agent.number} stops` : `agent ${agent.number} exits after its running trials`);
     } catch (err) {
-      say(err instanceof Refused ? err.problems.join("\n") : err.message, true);
+      notify(err instanceof Refused ? err.problems.join("\n") : err.message, true);
     }
     this.again();
   }
@@ -88,14 +88,14 @@ export function costText(sweep, backend, parallel) {
 }
 
 // Start an agent and return the server's answer, or null after an error, which is shown.
-export async function started(sweepId, backend, parallel, acceptsCost, show = () => {}) {
+export async function startAgent(sweepId, backend, parallel, acceptsCost, show = () => {}) {
   try {
     const answer = await change(path("api", "sweeps", sweepId, "agents"), { backend, parallel, accepts_cost: acceptsCost });
     show(answer);
-    say(`agent ${answer.agents[0].number} of sweep ${sweepId} is started`);
+    notify(`agent ${answer.agents[0].number} of sweep ${sweepId} is started`);
     return answer;
   } catch (err) {
-    say(err instanceof Refused ? err.problems.join("\n") : err.message, true);
+    notify(err instanceof Refused ? err.problems.join("\n") : err.message, true);
     return null;
   }
 }

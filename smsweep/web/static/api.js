@@ -5,12 +5,12 @@ import { download } from "./dom.js";
 // Sign-in puts the page key after the #. A browser sends the cookie to all ports of this machine,
 // but storage belongs to this page alone.
 const STORED = "smsweep-page-key";
-const arrived = location.hash.match(/^#key=(\w+)$/)?.[1];
-if (arrived) history.replaceState(null, "", location.pathname + location.search);
-const pageKey = arrived ?? stored();
-if (arrived) keep(arrived);
+const signInKey = location.hash.match(/^#key=(\w+)$/)?.[1];
+if (signInKey) history.replaceState(null, "", location.pathname + location.search);
+let pageKey = signInKey ?? readStoredKey();
+if (signInKey) storeKey(signInKey);
 
-function stored() {
+function readStoredKey() {
   try {
     return localStorage.getItem(STORED) ?? "";
   } catch {
@@ -18,7 +18,7 @@ function stored() {
   }
 }
 
-function keep(key) {
+function storeKey(key) {
   try {
     localStorage.setItem(STORED, key);
   } catch { /* without storage */ }
@@ -36,6 +36,10 @@ async function ask(path, { headers, ...options }) {
   const own = { "X-CSRF-Token": pageKey };
   const response = await fetch(path, { credentials: "same-origin", headers: { ...own, ...headers }, ...options });
   if (response.status === 401 || response.status === 403) {
+    if (pageKey !== readStoredKey()) { // another tab has signed in since
+      pageKey = readStoredKey();
+      return ask(path, { headers, ...options });
+    }
     location.assign("/?token="); // the token has changed: go to the sign-in page
     return new Promise(() => {});
   }
@@ -98,8 +102,8 @@ export function keepReading(work, signal) {
     } finally {
       isBusy = false;
     }
-    const took = performance.now() - started;
-    if (!signal.aborted) timer = setTimeout(begin, Math.max(wait, 4 * took));
+    const elapsed = performance.now() - started;
+    if (!signal.aborted) timer = setTimeout(begin, Math.max(wait, 4 * elapsed));
   };
   const begin = () => turn().catch((err) => dispatchEvent(new CustomEvent("refused", { detail: err })));
   document.addEventListener("visibilitychange", begin, { signal });

@@ -40,7 +40,7 @@ export function place(title, where) {
     ? make("span", { textContent: text, ariaCurrent: "page" }) : make("a", { href: address, textContent: text }))));
 }
 
-function decoded(part) {
+function decodePart(part) {
   try {
     return decodeURIComponent(part);
   } catch {
@@ -51,16 +51,16 @@ function decoded(part) {
 function open(isNew = true) {
   leave.abort();
   leave = new AbortController();
-  const found = ROUTES.map(([pattern, page]) => [location.pathname.match(pattern), page]).find(([match]) => match);
+  const route = ROUTES.map(([pattern, page]) => [location.pathname.match(pattern), page]).find(([match]) => match);
   main.replaceChildren();
-  if (!found) {
+  if (!route) {
     place("not found", [["sweeps", "/"], ["not found", ""]]);
     main.append(empty("Page not found", make("p", {}, make("a", { href: "/", textContent: "All sweeps" }))));
     return;
   }
-  const [[, ...parts], page] = found;
+  const [[, ...parts], page] = route;
   live.hidden = page === createPage; // a form has no live data
-  page(main, parts.map(decoded), { signal: leave.signal, place, go });
+  page(main, parts.map(decodePart), { signal: leave.signal, place, go });
   if (isNew) scrollTo(0, 0);
 }
 

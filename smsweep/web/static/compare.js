@@ -39,17 +39,17 @@ export function comparePage(main, _, { signal, place, go }) {
     const facts = [
       ["state", (trial) => badge(trial.state)], ["objective", (trial) => number(trial.objective), (trial) => trial.objective],
       ["time", (trial) => duration(seconds(trial.started_at, trial.ended_at))], ["attempt", (trial) => String(trial.attempt + 1)]];
-    const body = [...facts.map(([name, show, value]) => row(name, trials.map(show), value && best(trials, value))),
+    const body = [...facts.map(([name, show, value]) => row(name, trials.map(show), value && bestIndex(trials, value))),
       ...group("params", "Params"), ...group("metrics", "Metrics, last values")];
     refill(table, bar,
       make("div", { className: "scroll" }, make("table", { className: "compare", ariaLabel: "trials side by side" },
         make("thead", {}, make("tr", {}, make("th", { scope: "col" }, make("span", {}, make("span", { className: "hidden-text", textContent: "property" }))), ...trials.map(head))), make("tbody", {}, ...body))));
   }
 
-  function best(found, value) {
-    const goal = found[0].sweep.metric?.goal;
-    const numbers = found.map(value).filter((each) => typeof each === "number");
-    return goal && numbers.length > 1 ? numbers.indexOf((goal === "maximize" ? Math.max : Math.min)(...numbers)) >= 0 && found.findIndex((trial) =>
+  function bestIndex(candidates, value) {
+    const goal = candidates[0].sweep.metric?.goal;
+    const numbers = candidates.map(value).filter((each) => typeof each === "number");
+    return goal && numbers.length > 1 ? numbers.indexOf((goal === "maximize" ? Math.max : Math.min)(...numbers)) >= 0 && candidates.findIndex((trial) =>
       value(trial) === (goal === "maximize" ? Math.max : Math.min)(...numbers)) : -1;
   }
 

@@ -1,17 +1,17 @@
 // The form for a new sweep, checked while you type.
 
-import { costText, started } from "./agents.js";
+import { costText, startAgent } from "./agents.js";
 import { Refused, change, path, read } from "./api.js";
-import { confirmed } from "./dialog.js";
-import { button, flat, make, many, number, say } from "./dom.js";
+import { confirmAction } from "./dialog.js";
+import { button, flat, make, many, number, notify } from "./dom.js";
 import { onKey } from "./keys.js";
 import { table } from "./overview.js";
 
 const DEBOUNCE_MS = 600; // after the last key press
 
 export function createPage(main, _, { signal, place, go }) {
-  const given = new URLSearchParams(location.search);
-  const labels = given.getAll("t");
+  const pageQuery = new URLSearchParams(location.search);
+  const labels = pageQuery.getAll("t");
   place("new sweep", [["sweeps", "/"], ["new sweep", ""]]);
   const field = (tag, id, text, attributes = {}, hint = "") => {
     const input = make(tag, { id, spellcheck: false, ...attributes });
@@ -27,7 +27,7 @@ export function createPage(main, _, { signal, place, go }) {
   const like = make("input", { type: "checkbox", id: "like", checked: true });
   const likeText = make("span");
   const likeField = make("p", { hidden: true }, make("label", { htmlFor: "like" }, like, " ", likeText));
-  const narrow = make("input", { type: "checkbox", id: "narrow", checked: given.get("narrow") === "1" });
+  const narrow = make("input", { type: "checkbox", id: "narrow", checked: pageQuery.get("narrow") === "1" });
   const narrowField = make("p", { hidden: !labels.length }, make("label", { htmlFor: "narrow" }, narrow, " limit ranges to the values of the prior runs"));
   const startBox = make("input", { type: "checkbox", id: "start" });
   const parallel = make("input", { type: "number", min: 1, max: 256, value: "1", ariaLabel: "trials at the same time" });
@@ -68,8 +68,8 @@ export function createPage(main, _, { signal, place, go }) {
   async function check() {
     const mine = ++turn;
     try {
-      const found = await change("/api/check", document_());
-      if (mine === turn) showVerdict(found);
+      const result = await change("/api/check", document_());
+      if (mine === turn) showVerdict(result);
     } catch (err) {
       if (mine === turn) showVerdict({ problems: err instanceof Refused ? err.problems : [err.message], warnings: [], trials: [] });
     }
@@ -78,7 +78,7 @@ export function createPage(main, _, { signal, place, go }) {
   function showVerdict({ problems, warnings, trials, expected_trial_count: expected }) {
     create.disabled = Boolean(problems.length);
     const list = (items, className, mark) => (items.length ? [make("ul", { className: `reasons ${className}` },
-      ...items.map((item) => make("li", {}, make("strong", { textContent: mark }), " ", placed(item))))] : []);
+      ...items.map((item) => make("li", {}, make("strong", { textContent: mark }), " ", linkToLine(item))))] : []);
     const columns = [...new Set(trials.flatMap((params) => Object.keys(flat(params))))];
     verdict.replaceChildren(
       make("p", { className: problems.length ? "bad strong" : "good strong", textContent: problems.length
@@ -89,7 +89,7 @@ export function createPage(main, _, { signal, place, go }) {
   }
 
   // A problem with a line number links to that line.
-  function placed(problem) {
+  function linkToLine(problem) {
     const [, file, line] = problem.match(/^(sweep|job)\.yaml:(\d+)/) ?? [];
     if (!file) return problem;
     const lead = button(`${file}.yaml:${line}`, () => {
@@ -106,13 +106,13 @@ export function createPage(main, _, { signal, place, go }) {
 
   async function submit() {
     const isCostly = startBox.checked && costly.has(backend.value);
-    if (isCostly && !(await confirmed(`Start jobs on ${backend.value}?`, costText(null, backend.value, parallel.value), "Create, start and pay"))) return;
+    if (isCostly && !(await confirmAction(`Start jobs on ${backend.value}?`, costText(null, backend.value, parallel.value), "Create, start and pay"))) return;
     create.disabled = true;
     try {
-      const made = await change("/api/create", document_());
-      say(`sweep ${made.id} is created${startBox.checked ? "" : "; start an agent to run its trials"}`);
-      if (startBox.checked) await started(made.id, backend.value, Number(parallel.value), isCostly);
-      go(path("sweeps", made.id));
+      const sweep = await change("/api/create", document_());
+      notify(`sweep ${sweep.id} is created${startBox.checked ? "" : "; start an agent to run its trials"}`);
+      if (startBox.checked) await startAgent(sweep.id, backend.value, Number(parallel.value), isCostly);
+      go(path("sweeps", sweep.id));
     } catch (err) {
       showVerdict({ problems: err instanceof Refused ? err.problems : [err.message], warnings: [], trials: [] });
       verdict.scrollIntoView({ block: "nearest" });

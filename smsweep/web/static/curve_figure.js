@@ -26,10 +26,10 @@ export class CurveFigure {
     this.trials = trials;
     const names = [...new Set(trials.flatMap(({ curves }) => Object.keys(curves)))].sort((a, b) => (b === usual) - (a === usual) || (a < b ? -1 : 1));
     const before = this.select.value;
-    const known = [...this.select.options].map((option) => option.value);
-    if (names.join("\n") !== known.join("\n")) {
+    const currentNames = [...this.select.options].map((option) => option.value);
+    if (names.join("\n") !== currentNames.join("\n")) {
       this.select.replaceChildren(...names.map((name) => make("option", { value: name }, name)));
-      if (known.includes(before) && names.includes(before)) this.select.value = before;
+      if (currentNames.includes(before) && names.includes(before)) this.select.value = before;
     }
     this.none.hidden = Boolean(names.length);
     this.element.hidden = !names.length;
@@ -40,15 +40,15 @@ export class CurveFigure {
     await plotly();
     if (this.signal.aborted) return;
     const name = this.select.value;
-    const found = this.trials.filter(({ curves }) => Object.hasOwn(curves, name));
-    const data = found.map(({ label, curves }, i) => ({
+    const withMetric = this.trials.filter(({ curves }) => Object.hasOwn(curves, name));
+    const data = withMetric.map(({ label, curves }, i) => ({
       customdata: curves[name].y.map(() => i),
       type: "scatter", mode: curves[name].y.length < 60 ? "lines+markers" : "lines", name: text(label), x: curves[name].x, y: curves[name].y,
       line: { color: COLORS[i % COLORS.length], dash: DASHES[Math.floor(i / COLORS.length) % DASHES.length] || "solid", width: 2 },
       marker: { size: 4, symbol: i % 8 },
       hovertemplate: "%{x}<br>%{y}<extra>%{fullData.name}</extra>",
     }));
-    const by = found.some(({ curves }) => curves[name].by === "report") ? "report" : "step";
+    const by = withMetric.some(({ curves }) => curves[name].by === "report") ? "report" : "step";
     await this.view.show({ data, layout: {
       margin: { t: 30, r: 10, b: 50 }, height: 340, showlegend: this.trials.length > 1, hovermode: "closest", uirevision: name,
       xaxis: { title: { text: by }, automargin: true }, yaxis: { title: { text: text(name) }, automargin: true },

@@ -13,7 +13,7 @@ export function openDialog(title, body, buttons) {
 }
 
 // Resolve to true if the user confirms. The safe button has the focus.
-export function confirmed(title, text, yes) {
+export function confirmAction(title, text, yes) {
   return new Promise((resolve) => {
     let answer = false;
     const dialog = openDialog(title, [make("p", { textContent: text })], [

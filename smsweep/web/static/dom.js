@@ -1,6 +1,6 @@
 // Helpers that build elements from text, never from HTML; parts that the pages share.
 
-export const { make, shown, copyButton, download } = globalThis;
+export const { make, formatValue, copyButton, download } = globalThis;
 
 const SVG = "http://www.w3.org/2000/svg";
 
@@ -63,7 +63,7 @@ export function progress(counts, expected) {
 }
 
 export function number(value) {
-  return value === null || value === undefined ? "–" : shown(value);
+  return value === null || value === undefined ? "–" : formatValue(value);
 }
 
 export const many = (n, word) => `${n} ${word}${n === 1 ? "" : "s"}`;
@@ -104,11 +104,11 @@ export function flat(params, prefix = "") {
 
 // Replace the children of an element, and keep the focus on the same control.
 export function refill(element, ...children) {
-  const held = element.contains(document.activeElement) && document.activeElement;
+  const focused = element.contains(document.activeElement) && document.activeElement;
   const key = (each) => each.dataset.key ?? `${each.textContent} ${each.href ?? ""}`;
-  const name = held && key(held);
+  const name = focused && key(focused);
   element.replaceChildren(...children);
-  if (held) [...element.querySelectorAll(held.localName)].find((each) => key(each) === name)?.focus({ preventScroll: true });
+  if (focused) [...element.querySelectorAll(focused.localName)].find((each) => key(each) === name)?.focus({ preventScroll: true });
 }
 
 export function button(text, onclick, options = {}) {
@@ -124,11 +124,11 @@ export function empty(title, ...more) {
     make("h2", { textContent: title }), ...more);
 }
 
-let saidAt = 0;
-export function say(text, isBad = false) {
-  const said = document.getElementById("said");
-  said.textContent = text;
-  said.className = isBad ? "bad" : "";
-  const mine = ++saidAt;
-  if (text) setTimeout(() => { if (mine === saidAt) said.textContent = ""; }, isBad ? 12000 : 5000);
+let lastNotice = 0;
+export function notify(text, isBad = false) {
+  const notice = document.getElementById("notice");
+  notice.textContent = text;
+  notice.className = isBad ? "bad" : "";
+  const mine = ++lastNotice;
+  if (text) setTimeout(() => { if (mine === lastNotice) notice.textContent = ""; }, isBad ? 12000 : 5000);
 }

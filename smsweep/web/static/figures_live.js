@@ -64,9 +64,9 @@ function whenIdle(work) {
 // Figures are drawn one after the other, each in its own task, so that the page stays responsive.
 let last = Promise.resolve();
 function inTurn(work) {
-  const done = last.then(() => new Promise((resolve) => setTimeout(resolve))).then(work);
-  last = done.catch(() => {});
-  return done;
+  const result = last.then(() => new Promise((resolve) => setTimeout(resolve))).then(work);
+  last = result.catch(() => {});
+  return result;
 }
 
 export class LiveFigure {
@@ -77,8 +77,8 @@ export class LiveFigure {
     this.view = new FigureView(element, { name, state: model.view.part("figure."), context: () => model.context(), load: plotly, listeners: { brushed,
       plotly_click: (event) => { if (typeof event.points[0].customdata === "number") this.choose(event.points[0].customdata); },
     } });
-    this.wanted = -1; // revision that should be drawn
-    this.drawn = -1;
+    this.latestRevision = -1; // revision that should be drawn
+    this.drawnRevision = -1;
     this.isSeen = false;
     this.notBefore = 0;
     const watcher = new IntersectionObserver((entries) => {
@@ -89,7 +89,7 @@ export class LiveFigure {
     signal.addEventListener("abort", () => watcher.disconnect());
   }
 
-  // The filter or the best trials have changed: draw what is known again.
+  // The filter or the best trials have changed: draw the last figure again.
   refilter() {
     this.isStale = true;
     if (this.isSeen && !this.isBusy) this.redraw();
@@ -108,24 +108,24 @@ export class LiveFigure {
   }
 
   update(revision) {
-    this.wanted = revision;
+    this.latestRevision = revision;
     this.draw();
-    if (this.drawn < 0) this.drawWhenIdle();
+    if (this.drawnRevision < 0) this.drawWhenIdle();
   }
 
   drawWhenIdle() {
-    whenIdle(() => (this.drawn < 0 && this.element.checkVisibility() ? this.draw(true) : null));
+    whenIdle(() => (this.drawnRevision < 0 && this.element.checkVisibility() ? this.draw(true) : null));
   }
 
   // isIdle: draw the figure also if it is not on the screen, and completely. Else, the first drawing can be a sketch.
   async draw(isIdle = false) {
     if (this.isSeen && !this.isBusy) this.redraw();
-    const isDue = (this.isSeen || isIdle) && this.wanted > this.drawn && performance.now() >= this.notBefore;
+    const isDue = (this.isSeen || isIdle) && this.latestRevision > this.drawnRevision && performance.now() >= this.notBefore;
     if (!isDue || this.isBusy || this.signal.aborted) return;
     this.isBusy = true;
     busy.add(this);
     const started = performance.now();
-    const revision = this.wanted;
+    const revision = this.latestRevision;
     try {
       this.early ??= this.read();
       const figure = await this.early;
@@ -136,7 +136,7 @@ export class LiveFigure {
       this.early = null;
       if (!this.isOwn || !figure.data.length) await plotly(); // a figure without data is a text
       await inTurn(() => (this.signal.aborted ? null : this.show(figure)));
-      this.drawn = figure.revision ?? revision;
+      this.drawnRevision = figure.revision ?? revision;
       this.notBefore = performance.now() + Math.max(2500, 5 * (performance.now() - started)); // limit the share of time spent drawing
     } catch (err) {
       this.early = null;
@@ -150,7 +150,7 @@ export class LiveFigure {
 
   // Draw the figure for the first time, quickly. Return false if that is not possible.
   sketch(figure) {
-    return !this.signal.aborted && !this.element.hasChildNodes() && sketch(this.element, this.view.prepare(arranged(figure)));
+    return !this.signal.aborted && !this.element.hasChildNodes() && sketch(this.element, this.view.prepare(reduceMargin(figure)));
   }
 
   read() {
@@ -159,12 +159,12 @@ export class LiveFigure {
 
   show(figure) {
     this.isStale = false;
-    return this.view.show(arranged(figure));
+    return this.view.show(reduceMargin(figure));
   }
 }
 
 // The page shows the title.
-function arranged(figure) {
+function reduceMargin(figure) {
   const isTitled = figure.layout.title || figure.data[0]?.type === "parcoords" || figure.layout.updatemenus?.length;
   if (!isTitled) figure.layout.margin = { ...figure.layout.margin, t: 12 };
   return figure;

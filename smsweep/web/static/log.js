@@ -15,7 +15,7 @@ export class LogView {
     this.follow = button("following", () => this.toggle(), { ariaPressed: "true" });
     this.element = make("section", { className: "card wide" },
       make("div", { className: "bar" }, make("h2", { textContent: "Log" }), this.filter, this.count, this.follow), this.text);
-    this.filter.addEventListener("input", () => { for (const line of this.text.children) this.sift(line); });
+    this.filter.addEventListener("input", () => { for (const line of this.text.children) this.applyFilter(line); });
     this.text.addEventListener("scroll", () => {
       const isAtEnd = this.text.scrollHeight - this.text.scrollTop - this.text.clientHeight < 40;
       if (this.follows !== isAtEnd && !this.isMoving) this.setFollow(isAtEnd);
@@ -60,7 +60,7 @@ export class LogView {
     const some = document.createDocumentFragment();
     for (const line of lines.slice(-MAX_LINES)) {
       const element = make("div", { textContent: `${line.replace(ANSI, "")}\n` });
-      this.sift(element);
+      this.applyFilter(element);
       some.append(element);
     }
     this.dropped += Math.max(0, lines.length - MAX_LINES);
@@ -78,7 +78,7 @@ export class LogView {
     }
   }
 
-  sift(line) {
+  applyFilter(line) {
     line.hidden = !line.textContent.toLowerCase().includes(this.filter.value.toLowerCase());
   }
 

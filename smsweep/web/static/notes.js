@@ -1,7 +1,7 @@
 // The user's notes on a sweep: text that can be edited in place.
 
 import { Refused, change, path } from "./api.js";
-import { button, make, say } from "./dom.js";
+import { button, make, notify } from "./dom.js";
 
 export class Notes {
   constructor(panel, model) {
@@ -34,10 +34,10 @@ export class Notes {
     try {
       const { notes } = await change(path("api", "sweeps", this.model.sweepId, "notes"), { text });
       this.model.sweep.notes = notes;
-      say("notes saved");
+      notify("notes saved");
       this.end();
     } catch (err) {
-      say(err instanceof Refused ? err.problems.join("\n") : err.message, true);
+      notify(err instanceof Refused ? err.problems.join("\n") : err.message, true);
     }
   }
 

@@ -55,7 +55,7 @@ export class Overview {
         make("p", {}, `${text}. If no agent runs this sweep, `, button("start one", () => this.agents.start.focus(), { className: "lead" }), "."))] : []));
       return;
     }
-    const waiting = new Map(sweep.waiting.map((found) => [found.number, found.reason]));
+    const waiting = new Map(sweep.waiting.map(({ number: n, reason }) => [n, reason]));
     const lines = sweep.running.map((trial) => make("tr", {},
       make("td", {}, make("a", { href: path("sweeps", sweep.id, "trials", String(trial.number)), textContent: trial.number })),
       make("td", {}, badge(trial.state)),
@@ -136,7 +136,7 @@ function tiles(sweep, all) {
   const isActive = Boolean(sweep.trials.running || sweep.trials.stopping);
   const ends = all.map((row) => row.ended_at).filter(Boolean).sort();
   const passed = starts.length ? seconds(starts[0], isActive ? null : ends[ends.length - 1]) : NaN;
-  const left = isActive && expected !== null && ended > 0 ? (passed / ended) * (expected - ended) : NaN;
+  const remaining = isActive && expected !== null && ended > 0 ? (passed / ended) * (expected - ended) : NaN;
   const budget = usage.budget.usd ? ` of $${usage.budget.usd}` : usage.budget.hours ? ` of ${usage.budget.hours} hours` : "";
   const spent = usage.usd !== null ? `$${usage.usd.toFixed(2)}` : duration(usage.hours * 3600);
   return [
@@ -147,7 +147,7 @@ function tiles(sweep, all) {
       title: `trial ${best.number}`, textContent: number(best.repeats?.mean ?? best.objective) }) : "–",
     best ? make("span", {}, `trial ${best.number} `, pairs(flat(best.params))) : `${metric.goal}; no value yet`,
     sweep.metric?.target !== null && sweep.metric?.target !== undefined ? `target ${number(sweep.metric.target)}` : ""),
-    tile("Time", duration(passed), isActive ? (Number.isFinite(left) ? `about ${duration(left)} left` : "running") : total ? "from the first start to the last end" : ""),
+    tile("Time", duration(passed), isActive ? (Number.isFinite(remaining) ? `about ${duration(remaining)} left` : "running") : total ? "from the first start to the last end" : ""),
     tile(usage.usd !== null || budget.includes("$") ? "Cost" : "Instance time", `${spent}${budget}`, many(usage.jobs, "job"), sweep.outlook),
   ].filter(Boolean);
 }

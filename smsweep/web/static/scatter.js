@@ -5,12 +5,12 @@ import { LiveFigure } from "./figures_live.js";
 
 const COLORS = { finished: "#0072b2", running: "#56b4e9", stopping: "#56b4e9", pending: "#999999", stopped: "#e69f00", killed: "#cc79a7", failed: "#d55e00",
   crashed: "#d55e00" }; // as in the other figures
-const LEFT_OUT = ["reason", "job_name", "created_at", "started_at", "ended_at"];
+const EXCLUDED = ["reason", "job_name", "created_at", "started_at", "ended_at"];
 const MANY = 600; // trials; with more, the marks are smaller and more transparent
 const WIDE = 100; // largest by smallest value
 const MOST_CATEGORIES = 40;
 
-const escaped = (name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "%&#123;").replace(/\$/g, "&#36;");
+const escapeText = (name) => name.replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/%\{/g, "%&#123;").replace(/\$/g, "&#36;");
 
 export class Scatter {
   constructor(panel, model, choose) {
@@ -35,7 +35,7 @@ export class Scatter {
 
   update() {
     const { columns, rows } = this.model;
-    const names = columns.filter((name) => !LEFT_OUT.includes(name) && [...rows.values()].some((row) => row[name] !== null && row[name] !== undefined));
+    const names = columns.filter((name) => !EXCLUDED.includes(name) && [...rows.values()].some((row) => row[name] !== null && row[name] !== undefined));
     const { objective } = this.model.context();
     const param = names.find((name) => name.startsWith("params.")) ?? "number";
     this.usual = { x: param, y: names.includes(objective) ? objective : "number", color: "state" };
@@ -45,10 +45,10 @@ export class Scatter {
   }
 
   fill(select, names, key) {
-    const known = [...select.options].map((option) => option.value);
-    if (known.join("\n") !== names.join("\n")) select.replaceChildren(...names.map((name) => make("option", { value: name }, this.title(name))));
-    const wanted = this.model.view.get(`scatter.${key}`, this.usual[key]);
-    select.value = names.includes(wanted) ? wanted : this.usual[key];
+    const currentNames = [...select.options].map((option) => option.value);
+    if (currentNames.join("\n") !== names.join("\n")) select.replaceChildren(...names.map((name) => make("option", { value: name }, this.title(name))));
+    const chosen = this.model.view.get(`scatter.${key}`, this.usual[key]);
+    select.value = names.includes(chosen) ? chosen : this.usual[key];
   }
 
   title(name) {
@@ -66,17 +66,17 @@ export class Scatter {
     const size = rows.length > MANY ? { size: 4, opacity: 0.55 } : { size: 7, opacity: 0.85 };
     const trace = (some, more, marker) => ({
       type: "scatter", mode: "markers", x: some.map((row) => place(row[x])), y: some.map((row) => place(row[y])), customdata: some.map((row) => row.number),
-      hovertemplate: `trial %{customdata}<br>${escaped(this.title(x))} %{x}<br>${escaped(this.title(y))} %{y}<extra></extra>`, ...more, marker: { ...size, ...marker } });
+      hovertemplate: `trial %{customdata}<br>${escapeText(this.title(x))} %{x}<br>${escapeText(this.title(y))} %{y}<extra></extra>`, ...more, marker: { ...size, ...marker } });
     const value = (row) => (color === "rank" ? rank.get(row.number) : row[color]);
     const numeric = color !== "state" && rows.every((row) => value(row) === null || value(row) === undefined || typeof value(row) === "number");
     let data;
     if (numeric) {
       const colored = rows.filter((row) => typeof value(row) === "number");
-      data = [trace(colored, { name: escaped(this.title(color)), showlegend: false }, { color: colored.map(value), colorscale: "Cividis", reversescale: color === "rank", showscale: true,
-        colorbar: { title: { text: escaped(color === "rank" ? "rank, 0 is the best" : this.title(color)), side: "right" }, thickness: 12, exponentformat: "e" } })];
+      data = [trace(colored, { name: escapeText(this.title(color)), showlegend: false }, { color: colored.map(value), colorscale: "Cividis", reversescale: color === "rank", showscale: true,
+        colorbar: { title: { text: escapeText(color === "rank" ? "rank, 0 is the best" : this.title(color)), side: "right" }, thickness: 12, exponentformat: "e" } })];
     } else {
-      const kinds = [...new Set(rows.map((row) => shown(place(value(row)))))].slice(0, MOST_CATEGORIES);
-      data = kinds.map((kind) => trace(rows.filter((row) => shown(place(value(row))) === kind), { name: escaped(kind || "none") }, color === "state" ? { color: COLORS[kind] } : {}));
+      const kinds = [...new Set(rows.map((row) => formatValue(place(value(row)))))].slice(0, MOST_CATEGORIES);
+      data = kinds.map((kind) => trace(rows.filter((row) => formatValue(place(value(row))) === kind), { name: escapeText(kind || "none") }, color === "state" ? { color: COLORS[kind] } : {}));
     }
     const isNumber = (name) => rows.length > 0 && rows.every((row) => typeof row[name] === "number");
     const { sweep } = this.model;
@@ -90,7 +90,7 @@ export class Scatter {
       return name.startsWith("params.") && low > 0 && values.reduce((a, b) => Math.max(a, b), 0) >= WIDE * low;
     };
     const logs = [["xaxis", x], ["yaxis", y]].filter(([, name]) => isNumber(name) && isWide(name)).map(([axis]) => axis);
-    const axis = (name) => ({ title: { text: escaped(this.title(name)) }, automargin: true, ...(isNumber(name) ? {} : { type: "category" }) });
+    const axis = (name) => ({ title: { text: escapeText(this.title(name)) }, automargin: true, ...(isNumber(name) ? {} : { type: "category" }) });
     return { data, layout: { margin: { t: 12, r: 20 }, hovermode: "closest", height: 440, showlegend: !numeric, xaxis: axis(x), yaxis: axis(y),
       meta: { groups, logs, many: rows.length } } };
   }
@@ -108,7 +108,7 @@ class ScatterFigure extends LiveFigure {
 
   // The axes have changed.
   rebuild() {
-    Object.assign(this, { early: null, drawn: -1, notBefore: 0, isOutdated: this.isBusy });
+    Object.assign(this, { early: null, drawnRevision: -1, notBefore: 0, isOutdated: this.isBusy });
     this.draw();
   }
 }

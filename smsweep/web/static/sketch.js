@@ -1,7 +1,7 @@
 // The first drawing of a figure: curves and dots on a canvas, in a few milliseconds. The plotting library, which needs
 // more than 100 ms, replaces it in idle time.
 
-import { make, shown } from "./dom.js";
+import { make, formatValue } from "./dom.js";
 
 const COLORS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"]; // of the library
 const MARGIN = { l: 80, r: 80, t: 100, b: 80 }; // of the library
@@ -28,7 +28,7 @@ export function sketch(element, { data, layout }) {
   const color = (trace) => trace.line?.color ?? trace.marker?.color ?? COLORS[data.indexOf(trace) % COLORS.length];
   const named = layout.showlegend !== false && data.length > 1 ? data.filter(({ showlegend }) => showlegend !== false) : [];
   const isBeside = named.length > 0 && layout.legend?.orientation !== "h";
-  const texts = named.map(({ name }) => unescaped(name));
+  const texts = named.map(({ name }) => unescapeText(name));
   const margin = { ...MARGIN, ...layout.margin };
   if (isBeside) margin.r = Math.max(margin.r, LEGEND_MARK + 20 + Math.max(...texts.map((text) => context.measureText(text).width)));
   const spots = legendSpots(texts.map((text) => LEGEND_MARK + 10 + context.measureText(text).width), wide - margin.l - margin.r, isBeside);
@@ -43,13 +43,13 @@ export function sketch(element, { data, layout }) {
   for (const value of x.ticks) {
     context.moveTo(x.at(value), place.top);
     context.lineTo(x.at(value), place.bottom);
-    context.fillText(shown(Number(value.toPrecision(4))), x.at(value), place.bottom + 15);
+    context.fillText(formatValue(Number(value.toPrecision(4))), x.at(value), place.bottom + 15);
   }
   context.textAlign = "right";
   for (const value of y.ticks) {
     context.moveTo(place.left, y.at(value));
     context.lineTo(place.right, y.at(value));
-    context.fillText(shown(Number(value.toPrecision(4))), place.left - 3, y.at(value) + 4);
+    context.fillText(formatValue(Number(value.toPrecision(4))), place.left - 3, y.at(value) + 4);
   }
   context.stroke();
 
@@ -74,9 +74,9 @@ export function sketch(element, { data, layout }) {
     context.fillText(text, left + LEGEND_MARK, top + 4);
   });
   Object.assign(context, { font: `${TITLE_PX}px system-ui, sans-serif`, textAlign: "center" });
-  context.fillText(unescaped(layout.xaxis.title?.text), (place.left + place.right) / 2, place.bottom + 40);
+  context.fillText(unescapeText(layout.xaxis.title?.text), (place.left + place.right) / 2, place.bottom + 40);
   context.rotate(-Math.PI / 2);
-  context.fillText(unescaped(layout.yaxis.title?.text), -(place.top + place.bottom) / 2, TITLE_PX + 8);
+  context.fillText(unescapeText(layout.yaxis.title?.text), -(place.top + place.bottom) / 2, TITLE_PX + 8);
   element.replaceChildren(canvas);
   element.style.minHeight = `${high}px`;
   element.dataset.isDrawn = "sketch";
@@ -93,8 +93,8 @@ function legendSpots(widths, wide, isBeside) {
 // Return the function from a value to its place between two ends, and the ticks.
 function axisOf({ type, range }, columns, pad, from, to) {
   const scaled = type === "log" ? Math.log10 : (value) => value;
-  const known = columns.flat().filter((value) => value !== null).map(scaled).filter(Number.isFinite);
-  const ends = [known.reduce((a, b) => Math.min(a, b), Infinity), known.reduce((a, b) => Math.max(a, b), -Infinity)];
+  const finite = columns.flat().filter((value) => value !== null).map(scaled).filter(Number.isFinite);
+  const ends = [finite.reduce((a, b) => Math.min(a, b), Infinity), finite.reduce((a, b) => Math.max(a, b), -Infinity)];
   const room = pad * (ends[1] - ends[0]) || (ends[0] === ends[1] ? 1 : 0);
   const [low, high] = range ?? [ends[0] - room, ends[1] + room];
   const powers = Array.from({ length: 40 }, (_, i) => Math.ceil(low) + i).filter((power) => power <= high).map((power) => 10 ** power);

@@ -2,7 +2,7 @@
 
 import { remove, retry, setState } from "./actions.js";
 import { keepReading, path, read } from "./api.js";
-import { ago, badge, button, copyButton, make, refill, say } from "./dom.js";
+import { ago, badge, button, copyButton, make, refill, notify } from "./dom.js";
 import { onKey } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Analysis } from "./analysis.js";
@@ -83,8 +83,8 @@ export function sweepPage(main, [sweepId], page) {
     }
     drawFilterNote();
   }
-  const named = () => (views.find(({ name }) => `#${name}` === location.hash) ?? views[0]).name;
-  addEventListener("hashchange", () => show(named()), { signal });
+  const tabOfUrl = () => (views.find(({ name }) => `#${name}` === location.hash) ?? views[0]).name;
+  addEventListener("hashchange", () => show(tabOfUrl()), { signal });
 
   function drawHead() {
     const { sweep } = model;
@@ -93,7 +93,7 @@ export function sweepPage(main, [sweepId], page) {
     place(`${total}${sweep.expected_trial_count === null ? "" : `/${sweep.expected_trial_count}`} ${name}`, [["sweeps", "/"], [name, ""]]);
     title.textContent = name;
     if (state.dataset.state !== sweep.state) {
-      if (state.dataset.state) say(`sweep ${sweep.id} is now ${sweep.state}`);
+      if (state.dataset.state) notify(`sweep ${sweep.id} is now ${sweep.state}`);
       state.dataset.state = sweep.state;
       state.replaceChildren(badge(sweep.state, true));
     }
@@ -136,17 +136,17 @@ export function sweepPage(main, [sweepId], page) {
     if (!agents.agents?.some((agent) => agent.is_running)) agents.start.focus();
   }
 
-  function take(news) {
-    const isNew = news.revision !== model.revision || !model.sweep;
-    const waiting = JSON.stringify(news.sweep.waiting);
+  function applyChanges(changes) {
+    const isNew = changes.revision !== model.revision || !model.sweep;
+    const waiting = JSON.stringify(changes.sweep.waiting);
     if (!isNew && waiting === model.waiting) return;
-    Object.assign(model, { sweep: news.sweep, columns: news.columns, revision: news.revision, waiting });
-    for (const cells of news.rows) {
-      const row = Object.fromEntries(news.columns.map((name, i) => [name, cells[i]]));
+    Object.assign(model, { sweep: changes.sweep, columns: changes.columns, revision: changes.revision, waiting });
+    for (const cells of changes.rows) {
+      const row = Object.fromEntries(changes.columns.map((name, i) => [name, cells[i]]));
       model.rows.set(row.number, row);
     }
-    for (const gone of news.removed) model.rows.delete(gone);
-    model.known = null;
+    for (const number of changes.removed) model.rows.delete(number);
+    model.cachedTrials = null;
     drawHead();
     drawFilterNote();
     for (const { view, panel } of views) if (view && !panel.hidden) view.update();
@@ -155,9 +155,9 @@ export function sweepPage(main, [sweepId], page) {
   plotly().catch(() => {}); // the figures report it
   onKey("p", "pause or resume", () => acts.querySelector("[data-key=p]").click(), signal);
   TABS.forEach(([name, text], i) => onKey(String(i + 1), `show ${text.toLowerCase()}`, () => show(name), signal));
-  show(named());
+  show(tabOfUrl());
   const again = keepReading(async () => {
-    take(await read(`${path("api", "sweeps", sweepId)}?since=${model.revision}`, signal));
+    applyChanges(await read(`${path("api", "sweeps", sweepId)}?since=${model.revision}`, signal));
     const { trials, state: now } = model.sweep;
     for (const { view, panel } of views) if (view && !panel.hidden) view.tick?.();
     return trials.running || trials.stopping ? 1000 : now === "running" ? 2000 : 5000;
@@ -168,7 +168,7 @@ export function sweepPage(main, [sweepId], page) {
 function chosenTrials(model) {
   const [text, state] = [model.view.get("filter").trim(), model.view.get("state")];
   const key = `${model.revision} ${state} ${text}`;
-  if (model.known?.key === key) return model.known;
+  if (model.cachedTrials?.key === key) return model.cachedTrials;
   const { columns, sweep } = model;
   const metric = sweep.metrics[0] ?? sweep.metric;
   const objective = sweep.metrics.length ? `metrics.${metric.name}` : "objective";
@@ -176,8 +176,8 @@ function chosenTrials(model) {
   const at = (name) => columns.indexOf(name);
   const ranked = rankedTrials(cells, { number: at("number"), state: at("state"), objective: at(objective) }, metric?.goal === "maximize" ? -1 : 1);
   const { passes } = trialTest(text, columns);
-  const kept = cells.filter((row) => passes(row) && (!state || row[at("state")] === state));
-  const only = text || state ? new Set(kept.map((row) => row[at("number")])) : null;
-  model.known = { key, ranked, only: only && only.size === cells.length ? null : only, objective };
-  return model.known;
+  const accepted = cells.filter((row) => passes(row) && (!state || row[at("state")] === state));
+  const only = text || state ? new Set(accepted.map((row) => row[at("number")])) : null;
+  model.cachedTrials = { key, ranked, only: only && only.size === cells.length ? null : only, objective };
+  return model.cachedTrials;
 }

@@ -29,18 +29,18 @@ export function listPage(main, _, { signal, place }) {
     }
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     const text = (sweep) => `${sweep.id} ${sweep.name} ${sweep.method} ${sweep.state} ${sweep.metric?.name ?? ""}`.toLowerCase();
-    const found = sweeps.filter((sweep) => words.every((word) => text(sweep).includes(word)));
-    const held = document.activeElement?.closest?.("li")?.dataset.id;
-    list.replaceChildren(...found.map((sweep) => {
-      const known = items.get(sweep.id);
-      if (known?.revision === sweep.revision && known?.state === sweep.state) return known.element;
+    const matches = sweeps.filter((sweep) => words.every((word) => text(sweep).includes(word)));
+    const focusedId = document.activeElement?.closest?.("li")?.dataset.id;
+    list.replaceChildren(...matches.map((sweep) => {
+      const cached = items.get(sweep.id);
+      if (cached?.revision === sweep.revision && cached?.state === sweep.state) return cached.element;
       const element = line(sweep);
       items.set(sweep.id, { revision: sweep.revision, state: sweep.state, element });
       return element;
     }));
-    if (held) list.querySelector(`li[data-id="${CSS.escape(held)}"] a`)?.focus({ preventScroll: true });
+    if (focusedId) list.querySelector(`li[data-id="${CSS.escape(focusedId)}"] a`)?.focus({ preventScroll: true });
     const all = many(sweeps.length, "sweep");
-    count.textContent = found.length === sweeps.length ? all : `${found.length} of ${all}`;
+    count.textContent = matches.length === sweeps.length ? all : `${matches.length} of ${all}`;
   }
 
   filter.addEventListener("input", draw);

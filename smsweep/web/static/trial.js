@@ -3,7 +3,7 @@
 import { remove, retry } from "./actions.js";
 import { keepReading, path, read, save } from "./api.js";
 import { CurveFigure } from "./curve_figure.js";
-import { badge, button, command, copyButton, duration, make, number, refill, say, seconds, shown } from "./dom.js";
+import { badge, button, command, copyButton, duration, make, number, refill, notify, seconds, formatValue } from "./dom.js";
 import { onKey } from "./keys.js";
 import { LogView } from "./log.js";
 
@@ -30,12 +30,12 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
   const figure = new CurveFigure(curves, signal);
   let key = "";
   let shownState = "";
-  let explained = "";
+  let explainedRun = "";
 
   function draw(trial) {
     place(`trial ${n} ${trial.state}`, [["sweeps", "/"], [trial.sweep.name || sweepId, path("sweeps", sweepId)], [`trial ${n}`, ""]]);
     if (shownState !== trial.state) {
-      if (shownState) say(`trial ${label} is now ${trial.state}`);
+      if (shownState) notify(`trial ${label} is now ${trial.state}`);
       shownState = trial.state;
       state.replaceChildren(badge(trial.state));
       drawActs(trial);
@@ -67,22 +67,22 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
 
   async function downloadModel(element) {
     element.disabled = true;
-    say("the server prepares the model");
+    notify("the server prepares the model");
     try {
       await save(`${own}/model`, `model-${sweepId}-${n}.tar.gz`);
-      say("model downloaded");
+      notify("model downloaded");
     } catch (err) {
-      say(err.message, true);
+      notify(err.message, true);
     }
     element.disabled = false;
   }
 
   async function explain(trial) {
-    const found = await read(`${own}/why`, signal);
+    const explanation = await read(`${own}/why`, signal);
     why.hidden = false;
     why.dataset.state = trial.state;
     refill(why,
-      make("p", { className: "reason" }, make("strong", { textContent: `The trial ${found.why}.` }), " ", make("span", { textContent: trial.reason })),
+      make("p", { className: "reason" }, make("strong", { textContent: `The trial ${explanation.why}.` }), " ", make("span", { textContent: trial.reason })),
       make("div", { className: "again" }, make("span", { className: "soft", textContent: "Run it again: " }), command(`smsweep reproduce ${label}`)));
   }
 
@@ -92,8 +92,8 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
     if (now !== key) draw(trial);
     key = now;
     const run = `${trial.attempt} ${trial.state}`;
-    if (explained !== run) await explain(trial);
-    explained = run;
+    if (explainedRun !== run) await explain(trial);
+    explainedRun = run;
     return OPEN.includes(trial.state) ? 1500 : 6000;
   }, signal);
 
@@ -107,5 +107,5 @@ export function pairsTable(values, none) {
   const names = Object.keys(values);
   if (!names.length) return make("p", { className: "soft", textContent: none });
   return make("table", { className: "pairs-table" }, make("tbody", {}, ...names.map((name) => make("tr", {},
-    make("th", { scope: "row", textContent: name }), make("td", { textContent: number(values[name]), title: typeof values[name] === "object" ? shown(values[name]) : String(values[name]) })))));
+    make("th", { scope: "row", textContent: name }), make("td", { textContent: number(values[name]), title: typeof values[name] === "object" ? formatValue(values[name]) : String(values[name]) })))));
 }

@@ -57,7 +57,7 @@ export class Trials {
   clearFilter() {
     if (!this.table) return;
     this.table.text.value = "";
-    this.table.wantedState = "";
+    this.table.chosenState = "";
     this.table.update(this.table.columns, this.table.rows);
   }
 
@@ -79,12 +79,12 @@ export class Trials {
     const { model } = this;
     const view = { text: model.view.get("filter"), state: model.view.get("state"), order: model.view.get("sort"),
       columns: model.view.get("columns") ? model.view.get("columns").split(" ") : null };
-    const named = { number: "trial", objective: model.sweep.metric?.name ?? "objective" };
+    const titles = { number: "trial", objective: model.sweep.metric?.name ?? "objective" };
     this.table = new TrialTable(this.place, {
       columns, rows, label: "trials", usual, view, changed: () => this.changed(),
       link: (n) => path("sweeps", model.sweepId, "trials", String(n)),
       pick: () => this.drawChosen(),
-      title: (name) => named[name] ?? name.replace(/^params\./, ""),
+      title: (name) => titles[name] ?? name.replace(/^params\./, ""),
       cell: (name, value, row) => (name === "state" ? badge(value) : name === "time" && value !== null ? make("span", { textContent: duration(value) })
         : name === "objective" && row[0] === this.bestNumber ? make("strong", { title: "best trial", textContent: `★ ${number(value)}` }) : null),
     });
@@ -98,14 +98,14 @@ export class Trials {
     const labels = picked.map((n) => `${model.sweepId}/${n}`);
     const query = labels.map((label) => `t=${encodeURIComponent(label)}`).join("&");
     const again = picked.filter((n) => RETRYABLE.includes(model.rows.get(n)?.state));
-    const done = () => { this.table.picked.clear(); this.update(); model.read(); };
+    const clearSelection = () => { this.table.picked.clear(); this.update(); model.read(); };
     this.chosen.replaceChildren(
       make("strong", { textContent: `${picked.length} selected` }),
       button("Compare", () => model.go(`/compare?${query}`), { "data-key": "c", className: "main", disabled: picked.length < 2 || picked.length > 12,
         title: picked.length > 12 ? "at most 12" : "two or more" }),
       make("a", { className: "button", href: `/new?${query}`, textContent: "New sweep from these" }),
-      button(`Retry ${again.length || ""}`.trim(), async () => { if (await retry(again.map((n) => `${model.sweepId}/${n}`))) done(); }, { disabled: !again.length }),
-      button("Remove", async () => { if (await remove(labels)) done(); }, { className: "danger" }),
+      button(`Retry ${again.length || ""}`.trim(), async () => { if (await retry(again.map((n) => `${model.sweepId}/${n}`))) clearSelection(); }, { disabled: !again.length }),
+      button("Remove", async () => { if (await remove(labels)) clearSelection(); }, { className: "danger" }),
       button("Clear selection", () => { this.table.picked.clear(); this.update(); }));
   }
 }

@@ -7,8 +7,8 @@ import pytest
 from tests.unit.cli.conftest import Cli
 
 MESSAGES = {
-    "run --parallel 0": "--parallel: 0 is too small; use 1 or more",
-    "run -j none": "--parallel: 'none' is not a whole number; write digits, such as 1",
+    "run --parallel 0": "--parallel: 0 is too small; use 1 or more, or auto",
+    "run -j none": "--parallel: 'none' is not a whole number; write digits, such as 1, or auto",
     "run --count 2.5": "--count: '2.5' is not a whole number; write digits, such as 1",
     "watch x --interval soon": "--interval: 'soon' is not a number; write one, such as 1.5",
     "watch x --interval 0": "--interval: 0 is too small; use 0.1 or more",

@@ -264,6 +264,7 @@ def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
         "stop_if",
         "price_per_hour",
         "budget",
+        "resources_per_trial",
         "retries",
         "notify",
         "agent",

@@ -1,0 +1,214 @@
+"""The ledger of devices: claims, their ends, and jobs that were killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.local.ledger import FUNCTION, PROCESS, DeviceLedger
+from smsweep.core.resources import Resources
+from smsweep.errors import CapacityError, JobRejected, UsageError
+from tests.support.markdown import ROOT
+
+ONE, HALF = Resources(gpus=1), Resources(gpus=0.5)
+HOLD = """
+import sys, time
+from pathlib import Path
+from smsweep.backends.local.job_folder import JobFolder
+from smsweep.backends.local.ledger import PROCESS, DeviceLedger
+from smsweep.core.resources import Resources
+ledger = DeviceLedger({"SMSWEEP_LEDGER": sys.argv[1], "SMSWEEP_DEVICES": "0"}, PROCESS)
+ledger.claim(JobFolder(Path(sys.argv[1]) / "job-a"), Resources(gpus=1))
+print("holds", flush=True)
+time.sleep(600)
+"""
+
+
+class Ledgers:
+    """The clients of one ledger, as separate agents have them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._opened: list[DeviceLedger] = []
+
+    def open(self, devices: str = "0,1", kind: str = PROCESS) -> DeviceLedger:
+        environ = {"SMSWEEP_LEDGER": str(self.folder / "ledger"), "SMSWEEP_DEVICES": devices}
+        self._opened.append(DeviceLedger(environ, kind))
+        return self._opened[-1]
+
+    def job(self, name: str) -> JobFolder:
+        return JobFolder(self.folder / name)
+
+    def close(self) -> None:
+        for ledger in self._opened:
+            ledger.close()
+
+
+@pytest.fixture
+def ledgers(tmp_path: Path) -> Iterator[Ledgers]:
+    opened = Ledgers(tmp_path)
+    yield opened
+    opened.close()
+
+
+def keys(ledger: DeviceLedger, job: JobFolder, needs: Resources) -> list[str]:
+    claim, _ = ledger.claim(job, needs)
+    return [device.key for device in claim.devices]
+
+
+def test_two_agents_get_different_devices(ledgers: Ledgers) -> None:
+    first, second = ledgers.open(), ledgers.open()
+    assert keys(first, ledgers.job("a"), ONE) == ["0"]
+    assert keys(second, ledgers.job("b"), ONE) == ["1"]
+
+
+def test_claim_fails_without_a_free_device_and_names_the_jobs(ledgers: Ledgers) -> None:
+    ledgers.open().claim(ledgers.job("a"), Resources(gpus=2))
+    with pytest.raises(CapacityError, match="needs 1 GPU, and too few GPUs of this machine are free; in use by a"):
+        ledgers.open().claim(ledgers.job("b"), ONE)
+    assert len(ledgers.open().claims()) == 1
+
+
+def test_device_is_free_after_release(ledgers: Ledgers) -> None:
+    first = ledgers.open("0")
+    first.claim(ledgers.job("a"), ONE)
+    first.release(ledgers.job("a"))
+    assert keys(ledgers.open("0"), ledgers.job("b"), ONE) == ["0"]
+    assert [path.name.split(".")[0] for path in (ledgers.folder / "ledger").glob("*.json")] == ["b"]
+
+
+def test_job_keeps_its_claim(ledgers: Ledgers) -> None:
+    first, second = ledgers.open(), ledgers.open()
+    claim, is_new = first.claim(ledgers.job("a"), ONE)
+    assert is_new
+    assert second.claim(ledgers.job("a"), ONE) == (claim, False)
+    first.close()
+    assert [each.job for each in ledgers.open().claims()] == ["a"]  # the second agent holds it
+
+
+def test_same_job_name_in_two_workspaces_has_two_claims(ledgers: Ledgers) -> None:
+    ledger = ledgers.open()
+    assert keys(ledger, JobFolder(ledgers.folder / "x" / "a"), ONE) == ["0"]
+    assert keys(ledger, JobFolder(ledgers.folder / "y" / "a"), ONE) == ["1"]
+
+
+def test_fractions_share_least_used_devices(ledgers: Ledgers) -> None:
+    ledger = ledgers.open()
+    assert [keys(ledger, ledgers.job(name), HALF) for name in "abcd"] == [["0"], ["1"], ["0"], ["1"]]
+    with pytest.raises(CapacityError):
+        ledger.claim(ledgers.job("e"), HALF)
+    ledger.release(ledgers.job("b"))
+    with pytest.raises(CapacityError):  # half of the device is still in use
+        ledger.claim(ledgers.job("e"), ONE)
+    assert keys(ledger, ledgers.job("f"), HALF) == ["1"]
+
+
+def test_three_thirds_share_a_device(ledgers: Ledgers) -> None:
+    ledger = ledgers.open("0")
+    for name in "abc":
+        ledger.claim(ledgers.job(name), Resources(gpus=1 / 3))
+
+
+def test_hosts_of_a_job_have_different_devices(ledgers: Ledgers) -> None:
+    claim, _ = ledgers.open("0,1,2,3").claim(ledgers.job("a"), Resources(gpus=2), n_hosts=2)
+    assert [[gpu.key for gpu in claim.host_gpus(n) or ()] for n in (0, 1)] == [["0", "1"], ["2", "3"]]
+
+
+def test_job_without_gpus_claims_no_device(ledgers: Ledgers) -> None:
+    ledger = ledgers.open()
+    assert ledger.claim(ledgers.job("a"), Resources(gpus=0))[0].host_gpus() == ()
+    assert ledger.claim(ledgers.job("b"), Resources(cpus=1))[0].host_gpus() is None
+
+
+def test_cores_are_exclusive(ledgers: Ledgers) -> None:
+    ledger = ledgers.open()
+    n_cpus = ledger.pool.n_cpus
+    claim, _ = ledger.claim(ledgers.job("a"), Resources(cpus=n_cpus))
+    assert len(set(claim.cpus)) == n_cpus
+    with pytest.raises(CapacityError, match="too few CPUs of this machine are free; in use by a"):
+        ledgers.open().claim(ledgers.job("b"), Resources(cpus=1))
+
+
+def test_memory_is_counted(ledgers: Ledgers) -> None:
+    ledger = ledgers.open()
+    most = Resources(memory_bytes=ledger.pool.memory_bytes * 2 // 3)
+    ledger.claim(ledgers.job("a"), most)
+    with pytest.raises(CapacityError, match="too little memory of this machine is free; in use by a"):
+        ledger.claim(ledgers.job("b"), most)
+
+
+def test_pool_that_is_too_small_is_an_error(ledgers: Ledgers) -> None:
+    with pytest.raises(JobRejected, match="a trial needs 3 GPUs, but this agent may use 2"):
+        ledgers.open().claim(ledgers.job("a"), Resources(gpus=3))
+
+
+def test_agents_with_different_devices_do_not_wait_for_each_other(ledgers: Ledgers) -> None:
+    ledgers.open("0").claim(ledgers.job("a"), ONE)
+    assert keys(ledgers.open("1"), ledgers.job("b"), ONE) == ["1"]
+
+
+def test_device_is_free_after_kill_of_its_holder(ledgers: Ledgers) -> None:
+    folder = ledgers.folder / "ledger"
+    command = [sys.executable, "-c", HOLD, str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, env={"PYTHONPATH": str(ROOT)}) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"holds\n"
+        with pytest.raises(CapacityError):
+            ledgers.open("0").claim(ledgers.job("b"), ONE)
+        holder.kill()
+        holder.wait()
+    assert keys(ledgers.open("0"), ledgers.job("b"), ONE) == ["0"]
+
+
+def test_processes_of_a_killed_job_are_killed_before_their_device_is_used(ledgers: Ledgers) -> None:
+    job = ledgers.job("a")
+    job.path.mkdir()
+    first = ledgers.open("0")
+    first.claim(job, ONE)
+    environ = {"SMSWEEP_ML_ROOT": str(job.ml()), "PATH": os.environ["PATH"]}
+    with subprocess.Popen(["sleep", "600"], env=environ, start_new_session=True) as script:
+        first.close()  # the entrypoint was killed, and its script runs without it
+        assert keys(ledgers.open("0"), ledgers.job("b"), ONE) == ["0"]
+        assert script.wait(timeout=10) == -signal.SIGKILL
+
+
+def test_function_leaves_no_processes(ledgers: Ledgers) -> None:
+    first = ledgers.open("0", FUNCTION)
+    first.claim(ledgers.job("a"), ONE)
+    first.close()
+    assert ledgers.open("0").claims() == []
+
+
+def test_foreign_files_are_ignored(ledgers: Ledgers) -> None:
+    ledger = ledgers.open("0")
+    (ledger.folder / "a.json").write_text("{}")
+    (ledger.folder / "b.json").write_text("\xff")
+    (ledger.folder / "c.json").symlink_to("/dev/zero")
+    (ledger.folder / "d.part").write_text("half")
+    assert keys(ledger, ledgers.job("a"), ONE) == ["0"]
+    assert not (ledger.folder / "d.part").exists()
+
+
+def test_default_folder_must_belong_to_the_user(monkeypatch: pytest.MonkeyPatch) -> None:
+    uid = 987_654_000 + time.time_ns() % 1_000
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    folder = Path(f"/tmp/smsweep-devices-{uid}")
+    folder.mkdir()
+    try:
+        with pytest.raises(UsageError, match="another user can change this folder"):
+            _ = DeviceLedger({}, PROCESS).folder
+    finally:
+        folder.rmdir()
+
+
+def test_default_folder_is_private() -> None:
+    folder = DeviceLedger({}, PROCESS).folder
+    assert folder.stat().st_mode & 0o077 == 0
