@@ -47,12 +47,12 @@ def read_data_files_once() -> None:
     load = JSONFileLoader.load_file
     parsed: dict[str, Any] = {}
 
-    def load_once(self: Any, path: str) -> Any:
-        if path not in parsed:
-            parsed[path] = load(self, path)
-        return parsed[path]
+    def load_once(self: JSONFileLoader, file_path: str) -> Any:
+        if file_path not in parsed:
+            parsed[file_path] = load(self, file_path)
+        return parsed[file_path]
 
-    JSONFileLoader.load_file = load_once  # type: ignore[method-assign]
+    JSONFileLoader.load_file = load_once  # type: ignore[method-assign, assignment]
 
 
 def refuse_other_hosts() -> None:
