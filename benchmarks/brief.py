@@ -20,6 +20,7 @@ from benchmarks.ratios import VARIABLE
 
 SHORT: dict[str, list[str]] = {
     "local_overhead": ["--trials", "50", "--rounds", "2"],
+    "ten_thousand": ["--trials", "200", "--empty", "100"],
     "docker_overhead": ["--rounds", "2", "--trials", "6"],
     "launch_cost": ["--launches", "3", "--sweep", "10"],
     "search_quality": ["--seeds", "1", "--workers", "8", "--tasks", "branin", "--out", "-"],

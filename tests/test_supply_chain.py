@@ -14,7 +14,7 @@ import yaml
 from tests.support.markdown import ROOT
 from tools import audit, pins
 from tools.docker_engine import PULLED
-from tools.environments import ENVIRONMENTS, IN_CONTAINERS, oracle
+from tools.environments import ENVIRONMENTS, IN_BENCHMARKS, IN_CONTAINERS, oracle
 from tools.lock import wanted
 
 PIN = re.compile(r"[a-z0-9-]+==[^ ,;*]+( ; .+)?")
@@ -22,7 +22,7 @@ HASH = re.compile(r"sha256:[0-9a-f]{64}")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 
 
-PINNED_ENVIRONMENTS = {**ENVIRONMENTS, **IN_CONTAINERS}
+PINNED_ENVIRONMENTS = {**ENVIRONMENTS, **IN_BENCHMARKS, **IN_CONTAINERS}
 # Platform names of uv; docs/installation.md lists the platforms of smsweep.
 PLATFORMS = ("x86_64-manylinux_2_28", "aarch64-manylinux_2_28", "aarch64-apple-darwin", "x86_64-apple-darwin")
 

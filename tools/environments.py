@@ -151,6 +151,11 @@ IN_CONTAINERS = _by_name(
         python_below=(3, 15),
     ),
 )
+# Peers of benchmarks. Tests do not use them, so `make test` does not create them.
+IN_BENCHMARKS = _by_name(
+    Environment(name="ray", requirements=("ray[tune]==2.60.0",), python_below=(3, 14)),
+    Environment(name="syne-tune", requirements=("syne-tune==0.16.0",), python_below=(3, 14)),
+)
 # The pinned base install on each supported Python version.
 PYTHONS = _by_name(
     *(
@@ -187,7 +192,7 @@ def oracle(name: str) -> Oracle:
 
     If it cannot be created, for example offline, the test is skipped, or fails in CI.
     """
-    environment = {**ENVIRONMENTS, **PYTHONS}[name]
+    environment = {**ENVIRONMENTS, **IN_BENCHMARKS, **PYTHONS}[name]
     home = VENVS / name
     ready = home / "ready"  # written last, so that an interrupted installation is repeated
     wanted = "".join([*(file.read_text(encoding="utf-8") for file in environment.below), environment.pins()])

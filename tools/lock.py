@@ -24,7 +24,7 @@ import requests
 from docker import DockerClient
 from docker.errors import DockerException
 
-from tools.environments import ENVIRONMENTS, IN_CONTAINERS, Environment, oracle
+from tools.environments import ENVIRONMENTS, IN_BENCHMARKS, IN_CONTAINERS, Environment, oracle
 from tools.interpreters import supported
 from tools.pins import (
     BASE,
@@ -72,7 +72,7 @@ def renew() -> None:
     dev = [PROJECT, *extras, "--group", "dev"]
     locked[DEV] = resolve(uv, dev, [*build, *examples], list(locked.values()))
     environments = {}
-    for name, environment in {**ENVIRONMENTS, **IN_CONTAINERS}.items():
+    for name, environment in {**ENVIRONMENTS, **IN_BENCHMARKS, **IN_CONTAINERS}.items():
         sources = [PROJECT, *(word for extra in environment.extras for word in ("--extra", extra))]
         environments[name] = (
             wanted(environment),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import stat
 import sys
@@ -71,6 +72,8 @@ def smsweep(
     region: Region = None,
 ) -> None:
     """Run W&B sweeps as SageMaker training jobs, one job per trial, or on your own machine."""
+    gc.freeze()  # collections do not visit the objects of the imported modules
+    gc.enable()
 
 
 def _expand_detach(argument: str) -> str:
@@ -80,6 +83,7 @@ def _expand_detach(argument: str) -> str:
 
 def main() -> None:
     """Run the command line and exit with its code. Errors are messages on stderr, without a traceback."""
+    gc.disable()  # a tenth of the time of the imports; until the command starts
     set_level(NORMAL)
     guard()
     _record_redirects()

@@ -42,7 +42,6 @@ from smsweep.store.home import (
     is_trusted,
     make_home,
 )
-from smsweep.store.open import open_store, store_file
 from smsweep.util.atomic_file import replacing
 
 log = logging.getLogger(__name__)
@@ -82,6 +81,8 @@ class Workspace:
     @property
     def store_file(self) -> Path | None:
         """The file of a SQLite store; None for a database server. Raises UsageError for an invalid store URL."""
+        from smsweep.store.open import store_file  # SQLAlchemy is slow to import
+
         return store_file(self.environ)
 
     @property
@@ -147,6 +148,8 @@ class Workspace:
                 f"{self.dir}: this folder has no sweeps; change to the folder where you created them, "
                 f"or set SMSWEEP_DIR to its {DEFAULT_DIR} folder"
             )
+        from smsweep.store.open import open_store  # SQLAlchemy is slow to import
+
         read_only = read_only and self._has_database
         store: Store = open_store(environ=self.environ, parse=read_stored, read_only=read_only)
         if has_records(self.dir):

@@ -34,6 +34,7 @@ from smsweep.secrets.redact import check_local_secrets, secret_values
 
 log = logging.getLogger(__name__)
 
+POLL_S = 0.2  # between two polls of a running job, while the fork server reports which jobs end
 QUIT_PAUSE_S = 1.0  # between two SIGQUITs: on a busy machine, more of them overrun the entrypoint's handler
 TOOL_FILES = ("pipx_metadata.json", "uv-receipt.toml")  # in an environment that holds one command-line tool
 
@@ -66,6 +67,10 @@ class ProcessBackend:
         self._clock = clock
         self._uptime = uptime
         self._server = ForkClient(runtime_zip.absolute())
+        self._has_waited = False  # since the last `describe`
+        self._events: set[str] = set()  # names of jobs that have ended, by the fork server's reports
+        self._polled: dict[str, tuple[float, JobStatus]] = {}  # of running jobs: uptime, result
+        self._skipped: set[str] = set()  # names of jobs that the last `describe` did not poll
         self._ledger = DeviceLedger(environ, PROCESS)
         self._started: set[str] = set()  # names of jobs that were seen to run
         self._ended: dict[str, JobStatus] = {}  # final statuses, which are read once
@@ -89,21 +94,41 @@ class ProcessBackend:
         self._started.add(folder.name)
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
+        """Return the status of each known job. See `base.Backend`.
+
+        The end of one job wakes the agent. Then only that job is polled, and others if their last poll is old.
+        """
+        now_s, has_waited, self._has_waited = self._uptime(), self._has_waited, False
+        self._skipped = {name for name in names if has_waited and self._is_current(name, now_s)}
         statuses = {}
         for name in names:
-            status = self._ended.get(name) or self._read_status(name)
+            status = self._ended.get(name)
+            if name in self._skipped:
+                status = self._polled[name][1]
+            elif status is None:
+                status = self._read_status(name)
+                self._events.discard(name)
+                if status is not None and not status.is_terminal:
+                    self._polled[name] = now_s, status
             if status is not None:
                 statuses[name] = status
         return statuses
 
+    def _is_current(self, name: str, now_s: float) -> bool:
+        polled_s, _ = self._polled.get(name, (-math.inf, None))
+        return name not in self._events and now_s - polled_s < POLL_S
+
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         folder = self._folder(name)
+        self._polled.pop(name, None)
         try:
             self._order_stop(folder, "person", STOP_GRACE_S if grace_s is None else grace_s)
         except DamagedFile as err:
             self._abandon(folder, err)
 
     def read_logs(self, name: str, cursor: str = "") -> LogPage:
+        if name in self._skipped:
+            return LogPage(lines=(), cursor=cursor, is_last=True)
         folder = self._folder(name)
         try:
             has_ended = not folder.is_alive()  # before reading: later lines are on the next page
@@ -120,9 +145,11 @@ class ProcessBackend:
         self._ended.pop(name, None)
         self._started.discard(name)
         self._quit_at_s.pop(name, None)
+        self._polled.pop(name, None)
 
     def wait(self, timeout_s: float) -> None:
-        self._server.wait(timeout_s)
+        self._events.update(Path(folder).name for folder in self._server.wait(timeout_s))
+        self._has_waited = True
 
     def close(self) -> None:
         self._server.close()

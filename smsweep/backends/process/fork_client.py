@@ -53,7 +53,7 @@ class ForkClient:
         self._process: subprocess.Popen[bytes] | None = None
         self._stderr: IO[bytes] | None = None  # of the process
         self._unread = b""  # of its stdout: less than a line
-        self._has_news = False  # a job has ended since the last wait
+        self._ended: set[str] = set()  # folders of jobs that have ended since the last wait
         self._failing_since: float | None = None  # the server has not answered since then
 
     def ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
@@ -70,16 +70,22 @@ class ForkClient:
         self._failing_since = None
         return answer
 
-    def wait(self, timeout_s: float) -> None:
-        """Sleep for `timeout_s` seconds, or until a job has ended."""
+    def wait(self, timeout_s: float) -> set[str]:
+        """Sleep for `timeout_s` seconds, or until a job has ended.
+
+        Returns:
+            The folders of jobs that have ended since the last call.
+        """
         process = self._process
-        if not self._has_news:
+        if not self._ended:
             if process is None or process.poll() is not None:
                 time.sleep(timeout_s)  # the next request starts the server
             elif select.select([_stdout(process)], [], [], timeout_s)[0]:
                 with contextlib.suppress(BackendUnavailable):  # the next request reports that
-                    list(self._lines(process))  # without an open request, each line is news
-        self._has_news = False
+                    for line in self._lines(process):  # without an open request, each line is an event
+                        self._ended.add(json.loads(line)["ended"])
+        ended, self._ended = self._ended, set()
+        return ended
 
     def close(self) -> None:
         """End the server. Its jobs continue."""
@@ -102,7 +108,7 @@ class ForkClient:
                 answer: dict[str, Any] = json.loads(line)
                 if "ended" not in answer:
                     return answer
-                self._has_news = True
+                self._ended.add(answer["ended"])
 
     def _failure(self, err: Exception) -> JobError:
         """Return the error to raise for a request without an answer."""

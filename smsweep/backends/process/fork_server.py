@@ -3,7 +3,7 @@
 Run it as a file: `python -I -S fork_server.py RUNTIME_ZIP`. It uses only the standard library. It reads requests
 from stdin, one JSON object per line: {"folder", "argv", "environ"}, and {"claim", "cpus"} of a job with devices.
 It answers each with one line: {"pid": n}, {"already": true}, {"error": text}, or {"refused": text} if the job's
-folder is damaged. When one of its jobs has ended, it writes the line {"ended": true}. It exits at the end of
+folder is damaged. When one of its jobs has ended, it writes the line {"ended": folder}. It exits at the end of
 stdin. Its jobs continue, because each has its own session.
 
 Each job holds a lock on the file `lock` in its folder, from before the answer until its end. So another process
@@ -15,6 +15,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import gc
 import json
 import os
 import signal
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+_running: dict[int, str] = {}  # pid -> folder of each job
 DAMAGED = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # see runtime.system.open_plain
 
 
@@ -41,6 +43,8 @@ def main() -> None:
         child_reaper.become_reaper()
         return entrypoint.main(argv)
 
+    gc.collect()
+    gc.freeze()  # a collection in a job does not write to the memory that it shares with this process
     signal.signal(signal.SIGCHLD, on_child)
     for line in sys.stdin:
         if not line.endswith("\n"):
@@ -66,9 +70,10 @@ def send(answer: dict[str, Any]) -> None:
 def on_child(number: int, frame: object) -> None:
     """Reap the jobs that have ended. Their exit codes are in their folders."""
     with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            with contextlib.suppress(OSError):  # the agent has exited
-                send({"ended": True})
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            if folder := _running.pop(pid, ""):  # otherwise a program of `prepare_fork` has ended
+                with contextlib.suppress(OSError):  # the agent has exited
+                    send({"ended": folder})
 
 
 def failure(err: OSError) -> dict[str, Any]:
@@ -136,6 +141,7 @@ def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, 
     if pid == 0:
         os.close(reader)
         run_child(order, entry, writer)
+    _running[pid] = order["folder"]
     os.close(writer)
     with open(reader, "rb") as file:  # noqa: PTH123
         answer = file.read()

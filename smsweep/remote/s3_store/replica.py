@@ -16,7 +16,6 @@ from pathlib import Path
 from smsweep.errors import StoreDamaged, StoreError
 from smsweep.remote.s3_store.s3_object import S3Store, Version
 from smsweep.store.base import ParseStored, Store
-from smsweep.store.open import open_store
 from smsweep.store.tables import VERSION_TABLE
 from smsweep.util.atomic_file import exclusive, write_text
 
@@ -182,6 +181,8 @@ class Replica:
             self._open = None
 
     def _open_file(self, file: Path) -> Store:
+        from smsweep.store.open import open_store  # SQLAlchemy is slow to import
+
         return open_store(f"sqlite:///{file}", environ={}, parse=self._parse)
 
     def _known(self) -> tuple[str, str, datetime]:

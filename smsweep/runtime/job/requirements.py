@@ -56,7 +56,10 @@ def describe_failure(exit_code: int, output: str) -> str:
 
 
 def with_interpreter(argv: Sequence[str], *, path: str, fallback: str) -> list[str]:
-    """Return argv with a missing `python` replaced by `fallback`, and without a missing `/usr/bin/env`.
+    """Return argv with a missing `python` replaced by `fallback`, and without `/usr/bin/env` if it has no effect.
+
+    The start of `/usr/bin/env` takes a tenth of the start of Python. It stays in front of its own options, of
+    variables, and of a program that is not on PATH.
 
     Args:
         argv: The command.
@@ -64,12 +67,16 @@ def with_interpreter(argv: Sequence[str], *, path: str, fallback: str) -> list[s
         fallback: The interpreter that runs now; "" if unknown.
     """
     argv = list(argv)
-    if argv[:1] == [ENV] and not os.path.exists(ENV):
+    if argv[:1] == [ENV] and (not os.path.exists(ENV) or (len(argv) > 1 and _is_program(argv[1], path))):
         argv = argv[1:]
     at = 1 if argv[:1] == [ENV] else 0
     if fallback and argv[at : at + 1] == [INTERPRETER] and not find(INTERPRETER, path):
         argv[at] = fallback
     return argv
+
+
+def _is_program(word: str, path: str) -> bool:
+    return not word.startswith("-") and not {"=", "/"} & {*word} and bool(find(word, path))
 
 
 def find(program: str, path: str) -> str:

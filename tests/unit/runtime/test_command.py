@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from smsweep.runtime.job.command_macros import expand, item_warnings, warnings
@@ -101,3 +103,20 @@ def test_valid_command_has_no_warnings(command: list[str] | None, program: str |
 )
 def test_only_missing_python_as_interpreter_is_replaced(given: list[str], expected: list[str]) -> None:
     assert with_interpreter(given, path="/nowhere", fallback="/py") == expected
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        (["/usr/bin/env", "tool", "t.py"], ["tool", "t.py"]),
+        (["/usr/bin/env", "A=1", "tool"], ["/usr/bin/env", "A=1", "tool"]),
+        (["/usr/bin/env", "-u", "tool"], ["/usr/bin/env", "-u", "tool"]),
+        (["/usr/bin/env", "missing"], ["/usr/bin/env", "missing"]),
+        (["/usr/bin/env", "./tool"], ["/usr/bin/env", "./tool"]),
+        (["/usr/bin/env"], ["/usr/bin/env"]),
+    ],
+)
+def test_env_is_skipped_for_a_program_on_the_path(tmp_path: Path, given: list[str], expected: list[str]) -> None:
+    for name in ("tool", "A=1", "-u"):
+        (tmp_path / name).touch(mode=0o755)
+    assert with_interpreter(given, path=str(tmp_path), fallback="/py") == expected
