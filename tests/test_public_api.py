@@ -21,7 +21,8 @@ SIGNATURES = {
     "StopDecision": "(*, number, reason, evidence=<factory>)",
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, gpus_per_trial=None,"
-    " backend=None, on=(), job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
+    " backend=None, on=(), requirements=None, job=None, estimator=None, inputs=None,"
+    " max_consecutive_failed_runs=None,"
     " term_timeout=None, forward_signals=False, reuse=False, in_place=None, notify=(), until=None,"
     " on_change=...)",
     "config": "a mapping",

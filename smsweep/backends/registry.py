@@ -17,7 +17,7 @@ BUILT_IN: LazyTable[BackendSpec] = LazyTable(
 )
 LOCAL = ("process", "docker")  # built-in backends with `is_local`
 FREE = (*LOCAL, "slurm")  # built-in backends whose jobs do not run in a cloud account
-BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function",))
+BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function", "inline"))
 
 
 def backend_names() -> tuple[str, ...]:

@@ -164,8 +164,8 @@ def with_trial_resources(
         n_slots = max(1, pool.slots(resources))
     if has_function and n_slots > 1 and not resources.is_empty:
         raise UsageError(
-            "resources_per_trial: functions in threads of one process share its devices; use parallel=1, or run a "
-            "script"
+            "resources_per_trial: functions in threads of one process share its devices; use parallel=1, or "
+            'backend="process"'
         )
     return replace(template, resources=resources), n_slots
 

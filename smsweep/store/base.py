@@ -59,6 +59,18 @@ class Store(Protocol):
         """
         ...
 
+    def set_source_hash(self, sweep_id: str, source_hash: str) -> Sweep:
+        """Set the source of a sweep that has none: a function, which is packed when its first agent starts.
+
+        Args:
+            sweep_id: Id of the sweep.
+            source_hash: Hash of the source bundle.
+
+        Returns:
+            The sweep. If it has a source already, it is unchanged.
+        """
+        ...
+
     def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
         """Add pending trials.
 

@@ -50,6 +50,7 @@ ORIGIN = Note[Mapping[str, Any]]("origin", dict)  # git commit and versions; see
 SOURCE_FOLDER = Note[str]("source_folder", str)  # absolute path of the folder that the snapshot was made of
 PRIOR_CSV_RUNS = Note[list[dict[str, Any]]]("prior_csv", list)  # the runs read from CSV files at creation
 PRICE = Note[PriceDocument | None]("price", _none)  # the price that AWS reported last
+FUNCTION = Note[dict[str, str]]("function", dict)  # hash, name and python of the function that was sent last
 SEARCH_CODE = Note[Any]("search_code", str)  # the text of scheduler.source at creation; not trusted
 REPRODUCES = Note[str]("reproduces", str)  # the label of the trial that the sweep repeats
 WANDB_SWEEP = Note[dict[str, str] | None]("wandb_sweep", _none)  # entity, project and id of a hosted sweep

@@ -87,6 +87,17 @@ class SqlStore(Store):
         return replace(sweep, state=to, revision=sweep.revision + 1)
 
     @writes
+    def set_source_hash(self, connection: sa.Connection, sweep_id: str, source_hash: str) -> Sweep:
+        row = connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none()
+        sweep = self._sweep_of(row, sweep_id)
+        if sweep.source_hash:
+            return sweep
+        changed = replace(sweep, source_hash=source_hash, revision=sweep.revision + 1)
+        changes = {"source_hash": changed.source_hash, "revision": changed.revision}
+        connection.execute(queries.UPDATE_SWEEP, {"of_sweep": sweep_id, **changes})
+        return changed
+
+    @writes
     def add_trials(
         self, connection: sa.Connection, sweep_id: str, first_number: int, params: Sequence[Params]
     ) -> list[Trial]:

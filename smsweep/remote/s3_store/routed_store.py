@@ -91,6 +91,9 @@ class RoutedStore:
         command = {"do": "set_sweep_state", "expect": [state.value for state in expect], "to": to.value}
         return self._change(sweep_id, lambda store: store.set_sweep_state(sweep_id, expect, to), command)
 
+    def set_source_hash(self, sweep_id: str, source_hash: str) -> Sweep:
+        return self._writable(sweep_id).set_source_hash(sweep_id, source_hash)
+
     def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
         return self._writable(sweep_id).add_trials(sweep_id, first_number, params)
 
