@@ -14,6 +14,7 @@ from smsweep.config_files.job_yaml import read_job
 from smsweep.config_files.sweep_yaml import read_sweep
 from smsweep.core.trial import TrialState
 from smsweep.services.agents.run_agent import run
+from tests.support.markdown import blocks
 from tests.support.working_dir import use_own_workspace
 from tools.environments import ROOT, oracle
 
@@ -68,6 +69,12 @@ def test_example_files_are_valid(name: str) -> None:
     parsed = read_sweep(EXAMPLES / name / "sweep.yaml")
     assert (parsed.warnings, parsed.config.program, parsed.config.run_cap) == ((), "train.py", 9)
     assert read_job(EXAMPLES / name / "job.yaml").template.source_dir == str(EXAMPLES / name / "source")
+
+
+def test_documented_function_is_the_one_of_the_script() -> None:
+    (block,) = [block for block in blocks(ROOT / "docs" / "trainers.md") if block.language == "python"]
+    _, _, function = block.text.partition("\n\n\n")
+    assert function.strip() in (EXAMPLES / "huggingface" / "source" / "train.py").read_text()
 
 
 @pytest.mark.oracle
