@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -50,7 +50,7 @@ runpy.run_path("train.py", run_name="__main__")
 """
 N_EPOCHS = 4
 # metric of the sweep, params of two trials, steps of the metric
-CASES = {
+CASES: dict[str, tuple[str, Mapping[str, Sequence[float]], list[int]]] = {
     "lightning": (
         "val_loss",
         {"model.lr": [0.01, 0.02], "data.batch_size": [60], "trainer.max_epochs": [N_EPOCHS]},
@@ -96,7 +96,7 @@ def test_metrics_are_recorded_and_killed_trial_continues_from_checkpoint(
     first, second = sorted(Api().sweep(ids[0]).runs, key=lambda run: run.id)
     assert (first.trial.attempt, second.trial.attempt) == (1, 0)
     for trial in (first, second):
-        history = [(row["_step"], row[metric]) for row in trial.scan_history(keys=["_step", metric])]
+        history = [(row["_step"], float(row[metric] or 0)) for row in trial.scan_history(keys=["_step", metric])]
         assert [step for step, _ in history] == steps
         assert history[-1][1] < history[0][1]
     jobs = example / "sweeps" / "jobs"
@@ -105,7 +105,7 @@ def test_metrics_are_recorded_and_killed_trial_continues_from_checkpoint(
     assert reported_steps(after, metric) == steps[2:]  # training continued instead of starting again
 
 
-def grid_of(example: Path, python: str, params: Mapping[str, list[float]]) -> dict[str, object]:
+def grid_of(example: Path, python: str, params: Mapping[str, Sequence[float]]) -> dict[str, object]:
     """Return the example's sweep with the params of a short grid, and with this interpreter."""
     config = read_sweep(example / "sweep.yaml").config
     return {
