@@ -200,8 +200,8 @@ def test_wheel_runs_sweep_on(minor: int, published: Path, tmp_path: Path) -> Non
     wheel = next(published.glob("*.whl"))
     installed = tmp_path / "installed"
     uv = str(oracle("tools").python.with_name("uv"))
-    offline = ["--quiet", "--no-deps", "--no-index"]
-    argv = [uv, "pip", "install", *offline, "--python", python, "--target", str(installed), str(wheel)]
+    into = ["--quiet", "--python", python, "--target", str(installed)]
+    argv = [uv, "pip", "install", "--no-deps", "--no-index", str(wheel), *into]
     subprocess.run(argv, check=True, capture_output=True)
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "sweep.yaml").write_text(json.dumps(SWEEP))

@@ -56,7 +56,9 @@ from smsweep.services.views import json_views
 RUN_EXAMPLES = """
 smsweep run sweep.yaml
 smsweep run sweep.yaml --parallel 4 --count 20
+smsweep run sweep.yaml --parallel auto --gpus-per-trial 1
 smsweep run sweep.yaml --backend docker --job job.yaml
+smsweep run sweep.yaml --job job.yaml --on local:2 --on sagemaker:spot:16
 smsweep run sweep.yaml --parallel 4 --detach
 smsweep run sweep.yaml --job job.yaml --backend sagemaker --parallel 4 --detach
 """
