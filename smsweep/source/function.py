@@ -16,7 +16,7 @@ import io
 import json
 import linecache
 import os
-import pickletools
+import pickletools  # lists the strings of a pickle, and loads nothing # nosec B403
 import re
 import sys
 import sysconfig
