@@ -32,6 +32,7 @@ from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import Place
 from smsweep.search.registry import make_strategy
 from smsweep.stopping.registry import make_rule
 from smsweep.store.open import open_store
@@ -106,12 +107,11 @@ def sweep_through(
         backend = backend_module.SageMakerBackend({}, clock.time, clock.monotonic)
     agent = Agent(
         store,
-        backend,
+        [Place(backend=backend, render=lambda trial: training_job(template, sweep, trial, SITE), slots=slots)],
         Controller(store, sweep, strategy, make_rule(sweep.config, ())),
-        lambda trial: training_job(template, sweep, trial, SITE),
         MetricParser(),
         agent_id="agent",
-        options=AgentOptions(parallel=slots, longest_sleep_s=look_s),
+        options=AgentOptions(longest_sleep_s=look_s),
         flapping=FailureLimit(clock.utc(), max_consecutive=None),
         clock=clock.utc,
         sleep=clock.sleep,

@@ -199,22 +199,10 @@ def test_wheel_runs_sweep_on(minor: int, published: Path, tmp_path: Path) -> Non
     python = str(oracle(f"python3.{minor}").python)
     wheel = next(published.glob("*.whl"))
     installed = tmp_path / "installed"
-    subprocess.run(
-        [
-            python,
-            "-m",
-            "pip",
-            "install",
-            "--quiet",
-            "--no-deps",
-            "--no-index",
-            "--target",
-            str(installed),
-            str(wheel),
-        ],
-        check=True,
-        capture_output=True,
-    )
+    uv = str(oracle("tools").python.with_name("uv"))
+    into = ["--quiet", "--python", python, "--target", str(installed)]
+    argv = [uv, "pip", "install", "--no-deps", "--no-index", str(wheel), *into]
+    subprocess.run(argv, check=True, capture_output=True)
     (tmp_path / "train.py").write_text(TRAIN)
     (tmp_path / "sweep.yaml").write_text(json.dumps(SWEEP))
     done = subprocess.run(

@@ -21,7 +21,8 @@ SIGNATURES = {
     "StopDecision": "(*, number, reason, evidence=<factory>)",
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, gpus_per_trial=None,"
-    " backend=None, job=None, estimator=None, inputs=None, max_consecutive_failed_runs=None,"
+    " backend=None, on=(), requirements=None, job=None, estimator=None, inputs=None,"
+    " max_consecutive_failed_runs=None,"
     " term_timeout=None, forward_signals=False, reuse=False, in_place=None, notify=(), until=None,"
     " on_change=...)",
     "config": "a mapping",
@@ -39,7 +40,7 @@ SIGNATURES = {
     "suggest": "(config, trials, n=1, seed=0)",
     "summary": "a mapping",
     "sweep": "(sweep, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
-    " estimator=None, inputs=None, seed=None, reuse=False, in_place=None, backend=None)",
+    " estimator=None, inputs=None, seed=None, reuse=False, in_place=None, backend=None, on=())",
 }
 # Objects that public functions return: W&B's attributes, and ours.
 METHODS = {

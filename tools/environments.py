@@ -103,6 +103,16 @@ ENVIRONMENTS = _by_name(
     ),
     # PyTorch of PyPI has 5 GB. Debian's package is smaller.
     Environment(name="torch", requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),
+    # The newest versions that support Debian's PyTorch 1.13.
+    Environment(
+        name="trainers",
+        requirements=(
+            *("accelerate==1.1.1", "jsonargparse[signatures]==4.53.0", "lightning==2.2.5", "numpy<2"),
+            *("tensorboardX==2.6.5", "transformers==4.46.3"),
+        ),
+        python_below=(3, 15),
+        beside="torch",
+    ),
     Environment(
         name="tools",
         requirements=(

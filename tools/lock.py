@@ -82,6 +82,7 @@ def renew() -> None:
                 [*environment.requirements, *(build if environment.has_smsweep else ())],
                 [locked[file] for file in environment.below],
                 python=environment.python_from,
+                absent=[environment.beside] if environment.beside else [],
             ),
         )
 
@@ -119,6 +120,7 @@ def resolve(
     requirements: Sequence[str] = (),
     below: Sequence[Pins] = (),
     python: tuple[int, int] = OLDEST,
+    absent: Sequence[str] = (),
 ) -> Pins:
     """Resolve requirements, and return their pins.
 
@@ -128,15 +130,19 @@ def resolve(
         requirements: Further requirements.
         below: Pins that the result must agree with. They are not in the result.
         python: Oldest Python version of the result.
+        absent: Packages that other packages require, and that are installed in another way.
     """
     print(*sources, *requirements, flush=True)
     with tempfile.TemporaryDirectory() as folder:
         constraints, more, out = (Path(folder, f"{name}.txt") for name in ("constraints", "more", "out"))
+        overrides = Path(folder, "overrides.txt")
+        overrides.write_text("".join(f"{name} ; python_version < '3'\n" for name in absent), encoding="utf-8")
         known = {pin: hashes for pins in below for pin, hashes in pins.items()}
         constraints.write_text(render("", known), encoding="utf-8")
         more.write_text("".join(f"{line}\n" for line in requirements), encoding="utf-8")
         options = ["--universal", "--python-version", f"{python[0]}.{python[1]}", "--generate-hashes"]
         options += ["--no-build", "--no-header", "--no-annotate", "--quiet", "--constraint", str(constraints)]
+        options += ["--override", str(overrides)]
         argv = [uv, "pip", "compile", *options, "--output-file", str(out), *sources, str(more)]
         subprocess.run(argv, cwd=ROOT, check=True)
         return {pin: hashes for pin, hashes in read(out).items() if pin not in known}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
@@ -412,18 +412,28 @@ AGENT = (
 )
 
 
-def policy(grants: Iterable[Grant], scope: Scope) -> Policy:
-    """Return the IAM policy document of these grants."""
-    statements = []
+def policy(grants: Iterable[Grant], scopes: Sequence[Scope]) -> Policy:
+    """Return the IAM policy document of these grants.
+
+    Args:
+        grants: The grants.
+        scopes: The resources of each place where jobs run. Grants with the same condition are one statement.
+    """
+    statements: list[dict[str, Any]] = []
     for grant in grants:
-        resources = list(grant.resources(scope))
-        if resources:
-            statement = {
-                "Sid": grant.sid,
-                "Effect": grant.effect,
-                "Action": list(grant.actions),
-                "Resource": resources,
-            }
-            condition = grant.condition(scope)
-            statements.append({**statement, "Condition": condition} if condition else statement)
+        found: list[dict[str, Any]] = []
+        for scope in scopes:
+            resources, condition = list(grant.resources(scope)), grant.condition(scope)
+            same = next((each for each in found if each.get("Condition", {}) == (condition or {})), None)
+            if same is not None:
+                same["Resource"] += [arn for arn in resources if arn not in same["Resource"]]
+            elif resources:
+                statement = {
+                    "Sid": grant.sid + (str(len(found) + 1) if found else ""),
+                    "Effect": grant.effect,
+                    "Action": list(grant.actions),
+                    "Resource": resources,
+                }
+                found.append({**statement, "Condition": condition} if condition else statement)
+        statements += found
     return {"Version": "2012-10-17", "Statement": statements}

@@ -135,6 +135,10 @@ HUGGING_FACE = {
     ("4.56.2", "pytorch2.8.0"): "cu129-ubuntu22.04",
 }
 
+# Python version -> PyTorch version of AWS's newest image with it
+PYTORCH = {"3.10": "2.2.0", "3.11": "2.5.1", "3.12": "2.8.0"}
+IN_TAG = re.compile(r"(?:-py|python:|python)(?P<major>3)\.?(?P<minor>\d{1,2})(?!\d)")
+
 
 def machines(request: Mapping[str, Any]) -> list[str]:
     """Return the instance types of a request, in its order."""
@@ -196,3 +200,39 @@ def _account(accounts: Mapping[str, str], region: str) -> str:
 def _uri(account: str, region: str, image: str) -> str:
     domain = next(domain for beginning, domain in DOMAINS if region.startswith(beginning))
     return f"{account}.dkr.ecr.{region}.{domain}/{image}"
+
+
+def check_python(request: Mapping[str, Any], environ: Mapping[str, str], python: str) -> None:
+    """Raise JobRejected if the name of the image shows another Python. See `backends.base.CheckPython`."""
+    image = str(request.get("AlgorithmSpecification", {}).get("TrainingImage", ""))
+    found = IN_TAG.search(image.rpartition("/")[2])
+    if found:
+        refuse_python(image, f"{found['major']}.{found['minor']}", python)
+
+
+def refuse_python(image: str, found: str, python: str) -> None:
+    """Raise JobRejected if an image has another Python than a function needs.
+
+    Args:
+        image: Name of the image.
+        found: The Python of the image, such as "3.10".
+        python: The version that the function needs.
+    """
+    if found == python:
+        return
+    registry = ECR.match(image)
+    if registry and python in PYTORCH:
+        processor = "gpu" if "-gpu-" in image else "cpu"
+        framework = {"framework": "pytorch", "framework_version": PYTORCH[python]}
+        machine = ["ml.g5.xlarge"] if processor == "gpu" else []
+        fitting = image_uri(
+            {**framework, "py_version": f"py{python.replace('.', '')}"}, registry["region"], machine
+        )
+    elif registry:
+        fitting = f"an image that you build from python:{python}-slim"
+    else:
+        fitting = f"an image such as python:{python}-slim"
+    raise JobRejected(
+        f"image {image} has Python {found}, but the function was pickled by Python {python}, and only the same "
+        f"version can load it; set image_uri in job.yaml to {fitting}, or call smsweep.agent with Python {found}"
+    )

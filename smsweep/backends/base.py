@@ -137,6 +137,22 @@ class CheckMachine(Protocol):
         ...
 
 
+class CheckPython(Protocol):
+    def __call__(self, request: TrainingJobRequest, environ: Mapping[str, str], python: str, /) -> None:
+        """Check that the image of a request has the Python that a pickled function needs.
+
+        Args:
+            request: A complete request.
+            environ: The user's environment variables.
+            python: The version that the function needs, such as "3.11".
+
+        Raises:
+            JobRejected: If the image has another version. The message names an image that fits. An unknown version
+                is no error, because the job checks the version again.
+        """
+        ...
+
+
 class FindJobs(Protocol):
     def __call__(self, prefix: str, jobs_dir: Path, environ: Mapping[str, str], /) -> Iterable[TrainingJobRequest]:
         """Yield the requests of all known jobs, ended ones included, whose name starts with `prefix`.
@@ -158,6 +174,7 @@ class BackendSpec:
         check_machine: Checks that this machine can run jobs now, and downloads their image. None for no checks.
         check_request: Raises JobRejected for a complete request that the backend always refuses. None without
             such checks.
+        check_python: Checks the Python of the image of jobs that call a function. None without images.
         find_jobs: Finds the jobs of a sweep whose store is lost (`smsweep recover`). None if the backend has no
             list of its jobs.
         ask_price: Returns the price of the machines that the template asks for. None for a free backend. The
@@ -166,6 +183,7 @@ class BackendSpec:
         diagnose: Yields what `smsweep doctor` prints about the backend. None for nothing.
         is_local: Jobs run on this machine. Each has a folder in `jobs_dir`, with its log.
         uses_images: Jobs on this machine run in the container image that the request names.
+        reads_s3: Jobs read and write checkpoints in S3.
     """
 
     open: Callable[[BackendContext], Backend]
@@ -173,9 +191,11 @@ class BackendSpec:
     check_settings: Callable[[JobTemplate, Mapping[str, str]], None]
     check_machine: CheckMachine | None = None
     check_request: Callable[[TrainingJobRequest], None] | None = None
+    check_python: CheckPython | None = None
     find_jobs: FindJobs | None = None
     ask_price: Callable[[JobTemplate, Mapping[str, str]], Price] | None = None
     ask_account: Callable[[JobTemplate, Mapping[str, str]], AccountFacts] | None = None
     diagnose: Callable[[JobTemplate, Mapping[str, str]], Iterable[Check]] | None = None
     is_local: bool = False
     uses_images: bool = False
+    reads_s3: bool = False

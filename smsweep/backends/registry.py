@@ -10,12 +10,14 @@ BUILT_IN: LazyTable[BackendSpec] = LazyTable(
     {
         "process": "smsweep.backends.process.backend:SPEC",
         "docker": "smsweep.backends.docker.backend:SPEC",
+        "slurm": "smsweep.backends.slurm.backend:SPEC",
         "sagemaker": "smsweep.backends.sagemaker.backend:SPEC",
         "batch": "smsweep.backends.aws_batch.backend:SPEC",
     }
 )
 LOCAL = ("process", "docker")  # built-in backends with `is_local`
-BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function",))
+FREE = (*LOCAL, "slurm")  # built-in backends whose jobs do not run in a cloud account
+BACKENDS = PluginRegistry("smsweep.backends", BackendSpec, BUILT_IN, reserved=("function", "inline"))
 
 
 def backend_names() -> tuple[str, ...]:

@@ -363,7 +363,16 @@ Backend = Annotated[
     typer.Option(
         "--backend",
         autocompletion=complete_backend,
-        help="Where jobs run: process (default), docker, sagemaker or batch (or SMSWEEP_BACKEND).",
+        help="Where jobs run: process (default), docker, slurm, sagemaker or batch (or SMSWEEP_BACKEND).",
+    ),
+]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="PLACE[:SLOTS]",
+        help="A place and its slots, such as local:2, slurm:8, sagemaker:spot:16, or a place in job.yaml; "
+        "repeatable, in the order of preference.",
     ),
 ]
 MaxConsecutiveFailedRuns = Annotated[

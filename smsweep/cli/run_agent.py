@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import typer
 
@@ -65,14 +65,21 @@ def confirm(launch: LaunchDocument | None, *, yes: bool) -> None:
         typer.confirm(f"Start the jobs{most}?", abort=True, err=True)
     elif not launch["budget"]:
         raise UsageError(
-            f"--backend {launch['backend']}: its jobs cost money, and there is no terminal to ask you; add --yes, "
+            f"{_place_option(launch)}: its jobs cost money, and there is no terminal to ask you; add --yes, "
             "or a limit in job.yaml such as budget: {hours: 10}"
         )
 
 
+def _place_option(launch: LaunchDocument) -> str:
+    names = (place["name"] for place in launch["places"] if place["backend"] == launch["backend"])
+    name = next(names, "")
+    return f"--on {name}" if name else f"--backend {launch['backend']}"
+
+
 def confirm_agent(sweep_id: str, *, yes: bool, **options: Any) -> None:
     """Ask as `confirm` does, if the next job of a sweep is its first. options: those of `launch_of_sweep`."""
-    if not yes and costs.needs_consent(sweep_id, options.get("backend")):
+    of_places = {name: options[name] for name in ("on", "job", "parallel") if name in options}
+    if not yes and costs.needs_consent(sweep_id, options.get("backend"), **of_places):
         confirm(costs.launch_of_sweep(sweep_id, **options), yes=False)
 
 
@@ -90,7 +97,7 @@ def follow(sweep_id: str, *, as_json: bool, yes: bool = False, **options: Any) -
         UsageError: If the user cannot be asked, and there is no budget.
     """
     workspace.Workspace().wait_for_store()
-    paid = {name: options[name] for name in ("backend", "job", "count", "parallel") if name in options}
+    paid = {name: options[name] for name in ("backend", "on", "job", "count", "parallel") if name in options}
     confirm_agent(sweep_id, yes=yes, **paid)
     sweep = api.Api().sweep(sweep_id).sweep
     before = json_views.show(sweep_id)
@@ -190,17 +197,24 @@ def detach(
         print_json({**json_views.show(sweep_id), "detached": detached})
 
 
-def is_remote(backend: object, where: Where | None, notify: Sequence[str] | None) -> bool:
+def is_remote(
+    backend: object, where: Where | None, notify: Sequence[str] | None, on: Sequence[str] | None = None
+) -> bool:
     """Return True if the agent runs on another machine.
 
     Args:
         backend: The value of --backend.
         where: The value of --detach-to.
         notify: The values of --notify.
+        on: The values of --on.
 
     Raises:
         UsageError: If an option is not possible with an agent on another machine.
     """
+    if on and where in (Where.SAGEMAKER, Where.S3):
+        raise UsageError("--on: an agent on another machine has one backend; use --backend sagemaker")
+    if on:
+        return False
     backend = backend or os.environ.get("SMSWEEP_BACKEND")
     if where not in (Where.SAGEMAKER, Where.S3) and (where is not None or backend != REMOTE):
         return False
@@ -217,11 +231,14 @@ def _start(
     sweep_id: str, options: Mapping[str, object], where: Where | None, notify: Sequence[str] | None
 ) -> DetachedProcessDocument:
     """Start the agent and return its fields for --json."""
-    if is_remote(options.get("backend"), where, notify):
+    on = cast("Sequence[str] | None", options.get("on"))
+    if is_remote(options.get("backend"), where, notify, on):
         return _start_remote(sweep_id, options, with_agent=where is not Where.S3)
     arguments = ["--yes"]  # the user was asked here
     for name, value in options.items():
-        if value is True:
+        if isinstance(value, (list, tuple)):
+            arguments += [f"--{name}={item}" for item in value]
+        elif value is True:
             arguments.append(f"--{name}")
         elif value is not None and value is not False:  # 0 GPUs are a value
             arguments.append(f"--{name}={value}")
@@ -246,7 +263,7 @@ def _start_remote(sweep_id: str, options: Mapping[str, object], *, with_agent: b
         )
     excluded = ("backend", "job")
     arguments = {
-        name: value for name, value in options.items() if name not in excluded and value not in (None, False)
+        name: value for name, value in options.items() if name not in excluded and value not in (None, False, ())
     }
     record = detach_service.start_agent_job(sweep_id, arguments, with_agent=with_agent)
     if not with_agent:

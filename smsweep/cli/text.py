@@ -10,6 +10,8 @@ from datetime import datetime
 from smsweep.core.json_documents import (
     AmountsDocument,
     LaunchDocument,
+    PlaceUseDocument,
+    PlannedPlaceDocument,
     PriceDocument,
     SweepDocument,
     SweepUsageDocument,
@@ -165,7 +167,23 @@ def launch_rows(launch: LaunchDocument) -> list[tuple[str, str]]:
         ("quota", _quota(launch)),
         ("limits", _limits(launch)),
     ]
+    rows += [(f"place {place['name']}", _place(place)) for place in launch["places"]]
     return [(name, clean(value)) for name, value in rows if value]
+
+
+def place_use(place: PlaceUseDocument) -> str:
+    """Return the trials and the cost at a place, such as `local: 2 running, 12 ended`."""
+    usd = f", {_dollars(place['usd'])}" if place["usd"] else ""
+    return f"{clean(place['name'])}: {place['active']} running, {place['ended']} ended{usd}"
+
+
+def _place(place: PlannedPlaceDocument) -> str:
+    price, worst = place["price_per_hour"], place["worst_usd_per_trial"]
+    instances = " or ".join(f"{each['count']} x {each['type']}" for each in place["instances"])
+    cost = "price unknown" if price is None else f"{_dollars(price)} an hour" if price else "free"
+    most = f", up to {_dollars(worst)} a trial" if worst else ""
+    parts = [counted(place["slots"], "slot"), place["region"], instances, "spot" * place["is_spot"], cost + most]
+    return ", ".join(filter(None, parts))
 
 
 def _dollars(usd: float) -> str:

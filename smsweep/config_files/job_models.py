@@ -5,10 +5,12 @@ from __future__ import annotations
 import re
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from smsweep.config_files.place_text import parse_place
 from smsweep.core.resources import is_share, parse_memory
+from smsweep.errors import UsageError
 from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected
 
 InputMode = Literal["File", "Pipe", "FastFile"]
@@ -233,6 +235,36 @@ class AgentSection(Section):
     store: SecretReference | None = Field(None, description="a reference to the URL of a PostgreSQL store")
 
 
+def _place(value: Any) -> Any:
+    """Convert the short form of a place, as `--on` accepts it."""
+    if not isinstance(value, str):
+        return value
+    try:
+        spec = parse_place(value)
+    except UsageError as err:
+        raise PydanticCustomError("problem", "{text}", {"text": str(err), "key": ""}) from err
+    slots = {} if spec.slots is None else {"slots": spec.slots}
+    return {"backend": spec.backend, "name": spec.name, **slots, **spec.overlay}
+
+
+class PlaceSection(Section):
+    """A place where trials run. Its further keys replace those of job.yaml at this place."""
+
+    model_config = ConfigDict(extra="allow")
+
+    backend: Text = Field(description="such as process, docker, slurm or sagemaker")
+    name: Text | None = None
+    slots: Count | None = None
+    give_up_after: Positive | None = None
+    region: Annotated[list[Text], BeforeValidator(_condition_list), Field(min_length=1)] | None = None
+    instance_type: Annotated[list[Text], BeforeValidator(_condition_list), Field(min_length=1)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _from_text(cls, value: Any) -> Any:
+        return _place(value)
+
+
 class JobSection(Section):
     """How the job of a trial runs."""
 
@@ -287,5 +319,7 @@ class JobSection(Section):
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
     notify: Annotated[list[NotifySection], BeforeValidator(_notify_list)] | None = None
+    places: Annotated[list[PlaceSection], Field(min_length=1)] | None = None
+    sbatch: dict[str, EnvironmentValue] | None = None
     agent: AgentSection | None = None
     request: dict[str, Any] | None = None

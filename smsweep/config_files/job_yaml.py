@@ -10,15 +10,24 @@ from typing import Any
 
 from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping, to_yaml
-from smsweep.config_files.job_models import JobSection, NotifySection, ResourcesSection
+from smsweep.config_files.job_models import JobSection, NotifySection, PlaceSection, ResourcesSection
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
 from smsweep.config_files.validation import check
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
-from smsweep.core.job import EVENTS, Hook, JobTemplate, Price
+from smsweep.core.job import DEFAULT_MAX_RUN_S, EVENTS, Hook, JobTemplate, PlaceSpec, Price
 from smsweep.core.resources import Resources
+from smsweep.errors import ConfigError
 
+SPOT_WAIT_S = 86_400  # wait for a spot instance at a place, if job.yaml has no max_wait
+# Keys of job.yaml that are the same at all places.
+OF_SWEEP = frozenset(
+    {
+        *("agent", "budget", "in_place", "metric_definitions", "notify", "places", "repeats", "retries"),
+        *("secrets", "secrets_env", "source_dir", "stop_if"),
+    }
+)
 FRAMEWORK_KEYS = (
     "framework",
     "framework_version",
@@ -110,11 +119,65 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         notify=tuple(_hook(section) for section in job.notify or ()),
         resources=_resources(job.resources_per_trial),
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},
+        places=_places(job, resolved, folder, problems, checks_limits=checks_limits),
+        sbatch=dict(job.sbatch or {}),
         agent=job.agent.model_dump(exclude_none=True) if job.agent else {},
         document=resolved,
     )
+    problems.raise_errors()
     text = document.text if resolved == data else to_yaml(resolved)
     return ParsedJob(template=template, warnings=problems.warnings, text=text)
+
+
+def at_place(document: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keys of job.yaml at a place.
+
+    Args:
+        document: The job.yaml, with absolute paths.
+        overlay: The keys that differ at the place.
+    """
+    merged = {**document, **overlay}
+    merged.pop("places", None)
+    if not merged.get("use_spot_instances"):
+        merged.pop("max_wait", None)
+    elif "max_wait" not in merged:
+        merged["max_wait"] = merged.get("max_run", DEFAULT_MAX_RUN_S) + SPOT_WAIT_S
+    return merged
+
+
+def _places(
+    job: JobSection, resolved: Mapping[str, Any], folder: Path, problems: Problems, *, checks_limits: bool
+) -> tuple[PlaceSpec, ...]:
+    """Return the places, after a check of the job at each."""
+    specs: list[PlaceSpec] = []
+    for index, section in enumerate(job.places or ()):
+        overlay = {key: resolved["places"][index][key] for key in section.model_extra or {}}
+        name = section.name or section.backend
+        for key in sorted(overlay.keys() & OF_SWEEP):
+            problems.add(("places", index, key), "belongs to the whole sweep; move it to the top of job.yaml")
+        if "/" in name:
+            problems.add(("places", index, "name"), "must not contain a slash; choose another name")
+        if any(spec.name == name for spec in specs):
+            problems.add(("places", index), f"{name} exists already; give this place another name")
+        first = {"instance_type": section.instance_type[0]} if section.instance_type else {}
+        if not overlay.keys() & OF_SWEEP:
+            try:
+                _parse(from_mapping(at_place(resolved, {**overlay, **first})), folder, checks_limits=checks_limits)
+            except ConfigError as err:
+                for problem in err.problems:
+                    problems.add(("places", index), problem)
+        specs.append(
+            PlaceSpec(
+                name=name,
+                backend=section.backend,
+                slots=section.slots,
+                give_up_s=section.give_up_after,
+                regions=tuple(section.region or ()),
+                instance_types=tuple(section.instance_type or ()),
+                overlay=overlay,
+            )
+        )
+    return tuple(specs)
 
 
 def _launch(job: JobSection, request: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:
@@ -172,7 +235,14 @@ def _with_absolute_paths(data: Mapping[str, Any], folder: Path) -> dict[str, Any
     for key in ("inputs", *OWN_PLACES):
         if key in data:
             resolved[key] = _resolved(data[key], folder)
+    if isinstance(data.get("places"), list):
+        places = (_long_form(place) for place in data["places"])
+        resolved["places"] = [_with_absolute_paths(place, folder) for place in places]
     return resolved
+
+
+def _long_form(place: Any) -> Any:
+    return PlaceSection.model_validate(place).model_dump(exclude_none=True) if isinstance(place, str) else place
 
 
 def _resolved(value: Any, folder: Path) -> Any:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 
 from smsweep.core.job import DEFAULT_MAX_RUN_S, JobTemplate, instance_count
 from smsweep.core.trial import Trial
@@ -19,7 +20,22 @@ class Budget:
 
     what: str  # usd | instance_s: a key of Trial.usage
     cap: float  # for the whole sweep
-    worst: float  # worst case of one trial
+    worst: float  # worst case of one trial, at the most expensive place
+    worst_at: Mapping[str, float] = field(default_factory=dict)  # name of a place -> worst case of one trial
+
+    def worst_of(self, place_name: str) -> float:
+        """Return the worst case of one trial at a place; the largest one if the place is unknown."""
+        return self.worst_at.get(place_name, self.worst)
+
+    def fit(self, total: float, place_name: str | None) -> int:
+        """Return how many more trials fit beside a total, at a place; None for the cheapest place."""
+        if place_name is None:
+            worst = min(self.worst_at.values(), default=self.worst)
+        else:
+            worst = self.worst_of(place_name)
+        if worst > 0:
+            return min(NO_LIMIT, math.floor((self.cap - total) / worst + 1e-9))
+        return NO_LIMIT if total <= self.cap * (1 + 1e-9) else -1
 
     def __str__(self) -> str:
         return f"${self.cap:g}" if self.what == "usd" else f"{self.cap / 3600:g} hours"
@@ -60,6 +76,28 @@ def budgets_of(template: JobTemplate) -> list[Budget]:
     return budgets
 
 
+def budgets_at(templates: Mapping[str, JobTemplate]) -> list[Budget]:
+    """Return the budgets of a sweep that runs at several places, each with its own price.
+
+    Args:
+        templates: Name of a place -> its job template. All have the same `budget`.
+
+    Raises:
+        ConfigError: As `budgets_of`, for any place.
+    """
+    by_place: dict[str, list[Budget]] = {}
+    for name, template in templates.items():
+        try:
+            by_place[name] = budgets_of(template)
+        except ConfigError as err:
+            raise ConfigError(f"place {name}: {err}") from err
+    budgets = []
+    for of_places in zip(*by_place.values(), strict=True):
+        worst_at = {name: budget.worst for name, budget in zip(by_place, of_places, strict=True)}
+        budgets.append(replace(of_places[0], worst=max(worst_at.values()), worst_at=worst_at))
+    return budgets
+
+
 def worst_instance_s(template: JobTemplate) -> float:
     """Return the instance seconds that one trial can use at most, including its warm pool."""
     kept_s = template.request.get("ResourceConfig", {}).get("KeepAlivePeriodInSeconds", 0)
@@ -82,13 +120,20 @@ class BudgetTracker:
 
     Args:
         budgets: Limits of the sweep; without any, every number of trials is covered.
+        find_worst: Returns the worst case of one trial, by `Budget.what`, at a place of another agent. The mapping
+            is empty if the place is unknown.
     """
 
-    def __init__(self, budgets: Sequence[Budget] = ()) -> None:
+    def __init__(
+        self,
+        budgets: Sequence[Budget] = (),
+        find_worst: Callable[[str], Mapping[str, float]] = lambda place_name: {},
+    ) -> None:
         self._budgets = budgets
+        self._find_worst = cache(find_worst)
         self._used: dict[int, tuple[float, ...]] = {}  # trial number -> usage per budget, with worst cases
         self._totals = [0.0] * len(budgets)
-        self._active: set[int] = set()  # numbers of the trials whose worst case is reserved
+        self._reserved: dict[int, tuple[float, ...]] = {}  # active trial -> its worst case per budget
 
     @property
     def has_limits(self) -> bool:
@@ -97,26 +142,40 @@ class BudgetTracker:
     def update(self, trials: Iterable[Trial]) -> None:
         """Update the usage of changed trials. The usage of a removed trial stays in the total."""
         for trial in trials if self._budgets else ():
-            now = tuple(trial.usage.get(b.what, 0.0) + b.worst * trial.state.is_active for b in self._budgets)
+            reserved = tuple(self._worst(b, trial) if trial.state.is_active else 0.0 for b in self._budgets)
+            now = tuple(
+                trial.usage.get(b.what, 0.0) + worst for b, worst in zip(self._budgets, reserved, strict=True)
+            )
             before = self._used.get(trial.number, (0.0,) * len(now))
             self._used[trial.number] = now
             self._totals = [total + new - old for total, new, old in zip(self._totals, now, before, strict=True)]
-            (self._active.add if trial.state.is_active else self._active.discard)(trial.number)
+            if trial.state.is_active:
+                self._reserved[trial.number] = reserved
+            else:
+                self._reserved.pop(trial.number, None)
 
-    def n_affordable(self) -> int:
-        """Return how many more trials can be active now. The number is negative if too many are active."""
-        return self._fit(self._totals)
+    def _worst(self, budget: Budget, trial: Trial) -> float:
+        if not trial.place_name or trial.place_name in budget.worst_at:
+            return budget.worst_of(trial.place_name)
+        return self._find_worst(trial.place_name).get(budget.what, budget.worst)
+
+    def n_affordable(self, place_name: str | None = None) -> int:
+        """Return how many more trials can be active now. The number is negative if too many are active.
+
+        Args:
+            place_name: The place of these trials; None for the cheapest place.
+        """
+        return self._fit(self._totals, place_name)
 
     def is_spent(self) -> bool:
         """Return True if the budgets cover no further trial, even if active trials cost nothing more."""
-        used = zip(self._budgets, self._totals, strict=True)
-        return self._fit([total - budget.worst * len(self._active) for budget, total in used]) <= 0
+        reserved = [sum(worst) for worst in zip(*self._reserved.values(), strict=True)] or [0.0] * len(
+            self._budgets
+        )
+        return self._fit([total - held for total, held in zip(self._totals, reserved, strict=True)], None) <= 0
 
-    def _fit(self, totals: Sequence[float]) -> int:
-        counts = [
-            math.floor((budget.cap - total) / budget.worst + 1e-9)
-            for budget, total in zip(self._budgets, totals, strict=True)
-        ]
+    def _fit(self, totals: Sequence[float], place_name: str | None) -> int:
+        counts = (budget.fit(total, place_name) for budget, total in zip(self._budgets, totals, strict=True))
         return min(counts, default=NO_LIMIT)
 
     def __str__(self) -> str:

@@ -128,6 +128,19 @@ class Price:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class PlaceSpec:
+    """A place where trials run, as `places` in job.yaml or `--on` describes it."""
+
+    name: str  # unique, such as "local" or "sagemaker:spot"
+    backend: str
+    slots: int | None = None  # trials that run there at the same time; None for the value of --parallel
+    give_up_s: float | None = None  # a job that waits longer for a machine moves to another place; None: never
+    regions: tuple[str, ...] = ()  # AWS regions, in the order of preference; () for the user's region
+    instance_types: tuple[str, ...] = ()  # in the order of preference; () for the job's
+    overlay: Mapping[str, Any] = field(default_factory=dict)  # keys of job.yaml that differ at this place
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class AccountFacts:
     """Where the jobs of a template run."""
 
@@ -167,6 +180,8 @@ class JobTemplate:
         default_factory=Resources
     )  # of this machine, for each trial; other backends ignore them
     budget: Mapping[str, float] = field(default_factory=dict)  # usd, hours, trials: hard limits
+    places: tuple[PlaceSpec, ...] = ()  # where trials run, in the order of preference; () for one backend
+    sbatch: Mapping[str, str] = field(default_factory=dict)  # options of sbatch for jobs on a SLURM cluster
     agent: Mapping[str, Any] = field(default_factory=dict)  # settings of a detached agent's own job
     document: Mapping[str, Any] = field(default_factory=dict)  # job.yaml as plain data, with absolute paths
 

@@ -100,6 +100,7 @@ class TrialFields(TypedDict):
     exit_code: int | None
     job_name: str
     place: str  # backend and machine, such as "process@host"
+    place_name: str  # place in the agent's list, such as "local"; "" for an agent with one backend
     retries: dict[str, int]  # kind of failure -> number of retries
     usage: TrialUsageDocument
     created_at: str | None  # ISO 8601, as all times
@@ -116,6 +117,16 @@ class ShownTrialDocument(TrialFields):
 
     waiting: WaitingDocument | None
     pruned_at: str | None  # when `smsweep prune` deleted its model, output and checkpoints
+
+
+class PlaceUseDocument(TypedDict):
+    """The trials of a sweep at one place."""
+
+    name: str
+    place: str  # backend and machine
+    active: int  # trials that run there
+    ended: int  # trials whose last attempt ended there
+    usd: float | None  # dollars of the ended trials; None without a price
 
 
 class RepeatsDocument(TypedDict):
@@ -203,6 +214,7 @@ class SweepDocument(ListedSweepDocument):
     usage: SweepUsageDocument
     agent: DetachedAgentDocument | None
     waiting: list[WaitingTrialDocument]
+    places: list[PlaceUseDocument]  # where trials ran; empty for agents with one backend
     failures: list[FailureDocument]  # most frequent first
 
 
@@ -242,6 +254,8 @@ class WhyDocument(TypedDict):
     waiting: WaitingDocument | None
     job_name: str
     place: str
+    place_name: str
+    placement: list[str]  # why the trial does not run at the first place of its agent
     started_at: str | None
     ended_at: str | None
     log: list[str]  # last lines of a failed or crashed trial
@@ -377,6 +391,19 @@ class EstimateDocument(TypedDict):
     sweeps: list[str]  # ids of their sweeps
 
 
+class PlannedPlaceDocument(TypedDict):
+    """A place where trials run, and its price."""
+
+    name: str
+    backend: str
+    slots: int  # further instance types and regions of a place (NAME/2, ...) share its slots
+    region: str  # AWS region; "" for the user's, or on this machine
+    instances: list[InstancesDocument]
+    is_spot: bool
+    price_per_hour: float | None  # US dollars for one instance; 0 for a free place; None if unknown
+    worst_usd_per_trial: float | None  # if the trial runs for max_run
+
+
 class LaunchDocument(TypedDict):
     """What the next jobs of a sweep run on, and what they can cost."""
 
@@ -401,6 +428,7 @@ class LaunchDocument(TypedDict):
     budget: AmountsDocument  # in job.yaml
     run_cap: int | None
     count: int | None
+    places: list[PlannedPlaceDocument]  # in the order of preference; empty with one backend
     unknown: dict[str, str]  # name of a field without a value -> the reason, or the fix
 
 

@@ -123,7 +123,7 @@ class Sweep:
     entity: str = ""
     sweep_yaml: str = ""  # the config as YAML text
     job_yaml: str = ""  # the job config as YAML text; "" without one
-    source_hash: str = ""  # hash of the source bundle; "" for a sweep of a Python function
+    source_hash: str = ""  # hash of the source bundle; "" for a function that was not sent to jobs
     code_hash: str = ""  # sha256:HEX of the file that scheduler.source names; "" without one
     prior_runs: tuple[str, ...] = ()  # labels of earlier trials that inform the search
     created_at: datetime | None = None  # aware UTC

@@ -133,7 +133,9 @@ class Trial:
     reason: str = ""  # why the trial is in this state, for the user; "" for no reason
     asked_by: str = ""  # who asked the trial to end: "rule", "person" (the user), "agent"; "" for nobody
     job_name: str = ""  # job of the current attempt; "" before the first claim
-    place: str = ""  # backend and location, such as "process@host"; "" before the first claim
+    # Backend and host, such as "process@host". Of a pending trial: where its checkpoints are; "" if any.
+    place: str = ""
+    place_name: str = ""  # place in the list of its agent, such as "local"; "" for an agent with one backend
     agent_id: str = ""  # agent that holds the trial; "" for none
     lease_expires_at: datetime | None = None  # aware UTC; None if no agent holds the trial
     created_at: datetime | None = None

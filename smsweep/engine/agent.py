@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from smsweep.backends.base import Backend
-from smsweep.core.failure_kind import CRASHED, NAME
-from smsweep.core.job import JobStatus, TrainingJobRequest
-from smsweep.core.outcome import NextState, decide, duration_s, retry, usage_after
+from smsweep.core.failure_kind import CAPACITY, CRASHED, NAME
+from smsweep.core.job import JobStatus
+from smsweep.core.outcome import NextState, decide, duration_s, failure_class, retry, usage_after
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.agent_state import AgentOptions, AgentResult, HeldTrial, ShutdownLevel
@@ -20,8 +20,18 @@ from smsweep.engine.controller import Controller, Proposal
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.log_ingest import LogIngester
 from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import QUEUED, Place, Places
 from smsweep.engine.wait_reason import WaitReasons
-from smsweep.errors import JobRejected, NameTaken, SmsweepError, StoreConflict
+from smsweep.errors import (
+    CapacityError,
+    JobError,
+    JobRejected,
+    NameTaken,
+    QuotaExceeded,
+    SmsweepError,
+    StoreConflict,
+    Throttled,
+)
 from smsweep.store import notes
 from smsweep.store.base import Store
 
@@ -37,12 +47,11 @@ class Agent:
 
     Args:
         store: The store that has the sweep.
-        backend: Runs the jobs.
+        places: Where the jobs run, in the order of preference. At least one.
         controller: Makes the decisions.
-        render: Returns the job request of a trial.
         reader: Parses metrics from log lines.
         agent_id: Unique id of this agent, which the store keeps with each trial that the agent holds.
-        options: Number of slots, limits and retries.
+        options: Limits and retries.
         flapping: Decides after which failures the agent gives up.
         clock: Returns the current time, aware UTC.
         sleep: Waits for a number of seconds, or until a job ends.
@@ -55,9 +64,8 @@ class Agent:
     def __init__(
         self,
         store: Store,
-        backend: Backend,
+        places: Sequence[Place],
         controller: Controller,
-        render: Callable[[Trial], TrainingJobRequest],
         reader: MetricParser,
         *,
         agent_id: str,
@@ -71,10 +79,8 @@ class Agent:
         explain: Callable[[str], str] = lambda text: text,
     ) -> None:
         self._store = store
-        self._backend = backend
         self._controller = controller
-        self._render = render
-        self._intake = LogIngester(store, backend, reader, agent_id, clock, on_change)
+        self._intake = LogIngester(store, reader, agent_id, clock, on_change)
         self._waiting = WaitReasons(store, agent_id, clock)
         self._reuse = reuse
         self._redact = redact
@@ -94,7 +100,13 @@ class Agent:
         self._renewed_at = clock()
         self._is_idle = False  # as of the last tick: no trial is left to start
         self._is_contended = False  # as of the last tick: other agents were faster
+        self._errors: dict[str, SmsweepError] = {}  # by place: backends that did not answer in this tick
+        self._logged: dict[str, str] = {}  # the errors of the last tick
         self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents; not a secret
+        self._places = Places(places, clock, self._rng)
+        self._refusing: set[str] = set()  # names of the places that started no job in this tick
+        self._bound: dict[int, Trial] = {}  # pending trials whose checkpoints are at a place
+        self._cursor = 0  # of the history: `_bound` is up to date to this position
         self._trouble = ""
 
     def leave(self, how: ShutdownLevel | None = None, *, machine_goes: bool = False) -> ShutdownLevel:
@@ -146,6 +158,9 @@ class Agent:
         happened |= self._judge()
         self._pass_on_stops()
         happened |= self._fill_slots()
+        self._log_errors()
+        if self._errors and self._leaving:
+            raise next(iter(self._errors.values()))  # `run` decides how long a leaving agent tries again
         return happened
 
     def _asked_by(self) -> str:
@@ -204,20 +219,67 @@ class Agent:
     def _observe(self) -> bool:
         """Read the status and the new log lines of all held jobs, and store the ends of those that ended."""
         names = {held.trial.job_name: held for held in self._held.values() if held.is_submitted}
-        statuses = self._backend.describe(names) if names else {}
+        places = {name: self._place_of(held) for name, held in names.items()}
+        statuses, self._errors = self._places.describe(places)
         happened = False
         for name, held in names.items():
             self._renew_leases()  # reading a long log takes time
-            if held.trial.number not in self._held:
+            place = places[name]
+            if held.trial.number not in self._held or place.backend.place in self._errors:
                 continue
-            status = statuses.get(name)
-            held.trial, is_complete = self._intake.read(held.trial)
-            if status is None:
-                held.is_submitted = held.is_stop_sent = False  # the backend does not know the job
-            elif status.is_terminal and is_complete:
-                self._settle(held, status)
-                happened = True
+            with self._tolerating(place):
+                happened |= self._read(held, place, statuses.get(name))
         return happened
+
+    def _read(self, held: HeldTrial, place: Place, status: JobStatus | None) -> bool:
+        """Read the new log lines of a job, and store its end. Return True if it has ended."""
+        held.trial, is_complete = self._intake.read(held.trial, place.backend)
+        if status is None:
+            held.is_submitted = held.is_stop_sent = False  # the backend does not know the job
+        elif not status.is_terminal:
+            self._watch_queue(held, place, status)
+        elif is_complete:
+            self._settle(held, status)
+            return True
+        return False
+
+    @contextmanager
+    def _tolerating(self, place: Place) -> Iterator[None]:
+        """Keep an error of a backend that a retry can fix, so that the trials at other backends continue."""
+        try:
+            yield
+        except JobError as err:
+            if not err.retryable or self._places.has_one_backend:
+                raise
+            self._errors.setdefault(place.backend.place, err)
+
+    def _log_errors(self) -> None:
+        """Log the backends that do not answer, while others do. Each error is logged once."""
+        for name, err in self._errors.items():
+            if self._logged.get(name) != str(err):
+                log.error("%s: %s; its trials continue, and the agent tries again", name, err)
+        self._logged = {name: str(err) for name, err in self._errors.items()}
+
+    def _watch_queue(self, held: HeldTrial, place: Place, status: JobStatus) -> None:
+        """Stop a job that waits too long for a machine, so that its trial moves to another place."""
+        if status.secondary_status not in QUEUED:
+            self._places.note_running(place, held.trial)
+            return
+        started_at, limit_s = held.trial.started_at, place.give_up_s
+        if limit_s is None or started_at is None or held.trial.state is not TrialState.RUNNING:
+            return
+        if (self._clock() - started_at).total_seconds() < limit_s:
+            return
+        if all(other is place or self._places.is_resting(other) for other, _ in self._open_places(moving=held)):
+            return  # no other place can run it sooner
+        reason = f"{place.label} had no machine for {limit_s:g} s (give_up_after)"
+        if self._order_stop(held, reason, by="agent"):
+            self._places.rest(place, CapacityError(reason))
+
+    def _place_of(self, held: HeldTrial) -> Place:
+        place = self._places.of(held.trial)
+        assert place is not None  # `_start` ends the trials that this agent cannot reach
+        return place
 
     def _judge(self) -> bool:
         """Move trials to stopping that the stopping rule selects by the metrics up to this tick."""
@@ -233,14 +295,21 @@ class Agent:
             held.trial = self._intake.keep(held.trial, status.results.final_metrics)
         if self._leaves_for_machine and not held.trial.asked_by and self._order_stop(held, ""):
             status = replace(status, status="Stopped")  # the job may have ended for the same reason
-        current = held.trial
+        current, place = held.trial, self._place_of(held)
+        if failure_class(status, current.asked_by) == CAPACITY:
+            self._places.rest(place, CapacityError(status.failure_reason))
+        elif status.status != "Stopped" or current.asked_by != "agent":  # it did not wait in vain for a machine
+            self._places.note_ended(place)
         ruling = decide(current, status, self._options.retries)
         if ruling.to is TrialState.FINISHED and (missing := self._controller.missing_objective(current)):
             ruling = NextState(to=TrialState.FAILED, reason=missing, retries=current.retries)
-        usage = usage_after(current, status, self._options.price)
-        lasted_s = duration_s(current, status, held.watched_s)
-        if self._end(held, ruling, exit_code=status.exit_code, usage=usage, lasted_s=lasted_s):
-            self._backend.forget(status.name)
+        known = {
+            "usage": usage_after(current, status, place.price),
+            "lasted_s": duration_s(current, status, held.watched_s),
+            "keeps_place": ruling.to is TrialState.PENDING and place.binds(current, status),
+        }
+        if self._end(held, ruling, exit_code=status.exit_code, **known):
+            place.backend.forget(status.name)
 
     def _end(self, held: HeldTrial, ruling: NextState, **known: Any) -> bool:
         """Store the next state of a held trial, and stop holding it.
@@ -256,6 +325,9 @@ class Agent:
         number, to, reason = held.trial.number, ruling.to, self._redact(ruling.reason)
         if to not in (TrialState.FINISHED, TrialState.STOPPED):
             reason = self._explain(reason)
+        if to is TrialState.PENDING and "keeps_place" not in known:
+            place = self._places.of(held.trial)
+            known["keeps_place"] = place is not None and place.binds(held.trial)
         try:
             trial = self._store.move(
                 self._sweep_id,
@@ -288,11 +360,16 @@ class Agent:
             is_stopping = held.trial.state is TrialState.STOPPING
             if not is_stopping and (cancelled or self._leaving >= ShutdownLevel.STOP):
                 is_stopping = self._order_stop(held, "the sweep was cancelled" if cancelled else "")
-            if is_stopping and not held.is_submitted and not held.is_stop_sent:
-                self._end_unstarted(held)
-            elif is_stopping and (kills or not held.is_stop_sent):
-                self._backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
-                held.is_stop_sent = True
+            if is_stopping:
+                with self._tolerating(place := self._place_of(held)):
+                    self._stop(held, place, kills=kills)
+
+    def _stop(self, held: HeldTrial, place: Place, *, kills: bool) -> None:
+        if not held.is_submitted and not held.is_stop_sent:
+            self._end_unstarted(held)
+        elif kills or not held.is_stop_sent:
+            place.backend.stop(held.trial.job_name, grace_s=0 if kills else self._options.grace_s)
+            held.is_stop_sent = True
 
     def _is_cancelled_twice(self) -> bool:
         return bool(self._held) and notes.KILLS_AT_ONCE.get(self._store, self._sweep_id)
@@ -300,13 +377,13 @@ class Agent:
     def _end_unstarted(self, held: HeldTrial) -> None:
         """End a stopping trial whose job this agent has not seen."""
         name = held.trial.job_name
-        if held.may_have_job and name in self._backend.describe([name]):
+        if held.may_have_job and name in self._place_of(held).backend.describe([name]):
             held.is_submitted = True  # the job exists; the next tick stops it
             return
         self._end(held, decide(held.trial, JobStatus(name=name, status="Stopped"), self._options.retries))
 
-    def _order_stop(self, held: HeldTrial, reason: str) -> bool:
-        by = "agent" if self._leaves_for_machine else "person"
+    def _order_stop(self, held: HeldTrial, reason: str, *, by: str = "") -> bool:
+        by = by or ("agent" if self._leaves_for_machine else "person")
         reason = reason or ("the machine of its agent shut down" if by == "agent" else "stopped by Ctrl-C")
         try:
             held.trial = self._store.move(
@@ -323,23 +400,51 @@ class Agent:
 
     def _fill_slots(self) -> bool:
         self._is_idle = False
-        takes_more = True  # the backend accepts more jobs
+        self._refusing.clear()
         for held in list(self._held.values()):
-            if takes_more and not held.is_submitted and not held.is_stop_sent:
-                takes_more = self._submit(held)
+            if not held.is_submitted and not held.is_stop_sent:
+                self._start(held)
         happened = self._is_contended = False
-        while takes_more and self._may_start():
+        while self._may_start():
             trial, proposal = self._claim()
             if trial is None:
                 self._is_contended = proposal in (Proposal.ADDED, Proposal.CONTENDED, Proposal.RESERVED)
                 if proposal is Proposal.EXHAUSTED and not self._held:
-                    self._is_idle = self._controller.conclude()
+                    self._is_idle = self._conclude()
                 break
             happened = True
-            takes_more = self._submit(self._held[trial.number])
+            self._start(self._held[trial.number])
         if not self._held and (self._trouble or self._is_used_up()):
-            self._controller.conclude()  # the last trial of this agent may be the last of the sweep
+            self._conclude()  # the last trial of this agent may be the last of the sweep
         return happened
+
+    def _conclude(self) -> bool:
+        self._controller.refresh()
+        self._find_bound()
+        waiting = [trial for trial in self._bound.values() if not self._can_continue(trial)]
+        is_over = self._controller.conclude(len(waiting))
+        if is_over and waiting and self._controller.sweep.state is SweepState.RUNNING:
+            where = ", ".join(sorted({trial.place for trial in waiting}))
+            log.warning(
+                "sweep %s: %d trials continue only at %s, where their checkpoints are; start an agent there",
+                self._sweep_id,
+                len(waiting),
+                where,
+            )
+        return is_over
+
+    def _find_bound(self) -> None:
+        """Find the pending trials whose checkpoints are at a place."""
+        numbers, self._cursor = self._controller.history.since(self._cursor)
+        for number in numbers:
+            trial = self._controller.history.get(number)
+            if trial is not None and trial.state is TrialState.PENDING and trial.place:
+                self._bound[number] = trial
+            else:
+                self._bound.pop(number, None)
+
+    def _can_continue(self, trial: Trial) -> bool:
+        return any(place.can_continue(trial) for place in self._places.places)
 
     def _end_unreachable(self, held: HeldTrial) -> None:
         """End a trial of a lost agent whose job this agent cannot reach."""
@@ -357,9 +462,24 @@ class Agent:
         """Return True if no trial may start. Running trials continue to their end."""
         return bool(self._leaving or self._trouble or self._controller.sweep.state is not SweepState.RUNNING)
 
+    def _open_places(self, moving: HeldTrial | None = None) -> list[tuple[Place, int]]:
+        """Return the places that can start a trial now, with their free slots.
+
+        Args:
+            moving: A held trial that leaves its slot.
+        """
+        held = (
+            self._held.values() if moving is None else [each for each in self._held.values() if each is not moving]
+        )
+        return [
+            (place, n)
+            for place, n in self._places.with_room(held)
+            if place.name not in self._refusing and not self._places.is_resting(place)
+        ]
+
     def _may_start(self) -> bool:
         return (
-            len(self._held) < self._options.parallel
+            bool(self._open_places())
             and not self._leaving
             and not self._trouble
             and not self._is_used_up()
@@ -378,7 +498,10 @@ class Agent:
         trial = self._claim_known() if may_be_pending or n_active > len(self._held) else None
         if trial is not None:
             return trial, Proposal.ADDED
-        free = self._options.parallel - len(self._held)
+        by_pool = {place.pool: n for place, n in self._open_places() if self._controller.affords_more(place.name)}
+        free = sum(by_pool.values())
+        if not free:  # the budget covers no trial at the places that have room
+            return None, Proposal.RESERVED if self._controller.affords_more() else self._controller.propose(1)
         if self._options.count is not None:
             free = min(free, self._options.count - self._started)
         if self._options.until is not None:
@@ -388,8 +511,25 @@ class Agent:
         return self._claim_known() if may_be_pending else None, proposal
 
     def _claim_known(self) -> Trial | None:
-        place, is_spent = self._backend.place, not self._controller.affords_more()
-        trial = self._store.claim(self._sweep_id, self._agent_id, place, LEASE_S, abandoned_only=is_spent)
+        """Claim a trial for the first place that can run it."""
+        self._find_bound()
+        for place, _ in self._open_places():
+            trial = self._claim_at(place)
+            if trial is not None:
+                return trial
+        return None
+
+    def _claim_at(self, place: Place) -> Trial | None:
+        trial = self._store.claim(
+            self._sweep_id,
+            self._agent_id,
+            place.backend.place,
+            LEASE_S,
+            place_name=place.name,
+            continues=[number for number, trial in self._bound.items() if place.can_continue(trial)],
+            adopts=self._places.can_adopt,
+            abandoned_only=not self._controller.affords_more(place.name),
+        )
         if trial is None:
             return None
         known = self._controller.history.get(trial.number)
@@ -401,20 +541,73 @@ class Agent:
             reason = "waits: other agents started trials at the same time, and the budget does not cover this one"
             self._return_to_queue(held, reason)
             return None
+        if not is_taken_over:
+            self._note_placement(held, place)
         return trial
 
-    def _submit(self, held: HeldTrial) -> bool:
-        """Start the job of a trial.
+    def _note_placement(self, held: HeldTrial, place: Place) -> None:
+        """Store why a trial does not run at the first place, for `smsweep why`."""
+        if place is self._places.places[0]:
+            return
+        others = [other for other in self._held.values() if other is not held]
+        if reasons := self._places.reasons_before(place, others):
+            document = {"place": place.label, "because": reasons}
+            notes.placement(held.trial).put(self._store, self._sweep_id, document)
+
+    def _start(self, held: HeldTrial) -> None:
+        """Start the job of a trial at its place, or at the next place that has room."""
+        place = self._places.of(held.trial)
+        if place is None:
+            self._end_unreachable(held)
+            return
+        while not self._submit(held, place):
+            self._refusing.add(place.name)
+            if not self._places.is_resting(place):
+                return  # for example, its calls are throttled
+            other = self._other_place(held, place)
+            if other is None or not self._move(held, other):
+                return
+            place = other
+
+    def _other_place(self, held: HeldTrial, place: Place) -> Place | None:
+        """Return the place to which a refused trial moves; None if it waits."""
+        if held.may_have_job or held.trial.state is not TrialState.RUNNING:
+            return None
+        is_bound = held.trial.attempt > 0 and place.binds(held.trial)
+        for other, _ in self._open_places(moving=held):
+            if other is place or not self._controller.affords_more(other.name):
+                continue
+            if not is_bound or other.can_continue(held.trial):
+                return other
+        return None
+
+    def _move(self, held: HeldTrial, to: Place) -> bool:
+        """Store the new place of a trial that has no job, before its job starts there."""
+        number = held.trial.number
+        try:
+            moved = self._store.set_place(self._sweep_id, number, self._agent_id, to.backend.place, to.name)
+        except StoreConflict as err:
+            log.debug("%s: reading the trial again: %s", held.trial.label, err)
+            return False
+        held.trial = moved
+        self._controller.note([moved])
+        if not self._controller.keeps_budget():
+            self._return_to_queue(held, "waits: the budget does not cover this trial at another place")
+            return False
+        self._note_placement(held, to)
+        return True
+
+    def _submit(self, held: HeldTrial, place: Place) -> bool:
+        """Start the job of a trial at its place.
 
         Returns:
-            False if the backend accepts no more jobs now. Then the trial waits in its slot.
+            False if the place accepts no more jobs now. Then the trial waits in its slot.
         """
         trial = held.trial
-        if trial.place != self._backend.place:
-            self._end_unreachable(held)
-            return True
+        if place.name in self._refusing:
+            return False
         try:
-            if held.may_have_job and trial.job_name in self._backend.describe([trial.job_name]):
+            if held.may_have_job and trial.job_name in place.backend.describe([trial.job_name]):
                 log.info("%s continues: found its job %s", trial.label, trial.job_name)
             elif trial.state is TrialState.STOPPING:
                 self._end_unstarted(held)
@@ -427,7 +620,8 @@ class Agent:
                 return True
             else:
                 held.may_have_job = False  # the backend was asked
-                self._backend.submit(self._render(trial))
+                self._places.check(place)
+                place.backend.submit(place.render(trial))
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
             refused = NextState(to=TrialState.FAILED, reason=str(err), retries=trial.retries)
@@ -437,7 +631,10 @@ class Agent:
         except SmsweepError as err:
             if not err.retryable:
                 raise
-            held.may_have_job |= not err.is_unsent  # the answer may have been lost, and the job started
+            is_refused = isinstance(err, (CapacityError, QuotaExceeded))
+            held.may_have_job |= not (err.is_unsent or is_refused)  # else the job may have started
+            if not isinstance(err, Throttled):
+                self._places.rest(place, err)
             self._waiting.note(trial, err)
             return False
         held.is_submitted = True

@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
-from smsweep.core.job import Price
 from smsweep.core.trial import Trial, TrialState
 
 
@@ -32,12 +31,10 @@ class HeldTrial:
 class AgentOptions:
     """The options of an agent."""
 
-    parallel: int = 1  # slots: trials that run at the same time
     count: int | None = None  # exit after starting so many trials; None for no limit
     until: frozenset[int] | None = None  # add no trials, and exit once these trials have ended; None for no limit
     longest_sleep_s: float = 0.25  # between two ticks if nothing happens
     retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> retries, where not the default
-    price: Price | None = None  # of one instance; None if unknown
     grace_s: float | None = None  # from SIGTERM to SIGKILL; None for the backend's default
 
 

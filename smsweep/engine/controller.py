@@ -105,9 +105,9 @@ class Controller:
         if written[0].revision == self._revision + 1 and not self._reads_curves():
             self._revision = written[-1].revision
 
-    def affords_more(self) -> bool:
-        """Return True if the budget covers the worst case of one more trial."""
-        return self._budget.n_affordable() > 0
+    def affords_more(self, place_name: str | None = None) -> bool:
+        """Return True if the budget covers the worst case of one more trial at a place; None for the cheapest."""
+        return self._budget.n_affordable(place_name) > 0
 
     def keeps_budget(self) -> bool:
         """Return True if the budget covers every active trial, including those that other agents just started."""
@@ -180,8 +180,11 @@ class Controller:
             stopping.append(trial)
         return stopping
 
-    def conclude(self) -> bool:
+    def conclude(self, n_waiting: int = 0) -> bool:
         """Return True if an agent without trials of its own can exit, and mark the sweep finished if it is.
+
+        Args:
+            n_waiting: Number of pending trials that only agents of other places can run.
 
         The decision rests on what the store holds now. A sweep is finished when nothing is left to try and no
         trial is pending or active; if anything in the sweep changes at the same moment, nothing is marked.
@@ -193,7 +196,7 @@ class Controller:
         if counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
             return True  # their agents mark the end of the sweep
         if counts[TrialState.PENDING]:
-            return self._budget.is_spent()
+            return self._budget.is_spent() or counts[TrialState.PENDING] <= n_waiting
         try:
             self.sweep = self._store.set_sweep_state(
                 self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED, revision=self._revision

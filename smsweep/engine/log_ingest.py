@@ -24,7 +24,6 @@ class LogIngester:
 
     Args:
         store: The store of the sweep.
-        backend: Has the logs.
         reader: Parses metrics from log lines.
         agent_id: Id of the agent.
         clock: Returns the current time, aware UTC.
@@ -35,7 +34,6 @@ class LogIngester:
     def __init__(
         self,
         store: Store,
-        backend: Backend,
         reader: MetricParser,
         agent_id: str,
         clock: Callable[[], datetime],
@@ -43,15 +41,18 @@ class LogIngester:
         stopwatch: Callable[[], float] = time.monotonic,
     ) -> None:
         self._store = store
-        self._backend = backend
         self._reader = reader
         self._agent_id = agent_id
         self._clock = clock
         self._on_change = on_change
         self._stopwatch = stopwatch
 
-    def read(self, trial: Trial) -> tuple[Trial, bool]:
+    def read(self, trial: Trial, backend: Backend) -> tuple[Trial, bool]:
         """Read the new lines of a job, and store what they report.
+
+        Args:
+            trial: The trial of the job.
+            backend: Has the log.
 
         Returns:
             The updated trial, and True if its log was read to the end.
@@ -59,7 +60,7 @@ class LogIngester:
         until_s = self._stopwatch() + MAX_SECONDS
         for _ in range(MAX_PAGES):
             before = trial.cursor
-            page = self._backend.read_logs(trial.job_name, before)
+            page = backend.read_logs(trial.job_name, before)
             if page.cursor != before:
                 reading = self._reader.read(page.lines, self._clock())
                 trial, is_ours = self._append(trial, reading.points, page.cursor, reading.summary)

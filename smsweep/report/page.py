@@ -11,6 +11,7 @@ from html import escape
 from importlib import resources
 from typing import Any
 
+from smsweep.core.json_documents import PlaceUseDocument
 from smsweep.core.trial import ended_of, flat_params
 from smsweep.report.axes import exact
 from smsweep.report.figures.registry import FIGURES
@@ -41,7 +42,8 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
     has_several = bool(snapshot.sweep["metrics"])
     goals = [f"metrics.{name}" for name in metric_names(snapshot.sweep)] if has_several else ["objective"]
     goals = [name for name in goals if name in columns]
-    usual = [*FIRST, *goals, *(name for name in columns if name.startswith("params.")), *LAST]
+    placed = ["place_name"] if snapshot.sweep["places"] else []
+    usual = [*FIRST, *goals, *placed, *(name for name in columns if name.startswith("params.")), *LAST]
     columns = [*usual, *(name for name in columns if name not in usual)]
     data = {
         "sweep_id": snapshot.sweep["id"],
@@ -148,6 +150,7 @@ def facts(snapshot: Snapshot) -> str:
         ("front", counted(len(snapshot.front), "trial") if snapshot.front else ""),
         ("jobs", _used(usage, "hours", "{:.3g}", " instance hours")),
         ("cost", _used(usage, "usd", "${:.2f}")),
+        ("places", "; ".join(map(_place, sweep["places"]))),
         ("created", time_text(sweep["created_at"])),
         ("report time", time_text(snapshot.made_at)),
     ]
@@ -163,6 +166,10 @@ def facts(snapshot: Snapshot) -> str:
         f'<header class="page"><h1>{escape(name)} <span class="soft">{escape(sweep["id"])}</span></h1>'
         f'<button type="button" id="theme">theme</button></header>{_list(pairs, wide)}'
     )
+
+
+def _place(place: PlaceUseDocument) -> str:
+    return f"{clean(place['name'])}: {counted(place['ended'], 'trial')}"
 
 
 def environment(snapshot: Snapshot) -> str:

@@ -6,9 +6,11 @@ import logging
 from dataclasses import dataclass
 from typing import Any
 
+from smsweep.backends.registry import backend_spec
 from smsweep.errors import NotFound
 from smsweep.secrets.redact import WANDB_KEY, WANDB_KEY_FORM, _variable, find_wandb_key
 from smsweep.services.labels import parse_sweep_id
+from smsweep.services.places import choose_places
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.workspace import Workspace
 
@@ -106,7 +108,13 @@ def policies(
         template = load_job(job).template
     region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or ""
     queues = environ.get("SMSWEEP_SAGEMAKER_EVENTS", ""), environ.get("SMSWEEP_BATCH_QUEUE", "")
-    scope = scope_of(template, region, *queues, sweep_id)
+    places = choose_places(template, workspace, backend=None if template.places else "sagemaker")
+    scopes = [
+        scope_of(place.template, place.workspace.environ.get("AWS_REGION") or region, *queues, sweep_id)
+        for place in places
+        if backend_spec(place.backend).ask_price is not None
+    ]
+    scopes = scopes or [scope_of(template, region, *queues, sweep_id)]  # no place is in AWS
     launcher = (*iam_policy.LAUNCHER, *(iam_policy.CLEANER if with_delete else ()))
     actions = {"launcher": launcher, "role": iam_policy.ROLE, "agent": iam_policy.AGENT}
-    return {name: iam_policy.policy(each, scope) for name, each in actions.items()}
+    return {name: iam_policy.policy(each, scopes) for name, each in actions.items()}

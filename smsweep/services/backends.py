@@ -95,6 +95,11 @@ def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, b
         spec.check_request(training_job(complete, stored, Trial(sweep_id=stored.id, number=0, params={}), site))
 
 
+def names_checkpoints_in_s3(template: JobTemplate) -> bool:
+    """Return True if job.yaml has a URI in S3 for checkpoints, which is then the same at all places."""
+    return str(template.request.get("CheckpointConfig", {}).get("S3Uri", "")).startswith("s3://")
+
+
 def refuse_in_place(template: JobTemplate, backend: str) -> None:
     """Raise UsageError if trials run in the original source folder and the backend does not start processes."""
     if template.in_place and backend != DEFAULT_BACKEND:
@@ -159,8 +164,8 @@ def with_trial_resources(
         n_slots = max(1, pool.slots(resources))
     if has_function and n_slots > 1 and not resources.is_empty:
         raise UsageError(
-            "resources_per_trial: functions in threads of one process share its devices; use parallel=1, or run a "
-            "script"
+            "resources_per_trial: functions in threads of one process share its devices; use parallel=1, or "
+            'backend="process"'
         )
     return replace(template, resources=resources), n_slots
 

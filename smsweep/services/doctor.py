@@ -15,13 +15,14 @@ from smsweep.backends.base import Check
 from smsweep.backends.local.ledger import PROCESS, DeviceLedger
 from smsweep.backends.process.backend import job_environment
 from smsweep.backends.registry import BACKENDS, backend_spec
-from smsweep.core.job import JobTemplate, job_name
+from smsweep.core.job import job_name
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.runtime.job import requirements
 from smsweep.runtime.job.command_macros import INTERPRETER
 from smsweep.search.registry import METHODS
-from smsweep.services.backends import backend_name, check_prepared
+from smsweep.services.backends import check_prepared
+from smsweep.services.places import ChosenPlace, choose_places
 from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.sweeps.plan import NO_ID
 from smsweep.services.workspace import Workspace
@@ -126,13 +127,16 @@ CHECKS: Sequence[Callable[[Workspace], Check]] = (
 LOCAL_CHECKS = (check_job_python, check_devices)  # of backends that run jobs on this machine
 
 
-def examine(workspace: Workspace | None = None, *, backend: str | None = None, job: JobLike = None) -> list[Check]:
+def examine(
+    workspace: Workspace | None = None, *, backend: str | None = None, on: Sequence[str] = (), job: JobLike = None
+) -> list[Check]:
     """Run all checks. This changes nothing.
 
     Args:
         workspace: The workspace. Default: that of this environment.
         backend: Name of the backend whose checks are required. With a backend on this machine, the other backends
             on this machine are checked too, as optional. Default: `SMSWEEP_BACKEND`, then "process".
+        on: Places whose backends are checked, as for `agent`. Default: all places in `job`.
         job: A job.yaml, whose image and, on SageMaker, role, bucket and quota are checked.
 
     Returns:
@@ -144,22 +148,27 @@ def examine(workspace: Workspace | None = None, *, backend: str | None = None, j
         JobRejected: If AWS has no image for the framework.
     """
     workspace = workspace or Workspace()
-    chosen, template = backend_name(backend, workspace), load_job(job).template
-    is_local = backend_spec(chosen).is_local
+    places = choose_places(load_job(job).template, workspace, on=on, backend=backend)
+    chosen = {place.backend for place in places}
+    is_local = all(backend_spec(name).is_local for name in chosen)
     checks = [make(workspace) for make in CHECKS if is_local or make not in LOCAL_CHECKS]
     for name in BACKENDS.usable():
         spec = backend_spec(name)
-        if name != chosen and not (is_local and spec.is_local):
+        if name not in chosen and not (is_local and spec.is_local):
             continue
-        for check in spec.diagnose(template, workspace.environ) if spec.diagnose else ():
-            checks.append(replace(check, is_required=check.is_required and name == chosen))
+        for place in [place for place in places if place.backend == name] or places[:1]:
+            for check in spec.diagnose(place.template, place.workspace.environ) if spec.diagnose else ():
+                found = replace(check, is_required=check.is_required and name in chosen)
+                if found not in checks:
+                    checks.append(found)
     if job is not None and not is_local and all(check.is_ok or not check.is_required for check in checks):
-        checks.append(check_job(workspace, template, chosen))
+        checks += [check_job(place) for place in places]
     return checks + check_plugins()
 
 
-def check_job(workspace: Workspace, template: JobTemplate, backend: str) -> Check:
+def check_job(place: ChosenPlace) -> Check:
     """Check the request of a trial without params, and the settings that the backend needs."""
+    workspace, template, backend = place.workspace, place.template, place.backend
     sweep = Sweep(id=NO_ID, config=SweepConfig(method="random", space=SearchSpace({})), job=template)
     message = ""
     try:
@@ -169,7 +178,7 @@ def check_job(workspace: Workspace, template: JobTemplate, backend: str) -> Chec
         message = str(err).removeprefix(f"{job_name(NO_ID, 0, 0)}: ")
     problem, _, fix = message.partition("; ")
     return Check(
-        what="job.yaml",
+        what=f"job.yaml at {place.name}" if place.name else "job.yaml",
         result=problem or f"{backend} can run its jobs",
         is_ok=not message,
         fix=fix or "correct job.yaml",

@@ -26,6 +26,7 @@ from smsweep.services.agents.in_place import source_hash_of
 from smsweep.services.agents.run_agent import agent
 from smsweep.services.backends import DEFAULT_BACKEND, backend_name, check_machine
 from smsweep.services.labels import new_sweep_id, parse_trial
+from smsweep.services.places import choose_places
 from smsweep.services.sweeps.snapshot import origin
 from smsweep.services.views.diff import differing_facts
 from smsweep.services.views.json_views import flat_params, trial_data
@@ -88,7 +89,7 @@ def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
         name = backend_name(backend or place or None, workspace)
         if name != DEFAULT_BACKEND:
             refuse_upload(workspace.bundles_dir, sweep.source_hash)
-        again = _sweep(trial, sweep)
+        again = _sweep(trial, sweep if backend else _at_place(trial, sweep, workspace))
         check_machine(again.job, name, workspace.environ, pulls=True)
         store.create_sweep(again)
         notes.ORIGIN.put(store, again.id, origin(Path.cwd()))
@@ -199,6 +200,15 @@ def _check(workspace: Workspace, store: Store, trial: Trial, sweep: Sweep) -> No
             f"the source of {trial.label} ({sweep.source_hash[:16]}) is not in {workspace.bundles_dir}; "
             "reproduce it where its sweep was created"
         )
+
+
+def _at_place(trial: Trial, sweep: Sweep, workspace: Workspace) -> Sweep:
+    """Return the sweep with the job of the place where a trial ran, if job.yaml has this place."""
+    places = choose_places(sweep.job, workspace) if sweep.job.places else []
+    for place in places:
+        if place.name == trial.place_name:
+            return replace(sweep, job=place.template, job_yaml=to_yaml(place.template.document))
+    return sweep
 
 
 def _sweep(trial: Trial, sweep: Sweep) -> Sweep:

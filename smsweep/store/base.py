@@ -13,6 +13,11 @@ from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 ParseStored = Callable[[str, str], tuple[SweepConfig, JobTemplate]]
 
 
+def adopt_all(trial: Trial, expired_s: float) -> bool:
+    """Return True. The default of `Store.claim`."""
+    return True
+
+
 class Store(Protocol):
     """Stores sweeps. Methods return snapshots, and each method is one transaction.
 
@@ -54,6 +59,18 @@ class Store(Protocol):
         """
         ...
 
+    def set_source_hash(self, sweep_id: str, source_hash: str) -> Sweep:
+        """Set the source of a sweep that has none: a function, which is packed when its first agent starts.
+
+        Args:
+            sweep_id: Id of the sweep.
+            source_hash: Hash of the source bundle.
+
+        Returns:
+            The sweep. If it has a source already, it is unchanged.
+        """
+        ...
+
     def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
         """Add pending trials.
 
@@ -91,23 +108,51 @@ class Store(Protocol):
         ...
 
     def claim(
-        self, sweep_id: str, agent_id: str, place: str, lease_s: float, *, abandoned_only: bool = False
+        self,
+        sweep_id: str,
+        agent_id: str,
+        place: str,
+        lease_s: float,
+        *,
+        place_name: str = "",
+        continues: Collection[int] = (),
+        adopts: Callable[[Trial, float], bool] = adopt_all,
+        abandoned_only: bool = False,
     ) -> Trial | None:
         """Assign a trial to an agent: an active trial with an expired lease, else the oldest pending trial.
 
         A trial with an expired lease comes first, because its job may run without an agent. It keeps its state,
         attempt, job and place. A pending trial becomes running, with its job name, place and start time. Pending
-        trials are only assigned while the sweep is running.
+        trials are only assigned while the sweep is running, and only to the place that has their checkpoints.
 
         Args:
             sweep_id: Id of the sweep.
             agent_id: Id of the agent.
             place: Backend and location of the agent's jobs.
             lease_s: Seconds until the lease expires.
+            place_name: Name of the place in the agent's list.
+            continues: Numbers of pending trials whose checkpoints at another place can be read at this one.
+            adopts: Returns True if the agent can adopt an active trial whose lease expired the given number of
+                seconds ago. The others are not assigned.
             abandoned_only: If True, no pending trial is assigned.
 
         Returns:
             The trial; None if there is none to assign.
+        """
+        ...
+
+    def set_place(self, sweep_id: str, number: int, agent_id: str, place: str, place_name: str = "") -> Trial:
+        """Move a trial that has no job yet to another place.
+
+        Args:
+            sweep_id: Id of the sweep.
+            number: Number of the trial.
+            agent_id: Id of the agent that holds the trial.
+            place: Backend and location of the agent's jobs.
+            place_name: Name of the place in the agent's list.
+
+        Raises:
+            StoreConflict: If the trial is not running, or `agent_id` does not hold it.
         """
         ...
 
@@ -137,6 +182,7 @@ class Store(Protocol):
         retries: Mapping[str, int] | None = None,
         usage: Mapping[str, Any] | None = None,
         lasted_s: float | None = None,
+        keeps_place: bool = False,
     ) -> Trial:
         """Change the state of a trial.
 
@@ -155,6 +201,8 @@ class Store(Protocol):
             retries: New value of `Trial.retries`; None keeps the old one.
             usage: New value of `Trial.usage`; None keeps the old one.
             lasted_s: Seconds from the start of the trial to its end; None if it ends now.
+            keeps_place: With a move to pending, only agents that can read the checkpoints of the trial's place may
+                claim it. If False, any agent may.
 
         Returns:
             The trial after the change.

@@ -50,6 +50,7 @@ ORIGIN = Note[Mapping[str, Any]]("origin", dict)  # git commit and versions; see
 SOURCE_FOLDER = Note[str]("source_folder", str)  # absolute path of the folder that the snapshot was made of
 PRIOR_CSV_RUNS = Note[list[dict[str, Any]]]("prior_csv", list)  # the runs read from CSV files at creation
 PRICE = Note[PriceDocument | None]("price", _none)  # the price that AWS reported last
+FUNCTION = Note[dict[str, str]]("function", dict)  # hash, name and python of the function that was sent last
 SEARCH_CODE = Note[Any]("search_code", str)  # the text of scheduler.source at creation; not trusted
 REPRODUCES = Note[str]("reproduces", str)  # the label of the trial that the sweep repeats
 WANDB_SWEEP = Note[dict[str, str] | None]("wandb_sweep", _none)  # entity, project and id of a hosted sweep
@@ -85,6 +86,16 @@ def pruned_at(store: Store, trial: Trial) -> str | None:
 def waiting(trial: Trial) -> Note[dict[str, Any] | None]:
     """Return the note with the reason why a trial waits for its job."""
     return Note(f"waits/{trial.number}", _none)
+
+
+def placement(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note with the reasons why an attempt of a trial does not run at the first place of its agent."""
+    return Note(f"placed/{trial.number}/{trial.attempt}", _none)
+
+
+def worst_case_at(place_name: str) -> Note[dict[str, float]]:
+    """Return the note with the worst case of one trial at a place, by `Budget.what`."""
+    return Note(f"worst/{place_name}", dict)
 
 
 def notified(occasion: str, hook_key: str) -> Note[str]:

@@ -51,18 +51,17 @@ TRIALS = select(*_trial_columns).where(_of_sweep, ~trials.c.is_removed).order_by
 CHANGED_TRIALS = (
     select(*_trial_columns).where(_of_sweep, trials.c.revision > bindparam("since")).order_by(trials.c.revision)
 )
-FIRST_PENDING = (
-    select(*_trial_columns)
-    .where(_of_sweep, IS_PENDING)
-    .order_by(trials.c.number)
-    .limit(1)
-    .with_for_update(skip_locked=True)
-)
-FIRST_ABANDONED = (
+_is_free = (trials.c.place == "") | (trials.c.place == bindparam("at_place"))  # no other place has its checkpoints
+_pending = select(*_trial_columns).where(_of_sweep, IS_PENDING).order_by(trials.c.number).limit(1)
+FIRST_PENDING = _pending.where(_is_free).with_for_update(skip_locked=True)
+FIRST_PENDING_OR = _pending.where(
+    _is_free | trials.c.number.in_(bindparam("continues", expanding=True))
+).with_for_update(skip_locked=True)
+ABANDONED = (
     select(*_trial_columns)
     .where(_of_sweep, IS_ACTIVE, trials.c.lease_expires_at <= bindparam("now"))
     .order_by(trials.c.lease_expires_at)
-    .limit(1)
+    .limit(100)
     .with_for_update(skip_locked=True)
 )
 ANY_ACTIVE = select(exists().where(_of_sweep, IS_ACTIVE))

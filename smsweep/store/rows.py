@@ -113,7 +113,9 @@ def started(trial: Trial, now: datetime) -> dict[str, Any]:
     }
 
 
-def moved(trial: Trial, to: TrialState, now: datetime, lasted_s: float | None = None) -> dict[str, Any]:
+def moved(
+    trial: Trial, to: TrialState, now: datetime, lasted_s: float | None = None, *, keeps_place: bool = False
+) -> dict[str, Any]:
     """Return the changes of a trial that gets a new state.
 
     Args:
@@ -121,6 +123,7 @@ def moved(trial: Trial, to: TrialState, now: datetime, lasted_s: float | None = 
         to: The new state. If it is running, the lease ends now, so that any agent can claim the trial.
         now: The current time, aware UTC.
         lasted_s: See `Store.move`.
+        keeps_place: See `Store.move`.
     """
     changes: dict[str, Any] = {"state": to}
     if to is TrialState.RUNNING:
@@ -133,7 +136,8 @@ def moved(trial: Trial, to: TrialState, now: datetime, lasted_s: float | None = 
             "attempt": trial.attempt + 1,
             "asked_by": "",
             "job_name": "",
-            "place": "",
+            "place": trial.place if keeps_place else "",
+            "place_name": trial.place_name if keeps_place else "",
             "cursor": "",
             "started_at": None,
             "ended_at": None,

@@ -15,7 +15,7 @@ from smsweep.core.sweep import Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotInStore, StoreConflict
 from smsweep.store import notes, queries
-from smsweep.store.base import ParseStored, Store
+from smsweep.store.base import ParseStored, Store, adopt_all
 from smsweep.store.queries import add_points
 from smsweep.store.rows import clean, curve_of, moved, point_of, started, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
@@ -87,6 +87,17 @@ class SqlStore(Store):
         return replace(sweep, state=to, revision=sweep.revision + 1)
 
     @writes
+    def set_source_hash(self, connection: sa.Connection, sweep_id: str, source_hash: str) -> Sweep:
+        row = connection.execute(queries.SWEEP_TO_CHANGE, {"of_sweep": sweep_id}).one_or_none()
+        sweep = self._sweep_of(row, sweep_id)
+        if sweep.source_hash:
+            return sweep
+        changed = replace(sweep, source_hash=source_hash, revision=sweep.revision + 1)
+        changes = {"source_hash": changed.source_hash, "revision": changed.revision}
+        connection.execute(queries.UPDATE_SWEEP, {"of_sweep": sweep_id, **changes})
+        return changed
+
+    @writes
     def add_trials(
         self, connection: sa.Connection, sweep_id: str, first_number: int, params: Sequence[Params]
     ) -> list[Trial]:
@@ -156,20 +167,45 @@ class SqlStore(Store):
         place: str,
         lease_s: float,
         *,
+        place_name: str = "",
+        continues: Collection[int] = (),
+        adopts: Callable[[Trial, float], bool] = adopt_all,
         abandoned_only: bool = False,
     ) -> Trial | None:
         now = self._now(connection)
         hold = {"agent_id": agent_id, "lease_expires_at": now + timedelta(seconds=lease_s)}
         of_sweep = {"of_sweep": sweep_id}
         takes_trials = self._require_sweep(connection, sweep_id).takes_trials and not abandoned_only
-        row = connection.execute(queries.FIRST_ABANDONED, {**of_sweep, "now": now}).one_or_none()
-        if row is not None:
-            return self._change(connection, trial_of(row), **hold)
-        row = connection.execute(queries.FIRST_PENDING, of_sweep).one_or_none() if takes_trials else None
-        if row is None:
+        for row in connection.execute(queries.ABANDONED, {**of_sweep, "now": now}).all():
+            trial = trial_of(row)
+            if adopts(trial, (now - (trial.lease_expires_at or now)).total_seconds()):
+                return self._change(connection, trial, **hold)
+        if not takes_trials:
             return None
-        trial = trial_of(row)
-        return self._change(connection, trial, **started(trial, now), place=clean(place), **hold)
+        at = {"place": clean(place), "place_name": clean(place_name)}
+        statement = queries.FIRST_PENDING_OR if continues else queries.FIRST_PENDING
+        fits = {**of_sweep, "at_place": at["place"], **({"continues": list(continues)} if continues else {})}
+        pending = connection.execute(statement, fits).one_or_none()
+        if pending is None:
+            return None
+        trial = trial_of(pending)
+        return self._change(connection, trial, **started(trial, now), **at, **hold)
+
+    @writes
+    def set_place(
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        number: int,
+        agent_id: str,
+        place: str,
+        place_name: str = "",
+    ) -> Trial:
+        trial = self._trial(connection, queries.TRIAL_TO_CHANGE, sweep_id, number)
+        _check_holder(trial, agent_id)
+        if trial.state is not TrialState.RUNNING:
+            raise StoreConflict(f"trial {trial.label} is {trial.state.value}, not running: read it again")
+        return self._change(connection, trial, place=clean(place), place_name=clean(place_name))
 
     @writes
     def renew(self, connection: sa.Connection, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
@@ -204,6 +240,7 @@ class SqlStore(Store):
         retries: Mapping[str, int] | None = None,
         usage: Mapping[str, Any] | None = None,
         lasted_s: float | None = None,
+        keeps_place: bool = False,
     ) -> Trial:
         expected = tuple(expect)
         for state in expected:
@@ -217,7 +254,7 @@ class SqlStore(Store):
                 f"trial {trial.label} is {trial.state.value}, not {_either(expected)}: read it again"
             )
         _check_holder(trial, agent_id)
-        changes = moved(trial, to, self._now(connection), lasted_s)
+        changes = moved(trial, to, self._now(connection), lasted_s, keeps_place=keeps_place)
         changes |= {"reason": clean(reason), "exit_code": exit_code}
         if asked_by:
             changes["asked_by"] = asked_by

@@ -15,7 +15,7 @@ from smsweep.core.trial import MetricStats, Scalar, TrialState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
-SCHEMA = 3  # the newest file in migrations/versions leads here
+SCHEMA = 4  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
 metadata = sa.MetaData()
 version = sa.Table(
@@ -154,7 +154,8 @@ trials = sa.Table(
     _required("reason", sa.Text, "why it is in this state, for a person"),
     _required("asked_by", sa.Text, "who asked it to end: rule, person, agent; empty when nobody did"),
     _required("job_name", sa.Text, "of the current attempt; empty while pending"),
-    _required("place", sa.Text, "backend and where it runs; empty while pending"),
+    _required("place", sa.Text, "backend and where it runs; while pending, where its checkpoints are"),
+    _required("place_name", sa.Text, "place in the list of its agent; empty for one backend", default=""),
     _required("agent_id", sa.Text, "who holds it; empty when nobody does"),
     _optional("lease_expires_at", UtcTime, "microseconds since 1970, UTC; null when nobody holds it"),
     _required("created_at", UtcTime, "microseconds since 1970, UTC"),

@@ -159,13 +159,15 @@ def test_second_sweep_waits_for_the_device_and_why_names_its_job(tmp_path: Path)
 
 
 CALL = """
-import os, sys, smsweep
+import os, sys, time, smsweep
 seen = []
 def train():
     seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
-    smsweep.log({"loss": smsweep.init().config.x})
+    smsweep.log({"loss": smsweep.init().config.x, "device": int(os.environ["CUDA_VISIBLE_DEVICES"])})
+    time.sleep(0.5)
 config = {"method": "grid", "parameters": {"x": {"values": [1, 2]}}, "metric": {"name": "loss"}}
-smsweep.run(config, function=train, gpus_per_trial=1, parallel=eval(sys.argv[1]))
+backend = "inline" if sys.argv[2:] else None
+smsweep.run(config, function=train, gpus_per_trial=1, parallel=eval(sys.argv[1]), backend=backend)
 print(*seen, os.environ.get("CUDA_VISIBLE_DEVICES"))
 """
 
@@ -179,9 +181,17 @@ def test_function_keeps_its_device_for_all_calls(tmp_path: Path) -> None:
 def test_functions_in_threads_cannot_have_devices_of_their_own(tmp_path: Path) -> None:
     workdir = Devices(tmp_path, "5,6", {})
     for parallel in ("2", "'auto'"):
-        done = workdir.call(parallel, command=(sys.executable, "-c", CALL), code=1)
+        done = workdir.call(parallel, "threads", command=(sys.executable, "-c", CALL), code=1)
         assert "functions in threads of one process share its devices; use parallel=1" in done.stderr
     assert workdir.json("ls") == []
+
+
+def test_function_in_processes_has_devices_of_its_own(tmp_path: Path) -> None:
+    workdir = Devices(tmp_path, "5,6", {})
+    workdir.call("2", command=(sys.executable, "-c", CALL))
+    (sweep,) = workdir.json("ls")
+    runs = [workdir.json("show", f"{sweep['id']}/{number}") for number in range(2)]
+    assert sorted(run["metrics"]["device"] for run in runs) == [5, 6]
 
 
 @pytest.mark.slow

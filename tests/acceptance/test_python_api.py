@@ -217,7 +217,7 @@ def test_functions_of_several_slots_do_not_mix_their_trials(folder: Path) -> Non
     config = {**GRID, "parameters": {"x": {"values": [1.0, 2.0, 3.0, 4.0]}}}
     del config["program"]
     sweep_id = smsweep.sweep(config)
-    smsweep.agent(sweep_id, function=train, parallel=2)
+    smsweep.agent(sweep_id, function=train, parallel=2, backend="inline")
     runs = smsweep.Api().sweep(sweep_id).runs
     assert [run.summary["loss"] for run in runs] == [run.config["x"] * 10 for run in runs]
 

@@ -114,3 +114,70 @@ def test_preemption_saves_and_requeues(workdir: WorkingDir, slurm: Slurm, exit_c
     ).strip()
     until(lambda: not slurm.states(urgent), slurm, workdir)
     assert_trial_continues(workdir, slurm, sweep_id, job)
+
+
+def write_sweep(workdir: WorkingDir, n: int) -> None:
+    config = grid(x=list(range(n)), here=str(workdir.folder), exit_code=0)
+    (workdir.folder / "sweep.yaml").write_text(str(config).replace("'", '"'))
+
+
+def test_slurm_is_a_place_beside_this_machine(workdir: WorkingDir) -> None:
+    write_sweep(workdir, 4)
+    sweep_id = workdir.run("--on", "local:1", "--on", "slurm:2")
+    trials = workdir.trials(sweep_id)
+    assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 4
+    assert {trial["place_name"] for trial in trials} == {"local", "slurm"}
+    on_slurm = next(trial for trial in trials if trial["place_name"] == "slurm")
+    assert on_slurm["place"] == "slurm@tests"
+    assert "began at 0" in workdir.call("logs", f"{sweep_id}/{on_slurm['number']}").stdout
+    assert "local was full (1 of 1)" in workdir.call("why", f"{sweep_id}/{on_slurm['number']}").stdout
+
+
+def test_killed_agent_finds_its_slurm_jobs(workdir: WorkingDir, slurm: Slurm) -> None:
+    (workdir.folder / "wait").touch()
+    write_sweep(workdir, 2)
+    sweep_id = workdir.sweep()
+    with workdir.start("agent", sweep_id, "--on", "slurm:2") as agent:
+        until((workdir.folder / "running").exists, slurm, workdir)
+        agent.kill()
+    (workdir.folder / "wait").unlink()
+    workdir.call("agent", sweep_id, "--on", "slurm:2")
+    trials = workdir.trials(sweep_id)
+    assert [(trial["state"], trial["attempt"]) for trial in trials] == [("finished", 0)] * 2
+    jobs = workdir.folder / ".smsweep" / "jobs"
+    assert [(jobs / trial["job_name"] / "output.log").read_text().count("began at") for trial in trials] == [1, 1]
+
+
+def test_killed_trial_ends_its_slurm_job(workdir: WorkingDir, slurm: Slurm) -> None:
+    (workdir.folder / "wait").touch()
+    write_sweep(workdir, 1)
+    sweep_id = workdir.sweep()
+    with workdir.start("agent", sweep_id, "--on", "slurm") as agent:
+        until((workdir.folder / "running").exists, slurm, workdir)
+        workdir.call("sweep", "--cancel", sweep_id)
+    assert agent.returncode == 0
+    (trial,) = workdir.trials(sweep_id)
+    assert trial["state"] == "killed"
+    assert "saved 3" in workdir.call("logs", f"{sweep_id}/0").stdout
+    until(lambda: trial["job_name"] not in slurm.call("squeue", "--noheader", "--format=%j"), slurm, workdir)
+
+
+def test_slurm_job_cancelled_by_another_user_is_retried(workdir: WorkingDir, slurm: Slurm) -> None:
+    (workdir.folder / "wait").touch()
+    write_sweep(workdir, 1)
+    sweep_id = workdir.sweep()
+    with workdir.start("agent", sweep_id, "--on", "slurm") as agent:
+        until((workdir.folder / "running").exists, slurm, workdir)
+        slurm.call("scancel", f"--name=smsweep-{sweep_id}-0-0", "--signal=KILL", "--full")
+        (workdir.folder / "wait").unlink()
+    assert agent.returncode == 0
+    (trial,) = workdir.trials(sweep_id)
+    assert (trial["state"], trial["attempt"], trial["retries"]) == ("finished", 1, {"crashed": 1})
+
+
+def test_bad_option_of_sbatch_fails_before_the_first_job(workdir: WorkingDir) -> None:
+    (workdir.folder / "job.yaml").write_text("sbatch: {partition: nosuch}\n")
+    write_sweep(workdir, 1)
+    done = workdir.call("run", "sweep.yaml", "--on", "slurm", "--job", "job.yaml", code=3)
+    assert "sbatch: error" in done.stderr
+    assert "change sbatch in job.yaml" in done.stderr

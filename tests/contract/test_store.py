@@ -375,3 +375,42 @@ def test_lease_renewal_is_not_a_change(sweep: Store) -> None:
     trial = reach(sweep, RUNNING)
     sweep.renew("ann", 600)
     assert sweep.list_trials(SWEEP, since=trial.revision) == []
+
+
+def test_set_place_moves_a_held_trial(sweep: Store) -> None:
+    sweep.add_trials(SWEEP, 0, [{"x": 1}])
+    claimed = sweep.claim(SWEEP, "ann", "sagemaker@there", 60, place_name="sagemaker:spot")
+    assert claimed is not None
+    assert (claimed.place, claimed.place_name) == ("sagemaker@there", "sagemaker:spot")
+    moved = sweep.set_place(SWEEP, 0, "ann", "process@here", "local")
+    assert (moved.place, moved.place_name, moved.job_name) == ("process@here", "local", claimed.job_name)
+    assert sweep.get_trial(SWEEP, 0) == moved
+    with pytest.raises(StoreConflict, match="held by agent ann"):
+        sweep.set_place(SWEEP, 0, "bob", "docker@here")
+    sweep.move(SWEEP, 0, [TrialState.RUNNING], TrialState.STOPPING)
+    with pytest.raises(StoreConflict, match="stopping, not running"):
+        sweep.set_place(SWEEP, 0, "ann", "docker@here")
+
+
+def test_pending_trial_waits_for_the_place_of_its_checkpoints(sweep: Store) -> None:
+    sweep.add_trials(SWEEP, 0, [{"x": 1}])
+    sweep.claim(SWEEP, "ann", "process@here", 60, place_name="local")
+    sweep.move(SWEEP, 0, [TrialState.RUNNING], TrialState.PENDING, keeps_place=True)
+    assert sweep.claim(SWEEP, "bob", "docker@here", 60) is None
+    assert sweep.claim(SWEEP, "bob", "docker@here", 60, continues=[7]) is None
+    continued = sweep.claim(SWEEP, "bob", "docker@here", 60, continues=[7, 0])
+    assert continued is not None
+    assert (continued.place, continued.place_name, continued.attempt) == ("docker@here", "", 1)
+    released = sweep.move(SWEEP, 0, [TrialState.RUNNING], TrialState.PENDING)
+    assert (released.place, released.place_name) == ("", "")
+    assert sweep.claim(SWEEP, "eve", "sagemaker@there", 60) is not None
+
+
+def test_agent_adopts_only_the_abandoned_trials_that_it_can_reach(sweep: Store) -> None:
+    sweep.add_trials(SWEEP, 0, [{"x": 1}, {"x": 2}])
+    sweep.claim(SWEEP, "ann", "process@here", 0)
+    sweep.claim(SWEEP, "ann", "sagemaker@there", 0)
+    adopted = sweep.claim(SWEEP, "bob", "sagemaker@there", 60, adopts=lambda trial, _: trial.place[0] == "s")
+    assert adopted is not None
+    assert (adopted.number, adopted.place) == (1, "sagemaker@there")
+    assert sweep.claim(SWEEP, "bob", "sagemaker@there", 60, adopts=lambda _, expired_s: expired_s > 60) is None

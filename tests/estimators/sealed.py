@@ -52,7 +52,7 @@ def read_data_files_once() -> None:
             parsed[file_path] = load(self, file_path)
         return parsed[file_path]
 
-    JSONFileLoader.load_file = load_once  # type: ignore[method-assign, assignment]
+    JSONFileLoader.load_file = load_once  # type: ignore[method-assign]
 
 
 def refuse_other_hosts() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,22 @@ CELLS = {
     "figure": "sweep.plot.history()",
     "report": "sweep.report()",
     "run again": "smsweep.run(config, function=train, count=1)",
+    "scale": "SCALE = 10",
+    "processes": """
+import os
+
+def jobs():
+    run = smsweep.init()
+    if run.config.x == 3:
+        raise ValueError("three")  # a line of the cell
+    smsweep.log({"loss": run.config.x * SCALE, "pid": os.getpid()})
+
+sweep_id = smsweep.sweep({"method": "grid", "parameters": {"x": {"values": [1, 2, 3]}}})
+smsweep.agent(sweep_id, jobs, parallel=3)
+runs = smsweep.Api().sweep(sweep_id).runs
+assert len({os.getpid(), *(run.summary.get("pid") for run in runs)}) == 4
+[(run.summary.get("loss"), run.trial.reason) for run in runs]
+""",
 }
 Output = dict[str, Any]
 
@@ -70,6 +87,14 @@ def test_run_shows_progress(outputs: dict[str, list[Output]]) -> None:
     shown, result = outputs["run again"]
     assert "1 of 3 trials ended" in shown["data"]["text/plain"]
     assert result["output_type"] == "execute_result"
+
+
+def test_function_of_cell_runs_in_processes(outputs: dict[str, list[Output]]) -> None:
+    (result,) = [output for output in outputs["processes"] if output["output_type"] == "execute_result"]
+    first, second, (loss, reason) = ast.literal_eval(result["data"]["text/plain"])
+    assert [first, second, loss] == [(10, ""), (20, ""), None]
+    assert reason.startswith("ValueError: three (exit code 1)\nTraceback")
+    assert 'raise ValueError("three")  # a line of the cell' in reason
 
 
 @pytest.mark.parametrize("name", ["progress", "sweep", "sweeps", "runs", "run"])

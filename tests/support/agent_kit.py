@@ -9,8 +9,8 @@ from typing import Any
 
 from smsweep.backends.base import Backend
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.core.budget import BudgetTracker, budgets_of
-from smsweep.core.job import JobTemplate, Site
+from smsweep.core.budget import Budget, BudgetTracker, budgets_of
+from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
@@ -19,6 +19,7 @@ from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import Place
 from smsweep.runtime.script.records import METRICS, records
 from smsweep.search.registry import make_strategy
 from smsweep.services.workspace import read_stored
@@ -70,30 +71,40 @@ class Kit:
         hours: float | None = None,
         grace_s: float | None = None,
         until: frozenset[int] | None = None,
+        places: Sequence[Place] = (),
+        budgets: Sequence[Budget] | None = None,
     ) -> Agent:
-        """Return an agent. hours: budget for trials of at most one hour each; None for no budget."""
+        """Return an agent.
+
+        Args:
+            hours: Budget for trials of at most one hour each; None for no budget.
+            places: Places instead of `backend`.
+            budgets: Budgets instead of `hours`.
+        """
         config = self.sweep.config
         rule = make_rule(config, stop_if)
         strategy = make_strategy(config, self.sweep.seed, repeats)
         budget = {} if hours is None else {"hours": hours}
-        budget_tracker = BudgetTracker(budgets_of(JobTemplate(request=AN_HOUR, budget=budget)))
+        if budgets is None:
+            budgets = budgets_of(JobTemplate(request=AN_HOUR, budget=budget))
+        budget_tracker = BudgetTracker(budgets)
         controller = Controller(
             self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, budget=budget_tracker
         )
         return Agent(
             self.store,
-            backend,
+            places or [Place(backend=backend, render=self.render, slots=parallel)],
             controller,
-            lambda trial: training_job(JobTemplate(), self.sweep, trial, SITE),
             MetricParser(),
             agent_id=agent_id,
-            options=AgentOptions(
-                parallel=parallel, count=count, retries={"crashed": retries}, grace_s=grace_s, until=until
-            ),
+            options=AgentOptions(count=count, retries={"crashed": retries}, grace_s=grace_s, until=until),
             flapping=FailureLimit(self.clock_now, max_consecutive=max_consecutive),
             clock=lambda: self.clock_now,
             sleep=self._sleep,
         )
+
+    def render(self, trial: Trial) -> TrainingJobRequest:
+        return training_job(JobTemplate(), self.sweep, trial, SITE)
 
     def trials(self) -> list[Trial]:
         return sorted(self.store.list_trials(self.sweep.id), key=lambda trial: trial.number)

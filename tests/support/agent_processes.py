@@ -22,6 +22,7 @@ from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import Place
 from smsweep.runtime.script.records import METRICS, records
 from smsweep.search.registry import make_strategy
 from smsweep.services.agent_ids import new_agent_id, release_dead_agents
@@ -140,12 +141,17 @@ class Crew:
         strategy = make_strategy(sweep.config, sweep.seed, 1)
         return Agent(
             store,
-            backend,
+            [
+                Place(
+                    backend=backend,
+                    render=lambda trial: training_job(JobTemplate(), sweep, trial, SITE),
+                    slots=self._parallel,
+                )
+            ],
             Controller(store, sweep, strategy, make_rule(sweep.config, ())),
-            lambda trial: training_job(JobTemplate(), sweep, trial, SITE),
             MetricParser(),
             agent_id=new_agent_id(),
-            options=AgentOptions(parallel=self._parallel, longest_sleep_s=0.05),
+            options=AgentOptions(longest_sleep_s=0.05),
             flapping=FailureLimit(utc_now(), max_consecutive=None),
             clock=utc_now,
             sleep=backend.wait,

@@ -45,6 +45,7 @@ from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import Place
 from smsweep.runtime.script.records import METRICS, end_record, records
 from smsweep.search.registry import make_strategy
 from smsweep.services.workspace import read_stored
@@ -172,12 +173,11 @@ def run(
     backend = SageMakerBackend(simulation.environ, simulation.clock, simulation.clock)
     agent = Agent(
         store,
-        backend,
+        [Place(backend=backend, render=lambda trial: training_job(TEMPLATE, sweep, trial, SITE), slots=n_trials)],
         Controller(store, sweep, make_strategy(parsed.config, 0, 1), None),
-        lambda trial: training_job(TEMPLATE, sweep, trial, SITE),
         MetricParser(),
         agent_id="a",
-        options=AgentOptions(parallel=n_trials),
+        options=AgentOptions(),
         flapping=FailureLimit(datetime.fromtimestamp(START, timezone.utc)),
         clock=lambda: datetime.fromtimestamp(simulation.now, timezone.utc),
         sleep=lambda seconds: simulation.sleep(max(seconds, least_sleep_s)),

@@ -10,6 +10,7 @@ from dataclasses import replace
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import Aws
+from smsweep.aws.image_uris import check_python
 from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_account, ask_price
@@ -185,8 +186,10 @@ SPEC = BackendSpec(
     prepare=prepare,
     check_settings=check_settings,
     check_request=validate,
+    check_python=check_python,
     find_jobs=find_queued_jobs,
     ask_price=ask_price,
     ask_account=ask_account,
     diagnose=diagnose,
+    reads_s3=True,
 )

@@ -23,7 +23,7 @@ from smsweep.backends.base import BackendSpec
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
 from smsweep.backends.docker.containers import host_gpus
-from smsweep.backends.docker.doctor import check_machine, diagnose
+from smsweep.backends.docker.doctor import check_machine, check_python, diagnose
 from smsweep.backends.docker.engine import DockerOptions, Engine, check_settings
 from smsweep.backends.docker.images import prepare
 from smsweep.backends.docker.job_start import DockerContext
@@ -298,8 +298,10 @@ SPEC = BackendSpec(
     prepare=prepare,
     check_settings=check_settings,
     check_machine=check_machine,
+    check_python=check_python,
     find_jobs=find_jobs,
     diagnose=diagnose,
     is_local=True,
     uses_images=True,
+    reads_s3=True,
 )

@@ -9,12 +9,13 @@ from typing import Any
 
 from docker import APIClient
 
+from smsweep.aws.image_uris import refuse_python
 from smsweep.backends.base import Check
 from smsweep.backends.docker.containers import LABEL_FOLDER, host_gpus
 from smsweep.backends.docker.engine import DockerOptions, Engine, EngineFacts
-from smsweep.backends.docker.images import check_image, image_name, with_framework_image
+from smsweep.backends.docker.images import check_image, find_python, image_name, with_framework_image
 from smsweep.backends.local import devices
-from smsweep.core.job import JobTemplate
+from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.errors import BackendUnavailable, JobRejected, UsageError
 
 LOW_DISK_BYTES = 5_000_000_000  # the image of a deep learning framework is larger
@@ -35,6 +36,15 @@ def check_machine(template: JobTemplate, environ: Mapping[str, str], *, pulls: b
     facts = engine.facts
     with engine.client() as client:
         check_image(client, image_name(request, options.image), facts, pulls=pulls)
+
+
+def check_python(request: TrainingJobRequest, environ: Mapping[str, str], python: str) -> None:
+    """Check the Python of an image on this machine. See `base.CheckPython`."""
+    image = image_name(request, DockerOptions.from_environ(environ).image)
+    with Engine(environ).client() as client:
+        found = find_python(client, image)
+    if found:
+        refuse_python(image, found, python)
 
 
 def diagnose(template: JobTemplate, environ: Mapping[str, str]) -> Iterator[Check]:

@@ -36,6 +36,12 @@ MALFORMED = re.compile(r"invalid reference format")
 ANY_REGION = "us-east-1"  # used without AWS_REGION; every region has the same images
 REGISTRY_S = 10  # timeout of a registry
 PROGRESS_S = 3.0  # between two messages during a pull
+# The job's script runs with `python` of PATH. An image without `python` uses python3.
+PYTHON_VERSION = """
+import os, shutil, sys
+python = shutil.which("python") or sys.executable
+os.execv(python, [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2])"])
+"""
 ML = "/opt/ml"
 CODE = f"{ML}/code"
 ROOT = ("", "0", "root")
@@ -132,6 +138,24 @@ def _has_emulation(client: APIClient, image: str) -> bool:
         return bool(client.wait(container)["StatusCode"] == 0)
     except APIError:
         return False
+    finally:
+        remove(client, container)
+
+
+def find_python(client: APIClient, image: str) -> str:
+    """Return the version of the Python that runs the scripts of jobs of an image; "" if it has none.
+
+    Args:
+        client: A client of the engine.
+        image: An image on this machine.
+    """
+    container = client.create_container(image, entrypoint=["python3", "-c", PYTHON_VERSION])["Id"]
+    try:
+        client.start(container)
+        has_failed = client.wait(container)["StatusCode"] != 0
+        return "" if has_failed else str(client.logs(container, stderr=False).decode()).strip()
+    except APIError:  # python3 is missing, or is for another platform
+        return ""
     finally:
         remove(client, container)
 

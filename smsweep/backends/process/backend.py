@@ -87,7 +87,7 @@ class ProcessBackend:
             order = self._claim(folder, request)  # first: a job without devices has no folder
             try:
                 if not os.path.lexists(folder.path):
-                    self._create(folder, request)
+                    create_folder(folder, request)
                 self._start(folder, request, order)
             finally:
                 self._ledger.release(folder)  # the job holds its claim now
@@ -156,19 +156,6 @@ class ProcessBackend:
 
     def _folder(self, name: str) -> JobFolder:
         return JobFolder(self._root / name)
-
-    def _create(self, folder: JobFolder, request: TrainingJobRequest) -> None:
-        channels = local_channels(request)
-
-        def fill(draft: JobFolder) -> None:
-            checkpoints = local_checkpoints(request)
-            if checkpoints is not None:  # all attempts of the trial share them
-                checkpoints.mkdir(parents=True, exist_ok=True)
-            write_tree(draft.ml(), request, checkpoints=checkpoints)
-            for channel, path in channels.items():
-                (draft.ml() / "input" / "data" / channel).symlink_to(path)
-
-        folder.create(request, fill)
 
     def _claim(self, folder: JobFolder, request: TrainingJobRequest) -> dict[str, Any]:
         """Claim the job's devices, and return the part of the fork server's order that is about them."""
@@ -264,6 +251,33 @@ class ProcessBackend:
         signal_job(folder, signal.SIGQUIT)  # the entrypoint then kills the script's process group
 
 
+def create_folder(folder: JobFolder, request: TrainingJobRequest, *, mark: str = "") -> None:
+    """Create the folder of a job that runs as a process, with its channels as links.
+
+    Args:
+        folder: The folder.
+        request: The job's request.
+        mark: Name of an empty file that tells jobs of another backend apart; "" for none.
+
+    Raises:
+        JobError: As `JobFolder.create`.
+        JobRejected: If a channel cannot be read on this machine.
+    """
+    channels = local_channels(request)
+
+    def fill(draft: JobFolder) -> None:
+        checkpoints = local_checkpoints(request)
+        if checkpoints is not None:  # all attempts of the trial share them
+            checkpoints.mkdir(parents=True, exist_ok=True)
+        write_tree(draft.ml(), request, checkpoints=checkpoints)
+        for channel, path in channels.items():
+            (draft.ml() / "input" / "data" / channel).symlink_to(path)
+        if mark:
+            (draft.path / mark).touch()
+
+    folder.create(request, fill)
+
+
 def prepare(
     template: JobTemplate, assets: Path, folder: Path, environ: Mapping[str, str], *, upload: bool
 ) -> tuple[JobTemplate, Site]:
@@ -285,7 +299,7 @@ def prepare(
 def find_jobs(prefix: str, jobs_dir: Path, environ: Mapping[str, str]) -> Iterator[TrainingJobRequest]:
     """Find jobs that have a folder. See `base.FindJobs`."""
     del environ
-    return request_fields.find_jobs(prefix, jobs_dir, foreign_files=("status.json", "ended.json"))
+    return request_fields.find_jobs(prefix, jobs_dir, foreign_files=("status.json", "ended.json", "slurm"))
 
 
 def job_environment(environ: Mapping[str, str], prefix: Path = Path(sys.prefix)) -> dict[str, str]:

@@ -19,6 +19,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of, message_of
+from smsweep.aws.image_uris import check_python
 from smsweep.aws.job_template import check_place, prepare
 from smsweep.aws.options import SageMakerOptions
 from smsweep.aws.prices import ask_account, ask_price
@@ -352,8 +353,10 @@ SPEC = BackendSpec(
     prepare=prepare,
     check_settings=check_place,
     check_request=validate,
+    check_python=check_python,
     find_jobs=find_jobs,
     ask_price=ask_price,
     ask_account=ask_account,
     diagnose=diagnose,
+    reads_s3=True,
 )

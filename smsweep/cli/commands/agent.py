@@ -20,6 +20,7 @@ from smsweep.cli.options import (
     Json,
     MaxConsecutiveFailedRuns,
     Notify,
+    On,
     OptionalSweepId,
     Parallel,
     Project,
@@ -78,6 +79,7 @@ def agent(
     parallel: Parallel = 1,
     gpus_per_trial: GpusPerTrial = None,
     backend: Backend = None,
+    on: On = None,
     job: Job = None,
     project: Project = None,
     entity: Entity = None,
@@ -122,6 +124,7 @@ def agent(
         "parallel": parallel,
         "gpus_per_trial": gpus_per_trial,
         "backend": backend,
+        "on": on or (),
         "job": job,
         "project": project,
         "entity": entity,
@@ -150,10 +153,10 @@ def agent(
     if detach or detach_to:
         if source is not None:
             queue_service.fetch_source(sweep_id, source)
-        paid = REMOTE if is_remote(backend, detach_to, notify) else backend
+        paid = REMOTE if is_remote(backend, detach_to, notify, on) else backend
         if paid == REMOTE:
             detach_service.check_remote(sweep_id, in_place)
-        confirm_agent(sweep_id, yes=yes, backend=paid, job=job, count=count, parallel=parallel)
+        confirm_agent(sweep_id, yes=yes, backend=paid, on=on or (), job=job, count=count, parallel=parallel)
         options["no_in_place"] = in_place is False
         excluded = ("as_json", "project", "entity", "notify")
         return detach_agent(

@@ -27,6 +27,7 @@ from smsweep.cli.options import (
     MaxConsecutiveFailedRuns,
     Name,
     Notify,
+    On,
     Parallel,
     PriorRuns,
     Program,
@@ -55,7 +56,9 @@ from smsweep.services.views import json_views
 RUN_EXAMPLES = """
 smsweep run sweep.yaml
 smsweep run sweep.yaml --parallel 4 --count 20
+smsweep run sweep.yaml --parallel auto --gpus-per-trial 1
 smsweep run sweep.yaml --backend docker --job job.yaml
+smsweep run sweep.yaml --job job.yaml --on local:2 --on sagemaker:spot:16
 smsweep run sweep.yaml --parallel 4 --detach
 smsweep run sweep.yaml --job job.yaml --backend sagemaker --parallel 4 --detach
 """
@@ -82,6 +85,7 @@ def run(
     parallel: Parallel = 1,
     gpus_per_trial: GpusPerTrial = None,
     backend: Backend = None,
+    on: On = None,
     max_consecutive_failed_runs: MaxConsecutiveFailedRuns = None,
     notify: Notify = None,
     detach: Detach = False,
@@ -100,12 +104,13 @@ def run(
     Trials run in a copy of the program's folder without files that git ignores; --in-place runs them in the folder
     itself.
     """
-    is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify)
+    is_remote_agent = (detach or detach_to is not None) and is_remote(backend, detach_to, notify, on)
     plan_service.preflight(
         existing_file(config),
         program=program,
         job=job,
         backend=REMOTE if is_remote_agent else backend,
+        on=on or (),
         in_place=in_place,
         notify=notify or (),
         gpus_per_trial=gpus_per_trial,
@@ -115,7 +120,8 @@ def run(
     if is_remote_agent and detach_to is not Where.S3:
         detach_service.check_agent_role(job)
     paid = REMOTE if is_remote_agent else backend
-    confirm(costs.launch_of_config(config, job=job, backend=paid, count=count, parallel=parallel), yes=yes)
+    launch = costs.launch_of_config(config, job=job, backend=paid, on=on or (), count=count, parallel=parallel)
+    confirm(launch, yes=yes)
     sweep_id = create(
         config,
         project=project,
@@ -128,6 +134,7 @@ def run(
         reuse=reuse,
         in_place=in_place,
         backend=REMOTE if is_remote_agent else backend,
+        on=on or (),
     )
     if as_json:
         print_message(f"sweep {sweep_id}")
@@ -147,6 +154,7 @@ def run(
                 "parallel": parallel,
                 "gpus-per-trial": gpus_per_trial,
                 "backend": backend,
+                "on": on,
                 "max-consecutive-failed-runs": max_consecutive_failed_runs,
                 "term-timeout": term_timeout,
             },
@@ -162,6 +170,7 @@ def run(
         parallel=parallel,
         gpus_per_trial=gpus_per_trial,
         backend=backend,
+        on=on or (),
         max_consecutive_failed_runs=max_consecutive_failed_runs,
         term_timeout=term_timeout,
         notify=notify or (),
@@ -179,6 +188,7 @@ def plan(
     n: Annotated[int, typer.Option("--n", "-n", min=0, help="Number of trials to show.")] = 5,
     job: Job = None,
     backend: Backend = None,
+    on: On = None,
     seed: Annotated[int, typer.Option("--seed", help="Random seed for random and bayes search.")] = 0,
     program: Program = None,
     prior_runs: PriorRuns = None,
@@ -203,16 +213,25 @@ def plan(
             job=job,
             seed=seed,
             backend=backend,
+            on=on or (),
             notify=notify or (),
         )
         planned = plan_service.plan(
-            config, job=job, n=n, seed=seed, environ=environ, backend=backend, program=program, source=source
+            config,
+            job=job,
+            n=n,
+            seed=seed,
+            environ=environ,
+            backend=backend,
+            on=on or (),
+            program=program,
+            source=source,
         )
-        launch = costs.launch_of_config(config, job=job, backend=backend)
+        launch = costs.launch_of_config(config, job=job, backend=backend, on=on or ())
     else:
         sweep_id = whole_id(str(config)) or ""
-        planned = plan_service.plan_sweep(sweep_id, n=n, environ=environ, backend=backend)
-        launch = costs.launch_of_sweep(sweep_id, backend=backend)
+        planned = plan_service.plan_sweep(sweep_id, n=n, environ=environ, backend=backend, on=on or ())
+        launch = costs.launch_of_sweep(sweep_id, backend=backend, on=on or ())
     for warning in planned.warnings:
         print_message(f"warning: {warning}")
     if as_json:

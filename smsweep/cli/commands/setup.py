@@ -10,7 +10,7 @@ import typer
 from typer.completion import get_completion_script  # type: ignore[attr-defined]  # used by typer's own --show-completion
 
 from smsweep.cli.main import COMPLETE_VAR
-from smsweep.cli.options import Backend, Job, Json, complete_id, whole_id
+from smsweep.cli.options import Backend, Job, Json, On, complete_id, whole_id
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.errors import UsageError
 from smsweep.services import doctor as doctor_service
@@ -39,14 +39,14 @@ smsweep auth --variable HF_TOKEN
 """
 
 
-def doctor(job: Job = None, backend: Backend = None, as_json: Json = False) -> None:
+def doctor(job: Job = None, backend: Backend = None, on: On = None, as_json: Json = False) -> None:
     """Check that this machine has what sweeps need.
 
     Prints a fix for each problem. The exit code is 1 if something is missing that the chosen backend requires.
     With --backend sagemaker it checks the AWS account. With --job it also checks what job.yaml names: the image,
     and on SageMaker the role, the S3 bucket and the instance quota.
     """
-    checks = doctor_service.examine(backend=backend, job=job)
+    checks = doctor_service.examine(backend=backend, on=on or (), job=job)
     if as_json:
         print_json([asdict(check) for check in checks])
     else:

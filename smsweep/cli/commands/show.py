@@ -8,9 +8,22 @@ from typing import Annotated
 
 import typer
 
+from smsweep.backends.registry import LOCAL
 from smsweep.cli.options import Json, NewestLabel, TrialLabel
 from smsweep.cli.output import fields, print_json, print_message, print_result, wide_table
-from smsweep.cli.text import capped, cell, clean, clean_line, counts, duration, front, pairs, priced, used
+from smsweep.cli.text import (
+    capped,
+    cell,
+    clean,
+    clean_line,
+    counts,
+    duration,
+    front,
+    pairs,
+    place_use,
+    priced,
+    used,
+)
 from smsweep.core.json_documents import (
     DetachedAgentDocument,
     ListedSweepDocument,
@@ -85,6 +98,7 @@ def show_sweep(data: SweepDocument) -> None:
                 ("failures", f"{each['trials']} x {clean(each['reason'])}")
                 for each in data["failures"][:MAX_REASONS]
             ),
+            *(("place", place_use(place)) for place in data["places"]),
             ("outlook", clean(data["outlook"])),
             ("notes", "; ".join(clean(line) for line in data["notes"].splitlines() if line.strip())),
             ("used", used(data["usage"])),
@@ -138,7 +152,7 @@ def waits(waiting: WaitingDocument) -> str:
 
 def stored(uri: str, place: str) -> str:
     """Return the URI of a trial's results. SageMaker reports a URI although the script has written nothing."""
-    is_certain = not uri or place.partition("@")[0] in ("process", "docker")
+    is_certain = not uri or place.partition("@")[0] in LOCAL
     return uri if is_certain else f"{uri} (if the script saved files)"
 
 
@@ -152,6 +166,7 @@ def show_trial(data: ShownTrialDocument) -> None:
             ("objective", "" if data["objective"] is None else cell(data["objective"])),
             ("exit code", "" if data["exit_code"] is None else str(data["exit_code"])),
             ("job", f"{data['job_name']} on {data['place']}" if data["job_name"] else ""),
+            ("place", clean(data["place_name"])),
             ("waiting", waits(data["waiting"]) if data["waiting"] else ""),
             ("started", time_text(data["started_at"])),
             ("ended", time_text(data["ended_at"])),
@@ -279,6 +294,7 @@ def _job_lines(explained: WhyDocument) -> list[str]:
     elapsed = duration(explained["started_at"], explained["ended_at"])
     ran = f"ran {elapsed}" if elapsed else "runs"
     started = time_text(explained["started_at"])
-    lines = [f"job {explained['job_name']} {ran} on {explained['place']}, from {started}"]
+    lines = [*map(clean, explained["placement"])]
+    lines += [f"job {explained['job_name']} {ran} on {explained['place']}, from {started}"]
     retried = ", ".join(f"{n} x {kind}" for kind, n in explained["retries"].items())
     return [*lines, f"retried before: {retried}"] if retried else lines

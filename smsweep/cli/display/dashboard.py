@@ -11,7 +11,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from smsweep.cli.text import cell, clean, counted, counts, front, lasting, pairs, used
+from smsweep.cli.text import cell, clean, counted, counts, front, lasting, pairs, place_use, used
 from smsweep.core.json_documents import SweepDocument, TrialFields
 from smsweep.services.views import json_views
 from smsweep.services.views.watcher import Slot, SweepView
@@ -59,6 +59,7 @@ class Dashboard:
         view = self._view
         yield best(view), "green"
         yield used(view.document["usage"]), ""
+        yield "; ".join(map(place_use, view.document["places"])), ""
         for reason in dict.fromkeys(each["reason"] for each in view.document["waiting"][:1]):
             yield f"waiting: {clean(reason)}", "yellow"
         for reason, n in view.reasons[:MAX_REASONS]:

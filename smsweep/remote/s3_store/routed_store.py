@@ -10,7 +10,7 @@ from typing import Any, Protocol, TypeVar
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotFound, StoreError, UsageError
-from smsweep.store.base import Store
+from smsweep.store.base import Store, adopt_all
 
 log = logging.getLogger(__name__)
 
@@ -91,6 +91,9 @@ class RoutedStore:
         command = {"do": "set_sweep_state", "expect": [state.value for state in expect], "to": to.value}
         return self._change(sweep_id, lambda store: store.set_sweep_state(sweep_id, expect, to), command)
 
+    def set_source_hash(self, sweep_id: str, source_hash: str) -> Sweep:
+        return self._writable(sweep_id).set_source_hash(sweep_id, source_hash)
+
     def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
         return self._writable(sweep_id).add_trials(sweep_id, first_number, params)
 
@@ -104,9 +107,30 @@ class RoutedStore:
         return self._of(sweep_id).count_trials(sweep_id)
 
     def claim(
-        self, sweep_id: str, agent_id: str, place: str, lease_s: float, *, abandoned_only: bool = False
+        self,
+        sweep_id: str,
+        agent_id: str,
+        place: str,
+        lease_s: float,
+        *,
+        place_name: str = "",
+        continues: Collection[int] = (),
+        adopts: Callable[[Trial, float], bool] = adopt_all,
+        abandoned_only: bool = False,
     ) -> Trial | None:
-        return self._writable(sweep_id).claim(sweep_id, agent_id, place, lease_s, abandoned_only=abandoned_only)
+        return self._writable(sweep_id).claim(
+            sweep_id,
+            agent_id,
+            place,
+            lease_s,
+            place_name=place_name,
+            continues=continues,
+            adopts=adopts,
+            abandoned_only=abandoned_only,
+        )
+
+    def set_place(self, sweep_id: str, number: int, agent_id: str, place: str, place_name: str = "") -> Trial:
+        return self._writable(sweep_id).set_place(sweep_id, number, agent_id, place, place_name)
 
     def renew(self, agent_id: str, lease_s: float) -> set[tuple[str, int]]:
         return self._home.renew(agent_id, lease_s)
@@ -131,6 +155,7 @@ class RoutedStore:
         retries: Mapping[str, int] | None = None,
         usage: Mapping[str, Any] | None = None,
         lasted_s: float | None = None,
+        keeps_place: bool = False,
     ) -> Trial:
         if sweep_id not in self._elsewhere.ids():
             return self._home.move(
@@ -145,6 +170,7 @@ class RoutedStore:
                 retries=retries,
                 usage=usage,
                 lasted_s=lasted_s,
+                keeps_place=keeps_place,
             )
         command = {
             "do": "move",

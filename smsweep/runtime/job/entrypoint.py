@@ -15,6 +15,7 @@ from smsweep.runtime.job import failure
 from smsweep.runtime.job.command_macros import DEFAULT, INTERPRETER, expand
 from smsweep.runtime.job.environment_info import cached_environment_info, write_environment_info
 from smsweep.runtime.job.failure import JobFailure, release
+from smsweep.runtime.job.function_call import MODULE, is_function
 from smsweep.runtime.job.output_pump import FULL
 from smsweep.runtime.job.requirements import find, install_requirements, with_interpreter
 from smsweep.runtime.job.script_environment import ParamFiles, script_environment, write_param_files
@@ -47,6 +48,8 @@ _PARSER.add_argument(
 _PARSER.add_argument(
     "--in-place", default="", metavar="FOLDER", help="run the script in this folder, not in a copy"
 )
+_PARSER.add_argument("--python", default="", metavar="PROGRAM", help="call a function with this interpreter")
+_PARSER.add_argument("--working-dir", default="", metavar="FOLDER", help="call a function in this folder")
 _PARSER.add_argument("--say-end", action="store_true", help="end the log with a record that marks its end")
 
 
@@ -130,7 +133,8 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
         python = find(INTERPRETER, path) or sys.executable
         install_requirements(supervisor, python=python, folder=cwd, env=env)
     write_environment_info(layout.params, find(INTERPRETER, path) or sys.executable)
-    argv = with_interpreter(_argv(assignment, files, env, cwd) + rest, path=path, fallback=sys.executable or "")
+    command = _call(options) if is_function(cwd) else _argv(assignment, files, env, cwd) + rest
+    argv = with_interpreter(command, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
     secrets = known_secrets(environ, base)
     try:
@@ -150,6 +154,11 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     else:
         record_success(layout, ended)
     return ended.exit_code
+
+
+def _call(options: argparse.Namespace) -> list[str]:
+    folder = [options.working_dir] if options.working_dir else []
+    return [options.python or INTERPRETER, "-m", MODULE, *folder]
 
 
 def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str], cwd: str) -> list[str]:

@@ -11,7 +11,7 @@ from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from smsweep.backends.registry import BACKENDS, backend_names, is_local
+from smsweep.backends.registry import BACKENDS, FREE, backend_names, is_local
 from smsweep.config_files.code_consent import ALLOW, Code, allowing, refuse_code
 from smsweep.core.job import VARIABLE, JobTemplate
 from smsweep.core.json_documents import LocalAgentDocument
@@ -104,7 +104,7 @@ def start_local_agent(sweep_id: str, *, parallel: int, backend: str, accepts_cos
 
 def costs_money(backend: str) -> bool:
     """Return True if the jobs of a backend run in a cloud account."""
-    return not is_local(backend)
+    return backend not in FREE and not is_local(backend)
 
 
 def local_agents(sweep: Sweep) -> list[LocalAgentDocument]:

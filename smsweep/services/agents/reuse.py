@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +38,10 @@ class Reuse:
     are the same. Input data are compared by location only. The store is searched once, at the first call.
     """
 
-    def __init__(self, store: Store, sweep: Sweep, backend: str, bundles_dir: Path) -> None:
+    def __init__(self, store: Store, sweep: Sweep, backends: Collection[str], bundles_dir: Path) -> None:
         self._store = store
         self._sweep = sweep
-        self._backend = backend
+        self._backends = backends
         self._bundles_dir = bundles_dir
         self._repeats = sweep.job.repeats
         self._twins: dict[Key, Trial] | None = None
@@ -88,7 +88,7 @@ class Reuse:
                 continue
             repeats = sweep.job.repeats
             for trial in self._store.list_trials(sweep.id):
-                is_same_backend = trial.place.partition("@")[0] == self._backend
+                is_same_backend = trial.place.partition("@")[0] in self._backends
                 has_result = metric is None or objective(trial, metric) is not None
                 is_changed = notes.changed_source(trial).get(self._store, sweep.id) is not None
                 if trial.state is TrialState.FINISHED and is_same_backend and has_result and not is_changed:
@@ -101,7 +101,7 @@ def reuse_none(trial: Trial) -> str:
 
 
 def make_reuse(
-    store: Store, sweep: Sweep, backend: str, bundles_dir: Path, *, is_requested: bool
+    store: Store, sweep: Sweep, backends: Collection[str], bundles_dir: Path, *, is_requested: bool
 ) -> Callable[[Trial], str]:
     """Return the callable that reuses results. is_requested: the agent's option; the sweep can have it as well."""
     if not is_requested and not notes.IS_REUSE.get(store, sweep.id):
@@ -109,7 +109,7 @@ def make_reuse(
     if notes.HAS_OTHER_JOB.get(store, sweep.id):
         log.warning("sweep %s: some trials ran with a different job.yaml, so no results are reused", sweep.id)
         return reuse_none
-    return Reuse(store, sweep, backend, bundles_dir)
+    return Reuse(store, sweep, backends, bundles_dir)
 
 
 def _key(trial: Trial, repeats: int) -> Key:

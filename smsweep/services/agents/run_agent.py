@@ -7,8 +7,8 @@ import logging
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from functools import cache
 from importlib import import_module
@@ -18,8 +18,9 @@ from typing import Any, Literal
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
+from smsweep.backends.registry import backend_spec
 from smsweep.config_files.code_consent import refuse_code
-from smsweep.core.budget import BudgetTracker, budgets_of
+from smsweep.core.budget import Budget, BudgetTracker, budgets_at
 from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
@@ -28,6 +29,7 @@ from smsweep.engine.agent_state import AgentOptions, AgentResult, HandOver, Shut
 from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import Place
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy
@@ -42,6 +44,7 @@ from smsweep.services.backends import (
     DEFAULT_BACKEND,
     backend_name,
     check_machine,
+    names_checkpoints_in_s3,
     open_backend,
     refuse_in_place,
     renderer,
@@ -49,13 +52,16 @@ from smsweep.services.backends import (
     with_trial_resources,
 )
 from smsweep.services.labels import full_label, parse_sweep_id
+from smsweep.services.places import ChosenPlace, choose_places, source_backend
 from smsweep.services.signals import TERMINATED, handling
 from smsweep.services.sweeps.create import read_prior, sweep, with_source
+from smsweep.services.sweeps.function import Requirements, check_function, is_inline, send_function
 from smsweep.services.sweeps.load import (
     JobLike,
     SweepLike,
     compile_estimator,
     load_job,
+    load_sweep,
     warn,
 )
 from smsweep.services.sweeps.plan import preflight
@@ -86,6 +92,8 @@ def agent(
     parallel: int | Literal["auto"] = 1,
     gpus_per_trial: float | None = None,
     backend: str | None = None,
+    on: Iterable[str] = (),
+    requirements: Requirements = None,
     job: JobLike = None,
     estimator: Any = None,
     inputs: Any = None,
@@ -105,8 +113,8 @@ def agent(
 
     Args:
         sweep_id: Id or name of the sweep.
-        function: Function to call for each trial, in a thread of this process. In it, `smsweep.init()` returns the
-            trial's params; with `parallel=1`, `wandb.init()` does as well. Default: run the sweep's program.
+        function: Function without arguments to call for each trial. In it, `smsweep.init()` and `wandb.init()`
+            return the trial's params. Default: run the sweep's program, or the function that was sent last.
         entity: Ignored; for compatibility with W&B.
         project: Ignored; for compatibility with W&B.
         count: Maximum number of trials to start. Default: no limit.
@@ -114,7 +122,15 @@ def agent(
             one GPU if the machine has GPUs and `gpus_per_trial` is not given.
         gpus_per_trial: GPUs for each trial alone, or a fraction below 1 of a GPU that trials share. Default:
             `resources_per_trial` of job.yaml.
-        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
+        backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then the estimator's, then "process". For a
+            function, "inline" calls the function in threads of this process, which is the default with
+            `parallel=1` and without places.
+        on: Places instead of a backend, in the order of preference, each with its number of slots: names of places
+            in job.yaml, or backends such as "local", "slurm:8" and "sagemaker:spot:16". Default: all places in
+            job.yaml.
+        requirements: Packages that the jobs of a function install: a requirements.txt, a list of its lines, or
+            "auto" for the packages that the function imports, at their versions in this environment. Processes
+            need none. Default: none.
         job: Path or content of a job.yaml. Default: the sweep's own.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
         inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
@@ -134,8 +150,7 @@ def agent(
         ConfigError: If a config is invalid, or the user has not consented to running the sweep's code.
         JobError: If the backend cannot run the jobs.
     """
-    if in_place and function is not None:
-        raise UsageError("in_place: a function runs in this process, not in a folder of its own; remove in_place")
+    _check_function(function, requirements, in_place)
     _check(
         function,
         count=count,
@@ -145,6 +160,7 @@ def agent(
     # A sweep id is unique in a store, and scripts always get a second Ctrl-C.
     del entity, project, forward_signals
     workspace = Workspace()
+    on = [on] if isinstance(on, str) else list(on)
     compiled = compile_estimator(estimator, inputs, job)
     sweep_id = parse_sweep_id(full_label(sweep_id))
     agent_id = new_agent_id()
@@ -152,75 +168,93 @@ def agent(
         stored = store.get_sweep(sweep_id)
         if compiled:
             job = compiled.document
-            backend = compiled.chosen_backend(backend, workspace.environ)
-            stored = with_source(stored, compiled, workspace)
-        if function is None and not stored.source_hash:
-            raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
+            backend = backend if on else compiled.chosen_backend(backend, workspace.environ)
+            stored = stored if function else with_source(stored, compiled, workspace)
         parsed_job = load_job(job) if job else None
         template = parsed_job.template if parsed_job else stored.job
         refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
         if parsed_job:
             warn(parsed_job.warnings)
             refuse_secrets(scan_text("job config", parsed_job.text, known_secrets(workspace.environ, template)))
+        has_places = bool(on or template.places)
+        inline = function if is_inline(function, backend, parallel, workspace, has_places=has_places) else None
+        sent = None
+        if not inline:
+            sends_to = backend_name(source_backend(template, workspace, on=on, backend=backend), workspace)
+            sent = send_function(store, stored, function, requirements, sends_to, workspace)
+        if sent:
+            stored = replace(stored, source_hash=sent.hash)
+            template = replace(template, in_place=False)
+            _check_function(sent, requirements, in_place)
+        if not inline and not stored.source_hash:
+            raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
-        name = DEFAULT_BACKEND if function else backend_name(backend, workspace)
-        template, n_slots = with_trial_resources(
-            template,
-            name,
-            workspace.environ,
-            gpus_per_trial=gpus_per_trial,
-            parallel=parallel,
-            has_function=function is not None,
-        )
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
+        chosen = choose_places(
+            template,
+            workspace,
+            on=on,
+            backend=DEFAULT_BACKEND if inline else backend,
+            parallel=parallel,
+            gpus_per_trial=gpus_per_trial,
+            has_function=inline is not None,
+        )
         original = None
-        if template.in_place and not function:
-            refuse_in_place(template, name)
+        if sent:
+            chosen = [replace(place, template=sent.placed(place.template, place.backend)) for place in chosen]
+        if template.in_place and not inline:
+            refuse_in_place(template, chosen[0].backend)
             original = InPlaceSource(store, stored, workspace)
-            template = original.placed(template)
-        if name != DEFAULT_BACKEND:
+            chosen = [replace(place, template=original.placed(place.template)) for place in chosen]
+        if any(place.backend != DEFAULT_BACKEND for place in chosen):
             refuse_upload(workspace.bundles_dir, stored.source_hash)
-        if not (function or _has_active_trials(store, stored.id)):
-            check_machine(template, name, workspace.environ, pulls=True)
-        template = with_price(template, name, store, stored.id, workspace.environ, utc_now())
-        render = renderer(template, stored, workspace, name, upload=True)
+        if not (inline or _has_active_trials(store, stored.id)):
+            for place in chosen:
+                check_machine(place.template, place.backend, place.workspace.environ, pulls=True)
+        if sent:
+            for place in chosen:
+                sent.check_python(place.template, place.backend, place.workspace)
+        chosen = [_with_price(place, store, stored.id) for place in chosen]
+        budgets = _note_worst_cases(chosen, store, stored.id)
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
-        if function:
-            workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
-            unguarded: Backend = FunctionBackend(
-                function, workspace.jobs_dir, parallel=n_slots, environ=workspace.environ
-            )
-        else:
-            unguarded = open_backend(name, workspace)
-        with closing(guard(unguarded)) as opened:
+        with ExitStack() as opened:
+            if inline:
+                workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
+                functions = FunctionBackend(
+                    inline, workspace.jobs_dir, parallel=chosen[0].slots, environ=workspace.environ
+                )
+                backends: dict[str, Backend] = {chosen[0].name: opened.enter_context(closing(guard(functions)))}
+            else:
+                backends = _open_backends(chosen, guard, opened)
+            check = original.check if original else sent.record if sent else None
+            places = [_open_place(place, backends[place.name], stored, check) for place in chosen]
             terminated = threading.Event()
             worker = Agent(
                 store,
-                opened,
-                make_controller(store, stored, template),
-                _checked(render, original) if original else render,
+                places,
+                make_controller(store, stored, template, budgets),
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
-                    parallel=n_slots,
                     count=count,
                     until=None if until is None else frozenset(until),
                     retries=template.retries,
-                    price=template.price,
                     grace_s=term_timeout,
                 ),
                 flapping=FailureLimit.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
                 clock=utc_now,
-                sleep=_make_sleep(opened, terminated),
+                sleep=_make_sleep([place.backend for place in places], terminated),
                 on_change=notifier.watching(on_change),
                 reuse=reuse_none
-                if function
-                else make_reuse(store, stored, name, workspace.bundles_dir, is_requested=reuse),
+                if inline
+                else make_reuse(
+                    store, stored, {place.backend for place in chosen}, workspace.bundles_dir, is_requested=reuse
+                ),
                 redact=redact,
                 explain=_make_explain(store, stored, template, workspace),
             )
@@ -237,11 +271,59 @@ def agent(
                         original.record_outputs()
 
 
-def _checked(
-    render: Callable[[Trial], TrainingJobRequest], original: InPlaceSource
+def _with_price(place: ChosenPlace, store: Store, sweep_id: str) -> ChosenPlace:
+    template = with_price(place.template, place.backend, store, sweep_id, place.workspace.environ, utc_now())
+    return replace(place, template=template)
+
+
+def _note_worst_cases(chosen: Sequence[ChosenPlace], store: Store, sweep_id: str) -> list[Budget]:
+    """Return the budgets of a sweep, and store the worst case at each named place for agents of other places."""
+    budgets = budgets_at({place.name: place.template for place in chosen})
+    for name in (place.name for place in chosen if place.name and budgets):
+        worst = {budget.what: budget.worst_of(name) for budget in budgets}
+        if notes.worst_case_at(name).get(store, sweep_id) != worst:
+            notes.worst_case_at(name).put(store, sweep_id, worst)
+    return budgets
+
+
+def _open_backends(chosen: Iterable[ChosenPlace], guard: Guard, opened: ExitStack) -> dict[str, Backend]:
+    """Open the backends. Places with the same backend and environment share a client."""
+    backends: dict[str, Backend] = {}
+    clients: dict[tuple[str, int], Backend] = {}
+    for place in chosen:
+        key = (place.backend, id(place.workspace))
+        if key not in clients:
+            clients[key] = opened.enter_context(closing(guard(open_backend(place.backend, place.workspace))))
+        backends[place.name] = clients[key]
+    return backends
+
+
+def _open_place(
+    place: ChosenPlace, backend: Backend, stored: Sweep, check: Callable[[Trial], None] | None
+) -> Place:
+    render = renderer(place.template, stored, place.workspace, place.backend, upload=True)
+    return Place(
+        backend=backend,
+        render=_with_check(render, check),
+        checkpoints=lambda trial: str(render(trial)["CheckpointConfig"]["S3Uri"]),
+        name=place.name,
+        slots=place.slots,
+        group=place.group,
+        price=place.template.price,
+        give_up_s=place.give_up_s,
+        reads_s3=backend_spec(place.backend).reads_s3,
+        shares_checkpoints=backend_spec(place.backend).reads_s3 and names_checkpoints_in_s3(place.template),
+    )
+
+
+def _with_check(
+    render: Callable[[Trial], TrainingJobRequest], check: Callable[[Trial], None] | None
 ) -> Callable[[Trial], TrainingJobRequest]:
+    if check is None:
+        return render
+
     def checked(trial: Trial) -> TrainingJobRequest:
-        original.check(trial)
+        check(trial)
         return render(trial)
 
     return checked
@@ -304,18 +386,20 @@ def _open_sweep_store(workspace: Workspace, sweep_id: str, agent_id: str) -> Ite
                 store.release(agent_id)  # so that the next agent does not wait for the leases to expire
 
 
-def _make_sleep(backend: Backend, terminated: threading.Event) -> Callable[[float], None]:
-    """Return a function that waits for the backend. It raises HandOver once `terminated` is set."""
+def _make_sleep(backends: Sequence[Backend], terminated: threading.Event) -> Callable[[float], None]:
+    """Return a function that waits for the backends. It raises HandOver once `terminated` is set."""
+    different = list(dict.fromkeys(backends))
 
     def sleep(timeout_s: float) -> None:
         if terminated.is_set():
             raise HandOver(TERMINATED)
-        backend.wait(timeout_s)
+        for backend in different:
+            backend.wait(timeout_s / len(different))
 
     return sleep
 
 
-def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Controller:
+def make_controller(store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
     config = stored.config
     strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
@@ -325,7 +409,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate) -> Contr
         "prior": read_prior(store, stored),
         "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
-        "budget": BudgetTracker(budgets_of(template)),
+        "budget": BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, stored.id)),
     }
     note = notes.WANDB_SWEEP.get(store, stored.id)
     if not note:
@@ -351,6 +435,16 @@ def _check(function: object, **counts: int | None) -> None:
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
             raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")
+
+
+def _check_function(function: object, requirements: object, in_place: bool | None) -> None:
+    """Raise UsageError for an argument that does not fit the function, or its absence."""
+    if in_place and function is not None:
+        raise UsageError("in_place: a function has no source folder to run in; remove in_place")
+    if requirements is not None and function is None:
+        raise UsageError(
+            "requirements: only jobs of a function install them; write requirements.txt into the source folder"
+        )
 
 
 @contextmanager
@@ -430,29 +524,32 @@ def run(
         JobError: If the backend cannot run the jobs.
     """
     compiled = compile_estimator(estimator, inputs, job)
-    backend = agent_options.get("backend")
-    if agent_options.get("function") is None:
+    template = load_job(compiled.document if compiled else job).template
+    backend, on = agent_options.get("backend"), agent_options.get("on") or ()
+    function, parallel = agent_options.get("function"), agent_options.get("parallel", 1)
+    if compiled and not on:
+        backend = compiled.chosen_backend(backend, os.environ)
+    workspace, counts = Workspace(), {"gpus_per_trial": agent_options.get("gpus_per_trial"), "parallel": parallel}
+    inline = is_inline(function, backend, parallel, workspace, has_places=bool(on or template.places))
+    if inline:
+        template, _ = with_trial_resources(template, DEFAULT_BACKEND, os.environ, has_function=True, **counts)
+        check_machine(template, DEFAULT_BACKEND, os.environ, pulls=False)
+    else:
         preflight(
             config,
-            program=program or (compiled.program if compiled else None),
+            program="function" if function else program or (compiled.program if compiled else None),
             job=compiled.document if compiled else job,
-            backend=compiled.chosen_backend(backend, os.environ) if compiled else backend,
+            backend=backend,
+            on=on,
             in_place=in_place,
             notify=agent_options.get("notify") or (),
-            gpus_per_trial=agent_options.get("gpus_per_trial"),
-            parallel=agent_options.get("parallel", 1),
             pulls=True,
+            **counts,
         )
-    else:
-        template, _ = with_trial_resources(
-            load_job(compiled.document if compiled else job).template,
-            DEFAULT_BACKEND,
-            os.environ,
-            gpus_per_trial=agent_options.get("gpus_per_trial"),
-            parallel=agent_options.get("parallel", 1),
-            has_function=True,
-        )
-        check_machine(template, DEFAULT_BACKEND, os.environ, pulls=False)
+    if function is not None and not inline:
+        _check(function)
+        places = choose_places(template, workspace, on=on, backend=backend, **counts)
+        check_function(load_sweep(config).config, function, agent_options.get("requirements"), places)
     sweep_id = sweep(
         config,
         entity,
@@ -465,7 +562,8 @@ def run(
         seed=seed,
         reuse=reuse,
         in_place=in_place,
-        backend=backend,
+        backend=None if inline else backend,
+        on=on,
     )
     on_created(sweep_id)
     return agent(sweep_id, estimator=compiled, **agent_options)

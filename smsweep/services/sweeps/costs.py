@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from statistics import fmean
@@ -17,20 +18,22 @@ from smsweep.core.json_documents import (
     EstimateDocument,
     InstancesDocument,
     LaunchDocument,
+    PlannedPlaceDocument,
     SourceSizeDocument,
 )
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import SmsweepError
 from smsweep.search.registry import expected_trial_count
-from smsweep.services.backends import backend_name, with_trial_resources
 from smsweep.services.labels import parse_sweep_id
+from smsweep.services.places import ChosenPlace, choose_places
 from smsweep.services.sweeps.load import JobLike, SweepLike, load_job, load_sweep, origin_of
 from smsweep.services.sweeps.plan import NO_ID
 from smsweep.services.sweeps.search_program import placed
 from smsweep.services.sweeps.snapshot import source_size
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path
+from smsweep.source.pack import refuse_upload
 from smsweep.store.base import Store
 
 MAX_SWEEPS = 20  # earlier sweeps of a group that the estimate reads, newest first
@@ -41,6 +44,7 @@ def launch_of_config(
     *,
     job: JobLike = None,
     backend: str | None = None,
+    on: Sequence[str] = (),
     count: int | None = None,
     parallel: int | str = 1,
 ) -> LaunchDocument | None:
@@ -50,6 +54,7 @@ def launch_of_config(
         config: The sweep config.
         job: Path or content of a job.yaml.
         backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
+        on: Places, as for `agent`. The document describes the most expensive one, and lists all.
         count: Maximum number of trials to start. Default: no limit.
         parallel: Number of trials that run in parallel.
 
@@ -58,13 +63,14 @@ def launch_of_config(
         JobError: If the backend cannot run the jobs.
     """
     workspace = Workspace()
-    if not has_price(backend, workspace):
-        return None
     parsed_job = load_job(job)
+    places = choose_places(parsed_job.template, workspace, on=on, backend=backend, parallel=parallel)
+    if not any(map(_has_price, places)):
+        return None
     parsed = placed(load_sweep(config), parsed_job, origin_of(config))
     sweep = Sweep(id=NO_ID, config=parsed.config, job=parsed_job.template)
     source = source_size(workspace, parsed, parsed_job, config)
-    return _launch(workspace, sweep, parsed_job.template, backend, [], source, count, parallel)
+    return _launch(workspace, sweep, parsed_job.template, places, [], source, count)
 
 
 def launch_of_sweep(
@@ -72,6 +78,7 @@ def launch_of_sweep(
     *,
     job: JobLike = None,
     backend: str | None = None,
+    on: Sequence[str] = (),
     count: int | None = None,
     parallel: int | str = 1,
 ) -> LaunchDocument | None:
@@ -80,60 +87,73 @@ def launch_of_sweep(
     Args:
         sweep_id: Id of the sweep.
         job: Path or content of a job.yaml. Default: the sweep's own.
-        backend: As for `launch_of_config`; `count` and `parallel` too.
+        backend: As for `launch_of_config`; `on`, `count` and `parallel` too.
 
     Raises:
         NotFound: If there is no such sweep.
         ConfigError: If a config is invalid.
+        SourceError: If the source contains a secret.
         JobError: If the backend cannot run the jobs.
     """
     workspace = Workspace()
-    if not has_price(backend, workspace):
-        return None
     with workspace.store(read_only=True) as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         trials = store.list_trials(sweep.id)
     template = replace(load_job(job).template, repeats=sweep.job.repeats) if job else sweep.job
+    places = choose_places(template, workspace, on=on, backend=backend, parallel=parallel)
+    if not any(map(_has_price, places)):
+        return None
+    refuse_upload(workspace.bundles_dir, sweep.source_hash)
     bundle = bundle_path(workspace.bundles_dir, sweep.source_hash) if sweep.source_hash else None
     source: SourceSizeDocument | None = None
     if bundle is not None and bundle.exists():
         source = {"files": None, "bytes": bundle.stat().st_size}
-    return _launch(workspace, sweep, template, backend, trials, source, count, parallel)
+    return _launch(workspace, sweep, template, places, trials, source, count)
 
 
-def needs_consent(sweep_id: str, backend: str | None) -> bool:
-    """Return True if the next job of a sweep is its first, and costs money. Raises NotFound."""
+def needs_consent(
+    sweep_id: str, backend: str | None, *, on: Sequence[str] = (), job: JobLike = None, parallel: int | str = 1
+) -> bool:
+    """Return True if the next job of a sweep is its first, and can cost money. Raises NotFound."""
     workspace = Workspace()
-    if not has_price(backend, workspace) or emulator_url(workspace.environ):
+    if emulator_url(workspace.environ):
         return False
     with workspace.store(read_only=True) as store:
-        return not any(trial.job_name for trial in store.list_trials(parse_sweep_id(sweep_id)))
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        template = load_job(job).template if job else sweep.job
+        places = choose_places(template, workspace, on=on, backend=backend, parallel=parallel)
+        if not any(map(_has_price, places)):
+            return False
+        paid = {place.backend for place in places if _has_price(place)}
+        trials = store.list_trials(sweep.id)
+        return not any(trial.job_name and trial.place.partition("@")[0] in paid for trial in trials)
 
 
-def has_price(backend: str | None, workspace: Workspace) -> bool:
-    """Return True if the jobs of a backend cost money. Raises UsageError for an unknown backend."""
-    return backend_spec(backend_name(backend, workspace)).ask_price is not None
+def _has_price(place: ChosenPlace) -> bool:
+    """Return True if the jobs of a place cost money."""
+    return backend_spec(place.backend).ask_price is not None
 
 
 def _launch(
     workspace: Workspace,
     sweep: Sweep,
-    template: JobTemplate,
-    backend: str | None,
+    whole: JobTemplate,
+    places: Sequence[ChosenPlace],
     trials: Sequence[Trial],
     source: SourceSizeDocument | None,
     count: int | None,
-    parallel: int | str,
 ) -> LaunchDocument:
-    name, environ = backend_name(backend, workspace), workspace.environ
+    unknown = dict[str, str]()
+    priced = [(place, _price(place.template, place.backend, place.workspace, unknown)) for place in places]
+    most_expensive = max(filter(lambda item: _has_price(item[0]), priced), key=_worst_usd)
+    place, price = most_expensive
+    template, name, environ = place.template, place.backend, place.workspace.environ
     spec, assets = backend_spec(name), workspace.assets_path("")
-    template, n_slots = with_trial_resources(template, name, environ, parallel=parallel)
     complete, _ = spec.prepare(template, assets, workspace.dir, environ, upload=False)
-    request, unknown = complete.request, dict[str, str]()
+    request = complete.request
     facts = spec.ask_account(complete, environ) if spec.ask_account else None
     unknown |= facts.unknown if facts else {}
-    price = _price(template, name, workspace, unknown)
-    limits = [expected_trial_count(sweep.config, template.repeats), template.budget.get("trials")]
+    limits = [expected_trial_count(sweep.config, whole.repeats), template.budget.get("trials")]
     started = sum(trial.state is not TrialState.PENDING for trial in trials)
     remaining = [max(0, int(limit) - started) for limit in limits if limit is not None]
     n_trials = min([*remaining, *([] if count is None else [count])], default=None)
@@ -157,7 +177,7 @@ def _launch(
         "source": source,
         "max_run_s": max_run_s(template),
         "max_wait_s": limit_s,
-        "parallel": n_slots,
+        "parallel": sum({each.group or each.name: each.slots for each in places}.values()),
         "trials": n_trials,
         "price_per_hour": price.per_hour if price else None,
         "price_from": (None if price is None else "aws" if template.asks_price else "job.yaml"),
@@ -167,7 +187,28 @@ def _launch(
         "budget": cast("AmountsDocument", dict(template.budget)),
         "run_cap": sweep.config.run_cap,
         "count": count,
+        "places": [_place_document(each, price) for each, price in priced if each.name],
         "unknown": unknown,
+    }
+
+
+def _worst_usd(priced: tuple[ChosenPlace, Price | None]) -> float:
+    """Return the most dollars that one trial can cost at a place; infinity if its price is unknown."""
+    place, price = priced
+    return math.inf if price is None else worst_instance_s(place.template) * price.per_hour / 3600
+
+
+def _place_document(place: ChosenPlace, price: Price | None) -> PlannedPlaceDocument:
+    worst = _worst_usd((place, price))
+    return {
+        "name": place.name,
+        "backend": place.backend,
+        "slots": place.slots,
+        "region": place.workspace.environ.get("AWS_REGION", "") if _has_price(place) else "",
+        "instances": _instances(place.template) if _has_price(place) else [],
+        "is_spot": bool(place.template.request.get("EnableManagedSpotTraining")),
+        "price_per_hour": price.per_hour if price else None,
+        "worst_usd_per_trial": None if math.isinf(worst) else worst,
     }
 
 

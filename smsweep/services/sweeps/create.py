@@ -7,7 +7,7 @@ import logging
 import operator
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -21,6 +21,7 @@ from smsweep.core.trial import MetricStats, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.search.registry import make_strategy
 from smsweep.services.labels import full_label, new_sweep_id, parse_label
+from smsweep.services.places import source_backend
 from smsweep.services.sweeps.load import (
     EstimatorJob,
     JobLike,
@@ -60,6 +61,7 @@ def sweep(
     reuse: bool = False,
     in_place: bool | None = None,
     backend: str | None = None,
+    on: Sequence[str] = (),
 ) -> str:
     """Create a sweep and return its id.
 
@@ -82,6 +84,7 @@ def sweep(
         in_place: Run processes in the source folder itself instead of a copy. Default: `in_place` of job.yaml.
         backend: Backend that will run the trials. For "process", a secret in the source is only a warning.
             Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
+        on: Places that will run the trials, instead of `backend`. Default: all places in job.yaml.
 
     Returns:
         Id of the sweep.
@@ -96,7 +99,9 @@ def sweep(
     parsed, parsed_job = read(sweep, compiled.document if compiled else job, program=program, compiled=compiled)
     parsed_job = with_in_place(parsed_job, in_place)
     workspace = Workspace()
-    backend = compiled.chosen_backend(backend, workspace.environ) if compiled else backend
+    if compiled and not on:
+        backend = compiled.chosen_backend(backend, workspace.environ)
+    backend = source_backend(parsed_job.template, workspace, on=on, backend=backend)
     return keep(
         workspace,
         parsed,
@@ -211,20 +216,22 @@ def check(
     job: JobLike = None,
     seed: int | None = None,
     backend: str | None = None,
+    on: Sequence[str] = (),
 ) -> CheckedSource:
     """Check everything that `sweep` checks. Create nothing. For the arguments and exceptions, see `sweep`."""
     parsed, parsed_job = read(sweep, job, program=program, is_quiet=True)
     if seed is not None:
         checked_seed(seed)
     code = read_code(parsed.config, parsed_job, origin_of(sweep))
+    workspace = Workspace()
     return check_parsed(
-        Workspace(),
+        workspace,
         parsed,
         parsed_job,
         priors=map(str, prior_runs),
         code=code,
         origin=origin_of(sweep),
-        backend=backend,
+        backend=source_backend(parsed_job.template, workspace, on=on, backend=backend),
     )
 
 

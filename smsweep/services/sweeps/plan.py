@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,13 +17,12 @@ from smsweep.runtime.job import command_macros
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.redact import make_redact
 from smsweep.services.backends import (
-    backend_name,
     check_machine,
     check_prepared,
     renderer,
-    with_trial_resources,
 )
 from smsweep.services.labels import parse_sweep_id
+from smsweep.services.places import choose_places, source_backend
 from smsweep.services.sweeps import create
 from smsweep.services.sweeps.create import checked_seed
 from smsweep.services.sweeps.load import (
@@ -72,6 +71,7 @@ def plan(
     seed: int = 0,
     environ: Mapping[str, str] | None = None,
     backend: str | None = None,
+    on: Sequence[str] = (),
     program: str | None = None,
     source: CheckedSource | None = None,
 ) -> Plan:
@@ -85,6 +85,7 @@ def plan(
         seed: Random seed for the search. Create the sweep with the same seed to get the same trials.
         environ: Variables for `${envvar:NAME}` in the command. Default: none.
         backend: Name of the backend of the requests. Default: `SMSWEEP_BACKEND`, then "process".
+        on: Places, as for `agent`. The requests are those of the first place.
         program: Script that runs instead of the config's `program`.
         source: The checked source. Default: check the source if the requests need its hash.
 
@@ -101,17 +102,24 @@ def plan(
     suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
     trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]
     requests: list[TrainingJobRequest] = []
-    if job is not None or backend is not None:
+    if job is not None or backend is not None or on:
         planned = Sweep(
             id=NO_ID,
             config=sweep_config,
             job=parsed_job.template,
             name=sweep_config.name or "",
             source_hash=(
-                source or check_source(Workspace(), parsed, parsed_job, origin_of(config), backend=backend)
+                source
+                or check_source(
+                    Workspace(),
+                    parsed,
+                    parsed_job,
+                    origin_of(config),
+                    backend=source_backend(parsed_job.template, Workspace(), on=on, backend=backend),
+                )
             ).hash,
         )
-        requests = _requests(planned, parsed_job.template, trials, backend)
+        requests = _requests(planned, parsed_job.template, trials, backend, on)
     return Plan(
         method=sweep_config.method,
         expected_trial_count=expected,
@@ -128,7 +136,12 @@ def plan(
 
 
 def plan_sweep(
-    sweep_id: str, *, n: int = 5, environ: Mapping[str, str] | None = None, backend: str | None = None
+    sweep_id: str,
+    *,
+    n: int = 5,
+    environ: Mapping[str, str] | None = None,
+    backend: str | None = None,
+    on: Sequence[str] = (),
 ) -> Plan:
     """Return the next trials of an existing sweep, each with the request that an agent will send.
 
@@ -137,6 +150,7 @@ def plan_sweep(
         n: Maximum number of trials: pending trials first, then new ones.
         environ: Variables for `${envvar:NAME}` in the command. Default: none.
         backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
+        on: Places, as for `agent`. The requests are those of the first place.
 
     Raises:
         NotFound: If there is no such sweep.
@@ -155,7 +169,7 @@ def plan_sweep(
     ]
     trials = [*pending, *proposed]
     template = stored.job
-    requests = _requests(stored, template, trials, backend)
+    requests = _requests(stored, template, trials, backend, on)
     return Plan(
         method=stored.config.method,
         expected_trial_count=expected_trial_count(stored.config, stored.job.repeats),
@@ -165,12 +179,11 @@ def plan_sweep(
 
 
 def _requests(
-    stored: Sweep, template: JobTemplate, trials: Iterable[Trial], backend: str | None
+    stored: Sweep, template: JobTemplate, trials: Iterable[Trial], backend: str | None, on: Sequence[str]
 ) -> list[TrainingJobRequest]:
-    workspace = Workspace()
-    name = backend_name(backend, workspace)
-    render = renderer(template, stored, workspace, name, upload=False)
-    check_machine(template, name, workspace.environ, pulls=False)
+    place = choose_places(template, Workspace(), on=on, backend=backend)[0]
+    render = renderer(place.template, stored, place.workspace, place.backend, upload=False)
+    check_machine(place.template, place.backend, place.workspace.environ, pulls=False)
     return [render(trial) for trial in trials]
 
 
@@ -204,6 +217,7 @@ def preflight(
     program: str | None = None,
     job: JobLike = None,
     backend: str | None = None,
+    on: Sequence[str] = (),
     in_place: bool | None = None,
     notify: Iterable[HookLike] = (),
     gpus_per_trial: float | None = None,
@@ -217,6 +231,7 @@ def preflight(
         program: Script that runs instead of the config's `program`.
         job: Path or content of a job.yaml.
         backend: Name of the backend. Default: `SMSWEEP_BACKEND`, then "process".
+        on: Places, as for `agent`.
         in_place: Run processes in the original source folder. Default: `in_place` of job.yaml.
         notify: Webhooks and commands, as for `agent`.
         gpus_per_trial: GPUs of each trial, as for `agent`.
@@ -235,15 +250,16 @@ def preflight(
             "(a Python function runs by smsweep.agent)"
         )
     template = with_in_place(load_job(job), in_place).template
-    workspace = Workspace()
-    template, _ = with_trial_resources(
+    check_backend(
+        config,
         template,
-        backend_name(backend, workspace),
-        workspace.environ,
+        backend,
+        notify,
+        on=on,
         gpus_per_trial=gpus_per_trial,
         parallel=parallel,
+        pulls=pulls,
     )
-    check_backend(config, template, backend, notify, pulls=pulls)
 
 
 def check_backend(
@@ -252,15 +268,22 @@ def check_backend(
     backend: str | None = None,
     notify: Iterable[HookLike] = (),
     *,
+    on: Sequence[str] = (),
+    gpus_per_trial: float | None = None,
+    parallel: int | str = 1,
     pulls: bool = False,
 ) -> None:
     """Check the backend of a sweep that does not exist yet. For the arguments and exceptions, see `preflight`."""
     workspace = Workspace()
     collect_hooks(notify, workspace.environ)
-    name = backend_name(backend, workspace)
-    check_prepared(template, Sweep(id=NO_ID, config=config, job=template), workspace, name)
-    backend_spec(name).check_settings(template, workspace.environ)
-    check_machine(template, name, workspace.environ, pulls=pulls)
+    places = choose_places(
+        template, workspace, on=on, backend=backend, parallel=parallel, gpus_per_trial=gpus_per_trial
+    )
+    for place in places:
+        sweep = Sweep(id=NO_ID, config=config, job=place.template)
+        check_prepared(place.template, sweep, place.workspace, place.backend)
+        backend_spec(place.backend).check_settings(place.template, place.workspace.environ)
+        check_machine(place.template, place.backend, place.workspace.environ, pulls=pulls)
 
 
 def check_run(
@@ -271,11 +294,12 @@ def check_run(
     job: JobLike = None,
     seed: int | None = None,
     backend: str | None = None,
+    on: Sequence[str] = (),
     notify: Iterable[HookLike] = (),
 ) -> CheckedSource:
     """Check everything that `run` checks before its first trial. Create and upload nothing.
 
     For the arguments and the exceptions, see `run`.
     """
-    preflight(sweep, program=program, job=job, backend=backend, notify=notify)
-    return create.check(sweep, prior_runs=prior_runs, program=program, job=job, seed=seed, backend=backend)
+    preflight(sweep, program=program, job=job, backend=backend, on=on, notify=notify)
+    return create.check(sweep, prior_runs=prior_runs, program=program, job=job, seed=seed, backend=backend, on=on)

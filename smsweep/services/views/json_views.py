@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -16,6 +16,7 @@ from smsweep.core.json_documents import (
     FrontTrialDocument,
     ListedSweepDocument,
     MetricDocument,
+    PlaceUseDocument,
     PriceDocument,
     Row,
     ShownTrialDocument,
@@ -87,13 +88,35 @@ def show_data(
         "front": [member.trial.number for member in front],  # for several metrics
         "outlook": notes.OUTLOOK.get(store, sweep.id),
         "notes": notes.USER_NOTES.get(store, sweep.id),
-        "usage": usage_data(trials, sweep, notes.PRICE.get(store, sweep.id)),
+        "usage": usage_data(trials, sweep, notes.PRICE.get(store, sweep.id), worst_cases(store, trials)),
         "agent": agent,
         "waiting": [
             {"number": number, **wait_reason} for number, wait_reason in sorted(waiting.items()) if wait_reason
         ],
+        "places": places_of(trials),
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
     }
+
+
+def places_of(trials: Collection[Trial]) -> list[PlaceUseDocument]:
+    """Return the number and the cost of the trials at each named place, in the order of the first trial."""
+    by_place: dict[tuple[str, str], list[Trial]] = {}
+    for trial in sorted(trials, key=lambda trial: trial.number):
+        if trial.place_name and trial.state is not TrialState.PENDING:
+            by_place.setdefault((trial.place_name, trial.place), []).append(trial)
+    costs = {
+        key: [trial.usage["usd"] for trial in found if "usd" in trial.usage] for key, found in by_place.items()
+    }
+    return [
+        {
+            "name": name,
+            "place": place,
+            "active": sum(trial.state.is_active for trial in found),
+            "ended": sum(trial.state.is_terminal for trial in found),
+            "usd": round(sum(costs[name, place]), 6) if costs[name, place] else None,
+        }
+        for (name, place), found in by_place.items()
+    ]
 
 
 def has_agent(sweep: Sweep, agent_ids: Iterable[str]) -> bool:
@@ -196,23 +219,37 @@ def metric_data(metric: Metric) -> MetricDocument:
     return {"name": metric.name, "goal": metric.goal.value, "target": metric.target}
 
 
-def usage_data(trials: Collection[Trial], sweep: Sweep, price: PriceDocument | None) -> SweepUsageDocument:
+def worst_cases(store: Store, trials: Collection[Trial]) -> dict[str, Mapping[str, float]]:
+    """Return the worst case of one trial at each named place that has active trials, by `Budget.what`."""
+    named = {(trial.place_name, trial.sweep_id) for trial in trials if trial.place_name and trial.state.is_active}
+    return {name: notes.worst_case_at(name).get(store, sweep_id) for name, sweep_id in named}
+
+
+def usage_data(
+    trials: Collection[Trial],
+    sweep: Sweep,
+    price: PriceDocument | None,
+    worst_at: Mapping[str, Mapping[str, float]] = {},
+) -> SweepUsageDocument:
     """Return the usage and the budget of a sweep.
 
     Args:
         trials: All trials of the sweep.
         sweep: The sweep.
         price: The stored price, if AWS was asked for it.
+        worst_at: Name of a place -> worst case of one trial there, as `worst_cases` returns it.
 
     Returns:
         `jobs`, instance `hours` and `usd` (null without a price) of the jobs that have ended; the `budget`; the
         part of the budget that is `set_aside` for active trials; and the `price`.
     """
     template = known_price(sweep.job, price)
-    worst_s = worst_instance_s(template) * sum(trial.state.is_active for trial in trials)
-    worst = {"hours": round(worst_s / 3600, 6)}
+    default_s = worst_instance_s(template)
+    active = [worst_at.get(trial.place_name, {}) for trial in trials if trial.state.is_active]
+    worst = {"hours": round(sum(each.get("instance_s", default_s) for each in active) / 3600, 6)}
     if template.price is not None:
-        worst["usd"] = round(worst_s * template.price.per_hour / 3600, 6)
+        default_usd = default_s * template.price.per_hour / 3600
+        worst["usd"] = round(sum(each.get("usd", default_usd) for each in active), 6)
     used = [trial.usage for trial in trials]
     priced = [usage["usd"] for usage in used if "usd" in usage]
     return {
@@ -239,6 +276,7 @@ def trial_data(trial: Trial, sweep: Sweep) -> TrialDocument:
         "exit_code": trial.exit_code,
         "job_name": trial.job_name,
         "place": trial.place,
+        "place_name": trial.place_name,
         "retries": dict(trial.retries),
         "usage": cast(TrialUsageDocument, usage_of(trial)),
         "created_at": _time(trial.created_at),
@@ -261,7 +299,7 @@ def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
 
 
 FIELDS = (  # fields of a trial that are single values
-    *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place"),
+    *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place", "place_name"),
     *("created_at", "started_at", "ended_at"),
 )
 

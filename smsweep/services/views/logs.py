@@ -30,7 +30,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FOLLOW_S = 0.3  # seconds between two reads of a growing log
-LOCAL = ("process", "docker")  # backends whose jobs are looked up without a request to AWS
+LOCAL = ("process", "docker", "slurm")  # backends whose jobs are looked up without a request to AWS
 NO_LOG = "the trial ran a Python function, whose output is in the output of its agent"
 
 
@@ -65,7 +65,7 @@ def read_log(
     with workspace.store() as store:
         trial = find_trial(store, sweep_id, number)
         while (
-            follow and attempt is None and not trial.place and not trial.state.is_terminal
+            follow and attempt is None and not trial.job_name and not trial.state.is_terminal
         ):  # no agent has claimed it yet
             time.sleep(FOLLOW_S)
             trial = find_trial(store, sweep_id, number)

@@ -28,8 +28,9 @@ def why(label: str) -> WhyDocument:
 
     Returns:
         `why`, one sentence; `rule`, the evidence of the rule that stopped the trial, or None; `waiting`, why a
-        claimed trial waits for its job, or None; `job_name`, "" if no job ran; `log`, the last lines of a failed
-        or crashed trial if they are available; and other fields of the trial.
+        claimed trial waits for its job, or None; `placement`, why the trial does not run at the first place;
+        `job_name`, "" if no job ran; `log`, the last lines of a failed or crashed trial if they are available; and
+        other fields of the trial.
 
     Raises:
         NotFound: If there is no such trial.
@@ -40,6 +41,7 @@ def why(label: str) -> WhyDocument:
         trial = find_trial(store, sweep_id, number)
         evidence = notes.stop_evidence(trial).get(store, sweep_id) if trial.asked_by == "rule" else None
         waiting = read_wait_reason(store, trial)
+        placement = notes.placement(trial).get(store, sweep_id) if trial.place_name else None
     had_job = not trial.state.is_terminal or bool(trial.usage.get("n_jobs"))  # else its result was reused
     is_bad = trial.state in (TrialState.FAILED, TrialState.CRASHED)
     return {
@@ -54,6 +56,8 @@ def why(label: str) -> WhyDocument:
         "waiting": waiting,
         "job_name": trial.job_name if had_job else "",
         "place": trial.place,
+        "place_name": trial.place_name,
+        "placement": placement["because"] if placement else [],
         "started_at": trial.started_at.isoformat() if trial.started_at else None,
         "ended_at": trial.ended_at.isoformat() if trial.ended_at else None,
         "log": _log_tail(trial.label) if is_bad else [],
@@ -69,7 +73,8 @@ def _log_tail(label: str) -> list[str]:
 
 def _running(trial: Trial) -> str:
     since = f" since {time_text(trial.started_at)}" if trial.started_at else ""
-    return f"runs at {trial.place}{since}"
+    name = f"{trial.place_name} ({trial.place})" if trial.place_name else trial.place
+    return f"runs at {name}{since}"
 
 
 def _failed(trial: Trial) -> str:
@@ -79,7 +84,8 @@ def _failed(trial: Trial) -> str:
 
 def _pending(trial: Trial) -> str:
     again = f" to run again, for the {_times(trial.attempt + 1)} time" if trial.attempt else ""
-    return f"waits for an agent{again}"
+    where = f" at {trial.place}, where its checkpoints are," if trial.place else ""
+    return f"waits for an agent{where}{again}"
 
 
 def _times(n: int) -> str:

@@ -30,6 +30,7 @@ SHOWN: dict[str, Any] = {
     "outlook": "",
     "usage": USAGE,
     "waiting": [],
+    "places": [],
 }
 
 

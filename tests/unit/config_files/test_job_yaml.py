@@ -267,6 +267,8 @@ def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
         "resources_per_trial",
         "retries",
         "notify",
+        "places",
+        "sbatch",
         "agent",
         "request",
     }

@@ -306,7 +306,6 @@ def test_long_log_does_not_block_the_agent(tmp_path: Path) -> None:
 
     intake = LogIngester(
         kit.store,
-        Endless(never_ends),
         MetricParser(),
         "a",
         lambda: kit.clock_now,
@@ -316,7 +315,7 @@ def test_long_log_does_not_block_the_agent(tmp_path: Path) -> None:
     kit.store.add_trials(kit.sweep.id, 0, [{"a": 3, "b": "x"}])
     trial = kit.store.claim(kit.sweep.id, "a", "scripted@here", 60)
     assert trial is not None
-    read, is_complete = intake.read(trial)
+    read, is_complete = intake.read(trial, Endless(never_ends))
     assert (read.cursor, is_complete) == ("2", False)
 
 
@@ -338,7 +337,7 @@ def test_late_read_of_old_attempt_adds_no_points(tmp_path: Path) -> None:
     late = kit.agent(backend, agent_id="late")
     late.tick()
     kit.advance(61)
-    heir = kit.agent(ScriptedBackend(reports_metric_a, place="process@there"), agent_id="heir")
+    heir = kit.agent(ScriptedBackend(reports_metric_a, place="scripted@there"), agent_id="heir")
     heir.run()
     late.run()
     assert [point.value for point in kit.store.read_points("abcd1234", 0)] == [4, 3]

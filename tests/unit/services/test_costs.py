@@ -45,6 +45,7 @@ LAUNCH: LaunchDocument = {
     "budget": {},
     "run_cap": 10,
     "count": None,
+    "places": [],
     "unknown": {},
 }
 

@@ -20,7 +20,7 @@ SWEEP = "abcd1234"
 
 HOT = {
     "claim": (queries.FIRST_PENDING, "trials_pending"),
-    "claim an abandoned one": (queries.FIRST_ABANDONED, "trials_active"),
+    "claim an abandoned one": (queries.ABANDONED, "trials_active"),
     "renew": (queries.SET_LEASES, "trials_held"),
     "holders": (queries.HOLDERS, "trials_active"),
     "changes": (queries.CHANGED_TRIALS, "trials_changed"),

@@ -1,0 +1,166 @@
+"""Choose the places of an agent from `--on`, `--backend` and `places` in job.yaml."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, is_local
+from smsweep.config_files.job_yaml import at_place, parse_job
+from smsweep.config_files.place_text import parse_place
+from smsweep.core.job import JobTemplate, PlaceSpec, Price
+from smsweep.errors import UsageError
+from smsweep.services.backends import AUTO, backend_name, with_trial_resources
+from smsweep.services.workspace import Workspace
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChosenPlace:
+    """A place that an agent serves, before its backend is opened."""
+
+    name: str  # "" for an agent with one backend
+    backend: str
+    slots: int
+    template: JobTemplate  # of the jobs at this place
+    workspace: Workspace  # with the environment of this place, such as its region
+    group: str = ""  # places of one group share their slots
+    give_up_s: float | None = None  # see PlaceSpec
+
+
+def choose_places(
+    template: JobTemplate,
+    workspace: Workspace,
+    *,
+    on: Sequence[str] = (),
+    backend: str | None = None,
+    parallel: int | str = 1,
+    gpus_per_trial: float | None = None,
+    has_function: bool = False,
+) -> list[ChosenPlace]:
+    """Return the places of an agent, in the order of preference.
+
+    Args:
+        template: The job template of the sweep.
+        workspace: The workspace.
+        on: Values of `--on`: names of places in job.yaml, or backends. Empty for all places in job.yaml.
+        backend: Value of `--backend`: the only backend, even if job.yaml has places.
+        parallel: Slots of a place that has no number of slots; "auto" for as many as fit this machine, and one on
+            other machines.
+        gpus_per_trial: GPUs of each trial on this machine; None for those of the template.
+        has_function: The trials are calls of a function in this process.
+
+    Raises:
+        UsageError: If a place or a backend does not exist, or the options cannot be combined.
+        ConfigError: If the job is not valid at a place.
+        JobRejected: If no trial fits this machine.
+    """
+    if isinstance(on, str):
+        on = [on]
+    if on and backend:
+        raise UsageError(f"--on: cannot be combined with --backend {backend}; use --on {backend}")
+    if backend or not (on or template.places):
+        name = backend_name(backend, workspace)
+        template, n_slots = with_trial_resources(
+            template,
+            name,
+            workspace.environ,
+            gpus_per_trial=gpus_per_trial,
+            parallel=parallel,
+            has_function=has_function,
+        )
+        return [ChosenPlace(name="", backend=name, slots=n_slots, template=template, workspace=workspace)]
+    specs = _specs(template, on)
+    chosen = [
+        place
+        for spec in specs
+        for place in _alternatives(spec, template, workspace, parallel=parallel, gpus_per_trial=gpus_per_trial)
+    ]
+    if template.in_place and any(place.backend != "process" for place in chosen):
+        others = ", ".join(place.name for place in chosen if place.backend != "process")
+        raise UsageError(
+            f"in_place: only processes of this machine run in the original folder, and {others} runs a copy; "
+            "add --no-in-place, or remove in_place from job.yaml; name data under `inputs:`"
+        )
+    return chosen
+
+
+def source_backend(
+    template: JobTemplate, workspace: Workspace, *, on: Sequence[str] = (), backend: str | None = None
+) -> str | None:
+    """Return the backend that decides whether the source of a sweep is sent: a remote one if any place has one."""
+    if backend or not (on or template.places):
+        return backend
+    backends = [place.backend for place in choose_places(template, workspace, on=on)]
+    return next((name for name in backends if name != "process"), "process")
+
+
+def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
+    named = {spec.name: spec for spec in template.places}
+    specs = []
+    for text in on:
+        try:
+            spec = parse_place(text)
+        except UsageError as err:
+            raise UsageError(f"--on: {err}") from None
+        known = named.get(spec.name)
+        specs.append(replace(known, slots=spec.slots or known.slots) if known else spec)
+    specs = specs or list(template.places)
+    for spec in specs:
+        if spec.backend not in BACKENDS:
+            names = ", ".join(sorted({"local", *backend_names(), *named} - {"process"}))
+            raise UsageError(
+                f"--on {spec.name}: no such backend, and job.yaml has no such place; use one of {names}"
+            )
+    names_of = [spec.name for spec in specs]
+    for name in names_of:
+        if names_of.count(name) > 1:
+            raise UsageError(f"--on {name}: given twice; add up the slots, or name the places in job.yaml")
+    spot = {spec.backend for spec in specs if spec.overlay.get("use_spot_instances")}
+    return [
+        replace(spec, overlay={"use_spot_instances": False, **spec.overlay}) if spec.backend in spot else spec
+        for spec in specs
+    ]
+
+
+def _alternatives(
+    spec: PlaceSpec,
+    template: JobTemplate,
+    workspace: Workspace,
+    *,
+    parallel: int | str,
+    gpus_per_trial: float | None,
+) -> Iterator[ChosenPlace]:
+    """Yield a place, then its further instance types and regions. With `give_up_after`, on-demand follows spot."""
+    is_spot = spec.overlay.get("use_spot_instances", template.document.get("use_spot_instances"))
+    markets: list[dict[str, Any]] = [{}]
+    if is_spot and spec.give_up_s is not None:
+        markets = [{"use_spot_instances": True}, {"use_spot_instances": False}]
+    options = product(spec.regions or ("",), spec.instance_types or ("",), markets)
+    for index, (region, instance_type, market) in enumerate(options):
+        overlay = {**spec.overlay, **market, **({"instance_type": instance_type} if instance_type else {})}
+        placed, n_slots = _template(template, spec.backend, overlay), spec.slots or parallel
+        if is_local(spec.backend):
+            placed, n_slots = with_trial_resources(
+                placed, spec.backend, workspace.environ, gpus_per_trial=gpus_per_trial, parallel=n_slots
+            )
+        at_region = {"AWS_REGION": region, "AWS_DEFAULT_REGION": region} if region else {}
+        yield ChosenPlace(
+            name=spec.name if index == 0 else f"{spec.name}/{index + 1}",
+            backend=spec.backend,
+            slots=1 if n_slots == AUTO else int(n_slots),
+            template=placed,
+            workspace=Workspace({**workspace.environ, **at_region}) if at_region else workspace,
+            group=spec.name,
+            give_up_s=spec.give_up_s,
+        )
+
+
+def _template(template: JobTemplate, backend: str, overlay: dict[str, Any]) -> JobTemplate:
+    placed = parse_job(at_place(template.document, overlay)).template
+    placed = replace(placed, repeats=template.repeats, in_place=template.in_place, places=())
+    if backend_spec(backend).ask_price is None and "price_per_hour" not in overlay:
+        has_prices = placed.price is not None or placed.asks_price or "usd" in placed.budget
+        return replace(placed, price=Price(per_hour=0.0) if has_prices else None, asks_price=False)  # it is free
+    return placed

@@ -1,0 +1,349 @@
+"""Functions as jobs, from modules, scripts and the standard input, in real processes."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import smsweep
+from smsweep.api.api import ApiRun
+from smsweep.errors import SourceError, UsageError
+from smsweep.services.workspace import Workspace
+from smsweep.source.bundle import bundle_path, open_bundle
+from smsweep.store import notes
+from tests.support.walkthrough import SMSWEEP
+
+SWEEP = {"method": "grid", "metric": {"name": "loss"}, "parameters": {"x": {"values": [1, 2]}}}
+MODULE = """\
+import os
+import helpers.scale
+import smsweep
+
+def train():
+    from late import shift  # imported only in the job
+    with smsweep.init() as run:
+        run.log({"loss": shift(helpers.scale.double(run.config.x)), "pid": os.getpid()})
+"""
+SCRIPT = """\
+import functools, json, os, sys
+import smsweep
+
+BASE = {"offset": 10}
+
+def offset(x):
+    return x + BASE["offset"]
+
+def traced(function):
+    @functools.wraps(function)
+    def wrapper(*args, **kwargs):
+        print("before the call")
+        return function(*args, **kwargs)
+    return wrapper
+
+@traced
+def train():
+    run = smsweep.init()
+    if run.config.x == 2:
+        raise ValueError("two is too much")
+    smsweep.log({"loss": offset(run.config.x)})
+
+if __name__ == "__main__":
+    sweep_id = smsweep.sweep({"method": "grid", "parameters": {"x": {"values": [1, 2]}}})
+    smsweep.agent(sweep_id, train, parallel=2)
+    runs = smsweep.Api().sweep(sweep_id).runs
+    print(json.dumps({"id": sweep_id, "runs": [[run.state, run.summary, run.trial.reason] for run in runs]}))
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working directory outside the repository, with an empty store in another folder."""
+    work = tmp_path / "work"
+    work.mkdir()
+    monkeypatch.chdir(work)
+    monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "home"))
+    for name in ("SMSWEEP_STORE", "SMSWEEP_BACKEND"):
+        monkeypatch.delenv(name, raising=False)
+    return work
+
+
+def run_function(function: Callable[[], Any], **options: Any) -> list[ApiRun]:
+    """Run a sweep of two trials in processes."""
+    sweep_id = smsweep.sweep(SWEEP)
+    smsweep.agent(sweep_id, function, **{"backend": "process", **options})
+    return smsweep.Api().sweep(sweep_id).runs
+
+
+def smsweep_command(*args: str) -> str:
+    done = subprocess.run([*SMSWEEP, *args], capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def losses(runs: list[ApiRun]) -> list[Any]:
+    return [run.summary.get("loss") for run in runs]
+
+
+def test_parallel_function_runs_in_one_process_per_trial(folder: Path) -> None:
+    runs = run_function(lambda: smsweep.log({"loss": os.getpid()}), backend=None, parallel=2)
+    assert len({os.getpid(), *losses(runs)}) == 3
+    assert {run.trial.place.partition("@")[0] for run in runs} == {"process"}
+
+
+def test_inline_backend_keeps_threads(folder: Path) -> None:
+    together = threading.Barrier(2, timeout=20)  # cannot be pickled
+
+    def train() -> None:
+        together.wait()
+        smsweep.log({"loss": os.getpid()})
+
+    assert losses(run_function(train, backend="inline", parallel=2)) == [os.getpid()] * 2
+
+
+def test_function_of_module_runs_with_the_modules_that_it_imports(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "helpers").mkdir()
+    (folder / "helpers" / "scale.py").write_text("def double(x):\n    return 2 * x\n")
+    (folder / "late.py").write_text("from deeper import ONE\ndef shift(x):\n    return x + ONE\n")
+    (folder / "deeper.py").write_text("ONE = 1\n")
+    (folder / "unrelated.py").write_text("raise AssertionError\n")
+    (folder / "training.py").write_text(MODULE)
+    monkeypatch.syspath_prepend(folder)
+    runs = run_function(importlib.import_module("training").train)
+    assert losses(runs) == [3, 5]
+    workspace = Workspace()
+    members = open_bundle(bundle_path(workspace.bundles_dir, runs[0].sweep.sweep.source_hash)).members
+    own = {member.name for member in members if not member.name.startswith("smsweep_function/")}
+    assert own == {"training.py", "late.py", "deeper.py", "helpers/scale.py"}
+    for name in ("training", "helpers", "helpers.scale"):
+        monkeypatch.delitem(sys.modules, name)
+
+
+@pytest.mark.parametrize("source", ["file", "standard input"])
+def test_function_of_main_module_runs(folder: Path, source: str) -> None:
+    (folder / "script.py").write_text(SCRIPT)
+    program = ["script.py"] if source == "file" else ["-"]
+    done = subprocess.run(
+        [sys.executable, *program],
+        cwd=folder,
+        input=SCRIPT,
+        env={**os.environ},
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["runs"] == [
+        ["finished", {"loss": 11}, ""],
+        ["failed", {}, answer["runs"][1][2]],
+    ]
+    reason, *rest = answer["runs"][1][2].splitlines()
+    assert reason == "ValueError: two is too much (exit code 1)"
+    frames = [line.strip().rpartition(" in ")[2] for line in rest if line.startswith("  File")]
+    assert frames == ["wrapper", "train"]
+    log = smsweep_command("logs", f"{answer['id']}/1")
+    assert log.startswith("before the call\nTraceback (most recent call last):")
+    assert log.rstrip().endswith("ValueError: two is too much")
+    if source == "file":
+        assert 'raise ValueError("two is too much")' in log
+
+
+KINDS = """
+import functools
+import smsweep
+from smsweep import Api, agent  # a job has neither
+
+class Trainer:
+    def __init__(self, factor):
+        self.factor = factor
+
+    def fit(self):
+        smsweep.log({"loss": smsweep.init().config.x * self.factor})
+
+    __call__ = fit
+
+def make_closure(factor):
+    def train(base=100):
+        smsweep.log({"loss": smsweep.init().config.x * factor + base})
+    return train
+
+def scaled(factor, *, base):
+    smsweep.log({"loss": smsweep.init().config.x * factor + base})
+
+def starts_an_agent():
+    agent("abcd1234")
+
+CASES = {
+    "closure with a default": make_closure(3),
+    "partial": functools.partial(scaled, 3, base=7),
+    "bound method": Trainer(5).fit,
+    "callable object": Trainer(6),
+    "partial of a closure": functools.partial(make_closure(3), base=0),
+    "agent": starts_an_agent,
+}
+"""
+
+
+@pytest.fixture
+def cases(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, Callable[[], None]]]:
+    (folder / "kinds.py").write_text(KINDS)
+    monkeypatch.syspath_prepend(folder)
+    yield importlib.import_module("kinds").CASES
+    monkeypatch.delitem(sys.modules, "kinds")
+
+
+@pytest.mark.parametrize(
+    ("kind", "expected"),
+    [
+        ("closure with a default", [103, 106]),
+        ("partial", [10, 13]),
+        ("bound method", [5, 10]),
+        ("callable object", [6, 12]),
+        ("partial of a closure", [3, 6]),
+    ],
+)
+def test_kind_of_function_runs_in_processes(
+    cases: dict[str, Callable[[], None]], kind: str, expected: list[int]
+) -> None:
+    assert losses(run_function(cases[kind])) == expected
+
+
+def test_function_that_starts_an_agent_fails_with_a_clear_reason(cases: dict[str, Callable[[], None]]) -> None:
+    (run, _) = run_function(cases["agent"])
+    assert run.trial.reason.startswith("ImportError: smsweep.agent is not available inside a job")
+
+
+class Holder:
+    def __init__(self) -> None:
+        self.name = "holder"
+        self.state = {"lock": threading.Lock()}
+
+
+def test_value_that_cannot_be_pickled_is_named(folder: Path) -> None:
+    lock = threading.Lock()
+    holder = Holder()
+
+    def helper() -> None:
+        holder.state["lock"].acquire()
+
+    def direct() -> None:
+        lock.acquire()
+
+    def indirect() -> None:
+        helper()
+
+    def default(data: object = (1, threading.Lock())) -> None:
+        print(data)
+
+    def method(self: Holder) -> None:
+        print(self)
+
+    sweep_id = smsweep.sweep(SWEEP)
+    for function, path in (
+        (direct, "direct.lock"),
+        (indirect, "indirect.helper.holder.state['lock']"),
+        (default, "default.data[1]"),
+        (functools.partial(print, lock), "print.args[0]"),
+        (method.__get__(holder), "method.__self__.state['lock']"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            smsweep.agent(sweep_id, function, backend="process")
+        message = str(caught.value)
+        assert f"cannot be sent to a job: {path} is a _thread.lock, which cannot be pickled" in message
+        assert message.endswith('create it inside the function, or use backend="inline"')
+    assert smsweep.Api().sweep(sweep_id).runs == []
+
+
+def test_run_with_function_that_cannot_be_sent_creates_nothing(folder: Path) -> None:
+    lock = threading.Lock()
+    with pytest.raises(UsageError, match="cannot be sent to a job"):
+        smsweep.run(SWEEP, function=lambda: lock.acquire(), parallel=2)
+    with pytest.raises(UsageError, match=r"requirements: missing\.txt: No such file"):
+        smsweep.run(SWEEP, function=print, parallel=2, requirements="missing.txt")
+    assert not Workspace().has_store
+
+
+def test_later_agent_calls_the_function_that_was_sent_last(folder: Path) -> None:
+    config = {**SWEEP, "parameters": {"x": {"values": [1, 2, 3]}}}
+    sweep_id = smsweep.sweep(config)
+    smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 10}), backend="process", count=1)
+    smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 20}), backend="process", count=1)
+    smsweep_command("agent", sweep_id)
+    runs = smsweep.Api().sweep(sweep_id).runs
+    assert losses(runs) == [10, 20, 20]
+    with Workspace().store() as store:
+        changed = [notes.changed_source(run.trial).get(store, sweep_id) for run in runs]
+        sent = notes.FUNCTION.get(store, sweep_id)
+    assert changed[0] is None
+    assert [note and note["hash"] for note in changed[1:]] == [sent["hash"]] * 2
+
+
+def test_function_is_reproduced_from_its_snapshot(folder: Path) -> None:
+    (run, _) = run_function(lambda: smsweep.log({"loss": smsweep.init().config.x}))
+    assert run.reproduce()["verdict"] == "equal"
+
+
+def test_function_replaces_program_of_sweep_only_for_its_agent(folder: Path) -> None:
+    (folder / "train.py").write_text("import smsweep\nsmsweep.log({'loss': 1})\n")
+    sweep_id = smsweep.sweep({**SWEEP, "program": "train.py"})
+    smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 2}), backend="process", count=1)
+    smsweep.agent(sweep_id)
+    assert losses(smsweep.Api().sweep(sweep_id).runs) == [2, 1]
+
+
+def test_function_finds_relative_files_of_the_working_directory(folder: Path) -> None:
+    (folder / "data.txt").write_text("7")
+    assert losses(run_function(lambda: smsweep.log({"loss": int(Path("data.txt").read_text())}))) == [7, 7]
+
+
+def test_process_has_the_interpreter_of_the_caller(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    other = folder / "other" / "bin"
+    other.mkdir(parents=True)
+    (other / "python").write_text("#!/bin/sh\nexit 9\n")
+    (other / "python").chmod(0o755)
+    monkeypatch.setenv("VIRTUAL_ENV", str(other.parent))  # of the shell that started Jupyter
+    monkeypatch.setenv("PATH", f"{other}:{os.environ['PATH']}")
+    runs = run_function(lambda: smsweep.log({"loss": sys.prefix == prefix}))
+    assert losses(runs) == [True, True]
+
+
+prefix = sys.prefix
+
+
+def test_agent_of_another_python_version_is_refused(folder: Path) -> None:
+    sweep_id = smsweep.sweep(SWEEP)
+    smsweep.agent(sweep_id, lambda: smsweep.log({"loss": 1}), backend="process", count=1)
+    with Workspace().store() as store:
+        notes.FUNCTION.put(store, sweep_id, {**notes.FUNCTION.get(store, sweep_id), "python": "3.9"})
+    with pytest.raises(UsageError, match=r"was pickled by Python 3.9, .*: start it with Python 3.9"):
+        smsweep.agent(sweep_id)
+
+
+def test_secret_in_function_is_sent_to_no_container(folder: Path) -> None:
+    key = "AKIA" + "QWERTYUIOPASDFGH"
+    sweep_id = smsweep.sweep(SWEEP)
+    with pytest.raises(SourceError, match=r"smsweep_function/function.pkl:\d+: AKIA\*\*\*: looks like an AWS"):
+        smsweep.agent(sweep_id, lambda: print(key), backend="docker")
+    assert not list(Workspace().bundles_dir.glob("*.tar.gz"))
+
+
+def test_arguments_without_function_are_refused(folder: Path) -> None:
+    sweep_id = smsweep.sweep(SWEEP)
+    with pytest.raises(UsageError, match=r'backend: "inline" calls a function of this process'):
+        smsweep.agent(sweep_id, backend="inline")
+    with pytest.raises(UsageError, match="requirements: only jobs of a function install them"):
+        smsweep.agent(sweep_id, requirements="auto")
+    with pytest.raises(UsageError, match="requirements: expected a file, a list of lines or 'auto', got 3"):
+        smsweep.agent(sweep_id, print, parallel=2, requirements=3)  # type: ignore[arg-type]  # the point

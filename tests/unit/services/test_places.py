@@ -1,0 +1,141 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.errors import ConfigError, UsageError
+from smsweep.services.places import ChosenPlace, choose_places, source_backend
+from smsweep.services.workspace import Workspace
+
+CLOUD: dict[str, Any] = {
+    "backend": "sagemaker",
+    "name": "cloud",
+    "slots": 16,
+    "instance_type": ["ml.g5.xlarge", "ml.g4dn.xlarge"],
+    "region": ["eu-west-1", "us-east-1"],
+}
+
+
+def choose(job: dict[str, Any] | None = None, *on: str, **options: Any) -> list[ChosenPlace]:
+    return choose_places(parse_job(job or {}).template, Workspace({}), on=on, **options)
+
+
+def test_one_backend_is_one_place_without_a_name() -> None:
+    (place,) = choose(parallel=4)
+    assert (place.name, place.backend, place.slots) == ("", "process", 4)
+
+
+def test_options_name_backends_and_slots() -> None:
+    places = choose({}, "local:2", "docker", "slurm:8", parallel=3)
+    assert [(place.name, place.backend, place.slots) for place in places] == [
+        ("local", "process", 2),
+        ("docker", "docker", 3),
+        ("slurm", "slurm", 8),
+    ]
+
+
+def test_on_demand_place_beside_spot_uses_no_spot() -> None:
+    job = {"use_spot_instances": True, "max_wait": 90_000}
+    spot, on_demand = choose(job, "sagemaker:spot:16", "sagemaker:4")
+    assert spot.template.request["EnableManagedSpotTraining"] is True
+    assert on_demand.template.request["EnableManagedSpotTraining"] is False
+    assert "StoppingCondition" not in on_demand.template.request
+
+
+def test_places_in_job_yaml_are_used_in_their_order() -> None:
+    job = {"places": ["local:2", CLOUD]}
+    assert [place.name for place in choose(job)] == ["local", "cloud", "cloud/2", "cloud/3", "cloud/4"]
+    assert [(place.name, place.slots) for place in choose(job, "cloud:3", "local")][::4] == [
+        ("cloud", 3),
+        ("local", 2),
+    ]
+    assert [place.backend for place in choose(job, backend="docker")] == ["docker"]
+
+
+def test_alternatives_follow_spot_on_demand_types_and_regions() -> None:
+    cloud = {**CLOUD, "use_spot_instances": True, "give_up_after": 600}
+    found = [
+        (
+            place.workspace.environ["AWS_REGION"],
+            place.template.request["ResourceConfig"]["InstanceType"],
+            place.template.request["EnableManagedSpotTraining"],
+        )
+        for place in choose({"places": [cloud]})
+    ]
+    types = [(name, is_spot) for name in ("ml.g5.xlarge", "ml.g4dn.xlarge") for is_spot in (True, False)]
+    assert found == [(region, *each) for region in ("eu-west-1", "us-east-1") for each in types]
+    assert {place.group for place in choose({"places": [cloud]})} == {"cloud"}
+
+
+def test_place_replaces_keys_of_the_job() -> None:
+    job = {
+        "environment": {"A": 1},
+        "image_uri": "base",
+        "places": [{"backend": "docker", "image_uri": "own"}, "local"],
+    }
+    docker, local = choose(job)
+    assert docker.template.request["AlgorithmSpecification"]["TrainingImage"] == "own"
+    assert docker.template.request["Environment"] == {"A": "1"}
+    assert local.template.request["AlgorithmSpecification"]["TrainingImage"] == "base"
+
+
+@pytest.mark.parametrize(
+    ("job", "local_price"),
+    [
+        ({}, None),
+        ({"price_per_hour": 2.0}, 0.0),
+        ({"budget": {"usd": 5}}, 0.0),
+        ({"places": [{"backend": "process", "name": "local", "price_per_hour": 0.5}]}, 0.5),
+    ],
+)
+def test_local_place_is_free_unless_it_has_a_price(job: dict[str, Any], local_price: float | None) -> None:
+    (place,) = choose(job, "local")
+    assert (place.template.price and place.template.price.per_hour) == local_price
+
+
+def test_source_is_sent_if_any_place_is_remote() -> None:
+    template = parse_job({"places": ["local", "docker"]}).template
+    assert source_backend(template, Workspace({})) == "docker"
+    assert source_backend(template, Workspace({}), on=["local"]) == "process"
+    assert source_backend(template, Workspace({}), backend="process") == "process"
+
+
+@pytest.mark.parametrize(
+    ("job", "on", "options", "message"),
+    [
+        ({}, ["local"], {"backend": "docker"}, "--on: cannot be combined with --backend docker"),
+        ({"in_place": True}, ["local", "docker"], {}, "in_place: only processes .* docker runs a copy"),
+        ({}, ["local", "local:3"], {}, "--on local: given twice"),
+        ({}, [":3"], {}, "--on: ':3' is not a valid place; write"),
+    ],
+)
+def test_wrong_combination_is_refused(
+    job: dict[str, Any], on: list[str], options: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UsageError, match=message):
+        choose(job, *on, **options)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        ([], "places: expected at least 1 item, got 0"),
+        ("local", r"places: expected a list, got 'local'; write \[local\]"),
+        ([{"name": "a"}], r"places\[0\].backend: missing; such as process"),
+        ([{"backend": "docker", "budget": {"usd": 1}}], r"places\[0\].budget: belongs to the whole sweep"),
+        ([{"backend": "docker", "maxrun": 3}], r"places\[0\]: maxrun: unknown key; did you mean max_run\?"),
+        (["local", "local"], r"places\[1\]: local exists already"),
+        (["local:x"], r"places\[0\]: 'local:x' is not a valid place"),
+        ([{"backend": "docker", "name": "a/b"}], r"places\[0\].name: must not contain a slash"),
+    ],
+)
+def test_invalid_place_in_job_yaml_is_refused(places: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        parse_job({"places": places})
+
+
+def test_stored_places_are_read_as_written() -> None:
+    parsed = parse_job({"places": ["local:2", CLOUD], "sbatch": {"partition": "gpu"}})
+    assert parse_job(parsed.text).template == parsed.template
