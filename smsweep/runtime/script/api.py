@@ -234,15 +234,11 @@ def _open_process_run(session: _Session) -> Run:
     if trial is None:
         return Run(None, _print_plainly, clock=_clock, on_finish=session.close)
     first = os.environ.setdefault(COUNTING_PID, str(os.getpid()))  # child processes inherit it
-    return _of_trial(session, trial, _job_output().write, int(first), lambda: _params_of(os.environ))
+    return _of_trial(session, trial, _job_output().write, int(first))
 
 
 def _of_trial(
-    session: _Session,
-    trial: Mapping[str, Any],
-    write: Callable[[str], None],
-    counting_pid: int | None = None,
-    read_params: Callable[[], Mapping[str, Any]] | None = None,
+    session: _Session, trial: Mapping[str, Any], write: Callable[[str], None], counting_pid: int | None = None
 ) -> Run:
     return Run(
         trial,
@@ -251,7 +247,6 @@ def _of_trial(
         on_finish=session.close,
         counting_pid=counting_pid,
         first_step=session.first_step,
-        read_params=read_params,
     )
 
 
@@ -267,6 +262,7 @@ def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
         return None
     try:
         return {
+            "params": lambda: _params_of(environ),
             "sweep_id": environ.get("SMSWEEP_SWEEP_ID", ""),
             "number": int(environ.get("SMSWEEP_TRIAL", "0")),
             "attempt": int(environ.get("SMSWEEP_ATTEMPT", "0")),

@@ -29,12 +29,12 @@ class Run:
 
     Args:
         trial: sweep_id, number, attempt, params, name, project, entity, as far as known. None outside a sweep.
+            `params` can be a function that returns them; the first use of `config` calls it.
         write: Called with each record, without a line end.
         clock: Returns seconds since the epoch.
         on_finish: Called by `finish`.
         counting_pid: The process whose counter gives the trial its steps. None means this process.
         first_step: Step of the trial at which this run's step 0 is.
-        read_params: Returns the params at the first use of `config`. None for the params of `trial`.
     """
 
     def __init__(
@@ -46,7 +46,6 @@ class Run:
         on_finish: Callable[[Run], None] = lambda run: None,
         counting_pid: int | None = None,
         first_step: int = 0,
-        read_params: Callable[[], Mapping[str, Any]] | None = None,
     ) -> None:
         known = trial or {}
         self.is_in_sweep = trial is not None
@@ -57,7 +56,7 @@ class Run:
         self.name: str = known.get("name") or self.id
         self.project: str = known.get("project") or ""
         self.entity: str = known.get("entity") or ""
-        self._read_params = read_params or (lambda: known.get("params") or {})
+        self._params: Any = known.get("params") or {}
         self._config: Config | None = None
         self.summary = Summary(self._report_summary)
         self._write = write
@@ -79,7 +78,7 @@ class Run:
         """The params. They are read at the first use, because many scripts only log."""
         with self.own_lock():
             if self._config is None:
-                self._config = Config(self._read_params(), warn)
+                self._config = Config(self._params() if callable(self._params) else self._params, warn)
             return self._config
 
     @property
