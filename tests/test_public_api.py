@@ -58,7 +58,7 @@ METHODS = {
         " sweep url"
     ),
     "smsweep.runtime.script.run:Run": (
-        "define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"
+        "config define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"
         " own_lock step"
     ),
     "smsweep.runtime.script.config:Config": "add_defaults as_dict get items keys setdefaults update values",

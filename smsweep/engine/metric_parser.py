@@ -14,7 +14,8 @@ from smsweep.core.line_regex import MAX_BYTES, LineRegex, LineSearch
 from smsweep.core.regex_syntax import RegexError
 from smsweep.core.trial import MetricPoint, Scalar
 from smsweep.errors import ConfigError
-from smsweep.runtime.script.records import MARK, MARKUP, MAX_INT, MAX_RECORD_BYTES, METRICS, SUMMARY
+from smsweep.runtime.job.failure import MARKUP
+from smsweep.runtime.script.records import MARK, MAX_INT, MAX_RECORD_BYTES, METRICS, SUMMARY
 
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")  # NUL and lone surrogates: databases reject them
 _JSON = json.JSONDecoder()

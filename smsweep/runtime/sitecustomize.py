@@ -34,9 +34,11 @@ for _folder in [*sys.path] if _started_in and _source else []:
     if _folder.startswith(_started_in + os.sep) and os.path.isdir(_copy):
         sys.path.insert(sys.path.index(_folder), _copy)
 
-# Python runs only the first sitecustomize on its path, and the image may have its own.
-# Python runs only the first sitecustomize on its path; an image may have one of its own.
+# Python runs only the first sitecustomize on its path; an image may have one of its own. Only later folders are
+# searched, because a job that a job starts has two runtimes on its path, and each would run the other's.
 _own = os.path.dirname(__file__)
-_next = PathFinder.find_spec("sitecustomize", [folder for folder in sys.path if folder != _own])
+_later = sys.path[sys.path.index(_own) + 1 :] if _own in sys.path else []
+_next = PathFinder.find_spec("sitecustomize", _later)
 if _next is not None and _next.loader is not None:
+    __file__ = _next.origin or __file__
     _next.loader.exec_module(sys.modules[__name__])

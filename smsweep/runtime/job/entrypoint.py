@@ -125,7 +125,8 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     cwd = original_folder(options.in_place) if options.in_place else source_folder(layout, assignment)
     files = write_param_files(layout, assignment)
     # A secrets.env in the original folder is not used: the copy has one only with `secrets_env` in job.yaml.
-    base = with_secrets(os.environ, layout.code if options.in_place else cwd)
+    environ = dict(os.environ)  # os.environ decodes each variable at each read
+    base = with_secrets(environ, layout.code if options.in_place else cwd)
     env = script_environment(layout, assignment, find_resources(layout), files, base, source=cwd)
     path = env.get("PATH", os.defpath)
     if options.install_requirements:
@@ -135,7 +136,7 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     command = _call(options) if is_function(cwd) else _argv(assignment, files, env, cwd) + rest
     argv = with_interpreter(command, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
-    secrets = known_secrets(os.environ, base)
+    secrets = known_secrets(environ, base)
     try:
         ended = supervisor.run(
             argv,

@@ -26,14 +26,14 @@ def write_environment_info(folder: str, interpreter: str) -> None:
     try:
         path = os.path.join(folder, FILE)
         with open(path + ".part", "w", encoding="utf-8") as file:
-            json.dump(cached_environment_info(interpreter), file)
+            file.write(cached_environment_info(interpreter))
         os.replace(path + ".part", path)
     except (OSError, ValueError):
         pass
 
 
-def cached_environment_info(interpreter: str) -> Dict[str, Any]:
-    """Return `environment_info`, cached until a folder with packages changes."""
+def cached_environment_info(interpreter: str) -> str:
+    """Return `environment_info` as JSON, cached until a folder with packages changes."""
     return _cached(interpreter, tuple(map(_changed_at, _folders(interpreter))))
 
 
@@ -52,8 +52,8 @@ def environment_info(interpreter: str) -> Dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4)
-def _cached(interpreter: str, changed_at: Tuple[int, ...]) -> Dict[str, Any]:
-    return environment_info(interpreter)
+def _cached(interpreter: str, changed_at: Tuple[int, ...]) -> str:
+    return json.dumps(environment_info(interpreter))
 
 
 @functools.lru_cache(maxsize=4)

@@ -9,7 +9,7 @@ import signal
 import stat
 
 from smsweep.runtime.job.output_pump import Masker
-from smsweep.runtime.script.records import MARK, MARKUP, MESSAGE_PREFIX
+from smsweep.runtime.script.records import MARK, MESSAGE_PREFIX
 from smsweep.runtime.system import write_whole
 
 TYPE_CHECKING = False
@@ -24,6 +24,9 @@ RESERVE = (
     ".reserve"  # a file next to the failure reason that reserves space for it on a disk that the script fills
 )
 RESERVE_BYTES = 16 * 1024
+MARKUP = re.compile(  # ANSI escape sequences for colors and titles; never part of a message
+    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
+)
 _RANK = re.compile(r"^\[rank\d+\]: ?", re.MULTILINE)  # torch's prefix of the lines of a traceback
 _TRACEBACK = "Traceback (most recent call last):"
 _GROUP_FRAME = re.compile(r"^ +\| ")  # left margin of an exception group

@@ -6,14 +6,11 @@ the environment that the entrypoint set. Without either there is no trial, and t
 
 from __future__ import annotations
 
-import contextlib
 import contextvars
-import functools
-import json
 import os
 import sys
-import threading
 import time
+from _thread import RLock  # as threading.RLock, but does not import threading
 
 from smsweep.runtime.script import records
 from smsweep.runtime.script.records import warn
@@ -21,7 +18,7 @@ from smsweep.runtime.script.run import Run
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
     from typing import Any
 
     from smsweep.runtime.script.config import Config, Summary
@@ -42,7 +39,7 @@ class _Session:
         self._open_run = open_run
         self.bind_wandb = bind_wandb  # makes the next W&B run the trial's; None: not possible
         self.is_bound = False  # `bind_wandb` was called
-        self._opening = threading.RLock()  # reentrant, because a signal handler may log while a run is opened
+        self._opening = RLock()  # reentrant, because a signal handler may log while a run is opened
         self.run: Run | None = None
         self.first_step = 0  # of the next run: a trial's rows are those of all its runs, in order
 
@@ -181,10 +178,9 @@ def bind_wandb() -> None:
         session.is_bound = True
 
 
-@contextlib.contextmanager
 def activate(
     trial: Mapping[str, Any], write: Callable[[str], None], bind_wandb: Callable[[], None] | None = None
-) -> Iterator[None]:
+) -> _Activation:
     """Make `init`, `log` and `config` use this trial, in this thread and its context, until the block ends.
 
     For a sweep over a Python function in the agent's own process. Several trials may be active in several threads.
@@ -196,14 +192,22 @@ def activate(
         write: Called with each record, one line without its end.
         bind_wandb: Called before the first `wandb.init`, see `bind_wandb`. None leaves W&B unchanged.
     """
-    session = _Session(lambda session: _of_trial(session, trial, write), bind_wandb)
-    token = _inline.set(session)
-    _all_inline.append(session)
-    try:
-        yield
-    finally:
-        _all_inline.remove(session)
-        _inline.reset(token)
+    return _Activation(_Session(lambda session: _of_trial(session, trial, write), bind_wandb))
+
+
+class _Activation:
+    """The return value of `activate`. A class, because contextlib is slow to import."""
+
+    def __init__(self, session: _Session) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._token = _inline.set(self._session)
+        _all_inline.append(self._session)
+
+    def __exit__(self, *_: object) -> None:
+        _all_inline.remove(self._session)
+        _inline.reset(self._token)
 
 
 def _session() -> _Session:
@@ -215,12 +219,14 @@ def _session() -> _Session:
     return known or _process
 
 
-@functools.lru_cache(maxsize=None)
 def _warn_of_thread() -> None:
-    warn(
-        "logged in a thread that may belong to several trials, so the metrics are not recorded; "
-        "start the thread with contextvars.copy_context().run, or run one trial at a time"
-    )
+    global _has_warned_of_thread
+    if not _has_warned_of_thread:
+        _has_warned_of_thread = True
+        warn(
+            "logged in a thread that may belong to several trials, so the metrics are not recorded; "
+            "start the thread with contextvars.copy_context().run, or run one trial at a time"
+        )
 
 
 def _open_process_run(session: _Session) -> Run:
@@ -244,18 +250,19 @@ def _of_trial(
     )
 
 
-_job_output = functools.lru_cache(maxsize=None)(records.JobOutput)  # one per process
+def _job_output() -> records.JobOutput:
+    global _output
+    if _output is None:
+        _output = records.JobOutput()
+    return _output
 
 
 def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
-    path = environ.get(PARAMS_FILE)
-    if not path:
+    if not environ.get(PARAMS_FILE):
         return None
     try:
-        with open(path, encoding="utf-8") as file:
-            params = json.load(file)
         return {
-            "params": params,
+            "params": lambda: _params_of(environ),
             "sweep_id": environ.get("SMSWEEP_SWEEP_ID", ""),
             "number": int(environ.get("SMSWEEP_TRIAL", "0")),
             "attempt": int(environ.get("SMSWEEP_ATTEMPT", "0")),
@@ -263,13 +270,28 @@ def _trial_of(environ: Mapping[str, str]) -> dict[str, Any] | None:
             "project": environ.get("WANDB_PROJECT", ""),
             "entity": environ.get("WANDB_ENTITY", ""),
         }
+    except ValueError as err:
+        warn(f"SMSWEEP_TRIAL and SMSWEEP_ATTEMPT must be numbers: {err}; metrics are not recorded")
+        return None
+
+
+def _params_of(environ: Mapping[str, str]) -> dict[str, Any]:
+    import json  # slow, and not needed by a script that only logs
+
+    path = environ.get(PARAMS_FILE, "")
+    try:
+        with open(path, encoding="utf-8") as file:
+            params: dict[str, Any] = json.load(file)
+            return params
     except (OSError, ValueError) as err:
         warn(f"the trial's params cannot be read: {path}: {err}")
-        return None
+        return {}
 
 
 def _print_plainly(record: str) -> None:
     """Print a record for a user, outside a sweep: `step 3: loss=0.5`."""
+    import json  # slow, and only needed outside a job
+
     document = json.loads(record[len(records.MARK) :])
     head = "summary" if records.SUMMARY in document else f"step {document['step']}"
     values = document.get(records.METRICS) or document[records.SUMMARY]
@@ -280,5 +302,7 @@ def _print_plainly(record: str) -> None:
 
 
 _process = _Session(_open_process_run)
+_output: records.JobOutput | None = None  # of this process
+_has_warned_of_thread = False
 _all_inline: list[_Session] = []
 _inline: contextvars.ContextVar[_Session | None] = contextvars.ContextVar("smsweep-trial", default=None)

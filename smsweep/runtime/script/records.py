@@ -10,19 +10,20 @@ format is JSON with NaN and Infinity.
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import json
 import os
-import re
-import select
 import stat
 import sys
-from collections.abc import Mapping
+from _collections_abc import Mapping  # as collections.abc, but does not import collections
+
+try:
+    from _json import encode_basestring_ascii as _quote  # as json.dumps, but imports neither json nor re
+except ImportError:  # not CPython
+    from json import dumps as _quote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
     from typing import Union
 
     Value = Union[float, int, bool, str, None]
@@ -31,9 +32,6 @@ MARK = "@smsweep "
 MAX_RECORD_BYTES = 4_096  # PIPE_BUF on Linux: a write up to this size is never split; includes the line end
 MAX_NAME_BYTES = 512  # as JSON
 MAX_TEXT_BYTES = 2_048  # as JSON
-MARKUP = re.compile(  # ANSI escape sequences for colors and titles; never part of a message
-    r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])"
-)
 METRICS = "metrics"
 SUMMARY = "summary"
 END = "end"
@@ -51,7 +49,15 @@ IDLE = "wandb.idle"  # true if the server had no run for the agent
 STOPPED = "wandb.stopped"  # true if the server ordered the run to stop
 URL = "wandb.url"  # page of the run
 WANDB_AGENT = "smsweep.runtime.wandb.agent_run"  # in the command of a trial whose params W&B's server chooses
-_FOREIGN = re.compile(r"[^a-z0-9-]+")
+_OF_RUN_IDS = frozenset("abcdefghijklmnopqrstuvwxyz0123456789-")
+_AS_JSON = {  # repr -> JSON
+    "None": "null",
+    "True": "true",
+    "False": "false",
+    "nan": "NaN",
+    "inf": "Infinity",
+    "-inf": "-Infinity",
+}
 
 
 def end_record(exit_code: int) -> str:
@@ -92,9 +98,11 @@ class JobOutput:
     def __init__(self) -> None:
         self._kept: int | None = None
         self._identity = _pipe(1)
-        if self._identity:
-            with contextlib.suppress(OSError):
+        try:
+            if self._identity:
                 self._kept = os.dup(1)  # child programs do not inherit the copy
+        except OSError:
+            pass  # no free descriptor
 
     def write(self, record: str) -> None:
         """Write one record. Raises OSError if stdout has no reader."""
@@ -124,25 +132,32 @@ def write_line(line: str, fd: int = 1) -> None:
         except OSError as err:
             if err.errno != errno.EAGAIN:
                 raise
+            import select  # slow, and rarely needed
+
             select.select([], [fd], [], 1.0)  # another process made stdout non-blocking, and it is full
 
 
 def _encoded(value: Value) -> str:
-    return _quoted(value, MAX_TEXT_BYTES) if isinstance(value, str) else json.dumps(value)
+    if isinstance(value, str):
+        return _quoted(value, MAX_TEXT_BYTES)
+    text = repr(value)
+    return _AS_JSON.get(text, text)
 
 
 def _quoted(text: str, max_bytes: int) -> str:
     """Return text as JSON, truncated to max_bytes."""
     text = text[:max_bytes]
-    while len(json.dumps(text)) > max_bytes:
+    while len(_quote(text)) > max_bytes:
         text = text[: len(text) * 3 // 4]
-    return json.dumps(text)
+    return _quote(text)
 
 
 def warn(text: str) -> None:
     """Write a message to stderr."""
-    with contextlib.suppress(OSError, ValueError, AttributeError):  # stderr is closed or missing
+    try:
         sys.stderr.write(f"{MESSAGE_PREFIX}{text}\n")
+    except (OSError, ValueError, AttributeError):
+        return  # stderr is closed or missing
 
 
 def flatten(data: Mapping[object, object], prefix: str = "") -> Iterator[tuple[str, object]]:
@@ -191,4 +206,9 @@ def run_id(sweep_id: str, number: int) -> str:
     """Return the run id of a trial, the same for every attempt: only [a-z0-9-]; "" outside a sweep."""
     if not sweep_id:
         return ""
-    return _FOREIGN.sub("-", f"{sweep_id}-{number}".lower())
+    text = f"{sweep_id}-{number}".lower()
+    if _OF_RUN_IDS.issuperset(text):
+        return text
+    import re  # slow, and rarely needed
+
+    return re.sub(r"[^a-z0-9-]+", "-", text)

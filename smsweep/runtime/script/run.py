@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections import deque
-from collections.abc import Mapping
+from _collections_abc import Mapping  # as collections.abc, but does not import collections
+from _thread import RLock  # as threading.RLock, but does not import threading
 
 from smsweep.runtime.script import records
 from smsweep.runtime.script.config import Config, Summary
@@ -30,6 +29,7 @@ class Run:
 
     Args:
         trial: sweep_id, number, attempt, params, name, project, entity, as far as known. None outside a sweep.
+            `params` can be a function that returns them; the first use of `config` calls it.
         write: Called with each record, without a line end.
         clock: Returns seconds since the epoch.
         on_finish: Called by `finish`.
@@ -56,21 +56,30 @@ class Run:
         self.name: str = known.get("name") or self.id
         self.project: str = known.get("project") or ""
         self.entity: str = known.get("entity") or ""
-        self.config = Config(known.get("params") or {}, warn)
+        self._params: Any = known.get("params") or {}
+        self._config: Config | None = None
         self.summary = Summary(self._report_summary)
         self._write = write
         self._clock = clock
         self._on_finish = on_finish
-        self._lock = threading.RLock()  # reentrant, because a signal handler may log during a `log`
+        self._lock = RLock()  # reentrant, because a signal handler may log during a `log`
         self._pid = os.getpid()
         self._counting_pid = counting_pid or self._pid
         self.first_step = first_step
         self._step = 0
-        self._history: deque[tuple[int, dict[str, Value]]] = deque(maxlen=MAX_HISTORY)
+        self._history: list[tuple[int, dict[str, Value]]] = []
         self._warned: set[str] = set()
         self._set_by_script: set[str] = set()  # names that the script has set in the summary
         self._step_metrics = StepMetrics()
         self._summaries = SummaryMetrics()
+
+    @property
+    def config(self) -> Config:
+        """The params. They are read at the first use, because many scripts only log."""
+        with self.own_lock():
+            if self._config is None:
+                self._config = Config(self._params() if callable(self._params) else self._params, warn)
+            return self._config
 
     @property
     def step(self) -> int:
@@ -161,12 +170,12 @@ class Run:
     def history(self) -> list[dict[str, Value]]:
         """Return the logged rows, one dict per step with its `_step`; at most the last 10,000."""
         with self.own_lock():
-            return [{"_step": step, **values} for step, values in self._history]
+            return [{"_step": step, **values} for step, values in self._history[-MAX_HISTORY:]]
 
-    def own_lock(self) -> threading.RLock:
+    def own_lock(self) -> RLock:
         """Return the lock that lets one thread log at a time."""
         if self._pid != os.getpid():  # after a fork: a thread of the parent may have held the lock
-            self._pid, self._lock = os.getpid(), threading.RLock()
+            self._pid, self._lock = os.getpid(), RLock()
         return self._lock
 
     def log_code(self, root: str = ".", name: str | None = None, **ignored: object) -> None:
@@ -240,6 +249,8 @@ class Run:
             self._history[-1][1].update(values)
         else:
             self._history.append((at, dict(values)))
+            if len(self._history) >= 2 * MAX_HISTORY:
+                del self._history[:-MAX_HISTORY]
 
     def _report_summary(self, values: Mapping[str, Any]) -> None:
         self._emit_summary(self._plain(values, self._warn_once))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 
@@ -21,7 +22,8 @@ def interpreter(tmp_path: Path) -> str:
 
 def test_environment_info_is_cached(interpreter: str, monkeypatch: pytest.MonkeyPatch) -> None:
     first = cached_environment_info(interpreter)
-    assert (first["python"], first["packages"]) == ("3.9", ["numpy==1.2"])
+    known = json.loads(first)
+    assert (known["python"], known["packages"]) == ("3.9", ["numpy==1.2"])
     monkeypatch.setattr(environment_info, "_packages", lambda folders: pytest.fail("the cache was not used"))
     assert cached_environment_info(interpreter) == first
 
@@ -31,4 +33,4 @@ def test_environment_info_is_updated_after_an_installation(interpreter: str, tmp
     folder = tmp_path / "lib/python3.9/site-packages"
     (folder / "torch-2.0.dist-info").mkdir()
     os.utime(folder, (1, 1))  # for any resolution of the file system's clock
-    assert cached_environment_info(interpreter)["packages"] == ["numpy==1.2", "torch==2.0"]
+    assert json.loads(cached_environment_info(interpreter))["packages"] == ["numpy==1.2", "torch==2.0"]

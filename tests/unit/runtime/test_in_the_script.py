@@ -44,3 +44,18 @@ def test_documented_wandb_script_prints_the_documented_output(job: Job, script: 
 
 def test_every_documented_script_is_tested() -> None:
     assert len(SCRIPTS) == PAGE.read_text().count("```python")
+
+
+def test_first_log_imports_no_slow_module(job: Job) -> None:
+    script = """
+import sys
+before = set(sys.modules)
+import smsweep
+smsweep.log({"loss": 0.5, "phase": "warm"})
+print("loaded:", *sorted({name.partition(".")[0] for name in set(sys.modules) - before}))
+"""
+    done = job.trial({"train.py": script}).run()
+    loaded = next(line for line in done.out.splitlines() if line.startswith("loaded:")).split()
+    slow = {"collections", "contextlib", "enum", "functools", "json", "re", "threading", "typing"}
+    assert "smsweep" in loaded
+    assert not slow & {*loaded}, "each of them delays every trial"

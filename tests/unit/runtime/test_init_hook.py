@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from tests.unit.runtime.jobs import Job
 
 WANDB = {  # the real wandb has the same names
@@ -105,6 +107,14 @@ def test_unknown_wandb_version_is_not_wrapped(job: Job) -> None:
     done = job.trial({**files, "train.py": "import wandb.sdk.wandb_run; print('fine')"}).run()
     assert "smsweep: cannot follow wandb's metrics" in done.out
     assert done.out.endswith("fine\n")
+
+
+def test_job_inside_a_job_starts_without_an_error(job: Job, tmp_path: Path) -> None:
+    outer = tmp_path / "outer.zip"  # the outer job's runtime, which its environment names
+    outer.write_bytes((job.channel / "runtime.zip").read_bytes())
+    (job.channel / "sitecustomize.py").write_text("import sys; sys.mine = 'ran'")
+    job.environ["PYTHONPATH"] = f"{outer}:{job.channel}"
+    assert job.trial({"train.py": "import sys; print(sys.mine)"}).run().out == "ran\n"
 
 
 def test_sitecustomize_of_the_image_runs(job: Job) -> None:

@@ -334,7 +334,7 @@ def test_thread_of_one_of_several_trials_is_warned(
     channel: Channel, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.delenv("SMSWEEP_PARAMS_FILE", raising=False)
-    api._warn_of_thread.cache_clear()
+    monkeypatch.setattr(api, "_has_warned_of_thread", False)
     with activate({**TRIAL, "number": 3}, channel.lines.append):
         for n in range(3):
             run_in_thread(functools.partial(api.log, {"loss": n}))
