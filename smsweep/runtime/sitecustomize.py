@@ -39,6 +39,8 @@ for _folder in [*sys.path] if _started_in and _source else []:
 _own = os.path.dirname(__file__)
 _later = sys.path[sys.path.index(_own) + 1 :] if _own in sys.path else []
 _next = PathFinder.find_spec("sitecustomize", _later)
-if _next is not None and _next.loader is not None:
+_get_code = getattr(_next and _next.loader, "get_code", None)
+if _next is not None and _get_code is not None:
     __file__ = _next.origin or __file__
-    _next.loader.exec_module(sys.modules[__name__])
+    # The loader of a zip file has no exec_module before Python 3.10.
+    exec(_get_code(__name__), globals())  # noqa: S102 - Python would run this module itself # nosec B102
