@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Route, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, Request, Route, sync_playwright
 
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 ARGS = ("--no-sandbox",)  # root has no sandbox
@@ -47,6 +47,9 @@ class Visit:
 
     page: Page
     outside: list[str] = field(default_factory=list)  # blocked requests for other URLs than its own
+    unanswered: dict[int, str] = field(
+        default_factory=dict
+    )  # id -> URL of each request without a complete response
     errors: list[str] = field(default_factory=list)  # errors of scripts and of the page's security policy
 
 
@@ -72,11 +75,24 @@ def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visi
     def on_error(error: Error) -> None:
         visited.errors.append(str(error))
 
+    def on_start(request: Request) -> None:
+        visited.unanswered[id(request)] = request.url
+
+    def on_failure(request: Request) -> None:
+        visited.unanswered[id(request)] = f"{request.url}: {request.failure}"
+
     context.route("**/*", on_request)
     visited.page.on("console", on_console)
     visited.page.on("pageerror", on_error)
+    visited.page.on("request", on_start)
+    visited.page.on("requestfinished", lambda request: visited.unanswered.pop(id(request), None))
+    visited.page.on("requestfailed", on_failure)
     try:
         yield visited
+    except BaseException:
+        body = visited.page.inner_text("body")[:1000]
+        print(visited.page.url, visited.errors, list(visited.unanswered.values()), body, sep="\n")
+        raise
     finally:
         context.close()
 

@@ -80,11 +80,7 @@ def seen(browser: Browser, served: Served, path: str = "/", scheme: Scheme = "li
         expect(visited.page).to_have_url(f"{served.url}/")
         if path != "/":
             visited.page.goto(served.url + path)
-        try:
-            yield visited
-        except Exception:
-            print(visited.page.url, visited.errors, visited.page.inner_text("body")[:1000], sep="\n")
-            raise
+        yield visited
         assert (visited.outside, visited.errors) == ([], [])
 
 

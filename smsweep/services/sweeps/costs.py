@@ -21,7 +21,7 @@ from smsweep.core.json_documents import (
     PlannedPlaceDocument,
     SourceSizeDocument,
 )
-from smsweep.core.sweep import Sweep
+from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.errors import SmsweepError
 from smsweep.search.registry import expected_trial_count
@@ -120,6 +120,8 @@ def needs_consent(
         return False
     with workspace.store(read_only=True) as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        if sweep.state is SweepState.FINISHED:  # an agent exits immediately
+            return False
         template = load_job(job).template if job else sweep.job
         places = choose_places(template, workspace, on=on, backend=backend, parallel=parallel)
         if not any(map(_has_price, places)):
