@@ -78,6 +78,9 @@ def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visi
     def on_start(request: Request) -> None:
         visited.unanswered[id(request)] = request.url
 
+    def on_end(request: Request) -> None:
+        visited.unanswered.pop(id(request), None)
+
     def on_failure(request: Request) -> None:
         visited.unanswered[id(request)] = f"{request.url}: {request.failure}"
 
@@ -85,7 +88,7 @@ def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visi
     visited.page.on("console", on_console)
     visited.page.on("pageerror", on_error)
     visited.page.on("request", on_start)
-    visited.page.on("requestfinished", lambda request: visited.unanswered.pop(id(request), None))
+    visited.page.on("requestfinished", on_end)
     visited.page.on("requestfailed", on_failure)
     try:
         yield visited
