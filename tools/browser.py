@@ -60,7 +60,7 @@ class Visit:
 def visit(browser: Browser, own: str, scheme: Scheme = "light") -> Iterator[Visit]:
     """Open an empty page that may request only URLs with the prefix `own`.
 
-    Nothing intercepts the requests: with Playwright's `route`, some pages waited for a script without end.
+    Nothing intercepts the requests, because that delays each of them.
     """
     context = browser.new_context(color_scheme=scheme, viewport={"width": 1280, "height": 900})
     context.set_default_timeout(PATIENCE_MS)

@@ -100,6 +100,21 @@ def test_parallel_function_runs_in_one_process_per_trial(folder: Path) -> None:
     assert {run.trial.place.partition("@")[0] for run in runs} == {"process"}
 
 
+def test_function_runs_at_places(folder: Path) -> None:
+    def train() -> None:
+        smsweep.log({"loss": os.getpid()})
+
+    config = {**SWEEP, "parameters": {"x": {"values": [1, 2, 3]}}}
+    sweep_ids: list[str] = []
+    smsweep.run(config, function=train, on=["local:2"], on_created=sweep_ids.append)
+    runs = smsweep.Api().sweep(sweep_ids[0]).runs
+    assert os.getpid() not in losses(runs)
+    assert {run.trial.place_name for run in runs} == {"local"}
+    assert [run.state for run in runs] == ["finished"] * 3
+    with pytest.raises(UsageError, match="on"):
+        run_function(train, backend="inline", on=["local"])
+
+
 def test_inline_backend_keeps_threads(folder: Path) -> None:
     together = threading.Barrier(2, timeout=20)  # cannot be pickled
 
