@@ -21,6 +21,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
 from hydra.core.utils import JobReturn, JobRuntime, JobStatus, configure_log, filter_overrides, setup_globals
 from hydra.errors import CompactHydraException
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict, read_write
 
 import smsweep
@@ -216,9 +217,11 @@ def _make_function(
         sweep: `id` is the id of the sweep.
     """
     launch_dir = str(Path.cwd())
+    state = Singleton.get_state()
+    singletons = {kind: state["instances"][kind] for kind in (JobRuntime, VersionBase) if kind in state["instances"]}
     resolvers = {
         name: function
-        for name, function in Singleton.get_state()["omegaconf_resolvers"].items()
+        for name, function in state["omegaconf_resolvers"].items()
         if not name.startswith(OWN_RESOLVERS)
     }
     summary_key = RETURN_VALUE
@@ -228,7 +231,8 @@ def _make_function(
         import os
         import sys
 
-        from hydra.core.utils import JobRuntime, JobStatus, run_job, setup_globals
+        from hydra.core.singleton import Singleton
+        from hydra.core.utils import JobStatus, run_job, setup_globals
         from hydra.types import HydraContext
         from omegaconf import open_dict, read_write
         from omegaconf.basecontainer import BaseContainer
@@ -250,7 +254,7 @@ def _make_function(
                 config.hydra.runtime.cwd = os.getcwd()  # noqa: PTH109 - a job starts without pathlib
         setup_globals()
         BaseContainer._resolvers.update(resolvers)
-        JobRuntime.instance().set("name", job_name)
+        Singleton._instances.update(singletons)
         result = run_job(
             task_function=task_function,
             config=config,
