@@ -14,6 +14,8 @@ import pytest
 from smsweep.api.api import Api, ApiRun
 from smsweep.services.workspace import Workspace
 from tests.support.account import wait_until
+from tests.support.markdown import ROOT, blocks
+from tests.support.walkthrough import walk
 from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
@@ -276,3 +278,7 @@ def test_agent_continues_killed_multirun(folder: Path, number: signal.Signals) -
     agent = subprocess.run([smsweep, "agent", sweep.id], capture_output=True, text=True, timeout=200)
     assert agent.returncode == 0, agent.stderr
     assert [run.summary for run in runs()] == [{"return_value": value} for value in (2, 4, 6)]
+
+
+def test_page_works_as_shown(tmp_path: Path) -> None:
+    walk(blocks(ROOT / "docs" / "hydra.md"), tmp_path, oracle("hydra").python.parent)
