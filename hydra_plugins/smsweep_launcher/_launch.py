@@ -48,6 +48,8 @@ def launch(
     launcher: SmsweepLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
 ) -> list[JobReturn]:
     """Run jobs as trials. For the arguments and exceptions, see `SmsweepLauncher.launch`."""
+    if not job_overrides:
+        return []
     setup_globals()
     config = launcher.config
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
@@ -105,7 +107,7 @@ def _value_of(text: str) -> object:
     if text.lower() in words:
         return words[text.lower()]
     for kind in (int, float):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             number = kind(text)
             return number if isfinite(number) else text
     return text
@@ -241,13 +243,15 @@ def _make_function(
 
         import smsweep
 
-        run = smsweep.active_run()
-        params, number = dict(run.config), int(os.environ["SMSWEEP_TRIAL"])
+        number = int(os.environ["SMSWEEP_TRIAL"])
         is_own = os.environ["SMSWEEP_SWEEP_ID"] == sweep["id"]  # else `smsweep reproduce` repeats the trial
-        known = [jobs[number]] if is_own and number in jobs else [job for job in jobs.values() if job[0] == params]
-        if not known:
+        if is_own and number in jobs:
+            config = jobs[number][1]
+        else:
+            params = dict(smsweep.config)
+            config = next((config for known, config in jobs.values() if known == params), None)
+        if config is None:
             sys.exit("the function of this trial was not sent; start the multirun again")
-        config = known[0][1]
         if is_own and os.path.isdir(sweep_dir):  # noqa: PTH112 - a job starts without pathlib
             os.chdir(launch_dir)
         else:
