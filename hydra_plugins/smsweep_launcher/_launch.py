@@ -139,13 +139,13 @@ def _run_trials(
     Raises:
         SmsweepError: If a setting is invalid, or the backend cannot run the jobs.
     """
-    settings = {key: _plain(value) for key, value in launcher.settings.items()}
+    settings: dict[str, Any] = {key: _plain(value) for key, value in launcher.settings.items()}
     launcher.settings = settings
     job_name = str(launcher.config.hydra.job.name)
     first = launcher.n_trials
     numbers = range(first, first + len(params))
     sweep = {"id": launcher.sweep_id}  # the function is sent after the sweep exists
-    options = {
+    options: dict[str, Any] = {
         **{key: value for key, value in settings.items() if key not in (*OF_SWEEP, *OF_METRIC)},
         "backend": _backend(settings),
         "until": numbers,
@@ -170,7 +170,7 @@ def _run_trials(
         return smsweep.agent(launcher.sweep_id, **options)
     return smsweep.run(
         _sweep_config(params, settings, job_name),
-        **{key: settings[key] for key in OF_SWEEP} | {"name": settings["name"] or job_name},
+        **{**{key: settings[key] for key in OF_SWEEP}, "name": settings["name"] or job_name},
         on_created=add,
         **options,
     )
@@ -193,7 +193,8 @@ def _backend(settings: Mapping[str, Any]) -> str | None:
             "job.yaml: repeats: Hydra's sweeper chooses all jobs; remove repeats, and sweep over a seed"
         )
     if settings["backend"] or settings["on"] or template.places or os.environ.get("SMSWEEP_BACKEND"):
-        return settings["backend"]
+        backend: str | None = settings["backend"]
+        return backend
     return "process"
 
 
