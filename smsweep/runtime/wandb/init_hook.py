@@ -152,6 +152,8 @@ def _follow_disabled(run: Any, log: Any) -> None:
         if not _report().follows_wandb():
             return result
         trial = _active_run()
+        if step is None and trial.step == 0:
+            trial.follow_anew(_resume_step())
         trial.follow(trial.metrics_of(data), step, commit)
         return result
 
