@@ -130,7 +130,7 @@ def agent(
             job.yaml.
         requirements: Packages that the jobs of a function install: a requirements.txt, a list of its lines, or
             "auto" for the packages that the function imports, at their versions in this environment. Processes
-            need none. Default: none.
+            install nothing; their environment must have the packages. Default: none.
         job: Path or content of a job.yaml. Default: the sweep's own.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
         inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
@@ -217,7 +217,7 @@ def agent(
                 check_machine(place.template, place.backend, place.workspace.environ, pulls=True)
         if sent:
             for place in chosen:
-                sent.check_python(place.template, place.backend, place.workspace)
+                sent.check_environment(place.template, place.backend, place.workspace)
         chosen = [_with_price(place, store, stored.id) for place in chosen]
         budgets = _note_worst_cases(chosen, store, stored.id)
         redact = make_redact(workspace.environ, template)
