@@ -197,14 +197,14 @@ class TestContract(BackendContract):
 
 
 def test_resources_per_trial_are_those_of_the_slurm_job(workdir: WorkingDir, slurm: Slurm) -> None:
-    """SLURM reports what sbatch requested, and gives the script its GPU."""
+    """SLURM itself reports what the job has."""
     job = {"resources_per_trial": {"gpus": 1, "cpus": 2, "memory": "300m"}}
     script = """
 import os, subprocess, smsweep
 smsweep.init()
 described = subprocess.check_output(["scontrol", "show", "job", os.environ["SLURM_JOB_ID"]], text=True)
 print(*(field for field in described.split() if field.startswith(("CPUs/Task=", "MinMemoryNode=", "TresPerJob="))))
-print(*(f"{name}={os.environ.get(name)}" for name in ("CUDA_VISIBLE_DEVICES", "SM_NUM_GPUS", "SM_NUM_CPUS")))
+print(*(f"{name}={os.environ.get(name)}" for name in ("SLURM_GPUS_ON_NODE", "SM_NUM_GPUS", "SM_NUM_CPUS")))
 smsweep.log({"loss": 1.0})
 """
     (workdir.folder / "train.py").write_text(script)
@@ -214,7 +214,7 @@ smsweep.log({"loss": 1.0})
     lines = workdir.call("logs", f"{sweep_id}/0").stdout.splitlines()
     assert [line for line in lines if "=" in line] == [
         "CPUs/Task=2 MinMemoryNode=300M TresPerJob=gres:gpu:1",
-        "CUDA_VISIBLE_DEVICES=0 SM_NUM_GPUS=1 SM_NUM_CPUS=2",
+        "SLURM_GPUS_ON_NODE=1 SM_NUM_GPUS=1 SM_NUM_CPUS=2",
     ]
 
 

@@ -116,7 +116,7 @@ def test_container_that_asks_for_no_gpu_shares_none_with_an_exclusive_trial(
             with_gpus.backend.submit(request)
         assert not (with_gpus.folder / "jobs" / request["TrainingJobName"]).exists()
         ledger.release(other)
-        ledger.claim(other, Resources(gpus=1))
+        ledger.claim(JobFolder(with_gpus.folder / "one"), Resources(gpus=1))
         with_gpus.backend.submit(request)
         (claim,) = [each for each in ledger.claims() if each.job == request["TrainingJobName"]]
         assert [device.key for device in claim.devices] == ["1"]
