@@ -443,7 +443,7 @@ def test_ended_job_ends_the_rest_of_its_place(tmp_path: Path) -> None:
 def test_place_whose_devices_are_in_use_has_short_rests(tmp_path: Path) -> None:
     """A device of this machine can be free at any time, and each try keeps the trial's turn."""
     kit = Kit(tmp_path, SIX)
-    near, _, places = two_places(kit)
+    places = two_places(kit)[2]
     rests = Places(places, lambda: kit.clock_now, random.Random(0))
     for _ in range(5):
         rests.rest(places[0], DevicesInUse("in use"))
