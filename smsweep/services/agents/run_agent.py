@@ -527,6 +527,12 @@ def run(
     template = load_job(compiled.document if compiled else job).template
     backend, on = agent_options.get("backend"), agent_options.get("on") or ()
     function, parallel = agent_options.get("function"), agent_options.get("parallel", 1)
+    _check(
+        function,
+        count=agent_options.get("count"),
+        parallel=1 if parallel == AUTO else parallel,
+        max_consecutive_failed_runs=agent_options.get("max_consecutive_failed_runs"),
+    )
     if compiled and not on:
         backend = compiled.chosen_backend(backend, os.environ)
     workspace, counts = Workspace(), {"gpus_per_trial": agent_options.get("gpus_per_trial"), "parallel": parallel}
@@ -547,7 +553,6 @@ def run(
             **counts,
         )
     if function is not None and not inline:
-        _check(function)
         places = choose_places(template, workspace, on=on, backend=backend, **counts)
         check_function(load_sweep(config).config, function, agent_options.get("requirements"), places)
     sweep_id = sweep(

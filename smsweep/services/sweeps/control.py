@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from smsweep.backends.registry import BACKENDS
 from smsweep.config_files.place_text import parse_place
 from smsweep.core.sweep import VERBS, Sweep, SweepState
-from smsweep.core.trial import Trial, TrialState
+from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.errors import StoreConflict, UsageError
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.labels import parse_label, parse_sweep_id
@@ -48,6 +48,34 @@ def set_state(sweep_id: str, verb: str) -> Sweep:
             return store.set_sweep_state(known.id, expect, to)
         except StoreConflict as err:
             raise UsageError(f"cannot {verb} sweep {known.id}: it is already {known.state.value}") from err
+
+
+def add_trials(sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
+    """Queue trials that the search did not propose. A finished sweep is running again.
+
+    Args:
+        sweep_id: Id of the sweep.
+        first_number: Number of the first trial, which must be the next free number.
+        params: Params of each trial.
+
+    Returns:
+        The new trials.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If the sweep accepts no trials, or has a trial with the number.
+    """
+    with Workspace().store() as store:
+        with suppress(StoreConflict):  # it is not finished
+            store.set_sweep_state(sweep_id, [SweepState.FINISHED], SweepState.RUNNING)
+        try:
+            return store.add_trials(sweep_id, first_number, params)
+        except StoreConflict as err:
+            state = store.get_sweep(sweep_id).state.value
+            raise UsageError(
+                f"sweep {sweep_id}: it is {state} and cannot get trial {first_number}; continue it with: "
+                f"smsweep sweep --resume {sweep_id}"
+            ) from err
 
 
 def set_notes(sweep_id: str, text: str) -> str:
