@@ -73,7 +73,7 @@ class TrainingJobs:
                 created_at=now,
                 modified_at=now,
             )
-            jobs = self._table.all()
+            jobs = [other for other in self._table.all() if other.region == region]
             pool = warm_pools.reusable(job, jobs)
             limit = self._faults.now.quota
             if limit is not None:
