@@ -198,6 +198,14 @@ def instance_count(resources: Mapping[str, Any]) -> int:
     return int(resources.get("InstanceCount") or in_groups or preferred or 1)
 
 
+def image_of(template: JobTemplate) -> str:
+    """Return the image or the algorithm of a template; the framework if that selects the image."""
+    algorithm = template.request.get("AlgorithmSpecification", {})
+    return str(
+        algorithm.get("TrainingImage") or algorithm.get("AlgorithmName") or template.framework.get("framework", "")
+    )
+
+
 def image_command(template: JobTemplate) -> list[str]:
     """Return the command of an image's own program, without the image's entrypoint if the request has none."""
     algorithm = template.request.get("AlgorithmSpecification", {})

@@ -29,7 +29,7 @@ from smsweep.errors import JobRejected
 from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
 from smsweep.runtime.job.trial_document import KEY as TRIAL_KEY
 from smsweep.runtime.job.trial_document import VERSION as TRIAL_VERSION
-from smsweep.space.distribution import Listed
+from smsweep.space.distribution import Distribution
 from smsweep.space.space import MISSING, SearchSpace
 
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # which repetition of its assignment a script runs, for example as its seed
@@ -182,19 +182,24 @@ def plain_text(value: Any) -> str:
 
 
 def read_plain_params(carried: Mapping[str, str], space: SearchSpace) -> Params:
-    """Return the params in plain hyperparameters, the inverse of what a job of an image gets.
+    """Return the params of a search space that plain hyperparameters contain.
 
     Args:
-        carried: The hyperparameters.
-        space: The search space of the sweep. Of a list of values, the one with the same text is returned.
+        carried: The hyperparameters of a job whose image runs its own program.
+        space: The search space of the sweep, which tells numbers and texts apart.
     """
-    values: list[Any] = []
-    for path, leaf in space.leaves:
-        text = carried.get(".".join(path))
-        listed = map(leaf.value_at, range(leaf.size or 0)) if isinstance(leaf, Listed) else ()
-        choices = [value for value in listed if text == (None if value is None else plain_text(value))]
-        values.append(choices[0] if choices else MISSING if text is None else _decoded(text))
+    values = [_read_plain(carried.get(".".join(path)), leaf) for path, leaf in space.leaves]
     return space.nest(values)
+
+
+def _read_plain(text: str | None, leaf: Distribution) -> Any:
+    if leaf.size == 1:
+        return leaf.value_at(0)
+    if text is None:  # a null is not sent
+        return MISSING if leaf.index_of(None) is None else None
+    number = _decoded(text)
+    candidates = (text, number, {"True": True, "False": False}.get(text))
+    return next((value for value in candidates if leaf.index_of(value) is not None), number)
 
 
 def _decoded(text: str) -> Any:

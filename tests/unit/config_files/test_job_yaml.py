@@ -256,6 +256,7 @@ def test_stop_if_accepts_a_list_or_one_condition(text: str) -> None:
 def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
     own = {
         "source_dir",
+        "entrypoint",
         "in_place",
         "distribution",
         "secrets",
