@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _running: dict[int, str] = {}  # pid -> folder of each job
+_environ: dict[str, str] = {}  # the variables that `set_environ` has set
 DAMAGED = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # see runtime.system.open_plain
 
 
@@ -52,6 +53,7 @@ def main() -> None:
         order = json.loads(line)
         with contextlib.suppress(Exception):
             entrypoint.prepare_fork(order["folder"], order["environ"])
+            set_environ(order["environ"])
         try:
             answer = start(order, entry)
         except OSError as err:
@@ -148,6 +150,20 @@ def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, 
     return json.loads(answer) if answer else {"pid": pid}
 
 
+def set_environ(environ: dict[str, str]) -> None:
+    """Make the variables of a job the environment of this process.
+
+    The server sets them before each fork, because most variables are the same for all jobs. The job sets them
+    again: then nothing changes, or the job reports the variable that the system does not accept.
+    """
+    for name in os.environ.keys() - environ.keys():
+        del os.environ[name]
+        _environ.pop(name, None)
+    for name, value in environ.items():
+        if _environ.get(name) != value:
+            os.environ[name] = _environ[name] = value
+
+
 def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], writer: int) -> None:
     """Run the job in this process: create its session and log, run the entrypoint, and write its exit code.
 
@@ -186,8 +202,7 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], writer: 
     try:
         if order.get("cpus") and sys.platform == "linux":
             os.sched_setaffinity(0, order["cpus"])
-        os.environ.clear()
-        os.environ.update(order["environ"])
+        set_environ(order["environ"])
         code = entry(order["argv"])
     except BaseException as err:  # noqa: BLE001 - the folder must always get an exit code
         with contextlib.suppress(OSError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import functools
 import os
 import sys
 
@@ -83,10 +84,15 @@ def prepare_fork(folder: str, environ: Mapping[str, str]) -> None:
         folder: Folder of the next job.
         environ: Environment of the next job.
     """
-    _PARSER.parse_known_args(["--pid-file", folder])  # argparse compiles its patterns at the first use
+    _compile_patterns()
     device_names()
     cached_environment_info(find(INTERPRETER, environ.get("PATH", os.defpath)) or sys.executable)
     cache(Layout(os.path.join(folder, "ml")).source_tar)
+
+
+@functools.lru_cache(maxsize=None)
+def _compile_patterns() -> None:
+    _PARSER.parse_known_args(["--pid-file", ""])  # argparse compiles its patterns at the first use
 
 
 def _run_to_its_end(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
