@@ -177,8 +177,7 @@ class ProcessBackend:
             "TRAINING_JOB_NAME": folder.name,
         }
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])
-        argv = ["--pid-file", str(folder.path / "group"), *arguments]
-        answer = self._server.ask({**order, "folder": str(folder.path), "argv": argv, "environ": environ})
+        answer = self._server.ask({**order, "folder": str(folder.path), "argv": arguments, "environ": environ})
         if "refused" in answer:
             raise JobRejected(f"cannot start job {folder.name}: {answer['refused']}")
         if "error" in answer:

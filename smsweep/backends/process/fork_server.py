@@ -40,9 +40,9 @@ def main() -> None:
     child_reaper.prepare()
     system.uptime_s()  # import its dependencies now: the zip may be deleted before a job starts
 
-    def entry(argv: list[str]) -> int:
+    def entry(order: dict[str, Any]) -> int:
         child_reaper.become_reaper()
-        return entrypoint.main(argv)
+        return entrypoint.main(order["argv"], pid_file=os.path.join(order["folder"], "group"))  # noqa: PTH118
 
     gc.collect()
     gc.freeze()  # a collection in a job does not write to the memory that it shares with this process
@@ -52,7 +52,7 @@ def main() -> None:
             return  # the agent was killed while it wrote the request
         order = json.loads(line)
         with contextlib.suppress(Exception):
-            entrypoint.prepare_fork(order["folder"], order["environ"])
+            entrypoint.prepare_fork(order["folder"], order["argv"], order["environ"])
             set_environ(order["environ"])
         try:
             answer = start(order, entry)
@@ -85,7 +85,7 @@ def failure(err: OSError) -> dict[str, Any]:
     return {"error": str(err)}
 
 
-def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
+def start(order: dict[str, Any], entry: Callable[[dict[str, Any]], int]) -> dict[str, Any]:
     """Start the job, unless its folder shows an earlier start."""
     from smsweep.runtime.system import open_plain
 
@@ -131,7 +131,7 @@ def hold_claim(path: str) -> int:
     return claim
 
 
-def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
+def fork(order: dict[str, Any], entry: Callable[[dict[str, Any]], int]) -> dict[str, Any]:
     """Fork the job's process. Wait until it has written its `pid` file, or has reported why it cannot start."""
     reader, writer = os.pipe()
     try:
@@ -164,7 +164,7 @@ def set_environ(environ: dict[str, str]) -> None:
             os.environ[name] = _environ[name] = value
 
 
-def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], writer: int) -> None:
+def run_child(order: dict[str, Any], entry: Callable[[dict[str, Any]], int], writer: int) -> None:
     """Run the job in this process: create its session and log, run the entrypoint, and write its exit code.
 
     Args:
@@ -203,7 +203,7 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], writer: 
         if order.get("cpus") and sys.platform == "linux":
             os.sched_setaffinity(0, order["cpus"])
         set_environ(order["environ"])
-        code = entry(order["argv"])
+        code = entry(order)
     except BaseException as err:  # noqa: BLE001 - the folder must always get an exit code
         with contextlib.suppress(OSError):
             os.write(2, ("smsweep: %s: %s\n" % (type(err).__name__, err)).encode())  # noqa: UP031
