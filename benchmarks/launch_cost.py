@@ -1,14 +1,16 @@
 """Cost of launching a trial as a training job, with smsweep and with the SageMaker SDKs, in one run.
 
-A server on loopback (moto) answers all clients, and counts their requests and the bytes of the bodies. In
-the first round, the server adds 50 ms to each request. In the second round, it adds 50 ms to each round
-trip, as a network does: two more for a new connection (TCP and TLS 1.3), and one more for a body after
-`Expect: 100-continue`. The source has 42 files, 1 MB. smsweep launches from the template of a sweep. The
-SDKs use `PyTorch(...).fit(wait=False)` (2) and `ModelTrainer(...).train(wait=False)` (3): first with a new
-object per trial, as in a loop over params, then with one object and session for all trials, which is the
-fastest way. A function is launched by smsweep and by the SDKs' `@remote`, without its wait for the job. The SDKs have their default settings, including telemetry. Two checks are off: the role check
-of v3, which moto does not support, and the launch rate limit of smsweep, because the SDKs have no limit. At
-the end, a complete sweep runs through the local emulator, and its requests are counted.
+A server on loopback (moto) answers all clients, and counts their requests and the bytes of the bodies.
+In the first round, the server adds 50 ms to each request. In the second round, it adds 50 ms to each
+round trip, as a network does: two more for a new connection (TCP and TLS 1.3), and one more for a body
+after `Expect: 100-continue`. The source has 42 files, 1 MB. smsweep launches from the template of a
+sweep. The SDKs use `PyTorch(...).fit(wait=False)` (2) and `ModelTrainer(...).train(wait=False)` (3):
+first with a new object per trial, as in a loop over params, then with one object and session for all
+trials, which is the fastest way. A function is launched by smsweep and by the SDKs' `@remote`, without
+its wait for the job. The SDKs have their default settings, including telemetry. Two checks are off: the
+role check of v3, which moto does not support, and the launch rate limit of smsweep, because the SDKs
+have no limit. At the end, a complete sweep runs through the local emulator, and its requests are
+counted.
 
     python -m benchmarks.launch_cost [--launches 20] [--sweep 100] [--ways smsweep function v2-remote ...]
 """
