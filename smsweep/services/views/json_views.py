@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
 from smsweep.core.failure_kind import without_job_name as without_job_name
+from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
     AmountsDocument,
     BestTrialDocument,
@@ -103,7 +104,7 @@ def show_data(
 
 def function_data(store: Store, sweep: Sweep) -> FunctionDocument | None:
     """Return the function of a sweep without a program; None for a sweep with a program."""
-    if not needs_program(sweep.config):
+    if not needs_program(sweep.config, sweep.job):
         return None
     sent = notes.FUNCTION.get(store, sweep.id)
     return {"name": sent.get("name", ""), "python": sent.get("python", "")}
@@ -217,6 +218,7 @@ def sweep_data(sweep: Sweep) -> SweepFields:
         "expected_trial_count": expected_trial_count(sweep.config, sweep.job.repeats),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
+        "image": image_of(sweep.job) if sweep.job.runs_image else "",
         "project": sweep.project,
         "entity": sweep.entity,
         "seed": sweep.seed,
