@@ -108,7 +108,7 @@ ENVIRONMENTS = _by_name(
         has_smsweep=True,
     ),
     # PyTorch of PyPI has 5 GB. Debian's package is smaller.
-    Environment(name="torch", requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),
+    Environment(name="torch", requirements=("pillow", "wandb==0.31.0"), python_below=(3, 15), beside="torch"),
     # The newest versions that support Debian's PyTorch 1.13.
     Environment(
         name="trainers",

@@ -9,6 +9,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.base import Backend
+from smsweep.config_files.tuning_job import OBJECTIVE
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
@@ -231,6 +232,8 @@ class JobLifecycle:
             with self._table.lock:
                 job.log_cursor = page.cursor
                 job.final_metrics = {**job.final_metrics, **reader.read(page.lines, now)}
+                if job.tuning_job_arn:
+                    job.curve += reader.values(page.lines, job.request["HyperParameters"][OBJECTIVE])
             page = self._backend.read_logs(job.name, job.log_cursor)
 
 
