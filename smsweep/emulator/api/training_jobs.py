@@ -10,7 +10,7 @@ from werkzeug.wrappers import Response
 from smsweep.aws import request_model
 from smsweep.core.job import MAX_TAGS
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging, protocol, validation
+from smsweep.emulator.api import paging, protocol, support, validation
 from smsweep.emulator.api.documents import description, tag_list
 from smsweep.emulator.api.paging import list_training_jobs, search
 from smsweep.emulator.api.protocol import Call
@@ -199,6 +199,11 @@ class SageMakerApi:
             **tuning_jobs.handlers,
         }
 
+    @property
+    def served(self) -> frozenset[str]:
+        """The operations that the emulator serves itself."""
+        return frozenset(self._handlers)
+
     def serves(self, call: Call, request: Mapping[str, Any]) -> bool:
         """Return True if the call is about training jobs or tuning jobs. moto handles the rest of SageMaker."""
         if call.service != "sagemaker" or call.action not in self._handlers:
@@ -210,9 +215,15 @@ class SageMakerApi:
         return True
 
     def check(self, call: Call, request: Mapping[str, Any]) -> None:
-        """Raise ApiError if the call is not a valid call of SageMaker."""
+        """Raise ApiError if the call is not a valid call of SageMaker, or if the emulator refuses it."""
         if not request_model.is_operation(call.action):
             raise api_error.no_such_action(call.action)
+        is_own = call.action in self._handlers
+        if not is_own and (support.starts_work(call.action) or not support.has_records(call.action)):
+            raise api_error.not_served(call.service, call.action, support.alternative(call.action))
+        if call.action == "Search" and request.get("Resource") == "HyperParameterTuningJob":
+            fix = "use ListHyperParameterTuningJobs"
+            raise api_error.not_served(call.service, "Search of HyperParameterTuningJob", fix)
         validation.check(call.action, request)
 
     def answer(self, call: Call, request: dict[str, Any]) -> Response:
