@@ -164,7 +164,8 @@ def test_grid_tries_every_combination_once(account: Account) -> None:
 
 def test_same_seed_gives_the_same_hyperparameters(tmp_path: Path) -> None:
     runs = [
-        Account(tmp_path / name).run(a_request(floats("0.0", "1.0")), seed) for name, seed in zip("abc", (7, 7, 8))
+        Account(tmp_path / name).run(a_request(floats("0.0", "1.0")), seed)
+        for name, seed in zip("abc", (7, 7, 8), strict=True)
     ]
     first, second, other = map(params_of, runs)
     assert first == second
