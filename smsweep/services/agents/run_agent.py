@@ -59,6 +59,7 @@ from smsweep.services.sweeps.function import Requirements, check_function, is_in
 from smsweep.services.sweeps.load import (
     JobLike,
     SweepLike,
+    check_entrypoint,
     compile_estimator,
     load_job,
     load_sweep,
@@ -130,7 +131,7 @@ def agent(
             job.yaml.
         requirements: Packages that the jobs of a function install: a requirements.txt, a list of its lines, or
             "auto" for the packages that the function imports, at their versions in this environment. Processes
-            need none. Default: none.
+            install nothing; their environment must have the packages. Default: none.
         job: Path or content of a job.yaml. Default: the sweep's own.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
         inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
@@ -176,6 +177,11 @@ def agent(
         if parsed_job:
             warn(parsed_job.warnings)
             refuse_secrets(scan_text("job config", parsed_job.text, known_secrets(workspace.environ, template)))
+        check_entrypoint(stored.config, template)
+        if function and template.runs_image:
+            raise UsageError(
+                "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of the two"
+            )
         has_places = bool(on or template.places)
         inline = function if is_inline(function, backend, parallel, workspace, has_places=has_places) else None
         sent = None
@@ -186,7 +192,7 @@ def agent(
             stored = replace(stored, source_hash=sent.hash)
             template = replace(template, in_place=False)
             _check_function(sent, requirements, in_place)
-        if not inline and not stored.source_hash:
+        if not (inline or stored.source_hash or template.runs_image):
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -217,7 +223,7 @@ def agent(
                 check_machine(place.template, place.backend, place.workspace.environ, pulls=True)
         if sent:
             for place in chosen:
-                sent.check_python(place.template, place.backend, place.workspace)
+                sent.check_environment(place.template, place.backend, place.workspace)
         chosen = [_with_price(place, store, stored.id) for place in chosen]
         budgets = _note_worst_cases(chosen, store, stored.id)
         redact = make_redact(workspace.environ, template)
@@ -305,7 +311,7 @@ def _open_place(
     return Place(
         backend=backend,
         render=_with_check(render, check),
-        checkpoints=lambda trial: str(render(trial)["CheckpointConfig"]["S3Uri"]),
+        checkpoints=lambda trial: str(render(trial).get("CheckpointConfig", {}).get("S3Uri", "")),
         name=place.name,
         slots=place.slots,
         group=place.group,
@@ -527,6 +533,12 @@ def run(
     template = load_job(compiled.document if compiled else job).template
     backend, on = agent_options.get("backend"), agent_options.get("on") or ()
     function, parallel = agent_options.get("function"), agent_options.get("parallel", 1)
+    _check(
+        function,
+        count=agent_options.get("count"),
+        parallel=1 if parallel == AUTO else parallel,
+        max_consecutive_failed_runs=agent_options.get("max_consecutive_failed_runs"),
+    )
     if compiled and not on:
         backend = compiled.chosen_backend(backend, os.environ)
     workspace, counts = Workspace(), {"gpus_per_trial": agent_options.get("gpus_per_trial"), "parallel": parallel}
@@ -547,7 +559,6 @@ def run(
             **counts,
         )
     if function is not None and not inline:
-        _check(function)
         places = choose_places(template, workspace, on=on, backend=backend, **counts)
         check_function(load_sweep(config).config, function, agent_options.get("requirements"), places)
     sweep_id = sweep(
