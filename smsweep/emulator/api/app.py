@@ -55,6 +55,7 @@ COMPONENTS = {"Training": PER_HOUR, "Hosting": "2.0000000000"}  # two prices per
 QUOTA_GETS = ("GetServiceQuota", "GetAWSDefaultServiceQuota")
 QUOTA_LISTS = ("ListServiceQuotas", "ListAWSDefaultServiceQuotas")
 MARKETS = ("training job", "spot training job", "training warm pool")  # of one instance type, with a quota each
+PUT_METRICS = "/BatchPutMetrics"  # of SageMaker Metrics; moto keeps the values
 PREFIX = "/_smsweep/"
 TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name # nosec B105
 
@@ -174,7 +175,7 @@ class App:
         if call.action or (call.service == "sagemaker" and request.path == "/"):
             return self._json(call, request)(environ, start_response)
         entry = self._entry(call, action=f"{request.method} {request.path}")
-        if call.service == "sagemaker":  # endpoints and feature stores have their own paths; moto invents results
+        if call.service == "sagemaker" and request.path != PUT_METRICS:  # endpoints and feature stores have their own paths; moto invents results
             return self._not_served(replace(call, action=entry["action"]), entry)(environ, start_response)
         if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
             return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
