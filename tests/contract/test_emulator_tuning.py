@@ -173,6 +173,10 @@ def test_list_filters_and_sorts_tuning_jobs(account: Account) -> None:
     newest = call(NameContains="list-", SortBy="CreationTime", SortOrder="Descending", MaxResults=1)
     assert newest["HyperParameterTuningJobSummaries"][0]["HyperParameterTuningJobName"] == "list-a"
     assert newest["NextToken"]
+    rule = {"Name": "HyperParameterTuningJobName", "Operator": "Contains", "Value": "list-a"}
+    found = account.sagemaker.search(Resource="HyperParameterTuningJob", SearchExpression={"Filters": [rule]})
+    (result,) = found["Results"]
+    assert result["HyperParameterTuningJob"]["BestTrainingJob"]["TuningJobName"] == "list-a"
 
 
 def test_invalid_tuning_job_is_refused_and_not_stored(account: Account) -> None:

@@ -175,7 +175,8 @@ class App:
         if call.action or (call.service == "sagemaker" and request.path == "/"):
             return self._json(call, request)(environ, start_response)
         entry = self._entry(call, action=f"{request.method} {request.path}")
-        if call.service == "sagemaker" and request.path != PUT_METRICS:  # endpoints and feature stores have their own paths; moto invents results
+        # Calls to endpoints and feature stores have their own paths. moto invents the predictions of endpoints.
+        if call.service == "sagemaker" and request.path != PUT_METRICS:
             return self._not_served(replace(call, action=entry["action"]), entry)(environ, start_response)
         if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
             return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)

@@ -340,3 +340,55 @@ def test_sweep_without_a_counterpart_names_all_features() -> None:
     text = str(caught.value)
     for words in ("parameters.a", "parameters.b.c", "early_terminate", "run_cap", "ContainerEntrypoint"):
         assert words in text
+
+
+def test_example_of_the_documentation_is_accepted() -> None:
+    """The request of `Launch a Hyperparameter Tuning Job` in AWS's developer guide."""
+    tuning = {
+        "ParameterRanges": {
+            "CategoricalParameterRanges": [],
+            "ContinuousParameterRanges": [
+                {"MaxValue": "1", "MinValue": "0", "Name": "eta"},
+                {"MaxValue": "2", "MinValue": "0", "Name": "alpha"},
+                {"MaxValue": "10", "MinValue": "1", "Name": "min_child_weight"},
+            ],
+            "IntegerParameterRanges": [{"MaxValue": "10", "MinValue": "1", "Name": "max_depth"}],
+        },
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 20, "MaxParallelTrainingJobs": 3},
+        "Strategy": "Bayesian",
+        "HyperParameterTuningJobObjective": {"MetricName": "validation:auc", "Type": "Maximize"},
+        "RandomSeed": 123,
+    }
+    source = {"S3DataDistributionType": "FullyReplicated", "S3DataType": "S3Prefix", "S3Uri": "s3://bucket/train"}
+    definition = {
+        "AlgorithmSpecification": {"TrainingImage": "xgboost", "TrainingInputMode": "File"},
+        "InputDataConfig": [
+            {
+                "ChannelName": name,
+                "CompressionType": "None",
+                "ContentType": "csv",
+                "DataSource": {"S3DataSource": source},
+            }
+            for name in ("train", "validation")
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/output"},
+        "ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.c4.2xlarge", "VolumeSizeInGB": 10},
+        "RoleArn": ROLE,
+        "StaticHyperParameters": {"eval_metric": "auc", "num_round": "100", "objective": "binary:logistic"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 43200},
+    }
+    request = {
+        "HyperParameterTuningJobName": "MyTuningJob",
+        "HyperParameterTuningJobConfig": tuning,
+        "TrainingJobDefinition": definition,
+    }
+    assert list(request_model.violations("CreateHyperParameterTuningJob", request)) == []
+    job = read_tuning_job(request)
+    kinds = {path[0]: leaf.kind for path, leaf in job.definitions[0].config.space.leaves}
+    assert kinds == {
+        "alpha": "uniform",
+        "eta": "uniform",
+        "max_depth": "int_uniform",
+        "min_child_weight": "uniform",
+    }
+    assert (job.max_jobs, job.seed) == (20, 123)
