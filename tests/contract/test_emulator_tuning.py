@@ -173,8 +173,12 @@ def test_list_filters_and_sorts_tuning_jobs(account: Account) -> None:
     newest = call(NameContains="list-", SortBy="CreationTime", SortOrder="Descending", MaxResults=1)
     assert newest["HyperParameterTuningJobSummaries"][0]["HyperParameterTuningJobName"] == "list-a"
     assert newest["NextToken"]
-    rule = {"Name": "HyperParameterTuningJobName", "Operator": "Contains", "Value": "list-a"}
-    found = account.sagemaker.search(Resource="HyperParameterTuningJob", SearchExpression={"Filters": [rule]})
+    found = account.sagemaker.search(
+        Resource="HyperParameterTuningJob",
+        SearchExpression={
+            "Filters": [{"Name": "HyperParameterTuningJobName", "Operator": "Contains", "Value": "list-a"}]
+        },
+    )
     (result,) = found["Results"]
     assert result["HyperParameterTuningJob"]["BestTrainingJob"]["TuningJobName"] == "list-a"
 
