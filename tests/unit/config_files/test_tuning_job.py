@@ -392,3 +392,38 @@ def test_example_of_the_documentation_is_accepted() -> None:
         "min_child_weight": "uniform",
     }
     assert (job.max_jobs, job.seed) == (20, 123)
+
+
+TEXTS = ("", "0", "-1", "0.5", "1", "1e400", "-1e308", "1e308", "nan", "inf", "0x10", "1_0", "9" * 200, "a", '"a"')
+
+
+def paths_to_texts(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths of the texts in a document."""
+    if isinstance(value, str):
+        return [path]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in items for found in paths_to_texts(item, (*path, key))]
+
+
+@pytest.mark.parametrize("strategy", ["Bayesian", "Hyperband", "Grid"])
+def test_strange_text_is_accepted_or_refused_with_a_reason(strategy: str) -> None:
+    ranges = {**integers("1", "9"), **floats("0.1", "0.9")}
+    ranges["CategoricalParameterRanges"] = [{"Name": "c", "Values": ["a", "b"]}]
+    ranges["AutoParameters"] = [{"Name": "p", "ValueHint": "1"}]
+    request = {**a_request(ranges, Strategy=strategy), "Autotune": {"Mode": "Enabled"}}
+    for path in paths_to_texts(request):
+        for text in TEXTS:
+            changed = copy.deepcopy(request)
+            parent: Any = changed
+            for step in path[:-1]:
+                parent = parent[step]
+            parent[path[-1]] = text
+            if list(request_model.violations("CreateHyperParameterTuningJob", changed)):
+                continue
+            try:
+                job = read_tuning_job(changed)
+            except ConfigError as err:
+                assert str(err), path
+            else:
+                for definition in job.definitions:
+                    definition.config.space.ppf([0.5] * len(definition.config.space.leaves))
