@@ -166,6 +166,18 @@ class MetricReader:
                         values[name] = (value, now)
         return values
 
+    def values(self, lines: Iterable[str], name: str) -> list[float]:
+        """Return all values of one metric in the lines, in order."""
+        self._search.begin_page()
+        found = (
+            _number(text)
+            for line in lines
+            if self._search.begin(line)
+            for metric, text in self._search.find(line)
+            if metric == name
+        )
+        return [value for value in found if value is not None]
+
 
 def _compiled(regex: str) -> LineRegex | None:
     try:
