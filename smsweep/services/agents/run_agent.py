@@ -180,7 +180,8 @@ def agent(
         check_entrypoint(stored.config, template)
         if function and template.runs_image:
             raise UsageError(
-                "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of the two"
+                "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of "
+                "the two"
             )
         has_places = bool(on or template.places)
         inline = function if is_inline(function, backend, parallel, workspace, has_places=has_places) else None

@@ -262,7 +262,8 @@ def preflight(
     if needs_program(config, template) and not program:
         raise UsageError(
             "the sweep names no program; add `program: train.py` to its YAML, or give --program "
-            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own program)"
+            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own "
+            "program)"
         )
     check_backend(
         config,
