@@ -162,6 +162,7 @@ class SweepFields(TypedDict):
     expected_trial_count: int | None  # None if unlimited
     run_cap: int | None
     program: str | None
+    image: str  # the image whose own program runs; "" for a script
     project: str
     entity: str
     seed: int

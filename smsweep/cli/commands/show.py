@@ -106,6 +106,7 @@ def show_sweep(data: SweepDocument) -> None:
             *(("rejected", rejected) for rejected in rejected_commands(data["agent"])),
             ("price", priced(data["usage"]["price"])),
             ("program", clean(data["program"] or "")),
+            ("image", clean(data["image"])),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
             ("source", data["source_hash"][:16]),
             ("created", time_text(data["created_at"])),

@@ -59,6 +59,7 @@ from smsweep.services.sweeps.function import Requirements, check_function, is_in
 from smsweep.services.sweeps.load import (
     JobLike,
     SweepLike,
+    check_entrypoint,
     compile_estimator,
     load_job,
     load_sweep,
@@ -176,6 +177,11 @@ def agent(
         if parsed_job:
             warn(parsed_job.warnings)
             refuse_secrets(scan_text("job config", parsed_job.text, known_secrets(workspace.environ, template)))
+        check_entrypoint(stored.config, template)
+        if function and template.runs_image:
+            raise UsageError(
+                "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of the two"
+            )
         has_places = bool(on or template.places)
         inline = function if is_inline(function, backend, parallel, workspace, has_places=has_places) else None
         sent = None
@@ -186,7 +192,7 @@ def agent(
             stored = replace(stored, source_hash=sent.hash)
             template = replace(template, in_place=False)
             _check_function(sent, requirements, in_place)
-        if not inline and not stored.source_hash:
+        if not (inline or stored.source_hash or template.runs_image):
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -305,7 +311,7 @@ def _open_place(
     return Place(
         backend=backend,
         render=_with_check(render, check),
-        checkpoints=lambda trial: str(render(trial)["CheckpointConfig"]["S3Uri"]),
+        checkpoints=lambda trial: str(render(trial).get("CheckpointConfig", {}).get("S3Uri", "")),
         name=place.name,
         slots=place.slots,
         group=place.group,

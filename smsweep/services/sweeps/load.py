@@ -77,9 +77,15 @@ def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
     return parse_sweep({**parsed.config.document, "command": list(command)})
 
 
-def needs_program(config: SweepConfig) -> bool:
-    """Return True if the command runs `${program}` and the config names no program."""
-    return config.program is None and "${program}" in config.command
+def needs_program(config: SweepConfig, template: JobTemplate | None = None) -> bool:
+    """Return True if the command runs `${program}` and the config names no program.
+
+    Args:
+        config: The sweep config.
+        template: The job template, which can run the image's own program instead; None if it does not matter.
+    """
+    runs_image = template is not None and template.runs_image
+    return config.program is None and "${program}" in config.command and not runs_image
 
 
 def load_sweep(sweep: SweepLike) -> ParsedSweep:
@@ -115,7 +121,11 @@ def warn(*warnings: Iterable[str]) -> None:
 
 
 def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
-    """Raise ConfigError if the configs are valid but no trial can run: Optuna or a price is missing."""
+    """Raise ConfigError if both configs are valid, but no trial can run.
+
+    Optuna or a price is missing, or the sweep has a program and the image runs its own.
+    """
+    check_entrypoint(config, template)
     is_optuna = engine_of(config) == "optuna" and not has_program(
         config
     )  # a search program needs consent before it is checked
@@ -123,6 +133,16 @@ def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
+
+
+def check_entrypoint(config: SweepConfig, template: JobTemplate) -> None:
+    """Raise ConfigError if the sweep has a program or a command, and the job runs the image's own program."""
+    for key in ("program", "command"):
+        if template.runs_image and key in config.document:
+            raise ConfigError(
+                f"{key}: cannot be combined with entrypoint: image in job.yaml, which runs the image's own program; "
+                "remove one of the two"
+            )
 
 
 def origin_of(sweep: SweepLike) -> Path | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.registry import backend_spec
-from smsweep.core.job import JobTemplate, TrainingJobRequest
+from smsweep.core.job import JobTemplate, TrainingJobRequest, image_command
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import UsageError
@@ -128,8 +128,12 @@ def plan(
             *parsed.warnings,
             *parsed_job.warnings,
             *(source.warnings if source else ()),
-            *command_macros.warnings(
-                sweep_config.command_with(parsed_job.template.command), sweep_config.program, environ=environ
+            *(
+                command_macros.warnings(
+                    sweep_config.command_with(parsed_job.template.command), sweep_config.program, environ=environ
+                )
+                if not parsed_job.template.runs_image
+                else ()
             ),
         ),
     )
@@ -196,12 +200,16 @@ def _planned(
 ) -> Iterable[PlannedTrial]:
     redact = make_redact(environ)  # masks secrets that `${envvar:NAME}` inserts
     for index, trial in enumerate(trials):
-        argv: list[Any] = command_macros.expand(
-            config.command_with(template.command),
-            config.program,
-            trial.params,
-            environ=environ,
-            json_file=JSON_FILE,
+        argv: list[Any] = (
+            image_command(template)
+            if template.runs_image
+            else command_macros.expand(
+                config.command_with(template.command),
+                config.program,
+                trial.params,
+                environ=environ,
+                json_file=JSON_FILE,
+            )
         )
         yield PlannedTrial(
             number=trial.number,
@@ -244,12 +252,12 @@ def preflight(
         JobError: If the backend cannot run the jobs, or this machine is not set up for the backend.
     """
     config = load_sweep(sweep).config
-    if needs_program(config) and not program:
+    template = with_in_place(load_job(job), in_place).template
+    if needs_program(config, template) and not program:
         raise UsageError(
             "the sweep names no program; add `program: train.py` to its YAML, or give --program "
-            "(a Python function runs by smsweep.agent)"
+            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own program)"
         )
-    template = with_in_place(load_job(job), in_place).template
     check_backend(
         config,
         template,

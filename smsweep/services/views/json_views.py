@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
 from smsweep.core.failure_kind import without_job_name as without_job_name
+from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
     AmountsDocument,
     BestTrialDocument,
@@ -206,6 +207,7 @@ def sweep_data(sweep: Sweep) -> SweepFields:
         "expected_trial_count": expected_trial_count(sweep.config, sweep.job.repeats),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
+        "image": image_of(sweep.job) if sweep.job.runs_image else "",
         "project": sweep.project,
         "entity": sweep.entity,
         "seed": sweep.seed,
