@@ -118,7 +118,7 @@ def sweep(
     if from_tuner is not None:
         if config_or_id or job:
             raise UsageError(
-                f"--from-tuner and {config_or_id or '--job'}: the tuning job has its own config; remove one of them"
+                f"--from-tuner and {config_or_id or '--job'}: the tuning job has its own config; remove one"
             )
         made = read_tuner(from_tuner, None, os.environ)
         if prints:

@@ -1,4 +1,4 @@
-"""SageMaker's hyperparameter tuning jobs as sweeps and as prior runs.
+"""SageMaker's hyperparameter tuning jobs as sweeps, as prior runs and as an export.
 
 A tuning job is a HyperparameterTuner of the SDK, a CreateHyperParameterTuningJob request, or the name of an
 existing tuning job.
@@ -7,7 +7,9 @@ existing tuning job.
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
@@ -19,6 +21,9 @@ from typing import Any
 
 from smsweep.aws import request_model, s3_transfer, tuning_jobs
 from smsweep.aws.client import Aws
+from smsweep.aws.image_uris import image_uri, is_algorithm_of_aws, machines
+from smsweep.aws.job_template import PREFIX as BUCKET_PREFIX
+from smsweep.aws.job_template import bucket_of, mark_source, prepare
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.tuning_job import (
     OBJECTIVE,
@@ -27,7 +32,9 @@ from smsweep.config_files.tuning_job import (
     read_tuning_job,
     sweep_document,
 )
-from smsweep.core.sweep import SweepConfig
+from smsweep.config_files.tuning_job_request import tuning_job_request
+from smsweep.core.job import DEFAULT_MAX_RUN_S, SOURCE_TAR, JobTemplate
+from smsweep.core.sweep import DEFAULT_COMMAND, Sweep, SweepConfig
 from smsweep.engine.job_request import plain_text
 from smsweep.errors import ConfigError, NotFound, SourceError, UsageError
 from smsweep.runtime.job.failure import JobFailure
@@ -35,10 +42,18 @@ from smsweep.runtime.job.source_folder import unpack
 from smsweep.sagemaker_sdk.compiled import SdkTuner, tuner_parts
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.sweeps.load import EstimatorJob, compile_estimator
+from smsweep.services.workspace import Workspace
+from smsweep.source.pack import refuse_upload
+from smsweep.store import notes
+from smsweep.store.base import Store
 from smsweep.util import atomic_file
 from smsweep.wandb_compat.runs_table import CsvRow, RunsCsv, read_rows
 
+log = logging.getLogger(__name__)
+
 PREFIX = "tuning-job/"  # of a tuning job among prior runs
+MAX_NAME = 32  # API: of a tuning job
+MAX_SEED = 2**31  # API: RandomSeed is a signed 32-bit number
 MAX_PROBLEMS = 5  # in one message
 SOURCE = "source"  # folder that `write_files` unpacks the source into
 TOOLKIT = "sagemaker_"  # prefix of hyperparameters for AWS's toolkit, which are not params
@@ -372,3 +387,101 @@ def _row(
         **{f"config.{key}": str(_unquoted(text)) for key, text in params.items()},
         **{f"summary.{key}": repr(value) for key, value in values.items()},
     }
+
+
+def export_request(store: Store, sweep: Sweep, workspace: Workspace) -> dict[str, Any]:
+    """Return a sweep as a CreateHyperParameterTuningJob request. Upload the source, which its training jobs read.
+
+    Args:
+        store: The store.
+        sweep: The sweep.
+        workspace: The workspace.
+
+    Raises:
+        ConfigError: If the sweep has a feature without a counterpart. Lists all of them; nothing is uploaded.
+        SourceError: If the source snapshot is not on this machine, or contains a secret.
+        JobError: If AWS refuses the upload.
+    """
+    template, config = sweep.job, sweep.config
+    problems = list(_without_counterpart(template, config))
+    job = {name: value for name, value in template.request.items() if name != "Environment" or value}
+    algorithm = dict(job.get("AlgorithmSpecification", {}))
+    with closing(Aws(workspace.environ)) as aws:
+        region = aws.region
+    if "TrainingImage" not in algorithm and template.framework:
+        algorithm["TrainingImage"] = image_uri(template.framework, region, machines(job))
+    if template.runs_image and is_algorithm_of_aws(algorithm.get("TrainingImage", "")):
+        algorithm.pop("MetricDefinitions", None)  # SageMaker rejects others than the algorithm's own
+    elif config.metric and config.metric.name not in dict(template.metric_definitions):
+        problems.append(
+            f"metric.name: a tuning job reads {config.metric.name} from the log; add its regex to "
+            "metric_definitions in job.yaml"
+        )
+    if algorithm:
+        job["AlgorithmSpecification"] = algorithm
+    if "RoleArn" in job:
+        bucket, _ = bucket_of(job, region)
+        job.setdefault("OutputDataConfig", {"S3OutputPath": f"s3://{bucket}/{BUCKET_PREFIX}/jobs"})
+    job.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
+    runs = notes.PRIOR_READ_RUNS.get(store, sweep.id)
+    sources = [str(run.get("source", "")) for run in runs]
+    parents = [text.removeprefix(PREFIX) for text in dict.fromkeys(sources) if is_tuning_job(text)]
+    if sweep.prior_runs or any(not is_tuning_job(text) for text in sources):
+        log.warning("prior runs: a tuning job can start only from tuning jobs; the request has no others")
+    try:
+        request = tuning_job_request(
+            config,
+            job,
+            name=_tuning_job_name(sweep),
+            seed=sweep.seed % MAX_SEED,
+            parents=parents,
+            text_of=plain_text if template.runs_image else json.dumps,
+        )
+    except ConfigError as err:
+        problems += err.problems
+    if problems:
+        raise ConfigError(problems)
+    if not template.runs_image:
+        request["TrainingJobDefinition"].setdefault("StaticHyperParameters", {}).update(
+            {
+                PROGRAM: json.dumps(config.program),
+                SUBMIT_DIRECTORY: json.dumps(_upload(template, sweep, workspace)),
+            }
+        )
+    return request
+
+
+def _without_counterpart(template: JobTemplate, config: SweepConfig) -> Iterator[str]:
+    """Yield the settings of a sweep's jobs that tuning jobs do not have."""
+    settings = {
+        "budget": template.budget,
+        "places": template.places,
+        "repeats": template.repeats > 1,
+        "retries": template.document.get("retries"),
+        "secrets": template.secrets,
+        "stop_if": template.stop_if,
+    }
+    for key, value in settings.items():
+        if value:
+            yield f"{key}: a tuning job has no counterpart; remove it from job.yaml"
+    if template.runs_image:
+        return
+    if config.program is None:
+        yield "program: missing; a tuning job runs a script or an image, not a function"
+    if config.command_with(template.command) != DEFAULT_COMMAND:
+        yield "command: AWS's toolkit starts the script with its own command; remove command and distribution"
+
+
+def _tuning_job_name(sweep: Sweep) -> str:
+    """Return a valid name that no other sweep has."""
+    name = "-".join(re.findall("[a-zA-Z0-9]+", sweep.name))[: MAX_NAME - len(sweep.id) - 1].rstrip("-")
+    return f"{name}-{sweep.id}" if name else f"smsweep-{sweep.id}"
+
+
+def _upload(template: JobTemplate, sweep: Sweep, workspace: Workspace) -> str:
+    """Upload the source as for training jobs, and return the URI of its archive."""
+    refuse_upload(workspace.bundles_dir, sweep.source_hash)
+    assets = workspace.assets(sweep.source_hash)
+    _, site = prepare(template, assets, workspace.dir, workspace.environ, upload=True)
+    mark_source(template, site.assets_uri, sweep.id, workspace.environ)
+    return f"{site.assets_uri}/{SOURCE_TAR}"
