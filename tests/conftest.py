@@ -17,7 +17,7 @@ from tools.docker_engine import NoEngine, connect_ready
 
 TESTS = Path(__file__).parent
 settings.register_profile("fast", max_examples=25)  # for `make test-fast`; CI runs 100
-SLOWER = ("docker", "oracle", "slow")
+SLOWER = ("browser", "docker", "oracle", "slow")
 # Expected skips on a complete machine. In CI, every other skip is a missing part, and fails.
 SKIPPED_IN_CI = re.compile(
     "SageMaker does not support this|there is no python3|is installed here|is built here|^elsewhere "
@@ -51,11 +51,14 @@ def package_logging() -> Iterator[None]:
 
 @pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the fast, acceptance and AWS tests, and group tests that one xdist worker must run."""
+    """Mark the fast, acceptance, AWS and browser tests, and group tests that one xdist worker must run."""
     for item in items:
-        is_docker = item.get_closest_marker("docker") is not None
-        # Docker tests count and stop the containers of the one engine. For other files, fixtures are made once.
-        item.add_marker(pytest.mark.xdist_group("docker" if is_docker else item.path.name))
+        if "browser" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.browser)
+        # Docker tests count and stop the containers of the one engine. Their networks interrupt the requests of a
+        # browser (net::ERR_NETWORK_CHANGED). For other files, fixtures are made once.
+        is_alone = any(map(item.get_closest_marker, ("browser", "docker")))
+        item.add_marker(pytest.mark.xdist_group("engine" if is_alone else item.path.name))
         if (TESTS / "acceptance") in item.path.parents:
             item.add_marker(pytest.mark.acceptance)
         if {TESTS / "sagemaker", TESTS / "security"} & set(item.path.parents):

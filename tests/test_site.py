@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import threading
+from collections.abc import Iterator
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
+from playwright.sync_api import Browser
 
 from smsweep.config_files.job_models import JobSection
 from smsweep.config_files.sweep_rules import SweepSection
@@ -80,10 +82,16 @@ def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     assert fetched == set()
 
 
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
 @pytest.mark.oracle
-def test_browser_requests_nothing_from_other_hosts(site: Path) -> None:
+def test_browser_requests_nothing_from_other_hosts(site: Path, browser: Browser) -> None:
     handler = functools.partial(QuietHandler, directory=str(site))
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, chromium() as browser:
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         own = f"http://127.0.0.1:{server.server_port}/"
         with visit(browser, own) as visited:

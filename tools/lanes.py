@@ -2,8 +2,9 @@
 
 Some tests fork agents, which is safe only in a process without threads. Lanes are therefore separate processes,
 not workers of pytest-xdist. All tests that use the Docker Engine are in one lane, because they count containers
-and stop the engine. The environments of tools.environments are created at the same time, and the oracle lane waits
-for them: otherwise a test that creates one could exceed its time limit.
+and stop the engine. The tests with a browser are in the same lane: Chromium aborts its requests when Docker adds
+or removes a network interface (net::ERR_NETWORK_CHANGED). The environments of tools.environments are created at
+the same time, and the oracle lane waits for them: otherwise a test that creates one could exceed its time limit.
 
 With --again, failed tests run again after all lanes, one at a time. A test that fails again has failed.
 """
@@ -17,14 +18,15 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-AT_ONCE = 4  # lanes: tests wait often, so two cores are busy with four
+AT_ONCE = 5  # lanes: tests wait often, so two cores are busy with five
+OTHERS = "not browser and not docker and not oracle"
 LANES = {  # name -> pytest's -m; long lanes start first, so that no lane is left over at the end
-    "acceptance": "acceptance and not slow and not docker and not oracle",
-    "aws": "aws and not docker and not oracle",
-    "oracle": "oracle and not docker",
-    "engine": "docker",
-    "middle": "not acceptance and not aws and not docker and not oracle and not fast",
-    "slow": "acceptance and slow and not docker and not oracle",
+    "engine": "browser or docker",
+    "aws": f"aws and {OTHERS}",
+    "acceptance": f"acceptance and not slow and {OTHERS}",
+    "oracle": "oracle and not browser and not docker",
+    "middle": f"not acceptance and not aws and not fast and {OTHERS}",
+    "slow": f"acceptance and slow and {OTHERS}",
     "fast": "fast",
 }
 FOLDERS = {  # lane -> the only folders of tests/ with its tests; importing the others takes seconds

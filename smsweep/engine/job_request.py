@@ -216,6 +216,7 @@ def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequenc
         "sweep_id": sweep.id,
         "number": trial.number,
         "attempt": trial.attempt,
+        **_resume(trial),
         "name": f"{sweep.name or sweep.id}-{trial.number}",
         "project": sweep.project,
         "entity": sweep.entity,
@@ -224,6 +225,12 @@ def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequenc
         "params": params,
     }
     return json.dumps(document, separators=(",", ":"))
+
+
+def _resume(trial: Trial) -> dict[str, int]:
+    """Return the step after the stored points of earlier attempts, at which a W&B run without an account resumes."""
+    steps = [stats.step for stats in trial.metrics.values() if stats.step is not None]
+    return {"resume_step": max(steps) + 1} if trial.attempt and steps else {}
 
 
 def _cut(text: str) -> Iterator[tuple[str, str]]:

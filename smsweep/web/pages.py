@@ -10,13 +10,15 @@ from importlib import resources
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response
 
-from smsweep.report.page import static
+from smsweep.report.page import sha256, static
 from smsweep.services.report import plotly_source
 
+LOAD_AGAIN = (resources.files("smsweep.web") / "static" / "load_again.js").read_text(encoding="utf-8")
 # Only scripts, styles and images of this page; no requests to other sites.
 PAGE_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    "font-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    f"default-src 'none'; script-src 'self' 'sha256-{sha256(LOAD_AGAIN)}'; style-src 'self'; "
+    "img-src 'self' data: blob:; connect-src 'self'; font-src 'none'; base-uri 'none'; form-action 'self'; "
+    "frame-ancestors 'none'"
 )
 ICON = "favicon.svg"
 HEAD = (
@@ -33,6 +35,7 @@ def shell() -> HTMLResponse:
     """Return the page that the scripts fill."""
     return HTMLResponse(
         f'<!doctype html><html lang="en"><head>{HEAD}<title>smsweep</title>'
+        f"<script>{LOAD_AGAIN}</script>"
         f'<meta name="plotly" content="{address("plotly.js")}">'
         f'<link rel="icon" href="{address(ICON)}">'
         f"{_style('plotly.css', 'plotly.js-style-global')}{_style('smsweep.css')}{_style('ui.css')}"

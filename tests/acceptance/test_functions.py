@@ -287,6 +287,8 @@ def test_run_with_function_that_cannot_be_sent_creates_nothing(folder: Path) -> 
         smsweep.run(SWEEP, function=lambda: lock.acquire(), parallel=2)
     with pytest.raises(UsageError, match=r"requirements: missing\.txt: No such file"):
         smsweep.run(SWEEP, function=print, parallel=2, requirements="missing.txt")
+    with pytest.raises(UsageError, match="parallel: expected a whole number above 0, got 0"):
+        smsweep.run(SWEEP, function=print, parallel=0, backend="process")
     assert not Workspace().has_store
 
 

@@ -536,6 +536,29 @@ def test_page_without_token_shows_sign_in_form(browser: Browser, served: Served)
         assert visited.outside == []
 
 
+@pytest.mark.parametrize("file", ["app.js", "dom.js", "figures.js", "ui.css"])
+def test_page_is_loaded_again_if_a_file_did_not_arrive(browser: Browser, served: Served, file: str) -> None:
+    aborted: list[str] = []
+    loads: list[Page] = []
+
+    def abort_twice(route: Route) -> None:
+        if len(aborted) < 2:
+            aborted.append(route.request.url)
+            route.abort("connectionreset")
+        else:
+            route.continue_()
+
+    with visit(browser, served.url) as visited:
+        visited.page.route(f"**/{file}", abort_twice)
+        visited.page.on("load", lambda page: loads.append(page))
+        visited.page.goto(served.entry)
+        while len(loads) < 3:
+            visited.page.wait_for_timeout(50)
+        expect(visited.page.get_by_role("heading", name="No sweeps yet")).to_be_visible()
+        assert visited.page.url == f"{served.url}/"
+        assert visited.page.evaluate("sessionStorage.length") == 0
+
+
 def test_page_reports_outage_and_recovers(browser: Browser, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_UI_TOKEN", "a token that stays the same")
     record(1)

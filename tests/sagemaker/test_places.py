@@ -17,6 +17,7 @@ from smsweep.services.doctor import examine
 from smsweep.services.sweeps import costs, create
 from smsweep.services.views.why import why
 from tests.sagemaker.conftest import Account
+from tests.support.account import client_of
 
 SPOT = {"use_spot_instances": True, "max_wait": 1200}
 
@@ -67,6 +68,48 @@ def test_job_without_a_machine_moves_to_on_demand_and_next_instance_type(account
     (trial,) = account.trials()
     assert (trial.place_name, trial.attempt, trial.retries) == ("cloud/3", 2, {})
     assert trial.usage["instance_type"] == "ml.m5.xlarge"
+
+
+EAST_THEN_WEST = {"backend": "sagemaker", "name": "cloud", "region": ["us-east-1", "eu-west-1"], "slots": 2}
+
+
+def regions(account: Account) -> list[str]:
+    """Return the region of each trial, and check that each region has only the last jobs of its trials."""
+    trials = account.trials()
+    for region in EAST_THEN_WEST["region"]:
+        client = client_of(account.emulator, "sagemaker", region_name=region)
+        listed = client.list_training_jobs(MaxResults=100)["TrainingJobSummaries"]
+        completed = {job["TrainingJobName"] for job in listed if job["TrainingJobStatus"] == "Completed"}
+        assert completed == {trial.job_name for trial in trials if trial.place == f"sagemaker@{region}"}
+    return [trial.place.partition("@")[2] for trial in trials]
+
+
+def test_quota_of_a_region_moves_trials_to_the_next_region(account: Account) -> None:
+    """Their jobs run in both regions at once, and a trial whose job was refused keeps its attempt."""
+    account.emulator.faults.set({"quota": 1})
+    assert run_on(account, 4, job={"places": [EAST_THEN_WEST]}) == {TrialState.FINISHED: 4}
+    assert set(regions(account)) == {"us-east-1", "eu-west-1"}
+    assert {trial.attempt for trial in account.trials()} == {0}
+    moved = next(trial for trial in account.trials() if trial.place == "sagemaker@eu-west-1")
+    assert moved.place_name == "cloud/2"
+    assert why(moved.label)["placement"][0].startswith("cloud rests until ")
+    assert "loss" in moved.metrics  # from the logs of its region
+
+
+def test_region_without_capacity_moves_trials_to_the_next_region(account: Account) -> None:
+    account.emulator.faults.set({"no_capacity": [{"region": "us-east-1", "times": 99}]})
+    assert run_on(account, 2, job={"places": [EAST_THEN_WEST]}) == {TrialState.FINISHED: 2}
+    assert regions(account) == ["eu-west-1"] * 2
+    assert {trial.retries.get("capacity", 0) for trial in account.trials()} <= {0, 1}
+
+
+def test_job_that_waits_too_long_in_a_region_runs_in_the_next_region(account: Account) -> None:
+    account.emulator.faults.set({"no_capacity": [{"region": "us-east-1", "times": 99, "after_s": 600}]})
+    place = {**EAST_THEN_WEST, "give_up_after": 1}
+    assert run_on(account, 1, job={"places": [place]}) == {TrialState.FINISHED: 1}
+    assert regions(account) == ["eu-west-1"]
+    (trial,) = account.trials()
+    assert (trial.attempt, trial.retries) == (1, {})
 
 
 def test_budget_counts_sagemaker_and_not_this_machine(account: Account) -> None:

@@ -103,6 +103,15 @@ def test_agent_runs_each_trial_once_over_an_unreliable_s3(
     assert agent_of(remote.sweep_id)["rejected"] == []
 
 
+@pytest.mark.parametrize("key", ["alive.json", "store.db.gz"])
+def test_command_waits_for_s3(account: Account, s3: FaultyS3, monkeypatch: pytest.MonkeyPatch, key: str) -> None:
+    remote = Remote(account, s3, monkeypatch, 1)
+    fault = s3.refuse("GET", f"{remote.path}/{key}", 503, "SlowDown", times=7)
+    assert control.set_state(remote.sweep_id, "pause").state == "paused"
+    assert fault.hits == 7
+    assert json_views.show(remote.sweep_id)["state"] == "paused"
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("method", ["GET", "PUT"])
 def test_agent_job_waits_for_s3_at_its_start(

@@ -271,7 +271,7 @@ class App:
 
 
 def _target(call: Call, body: dict[str, Any]) -> dict[str, str]:
-    return {"action": call.action, "job": str(body.get("TrainingJobName", ""))}
+    return {"action": call.action, "job": str(body.get("TrainingJobName", "")), "region": call.region}
 
 
 def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

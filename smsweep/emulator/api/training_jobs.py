@@ -83,7 +83,7 @@ class TrainingJobs:
                 modified_at=now,
                 tuning_job_arn=tuning_job_arn,
             )
-            jobs = self._table.all()
+            jobs = [other for other in self._table.all() if other.region == region]
             pool = warm_pools.reusable(job, jobs)
             limit = self._faults.now.quota
             if limit is not None:

@@ -209,6 +209,7 @@ class TuningJobs:
         for item, definition in zip(definitions, parsed.definitions, strict=True):
             static = definition.request["HyperParameters"]
             item["StaticHyperParameters"] = {**static, OBJECTIVE: objective_of(definition).name}
+            item.setdefault("ResourceConfig", _first_machine(definition.request["ResourceConfig"]))
         best = _best(summaries)
         if best is not None:
             document["BestTrainingJob"] = best
@@ -296,6 +297,12 @@ OF_SUMMARY = (
 def tuning_job_arn(region: str, name: str) -> str:
     """Return the ARN of a tuning job."""
     return f"arn:aws:sagemaker:{region}:{api_error.ACCOUNT}:{RESOURCE}/{name}"
+
+
+def _first_machine(resources: Document) -> Document:
+    """Return a ResourceConfig with the preferred instance type. SDK 2.x sends none, and its `attach` needs one."""
+    rest = {name: value for name, value in resources.items() if name != "InstancePreferences"}
+    return {**rest, **next(iter(resources.get("InstancePreferences", ())), {})}
 
 
 def _summary(description: Document) -> Document:

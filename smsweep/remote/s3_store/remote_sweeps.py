@@ -1,4 +1,7 @@
-"""Detached sweeps of a workspace: read from local copies of their stores, changed by commands to their agents."""
+"""Detached sweeps of a workspace: read from local copies of their stores, changed by commands to their agents.
+
+A call that S3 does not answer is repeated for RETRY_S seconds.
+"""
 
 from __future__ import annotations
 
@@ -92,7 +95,7 @@ class RemoteSweeps:
             StoreConflict: If the agent could not carry out the command.
             BackendUnavailable: If the agent has not read the command yet.
         """
-        if not self.has_live_agent(sweep_id):
+        if not self._retry(lambda: self.has_live_agent(sweep_id)):
             return self._write(sweep_id, work)
         copy = self._fetch(sweep_id)
         try:
@@ -106,20 +109,20 @@ class RemoteSweeps:
         if not self._wait_for(sweep_id, s3_store, sent.id):
             s3_store.delete_command(sent)  # the agent has exited and does not read the command
             return self._write(sweep_id, work)
-        obeyed = notes.HANDLED_COMMANDS.get(self._retry(lambda: self._fetch(sweep_id)).store, sweep_id)
+        obeyed = notes.HANDLED_COMMANDS.get(self._fetch(sweep_id).store, sweep_id)
         if why := obeyed.get(sent.id):
             raise StoreConflict(why)
         return done
 
     def write(self, sweep_id: str, work: Callable[[Store], R]) -> R:
         """Change the store of a sweep that has no agent. Raises UsageError if an agent works on the sweep."""
-        if self.has_live_agent(sweep_id):
+        if self._retry(lambda: self.has_live_agent(sweep_id)):
             raise UsageError(f"sweep {sweep_id}: its agent is running; try again when it has exited")
         return self._write(sweep_id, work)
 
     def drop(self, sweep_id: str) -> None:
         """Delete a sweep and its record. Raises UsageError if an agent works on the sweep."""
-        if self.has_live_agent(sweep_id):
+        if self._retry(lambda: self.has_live_agent(sweep_id)):
             raise UsageError(
                 f"sweep {sweep_id}: its agent is running; run `smsweep sweep --cancel {sweep_id}`, and wait until "
                 "the agent has exited"
@@ -165,7 +168,7 @@ class RemoteSweeps:
             if sweep_id not in self._copies:
                 folder = self._dir / FOLDER / sweep_id / "copies"
                 self._copies[sweep_id] = Replica(folder, self.s3_store(sweep_id), self._parse)
-            copy = self._copies[sweep_id].newest()
+            copy = self._retry(self._copies[sweep_id].newest)  # fails only if there is no local copy yet
             self._fetched[sweep_id] = (now, copy)
         return copy
 
@@ -177,7 +180,8 @@ class RemoteSweeps:
     def _write(self, sweep_id: str, work: Callable[[Store], R]) -> R:
         """Become the writer of the store for one change."""
         with tempfile.TemporaryDirectory(prefix="smsweep-") as folder:
-            writer = Writer(self.s3_store(sweep_id), sweep_id, Path(folder), self._parse, "person")
+            s3_store = self.s3_store(sweep_id)
+            writer = self._retry(lambda: Writer(s3_store, sweep_id, Path(folder), self._parse, "person"))
             try:
                 done = work(writer.store)
                 self._retry(writer.save)
@@ -214,14 +218,16 @@ class RemoteSweeps:
 
     def _retry(self, call: Callable[[], R]) -> R:
         """Call a function, and repeat it for RETRY_S seconds if S3 does not respond. Raises SmsweepError."""
-        begin = self._monotonic()
+        begin, is_first = self._monotonic(), True
         while True:
             try:
                 return call()
             except SmsweepError as err:
                 if not err.retryable or self._monotonic() - begin > RETRY_S:
                     raise
-                log.debug("%s", err)
+                if is_first:
+                    log.log(NOTE, "%s; trying again for %.0f s", err, RETRY_S)
+                is_first = False
             self._sleep(POLL_S)
 
     def _log_age(self, sweep_id: str, copy: Copy) -> None:

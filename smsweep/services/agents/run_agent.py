@@ -131,7 +131,7 @@ def agent(
             job.yaml.
         requirements: Packages that the jobs of a function install: a requirements.txt, a list of its lines, or
             "auto" for the packages that the function imports, at their versions in this environment. Processes
-            need none. Default: none.
+            install nothing; their environment must have the packages. Default: none.
         job: Path or content of a job.yaml. Default: the sweep's own.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
         inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
@@ -223,7 +223,7 @@ def agent(
                 check_machine(place.template, place.backend, place.workspace.environ, pulls=True)
         if sent:
             for place in chosen:
-                sent.check_python(place.template, place.backend, place.workspace)
+                sent.check_environment(place.template, place.backend, place.workspace)
         chosen = [_with_price(place, store, stored.id) for place in chosen]
         budgets = _note_worst_cases(chosen, store, stored.id)
         redact = make_redact(workspace.environ, template)
@@ -533,6 +533,12 @@ def run(
     template = load_job(compiled.document if compiled else job).template
     backend, on = agent_options.get("backend"), agent_options.get("on") or ()
     function, parallel = agent_options.get("function"), agent_options.get("parallel", 1)
+    _check(
+        function,
+        count=agent_options.get("count"),
+        parallel=1 if parallel == AUTO else parallel,
+        max_consecutive_failed_runs=agent_options.get("max_consecutive_failed_runs"),
+    )
     if compiled and not on:
         backend = compiled.chosen_backend(backend, os.environ)
     workspace, counts = Workspace(), {"gpus_per_trial": agent_options.get("gpus_per_trial"), "parallel": parallel}
@@ -553,7 +559,6 @@ def run(
             **counts,
         )
     if function is not None and not inline:
-        _check(function)
         places = choose_places(template, workspace, on=on, backend=backend, **counts)
         check_function(load_sweep(config).config, function, agent_options.get("requirements"), places)
     sweep_id = sweep(
