@@ -14,7 +14,9 @@ import pytest
 
 import smsweep
 from smsweep.cli.main import main
+from smsweep.core.trial import TrialState
 from smsweep.errors import ConfigError, NotFound, UsageError
+from smsweep.services.sweeps.create import read_prior
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import ROLE, Account
 
@@ -97,14 +99,18 @@ def request(account: Account, name: str, *, jobs: int = 3, **config: Any) -> dic
 
 def tune(account: Account, name: str, **more: Any) -> list[dict[str, Any]]:
     """Run a tuning job, and return its training jobs."""
-    client = account.client("sagemaker")
-    client.create_hyper_parameter_tuning_job(**request(account, name, **more))
-    deadline = time.monotonic() + 240
+    account.client("sagemaker").create_hyper_parameter_tuning_job(**request(account, name, **more))
+    return wait(account, name)
+
+
+def wait(account: Account, name: str) -> list[dict[str, Any]]:
+    """Wait until a tuning job has ended, and return its training jobs."""
+    client, deadline = account.client("sagemaker"), time.monotonic() + 240
     while True:
         job = client.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
         if job["HyperParameterTuningJobStatus"] in ENDED:
             listed = client.list_training_jobs_for_hyper_parameter_tuning_job(HyperParameterTuningJobName=name)
-            return list(listed["TrainingJobSummaries"])
+            return [dict(item) for item in listed["TrainingJobSummaries"]]
         assert time.monotonic() < deadline, job
         time.sleep(0.2)
 
@@ -115,14 +121,130 @@ def values(sweep_id: str) -> list[tuple[dict[str, Any], float]]:
 
 
 def test_existing_tuning_job_becomes_a_sweep(account: Account, command: Command) -> None:
-    tune(account, "amt", jobs=1)
+    tune(account, "amt", jobs=2)
     Path("train.py").unlink()  # only S3 has the script
     sweep_id = command("sweep", "--from-tuner", "amt").strip()
     stored = smsweep.Api().sweep(sweep_id).sweep
-    assert (stored.name, stored.seed, stored.config.run_cap) == ("amt", 7, 1)
+    assert (stored.name, stored.seed, stored.config.run_cap) == ("amt", 7, 2)
     assert stored.job.source_dir == ""
     assert {"Key": "team", "Value": "vision"} in stored.job.request["Tags"]
     command("agent", sweep_id, "--backend", "sagemaker", "--yes")
-    ((params, loss),) = values(sweep_id)
+    (params, loss), _ = values(sweep_id)
     assert params["kind"] in ("a", "b")
     assert loss == pytest.approx((params["width"] - 3) ** 2)
+
+
+def test_finished_tuning_job_informs_the_search(account: Account, command: Command) -> None:
+    jobs = tune(account, "earlier", jobs=3)
+    sweep = {
+        "program": "train.py",
+        "method": "bayes",
+        "metric": {"name": "loss"},
+        "parameters": {
+            "width": {"min": 0.5, "max": 9.0},
+            "kind": {"values": ["a", "b"]},
+            "epochs": {"value": 3},
+        },
+        "run_cap": 4,
+    }
+    Path("sweep.json").write_text(json.dumps(sweep))
+    sweep_id = command("sweep", "sweep.json", "-R", "tuning-job/earlier").strip()
+    with Workspace().store() as store:
+        prior = read_prior(store, store.get_sweep(sweep_id))
+    expected = {
+        float(job["TunedHyperParameters"]["width"]): job["FinalHyperParameterTuningJobObjectiveMetric"]["Value"]
+        for job in jobs
+    }
+    assert {trial.params["width"]: trial.metrics["loss"].last for trial in prior} == pytest.approx(expected)
+    assert {trial.params["kind"] for trial in prior} <= {"a", "b"}
+    assert [trial.state for trial in prior] == [TrialState.FINISHED] * 3
+
+
+def test_failed_training_jobs_are_prior_runs_without_a_value(account: Account) -> None:
+    ranges = {"ContinuousParameterRanges": [{"Name": "width", "MinValue": "9.991", "MaxValue": "20"}]}
+    ranges["CategoricalParameterRanges"] = [{"Name": "kind", "Values": ["a"]}]
+    assert {job["TrainingJobStatus"] for job in tune(account, "failing", jobs=2, ParameterRanges=ranges)} == {
+        "Failed"
+    }
+    config = {**account.sweep(), "parameters": {"width": {"min": 0.0, "max": 20.0}}}
+    sweep_id = smsweep.sweep(config, prior_runs="tuning-job/failing")
+    with Workspace().store() as store:
+        prior = read_prior(store, store.get_sweep(sweep_id))
+    assert [(trial.state, dict(trial.metrics)) for trial in prior] == [(TrialState.FAILED, {})] * len(prior)
+    assert prior
+
+
+def test_unknown_tuning_job_is_reported(account: Account, command: Command) -> None:
+    text = command("sweep", "--from-tuner", "nothing", code=2)
+    assert "nothing: SageMaker in us-east-1 has no such tuning job; check the name and the region" in text
+    with pytest.raises(NotFound, match="no such tuning job"):
+        smsweep.sweep(account.sweep(), prior_runs=["tuning-job/nothing"])
+    with pytest.raises(UsageError, match="write tuning-job/NAME"):
+        smsweep.sweep(account.sweep(), prior_runs=["tuning-job/"])
+    assert not Path(".smsweep").exists()
+
+
+def test_print_writes_the_files_of_the_sweep(account: Account, command: Command) -> None:
+    Path("request.json").write_text(json.dumps(request(account, "amt")))
+    Path("train.py").unlink()
+    assert command("sweep", "--from-tuner", "request.json", "--print").split() == [
+        "source",
+        "job.yaml",
+        "sweep.yaml",
+    ]
+    assert Path("source/train.py").read_text() == SQUARE
+    assert "exists; move it" in command("sweep", "--from-tuner", "request.json", "--print", code=2)
+    sweep_id = command("sweep", "sweep.yaml", "--job", "job.yaml", "--seed", "7").strip()
+    sweep = smsweep.Api().sweep(sweep_id).sweep
+    assert sweep.config.program == "train.py"
+    assert sweep.job.metric_definitions == (("loss", "loss=([0-9.e+-]+);"),)
+    command("agent", sweep_id, "--count", "1")
+    ((params, loss),) = values(sweep_id)
+    assert loss == pytest.approx((params["width"] - 3) ** 2)
+
+
+def test_sweep_is_exported_as_a_tuning_job_that_runs(account: Account, command: Command) -> None:
+    original = request(account, "amt")
+    sweep_id = smsweep.sweep(tuner=original)
+    command("export", sweep_id, "--format", "tuning-job", "--to", "exported.json")
+    exported = json.loads(Path("exported.json").read_text())
+    name = exported["HyperParameterTuningJobName"]
+    assert name == f"amt-{sweep_id}"
+    static = exported["TrainingJobDefinition"].pop("StaticHyperParameters")
+    assert (static["epochs"], static["sagemaker_program"]) == ("3", '"train.py"')
+    original["TrainingJobDefinition"].pop("StaticHyperParameters")
+    limits = exported["HyperParameterTuningJobConfig"]["ResourceLimits"]
+    limits["MaxParallelTrainingJobs"] = 2  # an option of the agent
+    (width,) = exported["HyperParameterTuningJobConfig"]["ParameterRanges"]["ContinuousParameterRanges"]
+    assert width == {"Name": "width", "MinValue": "0.5", "MaxValue": "9.0", "ScalingType": "Linear"}
+    width.pop("ScalingType")
+    width["MaxValue"] = "9"
+    original["HyperParameterTuningJobConfig"]["TrainingJobEarlyStoppingType"] = "Off"
+    assert {**exported, "HyperParameterTuningJobName": "amt"} == original
+    exported["TrainingJobDefinition"]["StaticHyperParameters"] = static
+    client = account.client("sagemaker")
+    client.create_hyper_parameter_tuning_job(**exported)
+    assert [job["TrainingJobStatus"] for job in wait(account, name)] == ["Completed"] * 3
+
+
+def test_export_names_all_features_without_a_counterpart(account: Account) -> None:
+    job = {**account.job, "stop_if": ["loss > 5"], "budget": {"trials": 3}}
+    sweep_id = smsweep.sweep(account.sweep(command=["python3", "${program}"]), job=job)
+    with pytest.raises(ConfigError) as caught:
+        smsweep.Api().sweep(sweep_id).export("request.json", "tuning-job")
+    for part in ("stop_if", "budget", "command", "metric_definitions"):
+        assert f"\n{part}" in f"\n{caught.value}", part
+    assert not Path("request.json").exists()
+    assert account.objects() == {}
+
+
+def test_parents_of_a_tuning_job_are_prior_runs_and_parents_again(account: Account, command: Command) -> None:
+    tune(account, "parent", jobs=2)
+    child = request(account, "child")
+    parents = {"ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "parent"}]}
+    child["WarmStartConfig"] = {**parents, "WarmStartType": "IdenticalDataAndAlgorithm"}
+    sweep_id = smsweep.sweep(tuner=child)
+    with Workspace().store() as store:
+        assert len(read_prior(store, store.get_sweep(sweep_id))) == 2
+    exported = json.loads(command("export", sweep_id, "--format", "tuning-job"))
+    assert exported["WarmStartConfig"] == child["WarmStartConfig"]
