@@ -76,12 +76,19 @@ def test_objective_is_a_metric_definition_of_both_jobs() -> None:
 def test_data_set_is_uploaded_once(tmp_path: Path) -> None:
     archive = tmp_path / ARCHIVE
     archive.write_bytes(b"data")
-    command = [sys.executable, str(EXAMPLE / "upload_data.py"), f"s3://{BUCKET}/cifar10", "--archive", str(archive)]
+    command = [
+        sys.executable,
+        str(EXAMPLE / "upload_data.py"),
+        f"s3://{BUCKET}/cifar10",
+        "--archive",
+        str(archive),
+    ]
     with open_account(tmp_path / "endpoint", os.environ) as account:
         account.s3.create_bucket(Bucket=BUCKET)
         environ = {**os.environ, **account.emulator.environ}
         printed = [
-            subprocess.run(command, check=True, env=environ, capture_output=True, text=True).stdout for _ in range(2)
+            subprocess.run(command, check=True, env=environ, capture_output=True, text=True).stdout
+            for _ in range(2)
         ]
         body = account.s3.get_object(Bucket=BUCKET, Key=f"cifar10/{ARCHIVE}")["Body"].read()
     uri = f"s3://{BUCKET}/cifar10/{ARCHIVE}"

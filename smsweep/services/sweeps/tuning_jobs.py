@@ -198,6 +198,8 @@ def _of_sdk(parts: SdkTuner, inputs: Any) -> TunerSweep:
 
 
 def _made(parsed: TuningJob, sweep: dict[str, Any], job: EstimatorJob, source_uri: str) -> TunerSweep:
+    if parsed.ends_on_convergence:
+        log.warning("Autotune: a sweep does not end on convergence; it runs all %s trials", sweep.get("run_cap"))
     return TunerSweep(
         sweep=sweep,
         job=job,
