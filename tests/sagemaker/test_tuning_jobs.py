@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import sys
 import tarfile
 import time
@@ -16,8 +17,9 @@ import pytest
 import smsweep
 from smsweep.cli.main import main
 from smsweep.core.trial import TrialState
-from smsweep.errors import ConfigError, NotFound, UsageError
+from smsweep.errors import ConfigError, NotFound, SmsweepError, UsageError
 from smsweep.services.sweeps.create import read_prior
+from smsweep.services.sweeps.tuning_jobs import read_tuner, write_files
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import ROLE, Account
 
@@ -251,3 +253,46 @@ def test_parents_of_a_tuning_job_are_prior_runs_and_parents_again(account: Accou
         assert len(read_prior(store, store.get_sweep(sweep_id))) == 2
     exported = json.loads(command("export", sweep_id, "--format", "tuning-job"))
     assert exported["WarmStartConfig"] == child["WarmStartConfig"]
+
+
+@pytest.mark.parametrize("content", [None, b"no archive"])
+def test_missing_or_damaged_source_creates_nothing(account: Account, content: bytes | None) -> None:
+    document, key = request(account, "amt"), "source/sourcedir.tar.gz"
+    if content is None:
+        account.s3.delete_object(Bucket=account.bucket, Key=key)
+    else:
+        account.s3.put_object(Bucket=account.bucket, Key=key, Body=content)
+    with pytest.raises(SmsweepError, match="sourcedir.tar.gz"):
+        smsweep.sweep(tuner=document)
+    made = read_tuner(document, None, os.environ)
+    with pytest.raises(SmsweepError, match="sourcedir.tar.gz"):
+        write_files(made, os.environ)
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["train.py"]
+    assert write_files(made, os.environ, program="train.py") == [Path("job.yaml"), Path("sweep.yaml")]
+    smsweep.sweep(tuner=document, program="train.py")  # the script on this machine
+
+
+def test_tuner_is_refused_beside_another_config(account: Account) -> None:
+    document = request(account, "amt")
+    with pytest.raises(UsageError, match="tuner and job cannot be combined"):
+        smsweep.sweep(tuner=document, job=account.job)
+    with pytest.raises(UsageError, match="give a sweep config, or a tuner"):
+        smsweep.sweep()
+    document["HyperParameterTuningJobConfig"]["Strategy"] = "Guess"
+    del document["TrainingJobDefinition"]["RoleArn"]
+    with pytest.raises(ConfigError) as caught:
+        smsweep.sweep(tuner=document)
+    assert "Strategy: the API has no value 'Guess'" in str(caught.value)
+    assert "TrainingJobDefinition.RoleArn is missing" in str(caught.value)
+
+
+def test_launcher_of_the_toolkit_becomes_a_distribution(account: Account) -> None:
+    document = request(account, "amt")
+    static = document["TrainingJobDefinition"]["StaticHyperParameters"]
+    static["sagemaker_torch_distributed_enabled"] = "true"
+    assert read_tuner(document, None, os.environ).job.document["distribution"] == {
+        "torch_distributed": {"enabled": True}
+    }
+    static["sagemaker_distributed_dataparallel_enabled"] = "true"
+    with pytest.raises(ConfigError, match="sagemaker_distributed_dataparallel_enabled: only AWS's toolkit"):
+        read_tuner(document, None, os.environ)
