@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
@@ -11,6 +11,9 @@ from smsweep.aws import request_model
 from smsweep.aws.client import Aws
 from smsweep.aws.errors import code_of
 from smsweep.errors import NotFound
+
+if TYPE_CHECKING:
+    from mypy_boto3_sagemaker import type_defs as sagemaker
 
 CREATE = "CreateHyperParameterTuningJob"
 PAGE = 100  # API: training jobs per answer
@@ -47,21 +50,19 @@ def as_request(description: Mapping[str, Any]) -> dict[str, Any]:
 
 def list_training_jobs(aws: Aws, name: str) -> Iterator[dict[str, Any]]:
     """Yield the summary of each training job of a tuning job, oldest first. Raises JobError."""
-    more: dict[str, str] = {}
+    arguments: sagemaker.ListTrainingJobsForHyperParameterTuningJobRequestTypeDef = {
+        "HyperParameterTuningJobName": name,
+        "MaxResults": PAGE,
+        "SortBy": "CreationTime",
+        "SortOrder": "Ascending",
+    }
     while True:
-        page = aws.translated(
-            "sagemaker",
-            "list_training_jobs_for_hyper_parameter_tuning_job",
-            HyperParameterTuningJobName=name,
-            MaxResults=PAGE,
-            SortBy="CreationTime",
-            SortOrder="Ascending",
-            **more,
-        )
-        yield from page["TrainingJobSummaries"]
-        if not page.get("NextToken"):
+        page = aws.translated("sagemaker", "list_training_jobs_for_hyper_parameter_tuning_job", **arguments)
+        for summary in page["TrainingJobSummaries"]:
+            yield dict(summary)
+        if "NextToken" not in page:
             return
-        more = {"NextToken": page["NextToken"]}
+        arguments["NextToken"] = page["NextToken"]
 
 
 def final_metrics(aws: Aws, job_name: str) -> dict[str, float]:

@@ -120,9 +120,11 @@ def sweep(
             raise UsageError(
                 f"--from-tuner and {config_or_id or '--job'}: the tuning job has its own config; remove one"
             )
+        if prints and as_json:
+            raise UsageError("--print and --json: --print writes files and prints their names; remove --json")
         made = read_tuner(from_tuner, None, os.environ)
         if prints:
-            _print_files(made, program, as_json=as_json)
+            _write_files(made, program)
             return
     options: dict[str, Any] = {
         "project": project,
@@ -153,14 +155,10 @@ def _agent_options(made: TunerSweep | None) -> str:
     return " --backend sagemaker" + (f" --parallel {made.max_parallel}" if made.max_parallel > 1 else "")
 
 
-def _print_files(made: TunerSweep, program: str | None, *, as_json: bool) -> None:
+def _write_files(made: TunerSweep, program: str | None) -> None:
     """Write the files of a tuning job, and print the command that creates the sweep."""
-    written = [str(path) for path in write_files(made, os.environ, program=program)]
-    if as_json:
-        print_json({"files": written})
-    else:
-        for path in written:
-            print_result(path)
+    for path in write_files(made, os.environ, program=program):
+        print_result(str(path))
     seed = "" if made.seed is None else f" --seed {made.seed}"
     priors = "".join(f" -R {prior}" for prior in made.prior_runs)
     print_message(f"create the sweep with: smsweep sweep sweep.yaml --job job.yaml{seed}{priors}")

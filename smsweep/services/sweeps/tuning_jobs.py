@@ -175,7 +175,9 @@ def _of_sdk(parts: SdkTuner, inputs: Any) -> TunerSweep:
     config = parts.request["HyperParameterTuningJobConfig"]
     searched = {item["Name"] for ranges in (config.get("ParameterRanges") or {}).values() for item in ranges}
     definition["StaticHyperParameters"] = {
-        name: text for name, text in definition["StaticHyperParameters"].items() if name not in searched
+        name: text
+        for name, text in definition["StaticHyperParameters"].items()
+        if name not in searched and not (job.program and name.startswith(TOOLKIT))
     }
     parsed = read_tuning_job(
         {"HyperParameterTuningJobName": "tuner", **parts.request, "TrainingJobDefinition": definition}
@@ -466,6 +468,8 @@ def _without_counterpart(template: JobTemplate, config: SweepConfig) -> Iterator
     for key, value in settings.items():
         if value:
             yield f"{key}: a tuning job has no counterpart; remove it from job.yaml"
+    if config.scheduler:
+        yield "scheduler: a tuning job has its own search; remove it from sweep.yaml"
     if template.runs_image:
         return
     if config.program is None:
