@@ -24,7 +24,7 @@ from tools.environments import oracle
 from tools.interpreters import find_python, supported
 from tools.pins import BASE, read
 
-PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("smsweep", "hydra_plugins", "pyproject.toml", "README.md", "LICENSE")
 RAW = "https://raw.githubusercontent.com/smsweep/smsweep/v0.1.0/docs/"  # of images
 TRAIN = "import smsweep\nwith smsweep.init() as run:\n    run.log({'loss': run.config.x})\n"
 SWEEP = {

@@ -218,7 +218,9 @@ def _make_function(
     """
     launch_dir = str(Path.cwd())
     state = Singleton.get_state()
-    singletons = {kind: state["instances"][kind] for kind in (JobRuntime, VersionBase) if kind in state["instances"]}
+    singletons = {
+        kind: state["instances"][kind] for kind in (JobRuntime, VersionBase) if kind in state["instances"]
+    }
     resolvers = {
         name: function
         for name, function in state["omegaconf_resolvers"].items()

@@ -24,7 +24,17 @@ SPOT_WAIT_S = 86_400  # wait for a spot instance at a place, if job.yaml has no 
 # Keys of job.yaml that are the same at all places.
 OF_SWEEP = frozenset(
     {
-        *("agent", "budget", "entrypoint", "in_place", "metric_definitions", "notify", "places", "repeats", "retries"),
+        *(
+            "agent",
+            "budget",
+            "entrypoint",
+            "in_place",
+            "metric_definitions",
+            "notify",
+            "places",
+            "repeats",
+            "retries",
+        ),
         *("secrets", "secrets_env", "source_dir", "stop_if"),
     }
 )

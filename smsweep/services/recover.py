@@ -79,7 +79,9 @@ def recover(
     sweep_id = parse_sweep_id(sweep_id)
     place = backend_name(backend, workspace)
     parsed, parsed_job = read(sweep, job, program=program)
-    assignments = _assignments(sweep_id, place, workspace, parsed.config, runs_image=parsed_job.template.runs_image)
+    assignments = _assignments(
+        sweep_id, place, workspace, parsed.config, runs_image=parsed_job.template.runs_image
+    )
     fixed = parsed_job.template.request.get("HyperParameters", {})
     params = {number: _params(assignment, parsed.config, fixed) for number, assignment in assignments.items()}
     attempts = {number: assignment.attempt for number, assignment in assignments.items()}

@@ -81,7 +81,9 @@ def sweep_of(**values: Any) -> dict[str, Any]:
 
 @pytest.fixture
 def workdir(tmp_path: Path, image: str) -> WorkingDir:
-    directory = WorkingDir(tmp_path, {"sweep.yaml": sweep_of(x=[2, 1], lr=[0.1], optimizer=["adam"]), "job.yaml": JOB})
+    directory = WorkingDir(
+        tmp_path, {"sweep.yaml": sweep_of(x=[2, 1], lr=[0.1], optimizer=["adam"]), "job.yaml": JOB}
+    )
     directory.environ |= {"SMSWEEP_BACKEND": "docker"}
     return directory
 
@@ -93,7 +95,10 @@ def log_of(workdir: WorkingDir, label: str) -> str:
 def test_image_without_python_runs_a_sweep(workdir: WorkingDir, docker_engine: DockerClient) -> None:
     sweep_id = workdir.run("--job", "job.yaml")
     trials = workdir.trials(sweep_id)
-    assert [(trial["state"], trial["metrics"]["loss"]) for trial in trials] == [("finished", 2.4), ("finished", 1.4)]
+    assert [(trial["state"], trial["metrics"]["loss"]) for trial in trials] == [
+        ("finished", 2.4),
+        ("finished", 1.4),
+    ]
     log = log_of(workdir, f"{sweep_id}/0")
     assert 'params: {"lr": "0.1", "optimizer": "adam", "x": "2"}' in log
     assert "arguments: train" not in log
@@ -160,7 +165,10 @@ def test_trial_is_reproduced(workdir: WorkingDir) -> None:
 
 
 def test_own_entrypoint_of_the_image_runs(workdir: WorkingDir) -> None:
-    algorithm = {"ContainerEntrypoint": ["/bin/sh", "-c", 'echo "loss=7;"'], "ContainerArguments": ["sh", "unused"]}
+    algorithm = {
+        "ContainerEntrypoint": ["/bin/sh", "-c", 'echo "loss=7;"'],
+        "ContainerArguments": ["sh", "unused"],
+    }
     (workdir.folder / "job.yaml").write_text(json.dumps({**JOB, "request": {"AlgorithmSpecification": algorithm}}))
     plan = json.loads(workdir.call("plan", "sweep.yaml", "--job", "job.yaml", "--json").stdout)
     assert plan["trials"][0]["argv"] == ["/bin/sh", "-c", 'echo "loss=7;"', "sh", "unused"]
@@ -191,7 +199,9 @@ def test_process_backend_names_docker(workdir: WorkingDir) -> None:
 
 
 @pytest.fixture(scope="module")
-def account(image: str, docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Account]:
+def account(
+    image: str, docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Account]:
     folder = tmp_path_factory.mktemp("emulator")
     with open_account(folder, os.environ, backend="docker") as opened:
         yield opened

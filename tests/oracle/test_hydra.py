@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 from collections.abc import Sequence
@@ -13,7 +14,10 @@ import pytest
 
 from smsweep.api.api import Api, ApiRun
 from smsweep.services.workspace import Workspace
+from smsweep.source.bundle import bundle_path, extract
 from tests.support.account import wait_until
+from tests.support.markdown import ROOT, blocks
+from tests.support.walkthrough import walk
 from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
@@ -257,6 +261,39 @@ def test_repeated_trial_keeps_the_output_of_its_job(folder: Path) -> None:
     assert facts(again.parent)["params"] == {"lr": 2}
 
 
+# Calls a function as a job of a container does, which has neither the plug-in nor the folders of this machine.
+CALL = """
+import sys
+sys.modules["hydra_plugins"] = None
+from smsweep.runtime.job.function_call import main
+main([])
+"""
+
+
+def test_job_needs_nothing_of_this_machine(folder: Path) -> None:
+    multirun("lr=1,2", "model/size=large", "hydra.job.chdir=true")
+    (run, _) = runs()
+    (folder / "out").rename(folder / "moved")
+    (folder / "conf").rename(folder / "other")
+    extract(bundle_path(Workspace().bundles_dir, run.sweep.sweep.source_hash), folder / "source")
+    variables = {
+        "SMSWEEP_SWEEP_ID": run.sweep.id,
+        "SMSWEEP_TRIAL": "1",
+        "SM_OUTPUT_DATA_DIR": str(folder / "data"),
+    }
+    done = subprocess.run(
+        [str(oracle("hydra").python), "-c", CALL],
+        cwd=folder / "source",
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    found = facts(folder / "data" / "1")
+    assert (found["num"], found["layers"], found["cwd"]) == (1, 9, str(folder / "data" / "1"))
+    assert not (folder / "out").exists()
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
 def test_agent_continues_killed_multirun(folder: Path, number: signal.Signals) -> None:
     process = subprocess.Popen(
@@ -276,3 +313,7 @@ def test_agent_continues_killed_multirun(folder: Path, number: signal.Signals) -
     agent = subprocess.run([smsweep, "agent", sweep.id], capture_output=True, text=True, timeout=200)
     assert agent.returncode == 0, agent.stderr
     assert [run.summary for run in runs()] == [{"return_value": value} for value in (2, 4, 6)]
+
+
+def test_page_works_as_shown(tmp_path: Path) -> None:
+    walk(blocks(ROOT / "docs" / "hydra.md"), tmp_path, oracle("hydra").python.parent)

@@ -39,7 +39,15 @@ def image_request(params: dict[str, Any], **job: Any) -> dict[str, Any]:
 
 
 def test_image_gets_its_params_as_plain_texts() -> None:
-    params = {"lr": 0.1, "n": 3, "name": "adam", "bias": True, "layers": [1, 2], "net": {"depth": 4}, "unset": None}
+    params = {
+        "lr": 0.1,
+        "n": 3,
+        "name": "adam",
+        "bias": True,
+        "layers": [1, 2],
+        "net": {"depth": 4},
+        "unset": None,
+    }
     request = image_request(params, request={"HyperParameters": {"n": "9", "fixed": "1", "unset": "2"}})
     assert request["HyperParameters"] == {
         "lr": "0.1",
@@ -101,5 +109,13 @@ def test_plain_params_are_read_with_their_types() -> None:
     }
     config = parse_sweep({"method": "random", "parameters": space}).config
     for name in ("adam", "1", None):
-        params = {"lr": 0.02, "n": 3, "name": name, "flag": False, "layers": [3], "net": {"depth": 4}, "fixed": {"a": [1]}}
+        params = {
+            "lr": 0.02,
+            "n": 3,
+            "name": name,
+            "flag": False,
+            "layers": [3],
+            "net": {"depth": 4},
+            "fixed": {"a": [1]},
+        }
         assert read_plain_params(image_request(params)["HyperParameters"], config.space) == params

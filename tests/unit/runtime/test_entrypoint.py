@@ -223,7 +223,10 @@ def test_uv_installs_requirements_if_there_is_no_pip(job_of_uv: Job, tmp_path: P
     hide_ensurepip(job_of_uv, tmp_path)
     done = job_of_uv.run(["--install-requirements"])
     assert done.code == 1
-    assert f"{tmp_path}/env/bin/python has neither pip nor ensurepip, and PATH has no uv; install" in job_of_uv.failure
+    assert (
+        f"{tmp_path}/env/bin/python has neither pip nor ensurepip, and PATH has no uv; install"
+        in job_of_uv.failure
+    )
     job_of_uv.environ["PATH"] += f":{oracle('tools').python.parent}"
     done = job_of_uv.run(["--install-requirements"])
     assert (done.code, done.out.splitlines()[-1]) == (0, "True 1.0"), done
