@@ -1,7 +1,7 @@
 """Convert tuners of an SDK to sweeps, and create one. Runs in the environment of that SDK.
 
-stdin: {"sdk": 2 or 3, "home": ..., "source_dir": ...}. stdout: the sweep, the job, the errors of tuners that a sweep
-cannot run, the stored sweep, and the attempted connections.
+stdin: {"sdk": 2 or 3, "home": ..., "source_dir": ...}. stdout: the sweep and the job of each tuner, or its error; the
+stored sweep; and the attempted connections.
 """
 
 from __future__ import annotations

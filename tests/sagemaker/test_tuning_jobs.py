@@ -262,10 +262,10 @@ def test_missing_or_damaged_source_creates_nothing(account: Account, content: by
         account.s3.delete_object(Bucket=account.bucket, Key=key)
     else:
         account.s3.put_object(Bucket=account.bucket, Key=key, Body=content)
-    with pytest.raises(SmsweepError, match="sourcedir.tar.gz"):
+    with pytest.raises(SmsweepError, match=r"sourcedir\.tar\.gz"):
         smsweep.sweep(tuner=document)
     made = read_tuner(document, None, os.environ)
-    with pytest.raises(SmsweepError, match="sourcedir.tar.gz"):
+    with pytest.raises(SmsweepError, match=r"sourcedir\.tar\.gz"):
         write_files(made, os.environ)
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["train.py"]
     assert write_files(made, os.environ, program="train.py") == [Path("job.yaml"), Path("sweep.yaml")]

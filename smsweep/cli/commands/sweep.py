@@ -29,7 +29,7 @@ from smsweep.errors import UsageError
 from smsweep.services.agents import detach
 from smsweep.services.labels import full_label
 from smsweep.services.sweeps import create as create_service
-from smsweep.services.sweeps.tuning_jobs import TunerSweep, read_tuner, write_files
+from smsweep.services.sweeps.load import TunerSweep
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
 
@@ -122,6 +122,8 @@ def sweep(
             )
         if prints and as_json:
             raise UsageError("--print and --json: --print writes files and prints their names; remove --json")
+        from smsweep.services.sweeps.tuning_jobs import read_tuner  # boto3 is slow to import
+
         made = read_tuner(from_tuner, None, os.environ)
         if prints:
             _write_files(made, program)
@@ -157,6 +159,8 @@ def _agent_options(made: TunerSweep | None) -> str:
 
 def _write_files(made: TunerSweep, program: str | None) -> None:
     """Write the files of a tuning job, and print the command that creates the sweep."""
+    from smsweep.services.sweeps.tuning_jobs import write_files  # boto3 is slow to import
+
     for path in write_files(made, os.environ, program=program):
         print_result(str(path))
     seed = "" if made.seed is None else f" --seed {made.seed}"

@@ -27,7 +27,10 @@ from smsweep.services.sweeps.load import (
     EstimatorJob,
     JobLike,
     SweepLike,
+    TunerLike,
+    TunerSweep,
     compile_estimator,
+    is_tuning_job,
     needs_program,
     origin_of,
     read,
@@ -36,14 +39,6 @@ from smsweep.services.sweeps.load import (
 )
 from smsweep.services.sweeps.search_program import codes_of, read_code, source_dir, with_code
 from smsweep.services.sweeps.snapshot import CheckedSource, check_source, origin, snapshot
-from smsweep.services.sweeps.tuning_jobs import (
-    TunerLike,
-    TunerSweep,
-    is_tuning_job,
-    read_prior_runs,
-    read_tuner,
-    source_folder,
-)
 from smsweep.services.workspace import Workspace
 from smsweep.space.space import MISSING
 from smsweep.store import notes
@@ -115,7 +110,7 @@ def sweep(
     made = None
     if tuner is not None:
         _refuse_both(sweep=sweep, job=job, estimator=estimator)
-        made = tuner if isinstance(tuner, TunerSweep) else read_tuner(tuner, inputs, workspace.environ)
+        made = tuner if isinstance(tuner, TunerSweep) else _read_tuner(tuner, inputs, workspace)
         sweep, estimator, inputs = made.sweep, made.job, None
         seed = made.seed if seed is None else seed
         priors = [*dict.fromkeys((*made.prior_runs, *priors))]
@@ -157,11 +152,21 @@ def _refuse_both(**others: Any) -> None:
             raise UsageError(f"tuner and {name} cannot be combined, because the tuner has its own; remove one")
 
 
+def _read_tuner(tuner: TunerLike, inputs: Any, workspace: Workspace) -> TunerSweep:
+    from smsweep.services.sweeps.tuning_jobs import read_tuner  # boto3 is slow to import
+
+    return read_tuner(tuner, inputs, workspace.environ)
+
+
 def _downloaded(
     made: TunerSweep | None, program: str | None, workspace: Workspace
 ) -> AbstractContextManager[Path | None]:
     """Download the source of a tuning job, unless the user names a program on this machine."""
-    return nullcontext() if made is None or program else source_folder(made, workspace.environ)
+    if made is None or program:
+        return nullcontext()
+    from smsweep.services.sweeps.tuning_jobs import source_folder  # boto3 is slow to import
+
+    return source_folder(made, workspace.environ)
 
 
 def checked_seed(seed: SupportsIndex) -> int:
@@ -339,6 +344,8 @@ def _read_runs(priors: Iterable[str], config: SweepConfig, environ: Mapping[str,
         if _is_stored(prior):
             continue
         if is_tuning_job(prior):
+            from smsweep.services.sweeps.tuning_jobs import read_prior_runs  # boto3 is slow to import
+
             read = read_prior_runs(prior, config, environ)
         else:
             read = read_runs_csv(Path(prior), config.space, config.all_metrics)

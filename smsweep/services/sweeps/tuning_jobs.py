@@ -13,7 +13,7 @@ import re
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -41,7 +41,14 @@ from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.source_folder import unpack
 from smsweep.sagemaker_sdk.compiled import SdkTuner, tuner_parts
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.sweeps.load import EstimatorJob, compile_estimator
+from smsweep.services.sweeps.load import (
+    TUNING_JOB,
+    EstimatorJob,
+    TunerLike,
+    TunerSweep,
+    compile_estimator,
+    is_tuning_job,
+)
 from smsweep.services.workspace import Workspace
 from smsweep.source.pack import refuse_upload
 from smsweep.store import notes
@@ -51,7 +58,6 @@ from smsweep.wandb_compat.runs_table import CsvRow, RunsCsv, read_rows
 
 log = logging.getLogger(__name__)
 
-PREFIX = "tuning-job/"  # of a tuning job among prior runs
 MAX_NAME = 32  # API: of a tuning job
 MAX_SEED = 2**31  # API: RandomSeed is a signed 32-bit number
 MAX_PROBLEMS = 5  # in one message
@@ -68,20 +74,6 @@ STATES = {
     "Failed": "failed",
     "Stopped": "stopped",
 }  # status of a training job -> of a run
-
-TunerLike = Mapping[str, Any] | str | Path | Any
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TunerSweep:
-    """A tuning job as the arguments of `sweep`."""
-
-    sweep: dict[str, Any]  # content of sweep.yaml, without the program
-    job: EstimatorJob  # content of job.yaml, and the program
-    max_parallel: int  # MaxParallelTrainingJobs, which is an option of the agent
-    seed: int | None = None
-    prior_runs: tuple[str, ...] = ()  # the parents of a warm start
-    source_uri: str = ""  # s3:// archive with the program; "" if the program is on this machine, or without one
 
 
 def read_tuner(tuner: TunerLike, inputs: Any, environ: Mapping[str, str]) -> TunerSweep:
@@ -112,10 +104,10 @@ def _read_request(source: str, environ: Mapping[str, str]) -> Mapping[str, Any]:
     """Return the request in a JSON file, or of the tuning job with a name."""
     path = Path(source)
     if not path.is_file():
-        if source.lower().endswith(".json") or "/" in source.removeprefix(PREFIX):
+        if source.lower().endswith(".json") or "/" in source.removeprefix(TUNING_JOB):
             raise NotFound(f"{source}: no such file; give a JSON file, or the name of a tuning job")
         with closing(Aws(environ)) as aws:
-            return tuning_jobs.as_request(tuning_jobs.describe_tuning_job(aws, source.removeprefix(PREFIX)))
+            return tuning_jobs.as_request(tuning_jobs.describe_tuning_job(aws, source.removeprefix(TUNING_JOB)))
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as err:  # ValueError: not JSON, or not UTF-8
@@ -207,7 +199,7 @@ def _made(parsed: TuningJob, sweep: dict[str, Any], job: EstimatorJob, source_ur
         job=job,
         max_parallel=parsed.max_parallel,
         seed=parsed.seed,
-        prior_runs=tuple(PREFIX + name for name in parsed.parents),
+        prior_runs=tuple(TUNING_JOB + name for name in parsed.parents),
         source_uri=source_uri,
     )
 
@@ -335,11 +327,6 @@ def _write(text: str, path: Path) -> None:
     path.write_text(text, encoding="utf-8")
 
 
-def is_tuning_job(prior: str) -> bool:
-    """Return True if a prior run is a tuning job, not the label of a trial or a sweep."""
-    return prior.startswith(PREFIX)
-
-
 def read_prior_runs(prior: str, config: SweepConfig, environ: Mapping[str, str]) -> RunsCsv:
     """Return the training jobs of a tuning job that a search can use.
 
@@ -353,9 +340,9 @@ def read_prior_runs(prior: str, config: SweepConfig, environ: Mapping[str, str])
         UsageError: If the name is missing.
         JobError: If AWS refuses.
     """
-    name = prior.removeprefix(PREFIX)
+    name = prior.removeprefix(TUNING_JOB)
     if not name or "/" in name:
-        raise UsageError(f"{prior!r} is not a tuning job; write {PREFIX}NAME")
+        raise UsageError(f"{prior!r} is not a tuning job; write {TUNING_JOB}NAME")
     wanted = [metric.name for metric in config.all_metrics]
     with closing(Aws(environ)) as aws:
         described = tuning_jobs.describe_tuning_job(aws, name)
@@ -429,7 +416,7 @@ def export_request(store: Store, sweep: Sweep, workspace: Workspace) -> dict[str
     job.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
     runs = notes.PRIOR_READ_RUNS.get(store, sweep.id)
     sources = [str(run.get("source", "")) for run in runs]
-    parents = [text.removeprefix(PREFIX) for text in dict.fromkeys(sources) if is_tuning_job(text)]
+    parents = [text.removeprefix(TUNING_JOB) for text in dict.fromkeys(sources) if is_tuning_job(text)]
     if sweep.prior_runs or any(not is_tuning_job(text) for text in sources):
         log.warning("prior runs: a tuning job can start only from tuning jobs; the request has no others")
     try:
