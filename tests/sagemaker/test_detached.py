@@ -296,3 +296,15 @@ def test_sweep_is_not_detached_when_the_agent_cannot_start(laptop: Laptop) -> No
     detach.start_agent_job(sweep_id, {})
     assert laptop.end(sweep_id)["status"] == "Completed"
     laptop.check(sweep_id, 1)
+
+
+def test_sweep_of_an_image_program_is_detached_without_source(account: Account) -> None:
+    config = account.sweep(2)
+    del config["program"]
+    sweep_id = create.sweep(config, job={**account.job, "entrypoint": "image"})
+    record = detach.start_agent_job(sweep_id, {}, with_agent=False)
+    bucket, _, prefix = record.uri.removeprefix("s3://").partition("/")
+    keys = [item["Key"] for item in account.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
+    assert [key for key in keys if key.endswith("store.db.gz")]
+    assert not [key for key in keys if "/source/" in key]
+    assert json_views.show(sweep_id)["image"] == account.job["image_uri"]
