@@ -74,6 +74,12 @@ def is_operation(name: str) -> bool:
     return name in _service("sagemaker").operation_names
 
 
+def operations() -> Sequence[str]:
+    """Return the names of all operations of SageMaker."""
+    names: Sequence[str] = _service("sagemaker").operation_names
+    return names
+
+
 def members(name: str) -> frozenset[str]:
     """Return the field names of a structure of SageMaker."""
     shape = _service("sagemaker").shape_for(name)

@@ -27,7 +27,7 @@ MEDIAN_FROM = 2  # number of values before the first check of early stopping
 # Keys of static hyperparameters with the number of epochs. Source: the API model, HyperbandStrategyConfig.
 EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 MAX_EPOCHS = 20_000  # API: the largest MaxResource
-DECADES = 100.0  # Auto: a range with this ratio of its bounds has a logarithmic scale
+DECADES = 100  # Auto: a range with this ratio of its bounds has a logarithmic scale
 HINT_FACTOR = 10  # AutoParameters: the range goes from a tenth of the hint to ten times the hint
 AUTOTUNE_JOBS = 100  # number of training jobs of Autotune without a limit
 MAX_CHOICES = 30  # API: values of a categorical range
@@ -329,7 +329,7 @@ def _integers(item: Mapping[str, Any]) -> Distribution:
         return Constant(value=low)
     if scale == "Logarithmic" and low <= 0:
         raise ValueError(f"Logarithmic needs MinValue > 0, got {low}; use Linear")
-    if scale == "Logarithmic" or (scale == "Auto" and low > 0 and high / low >= DECADES):
+    if scale == "Logarithmic" or (scale == "Auto" and low > 0 and high >= low * DECADES):
         return QLogUniformValues(min=low, max=high, q=1)
     return IntUniform(min=low, max=high)
 
@@ -369,9 +369,9 @@ def _float(item: Mapping[str, Any], name: str) -> float:
 
 def _clear_scale(low: float, high: float) -> str:
     """Return the scale that Auto selects for a continuous range."""
-    if low > 0 and high / low >= DECADES:
+    if low > 0 and high >= low * DECADES:
         return "Logarithmic"
-    is_reverse = 0 <= low < high < 1 and (1 - low) / (1 - high) >= DECADES
+    is_reverse = 0 <= low < high < 1 and 1 - low >= (1 - high) * DECADES
     return "ReverseLogarithmic" if is_reverse else "Linear"
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.estimators.test_unmodified_sdk import run_program
-from tests.support.account import BUCKET, Account, open_account
+from tests.support.account import BUCKET, open_account
 
 pytestmark = [pytest.mark.oracle]
 
@@ -31,19 +31,20 @@ with open(os.environ["SM_MODEL_DIR"] + "/weights", "w") as file:
 """
 
 
-def run_tuner(sdk: int, work: Path, folder: Path) -> tuple[dict[str, Any], Account]:
-    """Run a tuner's program, and return its results, and the account after the emulator has stopped."""
+def run_tuner(sdk: int, work: Path, folder: Path) -> dict[str, Any]:
+    """Run a tuner's program, and return its results."""
     (work / "source").mkdir(parents=True)
     (work / "source" / "train.py").write_text(TRAIN)
     with open_account(folder, os.environ) as account:
         account.s3.put_object(Bucket=BUCKET, Key="data/a.csv", Body=b"1,2")
         done = run_program(sdk, account, "image", work, program=f"tuner_v{sdk}.py")
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1]), account
+    result: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return result
 
 
 def test_unmodified_tuner_of_sdk_2_runs_its_training_jobs(tmp_path: Path) -> None:
-    result, _ = run_tuner(2, tmp_path / "work", tmp_path / "emulator")
+    result = run_tuner(2, tmp_path / "work", tmp_path / "emulator")
     assert result["status"] == "Completed"
     assert len(result["values"]) == 3
     assert {"lr", "hidden", "optimizer", "FinalObjectiveValue"} <= set(result["columns"])
@@ -53,3 +54,10 @@ def test_unmodified_tuner_of_sdk_2_runs_its_training_jobs(tmp_path: Path) -> Non
     assert result["child"] == "Stopped"
     assert result["parents"]["WarmStartType"] == "TransferLearning"
     assert result["ranges"] == ["hidden", "lr", "optimizer"]
+
+
+def test_unmodified_tuner_of_sdk_3_runs_its_training_jobs(tmp_path: Path) -> None:
+    result = run_tuner(3, tmp_path / "work", tmp_path / "emulator")
+    assert (result["status"], result["completed"]) == ("Completed", 3)
+    assert result["value"] == int(result["hidden"]) * 10 + 1
+    assert result["best"].startswith("third-")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import smsweep
 from smsweep.core.json_documents import DetachedAgentDocument, SweepDocument
 from smsweep.errors import UsageError
 from smsweep.remote.record import read_records
@@ -137,6 +138,22 @@ def test_detached_sweep_finishes_without_this_machine(laptop: Laptop) -> None:
     assert "x is 1" in command("logs", f"{sweep_id}/1").stdout
     assert f"sweep {sweep_id} is finished" in command("logs", sweep_id).stdout
     assert [sweep["id"] for sweep in json.loads(command("ls", "--json").stdout)] == [sweep_id]
+
+
+def test_detached_agent_calls_the_function_that_was_sent(laptop: Laptop) -> None:
+    factor = 2
+
+    def train() -> None:
+        smsweep.log({"loss": smsweep.init().config.x * factor})
+
+    config = {"method": "grid", "parameters": {"x": {"values": [0, 1]}}}
+    sweep_id = create.sweep(config, job=laptop.account.job)
+    with pytest.raises(UsageError, match=r"no function was sent; send one from Python: smsweep\.agent"):
+        detach.start_agent_job(sweep_id, {})
+    run_agent.agent(sweep_id, train, backend="sagemaker", count=1)
+    detach.start_agent_job(sweep_id, {})
+    assert laptop.end(sweep_id)["status"] == "Completed"
+    laptop.check(sweep_id, 2)
 
 
 def test_commands_from_the_laptop_are_carried_out(laptop: Laptop) -> None:

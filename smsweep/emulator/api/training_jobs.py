@@ -10,8 +10,8 @@ from werkzeug.wrappers import Response
 from smsweep.aws import request_model
 from smsweep.core.job import MAX_TAGS
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging, protocol, validation
-from smsweep.emulator.api.documents import description, tag_list
+from smsweep.emulator.api import paging, protocol, support, validation
+from smsweep.emulator.api.documents import description, search_record, tag_list
 from smsweep.emulator.api.paging import list_training_jobs, search
 from smsweep.emulator.api.protocol import Call
 from smsweep.emulator.api.tuning_jobs import RESOURCE, TuningJobs
@@ -184,6 +184,7 @@ class SageMakerApi:
         self._table = table
         self._faults = faults
         self._clock = clock
+        self._tuning_jobs = tuning_jobs
         tags = Tags(table, tuning_table)
         self._handlers: Mapping[str, Handler] = {
             "CreateTrainingJob": jobs.create,
@@ -192,27 +193,35 @@ class SageMakerApi:
             "UpdateTrainingJob": jobs.update,
             "DeleteTrainingJob": jobs.delete,
             "ListTrainingJobs": lambda request, region: list_training_jobs(self._visible(region), request),
-            "Search": lambda request, region: search(self._visible(region), request),
+            "Search": lambda request, region: search(request["Resource"], self._records(request, region), request),
             "AddTags": tags.add,
             "ListTags": tags.list,
             "DeleteTags": tags.delete,
             **tuning_jobs.handlers,
         }
 
+    @property
+    def served(self) -> frozenset[str]:
+        """The operations that the emulator serves itself."""
+        return frozenset(self._handlers)
+
     def serves(self, call: Call, request: Mapping[str, Any]) -> bool:
         """Return True if the call is about training jobs or tuning jobs. moto handles the rest of SageMaker."""
         if call.service != "sagemaker" or call.action not in self._handlers:
             return False
         if call.action == "Search":
-            return request.get("Resource") in ("TrainingJob", None)
+            return request.get("Resource") in ("TrainingJob", "HyperParameterTuningJob", None)
         if call.action in TAG_ACTIONS:
             return any(kind in str(request.get("ResourceArn", kind)) for kind in TAGGED)
         return True
 
     def check(self, call: Call, request: Mapping[str, Any]) -> None:
-        """Raise ApiError if the call is not a valid call of SageMaker."""
+        """Raise ApiError if the call is not a valid call of SageMaker, or if the emulator refuses it."""
         if not request_model.is_operation(call.action):
             raise api_error.no_such_action(call.action)
+        is_own = call.action in self._handlers
+        if not is_own and (support.starts_work(call.action) or not support.has_records(call.action)):
+            raise api_error.not_served(call.service, call.action, support.alternative(call.action))
         validation.check(call.action, request)
 
     def answer(self, call: Call, request: dict[str, Any]) -> Response:
@@ -220,6 +229,12 @@ class SageMakerApi:
         document = self._handlers[call.action](protocol.without_nulls(request), call.region)
         shape = request_model.operation(call.action).output_shape
         return protocol.answer(call, None if shape is None else protocol.fit_to_model(shape, document or {}))
+
+    def _records(self, request: Request, region: str) -> list[Document]:
+        """Return the records that Search can see."""
+        if request["Resource"] == "HyperParameterTuningJob":
+            return self._tuning_jobs.search_records(region)
+        return [search_record(job) for job in self._visible(region)]
 
     def _visible(self, region: str) -> list[Job]:
         """Return the jobs that ListTrainingJobs and Search can see."""

@@ -11,6 +11,7 @@ from typing import Any
 from smsweep.config_files.tuning_job import OBJECTIVE, Definition, parameter_text, read_tuning_job
 from smsweep.emulator import api_error
 from smsweep.emulator.api import paging, validation
+from smsweep.emulator.api.documents import tag_list
 from smsweep.emulator.api.validation import HasObjects
 from smsweep.emulator.api_error import ApiError
 from smsweep.emulator.faults import FaultInjector
@@ -186,6 +187,12 @@ class TuningJobs:
             is_reverse=request.get("SortOrder") == "Descending",
         )
         return {"TrainingJobSummaries": items, **({"NextToken": token} if token else {})}
+
+    def search_records(self, region: str) -> list[Document]:
+        """Return the records of Search: the descriptions and the tags."""
+        with self._table.lock:
+            records = [record for record in self._table.all() if record.region == region]
+            return [{**self.description(record), "Tags": tag_list(record.tags)} for record in records]
 
     def description(self, record: TuningRecord) -> Document:
         """Return the response of DescribeHyperParameterTuningJob for a tuning job."""

@@ -27,7 +27,6 @@ log = logging.getLogger(__name__)
 
 TICK_S = 0.1
 IDLE_S = 1.0  # pause without live tuning jobs
-MAX_STEM = 50  # characters of the tuning job's name in the name of a training job
 IMPROVEMENT = 0.01  # API: a smaller relative improvement does not count
 MAX_WITHOUT_OBJECTIVE = 5  # training jobs; then a tuning job without any objective value fails
 MIN_STALL = 15  # training jobs without an improvement before a search without a model has converged
@@ -424,7 +423,7 @@ class TuningRun:
                 if self.record.status != "InProgress":
                     return
                 number = len(self.record.launches) + 1
-                name = f"{self.record.name[:MAX_STEM]}-{number:03d}-{secrets.token_hex(4)}"
+                name = f"{self.record.name}-{number:03d}-{secrets.token_hex(4)}"
                 launch = Launch(job_name=name, definition=index, params=dict(params))
                 self.record.launches.append(launch)
                 self._table.save(self.record)

@@ -143,8 +143,8 @@ def check_entrypoint(config: SweepConfig, template: JobTemplate) -> None:
     for key in ("program", "command"):
         if template.runs_image and key in config.document:
             raise ConfigError(
-                f"{key}: cannot be combined with entrypoint: image in job.yaml, which runs the image's own program; "
-                "remove one of the two"
+                f"{key}: cannot be combined with entrypoint: image in job.yaml, which runs the image's own "
+                "program; remove one of the two"
             )
 
 

@@ -340,3 +340,90 @@ def test_sweep_without_a_counterpart_names_all_features() -> None:
     text = str(caught.value)
     for words in ("parameters.a", "parameters.b.c", "early_terminate", "run_cap", "ContainerEntrypoint"):
         assert words in text
+
+
+def test_example_of_the_documentation_is_accepted() -> None:
+    """The request of `Launch a Hyperparameter Tuning Job` in AWS's developer guide."""
+    tuning = {
+        "ParameterRanges": {
+            "CategoricalParameterRanges": [],
+            "ContinuousParameterRanges": [
+                {"MaxValue": "1", "MinValue": "0", "Name": "eta"},
+                {"MaxValue": "2", "MinValue": "0", "Name": "alpha"},
+                {"MaxValue": "10", "MinValue": "1", "Name": "min_child_weight"},
+            ],
+            "IntegerParameterRanges": [{"MaxValue": "10", "MinValue": "1", "Name": "max_depth"}],
+        },
+        "ResourceLimits": {"MaxNumberOfTrainingJobs": 20, "MaxParallelTrainingJobs": 3},
+        "Strategy": "Bayesian",
+        "HyperParameterTuningJobObjective": {"MetricName": "validation:auc", "Type": "Maximize"},
+        "RandomSeed": 123,
+    }
+    source = {"S3DataDistributionType": "FullyReplicated", "S3DataType": "S3Prefix", "S3Uri": "s3://bucket/train"}
+    definition = {
+        "AlgorithmSpecification": {"TrainingImage": "xgboost", "TrainingInputMode": "File"},
+        "InputDataConfig": [
+            {
+                "ChannelName": name,
+                "CompressionType": "None",
+                "ContentType": "csv",
+                "DataSource": {"S3DataSource": source},
+            }
+            for name in ("train", "validation")
+        ],
+        "OutputDataConfig": {"S3OutputPath": "s3://bucket/output"},
+        "ResourceConfig": {"InstanceCount": 2, "InstanceType": "ml.c4.2xlarge", "VolumeSizeInGB": 10},
+        "RoleArn": ROLE,
+        "StaticHyperParameters": {"eval_metric": "auc", "num_round": "100", "objective": "binary:logistic"},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 43200},
+    }
+    request = {
+        "HyperParameterTuningJobName": "MyTuningJob",
+        "HyperParameterTuningJobConfig": tuning,
+        "TrainingJobDefinition": definition,
+    }
+    assert list(request_model.violations("CreateHyperParameterTuningJob", request)) == []
+    job = read_tuning_job(request)
+    kinds = {path[0]: leaf.kind for path, leaf in job.definitions[0].config.space.leaves}
+    assert kinds == {
+        "alpha": "uniform",
+        "eta": "uniform",
+        "max_depth": "int_uniform",
+        "min_child_weight": "uniform",
+    }
+    assert (job.max_jobs, job.seed) == (20, 123)
+
+
+TEXTS = ("", "0", "-1", "0.5", "1", "1e400", "-1e308", "1e308", "nan", "inf", "0x10", "1_0", "9" * 200, "a", '"a"')
+
+
+def paths_to_texts(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """Return the paths of the texts in a document."""
+    if isinstance(value, str):
+        return [path]
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [found for key, item in items for found in paths_to_texts(item, (*path, key))]
+
+
+@pytest.mark.parametrize("strategy", ["Bayesian", "Hyperband", "Grid"])
+def test_strange_text_is_accepted_or_refused_with_a_reason(strategy: str) -> None:
+    ranges = {**integers("1", "9"), **floats("0.1", "0.9")}
+    ranges["CategoricalParameterRanges"] = [{"Name": "c", "Values": ["a", "b"]}]
+    ranges["AutoParameters"] = [{"Name": "p", "ValueHint": "1"}]
+    request = {**a_request(ranges, Strategy=strategy), "Autotune": {"Mode": "Enabled"}}
+    for path in paths_to_texts(request):
+        for text in TEXTS:
+            changed = copy.deepcopy(request)
+            parent: Any = changed
+            for step in path[:-1]:
+                parent = parent[step]
+            parent[path[-1]] = text
+            if list(request_model.violations("CreateHyperParameterTuningJob", changed)):
+                continue
+            try:
+                job = read_tuning_job(changed)
+            except ConfigError as err:
+                assert str(err), path
+            else:
+                for definition in job.definitions:
+                    definition.config.space.ppf([0.5] * len(definition.config.space.leaves))
