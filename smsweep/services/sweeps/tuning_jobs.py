@@ -123,8 +123,7 @@ def _read_request(source: str, environ: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def _of_request(request: Mapping[str, Any]) -> TunerSweep:
-    broken = request_model.violations(tuning_jobs.CREATE, request)
-    problems = [request_model.words(item) for item in islice(broken, MAX_PROBLEMS)]
+    problems = _broken_rules(request)
     if problems:
         raise ConfigError([f"tuner: {problem}" for problem in problems])
     parsed = read_tuning_job(request)
@@ -147,6 +146,12 @@ def _of_request(request: Mapping[str, Any]) -> TunerSweep:
     refuse_secrets(scan_text("tuner", to_yaml(document)))
     job = EstimatorJob(document=document, program=program, command=(), backend="sagemaker")
     return _made(parsed, sweep, job, submit if submit.startswith("s3://") else "")
+
+
+def _broken_rules(request: Mapping[str, Any]) -> list[str]:
+    """Return why the API model refuses a request; [] if it does not."""
+    broken = request_model.violations(tuning_jobs.CREATE, request)
+    return [request_model.words(item) for item in islice(broken, MAX_PROBLEMS)]
 
 
 def _of_sdk(parts: SdkTuner, inputs: Any) -> TunerSweep:
@@ -428,6 +433,7 @@ def export_request(store: Store, sweep: Sweep, workspace: Workspace) -> dict[str
             parents=parents,
             text_of=plain_text if template.runs_image else json.dumps,
         )
+        problems += _broken_rules(request)
     except ConfigError as err:
         problems += err.problems
     if problems:
@@ -437,6 +443,7 @@ def export_request(store: Store, sweep: Sweep, workspace: Workspace) -> dict[str
             {
                 PROGRAM: json.dumps(config.program),
                 SUBMIT_DIRECTORY: json.dumps(_upload(template, sweep, workspace)),
+                f"{TOOLKIT}region": json.dumps(region),
             }
         )
     return request
