@@ -182,13 +182,14 @@ def test_sbom_is_valid_and_lists_base_install(published: Path) -> None:
 
 
 @pytest.mark.oracle
-def test_wheel_includes_pins_for_remote_agents(published: Path) -> None:
+def test_wheel_includes_pins_for_remote_agents_and_hydra_plugin(published: Path) -> None:
     python = str(oracle("tools").python)
     listed = subprocess.run(
         [python, "-m", "zipfile", "--list", str(next(published.glob("*.whl")))], check=True, capture_output=True
     )
     assert b"smsweep/requirements/base.txt" in listed.stdout
     assert b"smsweep/requirements/postgres.txt" in listed.stdout
+    assert b"hydra_plugins/smsweep_launcher/_launch.py" in listed.stdout
 
 
 @pytest.mark.oracle

@@ -48,6 +48,8 @@ def launch(
     launcher: SmsweepLauncher, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
 ) -> list[JobReturn]:
     """Run jobs as trials. For the arguments and exceptions, see `SmsweepLauncher.launch`."""
+    if not job_overrides:
+        return []
     setup_globals()
     config = launcher.config
     configure_log(config.hydra.hydra_logging, config.hydra.verbose)
@@ -105,7 +107,7 @@ def _value_of(text: str) -> object:
     if text.lower() in words:
         return words[text.lower()]
     for kind in (int, float):
-        with suppress(ValueError):
+        with suppress(ValueError, OverflowError):
             number = kind(text)
             return number if isfinite(number) else text
     return text
@@ -137,13 +139,13 @@ def _run_trials(
     Raises:
         SmsweepError: If a setting is invalid, or the backend cannot run the jobs.
     """
-    settings = {key: _plain(value) for key, value in launcher.settings.items()}
+    settings: dict[str, Any] = {key: _plain(value) for key, value in launcher.settings.items()}
     launcher.settings = settings
     job_name = str(launcher.config.hydra.job.name)
     first = launcher.n_trials
     numbers = range(first, first + len(params))
     sweep = {"id": launcher.sweep_id}  # the function is sent after the sweep exists
-    options = {
+    options: dict[str, Any] = {
         **{key: value for key, value in settings.items() if key not in (*OF_SWEEP, *OF_METRIC)},
         "backend": _backend(settings),
         "until": numbers,
@@ -168,7 +170,7 @@ def _run_trials(
         return smsweep.agent(launcher.sweep_id, **options)
     return smsweep.run(
         _sweep_config(params, settings, job_name),
-        **{key: settings[key] for key in OF_SWEEP} | {"name": settings["name"] or job_name},
+        **{**{key: settings[key] for key in OF_SWEEP}, "name": settings["name"] or job_name},
         on_created=add,
         **options,
     )
@@ -191,7 +193,8 @@ def _backend(settings: Mapping[str, Any]) -> str | None:
             "job.yaml: repeats: Hydra's sweeper chooses all jobs; remove repeats, and sweep over a seed"
         )
     if settings["backend"] or settings["on"] or template.places or os.environ.get("SMSWEEP_BACKEND"):
-        return settings["backend"]
+        backend: str | None = settings["backend"]
+        return backend
     return "process"
 
 
@@ -241,13 +244,15 @@ def _make_function(
 
         import smsweep
 
-        run = smsweep.active_run()
-        params, number = dict(run.config), int(os.environ["SMSWEEP_TRIAL"])
+        number = int(os.environ["SMSWEEP_TRIAL"])
         is_own = os.environ["SMSWEEP_SWEEP_ID"] == sweep["id"]  # else `smsweep reproduce` repeats the trial
-        known = [jobs[number]] if is_own and number in jobs else [job for job in jobs.values() if job[0] == params]
-        if not known:
+        if is_own and number in jobs:
+            config = jobs[number][1]
+        else:
+            params = dict(smsweep.config)
+            config = next((config for known, config in jobs.values() if known == params), None)
+        if config is None:
             sys.exit("the function of this trial was not sent; start the multirun again")
-        config = known[0][1]
         if is_own and os.path.isdir(sweep_dir):  # noqa: PTH112 - a job starts without pathlib
             os.chdir(launch_dir)
         else:

@@ -24,8 +24,8 @@ UNSUPPORTED_KEYS = {
     "hyperparameters": "put fixed values into sweep.yaml: parameters: {epochs: {value: 3}}",
     "dependencies": "put the folders below source_dir",
     "git_config": "check out the repository and set source_dir to its folder",
-    "container_entry_point": "use `command` in sweep.yaml, or entrypoint: image with the API's field under request",
-    "container_arguments": "use `command` in sweep.yaml, or entrypoint: image with the API's field under request",
+    "container_entry_point": "use `command` in sweep.yaml, or entrypoint: image and the API's field under request",
+    "container_arguments": "use `command` in sweep.yaml, or entrypoint: image and the API's field under request",
     "job_name": "smsweep names the jobs, so that it can find them again",
     "base_job_name": "smsweep names the jobs, so that it can find them again",
     "code_location": "smsweep uploads the source once per sweep, next to its other files",
@@ -54,7 +54,7 @@ OWNED = {
 NOT_OF_IMAGES = {
     "distribution": "smsweep starts no script that it could distribute; remove it",
     "in_place": "the job has no source; remove it",
-    "secrets": "smsweep's program in the job fetches secrets, and this job does not run it; let the image fetch them",
+    "secrets": "smsweep's program in a job fetches them, and this job has none; let the image fetch them",
     "secrets_env": "the job has no source; remove it",
     "source_dir": "the job has no source; remove it",
 }

@@ -453,7 +453,7 @@ def _without_counterpart(job: TuningJob) -> Iterator[str]:
         yield "ResourceLimits.MaxRuntimeInSeconds: a sweep has no such limit; use budget: {hours: ...} in job.yaml"
     if job.max_not_improving is not None:
         yield "BestObjectiveNotImproving: a sweep has no such criterion; use metric.target or run_cap"
-    if job.ends_on_convergence:
+    if job.ends_on_convergence and not job.is_autotuned:  # only a default of Autotune
         yield "ConvergenceDetected: a sweep has no such criterion; smsweep only reports a small expected gain"
     for definition in job.definitions:
         for path, leaf in definition.config.space.leaves:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from smsweep.aws import request_model
@@ -22,6 +22,13 @@ from smsweep.space.normal import QLogUniformValues, QUniform
 from smsweep.space.numeric import IntUniform, LogUniformValues, ReverseLogUniformValues, Uniform
 from smsweep.space.space import SearchSpace
 
+REQUIRED = {  # field of a training job definition -> key of job.yaml
+    "AlgorithmSpecification": "image_uri",
+    "RoleArn": "role",
+    "OutputDataConfig": "output_path",
+    "StoppingCondition": "max_run",
+    "ResourceConfig": "instance_type",
+}
 OWN_FIELDS = frozenset({"HyperParameters", "AlgorithmSpecification", "ResourceConfig", "Tags"})
 
 
@@ -33,6 +40,7 @@ def tuning_job_request(
     max_parallel: int = 1,
     seed: int | None = None,
     parents: Sequence[str] = (),
+    text_of: Callable[[Any], str] = parameter_text,
 ) -> dict[str, Any]:
     """Return the CreateHyperParameterTuningJob request of a sweep.
 
@@ -43,6 +51,7 @@ def tuning_job_request(
         max_parallel: Maximum number of training jobs at the same time.
         seed: RandomSeed; None for none.
         parents: Tuning jobs for a warm start with identical data and algorithm.
+        text_of: Returns the text of a constant or a choice. AWS's framework images decode `json.dumps`.
 
     Returns:
         The request.
@@ -52,10 +61,8 @@ def tuning_job_request(
     """
     problems: list[str] = []
     strategy, strategy_config, early_stopping = _strategy(config, problems)
-    ranges = _ranges(config.space, problems, is_grid=strategy == "Grid")
-    constants = {
-        path[0]: parameter_text(leaf.value) for path, leaf in config.space.leaves if isinstance(leaf, Constant)
-    }
+    ranges = _ranges(config.space, problems, text_of, is_grid=strategy == "Grid")
+    constants = {path[0]: text_of(leaf.value) for path, leaf in config.space.leaves if isinstance(leaf, Constant)}
     limits: dict[str, Any] = {"MaxParallelTrainingJobs": max_parallel}
     if strategy != "Grid":
         if config.run_cap is None:
@@ -121,7 +128,9 @@ def _strategy(config: SweepConfig, problems: list[str]) -> tuple[str, dict[str, 
     return strategy, {}, "Off"
 
 
-def _ranges(space: SearchSpace, problems: list[str], *, is_grid: bool) -> dict[str, Any]:
+def _ranges(
+    space: SearchSpace, problems: list[str], text_of: Callable[[Any], str], *, is_grid: bool
+) -> dict[str, Any]:
     ranges: dict[str, list[dict[str, Any]]] = {}
     for path, leaf in space.leaves:
         name = path[0]
@@ -140,7 +149,7 @@ def _ranges(space: SearchSpace, problems: list[str], *, is_grid: bool) -> dict[s
                 problems.append(
                     f"parameters.{name}: {len(leaf.values)} values; a tuning job has at most {MAX_CHOICES}"
                 )
-            texts = [parameter_text(value) for value in leaf.values]
+            texts = [text_of(value) for value in leaf.values]
             ranges.setdefault("CategoricalParameterRanges", []).append({"Name": name, "Values": texts})
         elif type(leaf) is IntUniform or (isinstance(leaf, (QUniform, QLogUniformValues)) and leaf.q == 1):
             is_log = isinstance(leaf, QLogUniformValues)
@@ -176,8 +185,7 @@ def _training_job_definition(
     problems += [
         f"{field_name}: training jobs of a tuning job cannot have it; remove it" for field_name in foreign
     ]
-    required = ("AlgorithmSpecification", "RoleArn", "OutputDataConfig", "StoppingCondition", "ResourceConfig")
-    problems += [f"{field_name}: missing" for field_name in required if field_name not in job]
+    problems += [f"{name}: missing; give {key} in job.yaml" for name, key in REQUIRED.items() if not job.get(name)]
     static = {**job.get("HyperParameters", {}), **constants}
     static.pop(OBJECTIVE, None)
     return {

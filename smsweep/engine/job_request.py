@@ -228,7 +228,7 @@ def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequenc
 
 
 def _resume(trial: Trial) -> dict[str, int]:
-    """Return the step after the stored points of earlier attempts, at which a W&B run without an account resumes."""
+    """Return the step at which a W&B run without an account resumes: after the points of earlier attempts."""
     steps = [stats.step for stats in trial.metrics.values() if stats.step is not None]
     return {"resume_step": max(steps) + 1} if trial.attempt and steps else {}
 

@@ -152,8 +152,9 @@ class Places:
         if len(self.places) == 1 or self.is_resting(place):
             return
         before = self._rests.get(place.name)
-        is_short = before is None or isinstance(err, DevicesInUse)  # its devices can be free at any time
-        pause_s = FIRST_REST_S if is_short else min(LONGEST_REST_S, 2 * before.pause_s)
+        pause_s = FIRST_REST_S
+        if before is not None and not isinstance(err, DevicesInUse):  # devices can be free at any time
+            pause_s = min(LONGEST_REST_S, 2 * before.pause_s)
         spread_s = pause_s * self.rng.uniform(1 - JITTER, 1 + JITTER)
         now = self.clock()
         self._rests[place.name] = _Rest(err, now, now + timedelta(seconds=spread_s), pause_s)

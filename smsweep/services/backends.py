@@ -117,8 +117,8 @@ def refuse_image(template: JobTemplate, backend: str) -> None:
     spec = backend_spec(backend)
     if template.runs_image and not (spec.uses_images or spec.ask_price):
         raise UsageError(
-            f"entrypoint: image runs the program of a container image, and --backend {backend} runs no images; use "
-            "--backend docker, sagemaker or batch"
+            f"entrypoint: image runs the program of a container image, and --backend {backend} runs no images; "
+            "use --backend docker, sagemaker or batch"
         )
 
 

@@ -300,12 +300,12 @@ def test_agent_continues_killed_multirun(folder: Path, number: signal.Signals) -
         command("returns=wait", "lr=1,2,3"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     try:
-        wait_until(lambda: Workspace().has_store and [run.state for run in runs()].count("running") == 2)
-        wait_until(lambda: (folder / "out" / "1" / "facts.json").exists())
+        wait_until(lambda: all((folder / "out" / name / "facts.json").exists() for name in "01"))
         process.send_signal(number)
         output, _ = process.communicate(timeout=60)
     finally:
         process.kill()
+        process.wait()
     assert process.returncode == (-9 if number == signal.SIGKILL else 143), output
     (folder / "go").touch()
     (sweep,) = Api().sweeps()

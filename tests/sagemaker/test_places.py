@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -70,7 +71,12 @@ def test_job_without_a_machine_moves_to_on_demand_and_next_instance_type(account
     assert trial.usage["instance_type"] == "ml.m5.xlarge"
 
 
-EAST_THEN_WEST = {"backend": "sagemaker", "name": "cloud", "region": ["us-east-1", "eu-west-1"], "slots": 2}
+EAST_THEN_WEST: dict[str, Any] = {
+    "backend": "sagemaker",
+    "name": "cloud",
+    "region": ["us-east-1", "eu-west-1"],
+    "slots": 2,
+}
 
 
 def regions(account: Account) -> list[str]:
@@ -145,6 +151,19 @@ def test_agents_with_different_backends_share_a_sweep(account: Account) -> None:
     assert agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 2}
     kinds = [trial.place.partition("@")[0] for trial in account.trials()]
     assert kinds == ["process", "process", "sagemaker", "sagemaker"]
+
+
+def test_agents_with_different_backends_run_trials_at_the_same_time(account: Account) -> None:
+    sweep_id = create.sweep(account.sweep(8), job=account.job, backend="sagemaker")
+    with ThreadPoolExecutor(2) as pool:
+        agents = [pool.submit(agent, sweep_id, backend=name, parallel=2) for name in ("sagemaker", "process")]
+        ended = [each.result().ended[TrialState.FINISHED] for each in agents]
+    trials = account.trials()
+    on_sagemaker = {trial.job_name for trial in trials if trial.place.startswith("sagemaker@")}
+    assert ended == [len(on_sagemaker), 8 - len(on_sagemaker)]
+    assert 0 < len(on_sagemaker) < 8
+    assert set(account.created()) == on_sagemaker
+    assert {(trial.state, trial.attempt) for trial in trials} == {(TrialState.FINISHED, 0)}
 
 
 def test_show_and_plan_report_places(account: Account) -> None:

@@ -113,7 +113,8 @@ def accuracies(predicted, labels):
 def examples(images, predicted):
     """Return images for W&B, with the predicted class as the caption."""
     pixels = ((images[:N_EXAMPLES] + 1) * 127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
-    return [wandb.Image(image, caption=CLASSES[label]) for image, label in zip(pixels, predicted.tolist())]
+    labels = predicted[:N_EXAMPLES].tolist()
+    return [wandb.Image(image, caption=CLASSES[label]) for image, label in zip(pixels, labels, strict=True)]
 
 
 def main():

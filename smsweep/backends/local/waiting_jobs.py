@@ -47,8 +47,12 @@ class WaitingJob:
             values = json.loads(text)
             return cls(
                 job=str(values["job"]),
-                **{name: float(values[name]) for name in ("since_s", "seen_s", "share")},
-                **{name: int(values[name]) for name in ("n_gpus", "n_cpus", "memory_bytes")},
+                since_s=float(values["since_s"]),
+                seen_s=float(values["seen_s"]),
+                n_gpus=int(values["n_gpus"]),
+                share=float(values["share"]),
+                n_cpus=int(values["n_cpus"]),
+                memory_bytes=int(values["memory_bytes"]),
                 gpus=tuple(str(key) for key in values["gpus"]),
                 cpus=tuple(int(cpu) for cpu in values["cpus"]),
                 group=str(values["group"]),

@@ -35,8 +35,8 @@ if importlib.util.find_spec("pip") is None:
     elif uv:
         os.execv(uv, [uv, "pip", "install", "--python", sys.executable, "-r", {FILE!r}])
     else:
-        sys.exit("error: " + sys.executable + " has neither pip nor ensurepip, and PATH has no uv; install pip or uv "
-                 "in the image")
+        problem = sys.executable + " has neither pip nor ensurepip, and PATH has no uv"
+        sys.exit("error: " + problem + "; install pip or uv in the image")
 runpy.run_module("pip", run_name="__main__", alter_sys=True)
 """
 LONGEST = 256  # characters of one error line: the end of the output must fit into the reason as well

@@ -238,7 +238,8 @@ def start_agent_job(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: 
         _refuse_finished(sweep)
         if not (sweep.source_hash or sweep.job.runs_image):
             raise UsageError(
-                f"sweep {sweep_id}: runs a Python function, which a job cannot run; name a program instead"
+                f"sweep {sweep_id}: names no program, and no function was sent; send one from Python: "
+                f'smsweep.agent("{sweep_id}", function=..., backend="sagemaker", count=1)'
             )
         template, file = sweep.job, workspace.store_file
         is_copied = arguments.get("no-in-place")

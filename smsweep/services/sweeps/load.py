@@ -28,8 +28,11 @@ log = logging.getLogger(__name__)
 
 SHELL = ("bash", "${program}", "${args}")  # command of shell scripts, as in the SDK
 
+TUNING_JOB = "tuning-job/"  # prefix of a tuning job among prior runs
+
 SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
 JobLike = Mapping[str, Any] | str | Path | None
+TunerLike = Mapping[str, Any] | str | Path | Any  # Any: a HyperparameterTuner of the SageMaker SDK
 
 
 def read(
@@ -140,8 +143,8 @@ def check_entrypoint(config: SweepConfig, template: JobTemplate) -> None:
     for key in ("program", "command"):
         if template.runs_image and key in config.document:
             raise ConfigError(
-                f"{key}: cannot be combined with entrypoint: image in job.yaml, which runs the image's own program; "
-                "remove one of the two"
+                f"{key}: cannot be combined with entrypoint: image in job.yaml, which runs the image's own "
+                "program; remove one of the two"
             )
 
 
@@ -209,3 +212,20 @@ def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob 
         command=compiled.command,
         backend="sagemaker" if "ResourceConfig" in compiled.request else "docker",
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TunerSweep:
+    """A tuning job as the arguments of `sweep`."""
+
+    sweep: dict[str, Any]  # content of sweep.yaml, without the program
+    job: EstimatorJob  # content of job.yaml, and the program
+    max_parallel: int  # MaxParallelTrainingJobs, which is an option of the agent
+    seed: int | None = None
+    prior_runs: tuple[str, ...] = ()  # the parents of a warm start
+    source_uri: str = ""  # s3:// archive with the program; "" if the program is on this machine, or without one
+
+
+def is_tuning_job(prior: str) -> bool:
+    """Return True if a prior run is a tuning job, not the label of a trial or a sweep."""
+    return prior.startswith(TUNING_JOB)

@@ -13,7 +13,7 @@ from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.notify.hooks import HookLike, collect_hooks
-from smsweep.runtime.job import command_macros
+from smsweep.runtime.job import command_macros, function_call
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.redact import make_redact
 from smsweep.services.backends import (
@@ -38,6 +38,7 @@ from smsweep.services.sweeps.load import (
 from smsweep.services.sweeps.search_program import config_of, read_code, with_code
 from smsweep.services.sweeps.snapshot import CheckedSource, check_source
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 
 JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # unknown until a trial runs
 NO_ID = "00000000"  # placeholder for the id of a sweep that does not exist yet
@@ -61,6 +62,7 @@ class Plan:
     expected_trial_count: int | None  # None: unlimited
     trials: tuple[PlannedTrial, ...]
     warnings: tuple[str, ...]
+    function: str | None = None  # name of the function that was sent, "" if none was; None for a program
 
 
 def plan(
@@ -163,6 +165,7 @@ def plan_sweep(
     with Workspace().store() as store:
         stored = store.get_sweep(parse_sweep_id(sweep_id))
         history = History(store.list_trials(stored.id))
+        sent = notes.FUNCTION.get(store, stored.id)
         searched = config_of(store, stored)
     pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
     strategy = make_strategy(searched, stored.seed, stored.job.repeats)
@@ -179,6 +182,7 @@ def plan_sweep(
         expected_trial_count=expected_trial_count(stored.config, stored.job.repeats),
         trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
         warnings=(),
+        function=sent.get("name", "") if needs_program(stored.config, stored.job) else None,
     )
 
 
@@ -203,6 +207,8 @@ def _planned(
         argv: list[Any] = (
             image_command(template)
             if template.runs_image
+            else [command_macros.INTERPRETER, "-m", function_call.MODULE]
+            if needs_program(config, template)
             else command_macros.expand(
                 config.command_with(template.command),
                 config.program,
@@ -256,7 +262,8 @@ def preflight(
     if needs_program(config, template) and not program:
         raise UsageError(
             "the sweep names no program; add `program: train.py` to its YAML, or give --program "
-            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own program)"
+            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own "
+            "program)"
         )
     check_backend(
         config,

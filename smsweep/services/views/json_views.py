@@ -15,6 +15,7 @@ from smsweep.core.json_documents import (
     BestTrialDocument,
     DetachedAgentDocument,
     FrontTrialDocument,
+    FunctionDocument,
     ListedSweepDocument,
     MetricDocument,
     PlaceUseDocument,
@@ -40,6 +41,7 @@ from smsweep.search.registry import expected_trial_count
 from smsweep.services.agent_ids import is_gone
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
+from smsweep.services.sweeps.load import needs_program
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
 from smsweep.store.base import Store
@@ -85,6 +87,7 @@ def show_data(
         **sweep_data(sweep),
         "trials": dict(sorted(counts.items())),
         "has_agent": agent is not None or has_agent(sweep, holders(trials)),
+        "function": function_data(store, sweep),
         "best": best_data(best, sweep) if best else None,
         "front": [member.trial.number for member in front],  # for several metrics
         "outlook": notes.OUTLOOK.get(store, sweep.id),
@@ -97,6 +100,14 @@ def show_data(
         "places": places_of(trials),
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
     }
+
+
+def function_data(store: Store, sweep: Sweep) -> FunctionDocument | None:
+    """Return the function of a sweep without a program; None for a sweep with a program."""
+    if not needs_program(sweep.config, sweep.job):
+        return None
+    sent = notes.FUNCTION.get(store, sweep.id)
+    return {"name": sent.get("name", ""), "python": sent.get("python", "")}
 
 
 def places_of(trials: Collection[Trial]) -> list[PlaceUseDocument]:

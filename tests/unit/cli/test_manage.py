@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.sweep import SweepState
 from smsweep.core.trial import TrialState
 from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import SWEEP, Cli
@@ -221,7 +222,7 @@ def test_retry_runs_a_trial_whose_place_is_gone_elsewhere(cli: Cli, failed: str,
     gone = "process@scrapped"
     with Workspace().store() as store:
         store.move(failed, 1, [TrialState.FAILED], TrialState.PENDING)
-        store.set_sweep_state(failed, ["finished"], "running")
+        store.set_sweep_state(failed, [SweepState.FINISHED], SweepState.RUNNING)
         store.claim(failed, "a", gone, 60.0)
         store.move(failed, 1, [TrialState.RUNNING], TrialState.PENDING, keeps_place=True)
     label = f"{failed}/1"

@@ -257,8 +257,8 @@ def test_stop_if_accepts_a_list_or_one_condition(text: str) -> None:
     ("text", "problem"),
     [
         ("entrypoint: image", "entrypoint: needs an image; add image_uri"),
-        ("entrypoint: image\nimage_uri: a\nsource_dir: src", "source_dir: has no effect with entrypoint: image; the job"),
-        ("entrypoint: image\nimage_uri: a\nsecrets: {KEY: env:KEY}", "secrets: has no effect with entrypoint: image"),
+        ("entrypoint: image\nimage_uri: a\nsource_dir: src", "source_dir: has no effect with entrypoint"),
+        ("entrypoint: image\nimage_uri: a\nsecrets: {KEY: env:KEY}", "secrets: has no effect with"),
         ("entrypoint: image\nframework: pytorch\nframework_version: '2'\npy_version: py311",
          "entrypoint: the images of pytorch run a script; remove entrypoint, and name a program"),
         ("entrypoint: script\nimage_uri: a", "entrypoint: expected image, got 'script'"),
