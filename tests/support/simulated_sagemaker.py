@@ -35,10 +35,12 @@ from smsweep.emulator.api.access import Access, AccessKeys
 from smsweep.emulator.api.app import Admin, App
 from smsweep.emulator.api.batch_api import ServiceJobs
 from smsweep.emulator.api.training_jobs import SageMakerApi, TrainingJobs
+from smsweep.emulator.api.tuning_jobs import TuningJobs
 from smsweep.emulator.faults import CallLog, FaultInjector, Faults
 from smsweep.emulator.jobs.job import Job, JobTable
 from smsweep.emulator.jobs.moto_services import MotoServices, moto_lifetime
 from smsweep.emulator.jobs.runner import client_environment
+from smsweep.emulator.jobs.tuning_job import TuningTable
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult
 from smsweep.engine.controller import Controller
@@ -79,12 +81,14 @@ class Simulation:
         box = FaultInjector(faults, self.clock)
         self.ledger = CallLog(folder / "ledger.jsonl")
         jobs = TrainingJobs(self._table, box, lambda uri: True, self.clock, lambda job: None, lambda name: None)
+        tuning_table = TuningTable(folder / "tuning-jobs", self._table.lock)
+        tuning_jobs = TuningJobs(tuning_table, self._table, box, lambda uri: True, self.clock, lambda: None)
         keys = AccessKeys(self.clock)
         self.environ = client_environment("http://127.0.0.1", keys.user)
         app = App(
             Access(keys, "http://127.0.0.1", (), self.clock),
             keys.internal.id,
-            SageMakerApi(self._table, jobs, box, self.clock),
+            SageMakerApi(self._table, jobs, tuning_table, tuning_jobs, box, self.clock),
             ServiceJobs(self._table, jobs, self.clock),
             self._cloud,
             Admin(box, self.ledger, "token"),
