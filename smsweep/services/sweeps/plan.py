@@ -14,6 +14,7 @@ from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.notify.hooks import HookLike, collect_hooks
 from smsweep.runtime.job import command_macros
+from smsweep.runtime.job.sm_variables import NODE_RANK
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.redact import make_redact
 from smsweep.services.backends import (
@@ -40,6 +41,7 @@ from smsweep.services.sweeps.snapshot import CheckedSource, check_source
 from smsweep.services.workspace import Workspace
 
 JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # unknown until a trial runs
+FIRST_NODE = {NODE_RANK: "0"}  # a plan shows the command of the first host
 NO_ID = "00000000"  # placeholder for the id of a sweep that does not exist yet
 
 
@@ -129,7 +131,9 @@ def plan(
             *parsed_job.warnings,
             *(source.warnings if source else ()),
             *command_macros.warnings(
-                sweep_config.command_with(parsed_job.template.command), sweep_config.program, environ=environ
+                sweep_config.command_with(parsed_job.template.command),
+                sweep_config.program,
+                environ=None if environ is None else {**FIRST_NODE, **environ},
             ),
         ),
     )
@@ -200,7 +204,7 @@ def _planned(
             config.command_with(template.command),
             config.program,
             trial.params,
-            environ=environ,
+            environ={**FIRST_NODE, **environ},
             json_file=JSON_FILE,
         )
         yield PlannedTrial(
