@@ -23,9 +23,10 @@ from botocore.loaders import Loader
 from werkzeug.wrappers import Request, Response
 
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging, protocol
+from smsweep.emulator.api import paging, protocol, validation
 from smsweep.emulator.api.access import Access
 from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
+from smsweep.emulator.api.metrics import GET_METRICS, get_metrics
 from smsweep.emulator.api.protocol import Call, refusal
 from smsweep.emulator.api.signatures import read_signature
 from smsweep.emulator.api.training_jobs import SageMakerApi, subject
@@ -167,6 +168,8 @@ class App:
             environ["HTTP_HOST"] = LOOPBACK  # moto takes any other address for the name of a bucket
         if call.service == "batch" and request.path in PATHS:
             call = replace(call, action=PATHS[request.path])
+        if call.service == "sagemaker" and request.path == f"/{GET_METRICS}":  # of the service SageMaker Metrics
+            call = replace(call, action=GET_METRICS)
         if call.caller == self._internal_key:
             return self._moto(environ, start_response)
         time.sleep(self._faults.now.latency_of(call.action))
@@ -220,6 +223,10 @@ class App:
             raise api_error.internal()
 
     def _own_answer(self, call: Call, body: dict[str, Any]) -> Response | None:
+        if call.service == "sagemaker" and call.action == GET_METRICS:
+            validation.check(call.action, body)
+            points = self._moto_services.metric_values
+            return protocol.answer(call, get_metrics(protocol.without_nulls(body), self._api.find_job, points))
         if call.service == "sagemaker":
             self._api.check(call, body)
         if self._api.serves(call, body):
@@ -236,7 +243,9 @@ class App:
         if call.service == "pricing" and call.action == "GetProducts":
             return protocol.answer(call, get_products(parameters))
         if call.service == "servicequotas" and call.action in QUOTA_LISTS:
-            return protocol.answer(call, list_quotas(parameters, self._faults.now.quota))
+            return protocol.answer(
+                call, list_quotas(parameters, self._faults.now.quota, self._faults.now.warm_pool_quota)
+            )
         return None
 
     def _pass_on(
@@ -340,12 +349,13 @@ def _product(instance_type: str, filters: Mapping[str, str], part: str, price: s
     }
 
 
-def list_quotas(request: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
+def list_quotas(request: Mapping[str, Any], limit: int | None, warm_pool: int | None = None) -> dict[str, Any]:
     """Return a page of the quotas of training jobs.
 
     Args:
         request: Parameters of the call.
         limit: The value of each quota; None without a limit, which has no quotas.
+        warm_pool: The value of the quotas of warm pools; None for `limit`.
 
     Raises:
         ApiError: If the token is not valid.
@@ -356,7 +366,12 @@ def list_quotas(request: Mapping[str, Any], limit: int | None) -> dict[str, Any]
     start = paging.read_token(request.get("NextToken")) or 0
     end = start + request.get("MaxResults", 100)
     quotas = [
-        {"ServiceCode": "sagemaker", "QuotaCode": f"L-{start + n:08X}", "QuotaName": name, "Value": float(limit)}
+        {
+            "ServiceCode": "sagemaker",
+            "QuotaCode": f"L-{start + n:08X}",
+            "QuotaName": name,
+            "Value": float(limit if warm_pool is None or "warm pool" not in name else warm_pool),
+        }
         for n, name in enumerate(names[start:end])
     ]
     return {"Quotas": quotas, **({"NextToken": paging.make_token(end)} if end < len(names) else {})}
