@@ -70,7 +70,7 @@ class Violation:
 
 @functools.cache
 def operation(name: str) -> OperationModel:
-    """Return the model of an operation of SageMaker, of AWS Batch or of SageMaker Metrics, such as CreateTrainingJob.
+    """Return the model of an operation of SageMaker, AWS Batch or SageMaker Metrics, such as CreateTrainingJob.
 
     Raises OperationNotFoundError.
     """

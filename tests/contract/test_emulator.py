@@ -345,7 +345,7 @@ def test_warm_pool_is_reused_by_a_matching_job(account: Account) -> None:
 
 def test_warm_pool_above_the_quota_ends_without_an_error(account: Account) -> None:
     warm = {
-        "InstanceType": "ml.c5.large",
+        "InstanceType": "ml.c5.xlarge",
         "InstanceCount": 1,
         "VolumeSizeInGB": 1,
         "KeepAlivePeriodInSeconds": 600,
@@ -374,7 +374,8 @@ def test_bucket_in_another_region_fails_the_job(account: Account, part: str) -> 
     assert found["TrainingJobStatus"] == "Failed"
     assert found["FailureReason"] == (
         f"ClientError: {'Data download failed:' if part == 'input' else 'Artifact upload failed: '}"
-        "PermanentRedirect (301): The bucket is in this region: eu-west-1. Please use this region to retry the request"
+        "PermanentRedirect (301): The bucket is in this region: eu-west-1. Please use this region to retry the "
+        "request"
     )
 
 

@@ -82,7 +82,6 @@ DIFFERENT = {  # variable -> why
     "SM_TRAINING_ENV": "see below",
     "SM_OUTPUT_INTERMEDIATE_DIR": "only the toolkit uploads this folder",
     "PYTHONPATH": "has the runtime and the source in smsweep, the source and the folders of Python in the toolkit",
-    "HOSTNAME": "these are two jobs",
     "TRAINING_JOB_NAME": "these are two jobs",
     "TRAINING_JOB_ARN": "these are two jobs",
 }
@@ -102,7 +101,7 @@ DIFFERENT_IN_TRAINING_ENV = {
 }
 
 
-THESE_TWO_JOBS = {"job_name", "HOSTNAME", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"}
+THESE_TWO_JOBS = {"job_name", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"}
 
 
 @pytest.fixture(scope="module")
