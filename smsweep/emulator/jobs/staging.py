@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import open_session
+from smsweep.backends.local.devices import warn_without_gpu
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import keep_artifacts
 from smsweep.backends.local.s3_storage import S3Place, split_uri
@@ -109,6 +111,7 @@ class Staging:
             "InstanceType": offer.instance_type,
             "InstanceCount": offer.count,
         }
+        warn_without_gpu(request, os.environ)
         request["HyperParameters"] = self._hyperparameters(request.get("HyperParameters", {}))
         config = request.get("CheckpointConfig")
         if config:
