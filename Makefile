@@ -24,7 +24,7 @@ check: $(VENV)/.dev  ## check format, lint and types
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
-	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin smsweep
+	$(BIN)/mypy --platform darwin --cache-dir .mypy_cache/darwin smsweep hydra_plugins
 
 bench: $(VENV)/.dev  ## run short forms of all benchmarks, and print one table of ratios to peers
 	$(BIN)/python -m benchmarks.brief $(ARGS)

@@ -1,16 +1,18 @@
 """Cost of launching a trial as a training job, with smsweep and with the SageMaker SDKs, in one run.
 
-A server on loopback (moto) answers all clients, and counts their requests and the bytes of the bodies. In
-the first round, the server adds 50 ms to each request. In the second round, it adds 50 ms to each round
-trip, as a network does: two more for a new connection (TCP and TLS 1.3), and one more for a body after
-`Expect: 100-continue`. The source has 42 files, 1 MB. smsweep launches from the template of a sweep. The
-SDKs use `PyTorch(...).fit(wait=False)` (2) and `ModelTrainer(...).train(wait=False)` (3): first with a new
-object per trial, as in a loop over params, then with one object and session for all trials, which is the
-fastest way. The SDKs have their default settings, including telemetry. Two checks are off: the role check
-of v3, which moto does not support, and the launch rate limit of smsweep, because the SDKs have no limit. At
-the end, a complete sweep runs through the local emulator, and its requests are counted.
+A server on loopback (moto) answers all clients, and counts their requests and the bytes of the bodies.
+In the first round, the server adds 50 ms to each request. In the second round, it adds 50 ms to each
+round trip, as a network does: two more for a new connection (TCP and TLS 1.3), and one more for a body
+after `Expect: 100-continue`. The source has 42 files, 1 MB. smsweep launches from the template of a
+sweep. The SDKs use `PyTorch(...).fit(wait=False)` (2) and `ModelTrainer(...).train(wait=False)` (3):
+first with a new object per trial, as in a loop over params, then with one object and session for all
+trials, which is the fastest way. A function is launched by smsweep and by the SDKs' `@remote`, without
+its wait for the job. The SDKs have their default settings, including telemetry. Two checks are off: the
+role check of v3, which moto does not support, and the launch rate limit of smsweep, because the SDKs
+have no limit. At the end, a complete sweep runs through the local emulator, and its requests are
+counted.
 
-    python -m benchmarks.launch_cost [--launches 20] [--sweep 100]
+    python -m benchmarks.launch_cost [--launches 20] [--sweep 100] [--ways smsweep function v2-remote ...]
 """
 
 from __future__ import annotations
@@ -28,7 +30,7 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -55,7 +57,12 @@ NAMES = {
     "v2-config": "v2, config file",  # with one object; the SDK validates the file at each setting that it reads
     "v3": "SDK v3 train()",
     "v3-one": "v3, one for all",
+    "function": "a function",
+    "v2-remote": "v2 @remote",
+    "v2-result": "v2, its result",
+    "v3-remote": "v3 @remote",
 }
+OF_SMSWEEP = ("smsweep", "function", "v2-result")  # not compared with a launch of smsweep
 
 
 class Network:
@@ -101,26 +108,27 @@ async def no_content(send: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--ways", nargs="+", choices=NAMES, default=list(NAMES), help="default: all")
     parser.add_argument("--launches", type=int, default=20)
     parser.add_argument("--sweep", type=int, default=100, help="trials of the complete sweep; 0 for none")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_source(folder / "source")
-        launches(folder, options.launches, by_round_trip=False)
-        launches(folder, options.launches, by_round_trip=True)
+        launches(folder, options.launches, options.ways, by_round_trip=False)
+        launches(folder, options.launches, options.ways, by_round_trip=True)
         if options.sweep:
             whole_sweep(folder, options.sweep)
 
 
-def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
+def launches(folder: Path, n: int, ways: Sequence[str], *, by_round_trip: bool) -> None:
     source = folder / "source"
     medians = {}
     what = "round trip" if by_round_trip else "request"
     print(f"launch with {N_FILES} source files, {ADDED_S * 1000:.0f} ms added per {what}, {n} launches each:")
     with served(Network(by_round_trip=by_round_trip)) as (url, network):
         make_bucket(url)
-        for way in NAMES:
+        for way in ways:
             python = oracle(f"sagemaker{way[1]}").python if way[0] == "v" else Path(sys.executable)
             done = subprocess.run(
                 [str(python), str(CLIENT), way, url, BUCKET, str(source), str(n)],
@@ -143,7 +151,9 @@ def launches(folder: Path, n: int, *, by_round_trip: bool) -> None:
                 f" new connection, {network.n_bytes / n:11,.0f} bytes sent, {medians[way]:7,.0f} ms"
                 f" ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
             )
-    for way in list(medians)[1:]:
+    for way in ways if "smsweep" in ways else ():
+        if way in OF_SMSWEEP:
+            continue
         leave(f"a launch, ms; 50 ms per {what}", NAMES[way], medians["smsweep"], medians[way])
         print(f"  {NAMES[way]} takes {medians[way] / medians['smsweep']:.1f} times as long as smsweep")
 

@@ -22,6 +22,7 @@ SmsweepError                  1
 │   │   ├── Throttled         1   retryable: the backend limits the rate of calls
 │   │   └── BadCredentials    1   retryable: missing or expired; continues after a refresh
 │   ├── CapacityError         1   retryable: no machine is available now
+│   │   └── DevicesInUse      1   retryable: jobs on this machine use the devices
 │   └── QuotaExceeded         1   retryable: the account's limit of jobs is reached
 └── TrialsFailed              3   every trial failed, or the agent gave up after the first failures
 """
@@ -143,6 +144,10 @@ class BadCredentials(BackendUnavailable):
 
 class CapacityError(JobError):
     retryable = True
+
+
+class DevicesInUse(CapacityError):
+    pass
 
 
 class QuotaExceeded(JobError):

@@ -22,6 +22,7 @@ MAX_BASE_BYTES = 150_000_000
 # Packages that smsweep imports, but that only its dependencies declare: part of their interface.
 PART_OF = {
     "botocore": "boto3",
+    "hydra": "hydra-core",
     "mlflow": "mlflow-skinny",
     "pydantic_core": "pydantic",
     "requests": "docker",
@@ -176,10 +177,10 @@ def imported() -> set[str]:
     """Return the distributions that smsweep imports at run time, by the name that declares them."""
     providers = metadata.packages_distributions()
     found = set()
-    for file in (ROOT / "smsweep").rglob("*.py"):
+    for file in (path for folder in ("smsweep", "hydra_plugins") for path in (ROOT / folder).rglob("*.py")):
         for name in run_time_imports(ast.parse(file.read_text(encoding="utf-8"))):
             top = name.partition(".")[0]
-            if top not in sys.stdlib_module_names and top != "smsweep":
+            if top not in sys.stdlib_module_names and top not in ("smsweep", "hydra_plugins"):
                 (provider,) = set(providers.get(top, [top]))  # extras are optional
                 found.add(PART_OF.get(top, canonicalize_name(provider)))
     return found

@@ -118,6 +118,14 @@ def test_importing_smsweep_imports_no_other_package() -> None:
     assert names <= {"__future__", "importlib", "sys", "typing", "smsweep"}
 
 
+def test_hydra_imports_nothing_of_smsweep_at_its_start() -> None:
+    file = PACKAGE.parent / "hydra_plugins" / "smsweep_launcher" / "__init__.py"
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    names = [node.module or "" for node in tree.body if isinstance(node, ast.ImportFrom)]
+    assert {name.split(".")[0] for name in names} == {"collections", "dataclasses", "hydra", "omegaconf", "typing"}
+    assert not [node for node in tree.body if isinstance(node, ast.Import)]
+
+
 def test_architecture_page_names_every_package() -> None:
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text(encoding="utf-8")
     assert {package for package in PACKAGES if f"`{package}`" not in page} == set()

@@ -24,7 +24,7 @@ from tools.environments import oracle
 from tools.interpreters import find_python, supported
 from tools.pins import BASE, read
 
-PARTS = ("smsweep", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("smsweep", "hydra_plugins", "pyproject.toml", "README.md", "LICENSE")
 RAW = "https://raw.githubusercontent.com/smsweep/smsweep/v0.1.0/docs/"  # of images
 TRAIN = "import smsweep\nwith smsweep.init() as run:\n    run.log({'loss': run.config.x})\n"
 SWEEP = {
@@ -182,13 +182,14 @@ def test_sbom_is_valid_and_lists_base_install(published: Path) -> None:
 
 
 @pytest.mark.oracle
-def test_wheel_includes_pins_for_remote_agents(published: Path) -> None:
+def test_wheel_includes_pins_for_remote_agents_and_hydra_plugin(published: Path) -> None:
     python = str(oracle("tools").python)
     listed = subprocess.run(
         [python, "-m", "zipfile", "--list", str(next(published.glob("*.whl")))], check=True, capture_output=True
     )
     assert b"smsweep/requirements/base.txt" in listed.stdout
     assert b"smsweep/requirements/postgres.txt" in listed.stdout
+    assert b"hydra_plugins/smsweep_launcher/_launch.py" in listed.stdout
 
 
 @pytest.mark.oracle

@@ -39,8 +39,8 @@ SIGNATURES = {
     " **agent_options)",
     "suggest": "(config, trials, n=1, seed=0)",
     "summary": "a mapping",
-    "sweep": "(sweep, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
-    " estimator=None, inputs=None, seed=None, reuse=False, in_place=None, backend=None, on=())",
+    "sweep": "(sweep=None, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
+    " estimator=None, inputs=None, tuner=None, seed=None, reuse=False, in_place=None, backend=None, on=())",
 }
 # Objects that public functions return: W&B's attributes, and ours.
 METHODS = {

@@ -115,7 +115,7 @@ def test_scripts_install_only_pinned_packages(script: Path) -> None:
         assert unpinned_commands(script.read_text(encoding="utf-8")) == []
 
 
-@pytest.mark.parametrize("folder", ["smsweep", "tests", "benchmarks", "examples"])
+@pytest.mark.parametrize("folder", ["smsweep", "hydra_plugins", "tests", "benchmarks", "examples"])
 def test_python_code_installs_only_pinned_packages(folder: str) -> None:
     names = [file.relative_to(ROOT).as_posix() for file in sorted((ROOT / folder).rglob("*.py"))]
     found = {name: unpinned_calls((ROOT / name).read_text(encoding="utf-8")) for name in names}

@@ -88,7 +88,11 @@ def check(folder: Path) -> None:
     """
     wheels = [str(file) for file in folder.glob("*.whl")]
     archives = [str(file) for file in folder.glob("*.tar.gz")]
-    for name, *argv in (("twine", "check", "--strict", *wheels, *archives), ("check-wheel-contents", *wheels)):
+    config = ("--config", str(ROOT / "pyproject.toml"))
+    for name, *argv in (
+        ("twine", "check", "--strict", *wheels, *archives),
+        ("check-wheel-contents", *config, *wheels),
+    ):
         program = str(oracle("tools").python.with_name(name))
         done = subprocess.run([program, *argv], capture_output=True, text=True, check=False)
         if done.returncode:

@@ -21,6 +21,7 @@ from tools.pins import BASE, BUILD, THIS_FOLDER, pinned, read_environment, rende
 
 ROOT = Path(__file__).parents[1]
 DEBIAN_PYTHON = "/usr/bin/python3"
+PROVIDERS = {"antlr4": "antlr4-python3-runtime"}  # module -> package, if the names differ
 PINS = "pins.txt"  # file in an environment's folder with its pins
 UV = "tools"  # environment with uv, which creates the other environments
 VENVS = ROOT / ".venvs"  # kept between test runs; delete it to create all environments again
@@ -40,6 +41,11 @@ class Environment:
     extras: tuple[str, ...] = ()  # extras of smsweep
     keeps_pins: bool = True  # False if its packages conflict with pins of the base install
     beside: str = ""  # module of Debian's Python that the environment uses
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The package that Debian's Python has, which other packages require."""
+        return (PROVIDERS.get(self.beside, self.beside),) if self.beside else ()
 
     @property
     def below(self) -> tuple[Path, ...]:
@@ -102,7 +108,7 @@ ENVIRONMENTS = _by_name(
         has_smsweep=True,
     ),
     # PyTorch of PyPI has 5 GB. Debian's package is smaller.
-    Environment(name="torch", requirements=("wandb==0.31.0",), python_below=(3, 15), beside="torch"),
+    Environment(name="torch", requirements=("pillow", "wandb==0.31.0"), python_below=(3, 15), beside="torch"),
     # The newest versions that support Debian's PyTorch 1.13.
     Environment(
         name="trainers",
@@ -112,6 +118,14 @@ ENVIRONMENTS = _by_name(
         ),
         python_below=(3, 15),
         beside="torch",
+    ),
+    # Hydra requires ANTLR 4.9, which has no wheel.
+    Environment(
+        name="hydra",
+        requirements=("hydra-core==1.3.8",),
+        python_below=(3, 15),
+        has_smsweep=True,
+        beside="antlr4",
     ),
     Environment(
         name="tools",

@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-AT_ONCE = 4  # lanes: tests wait often, so two cores are busy with four
+AT_ONCE = 5  # lanes: tests wait often, so two cores are busy with five
 OTHERS = "not browser and not docker and not oracle"
 LANES = {  # name -> pytest's -m; long lanes start first, so that no lane is left over at the end
     "engine": "browser or docker",

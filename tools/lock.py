@@ -82,7 +82,7 @@ def renew() -> None:
                 [*environment.requirements, *(build if environment.has_smsweep else ())],
                 [locked[file] for file in environment.below],
                 python=environment.python_from,
-                absent=[environment.beside] if environment.beside else [],
+                absent=environment.absent,
             ),
         )
 

@@ -57,6 +57,7 @@ PACKAGES: Mapping[str, Sequence[str]] = {
     "browser": ["chromium"],
     "terminal": ["tmux"],
     "torch": ["python3-torch", "python3-venv"],
+    "antlr": ["python3-antlr4"],
     "engine": [*docker_engine.APT_PACKAGES],
 }
 IS_INSTALLED: Mapping[str, Callable[[], bool]] = {
@@ -65,6 +66,7 @@ IS_INSTALLED: Mapping[str, Callable[[], bool]] = {
     "browser": lambda: find_chromium() != "",
     "terminal": lambda: shutil.which("tmux") is not None,
     "torch": has_torch,
+    "antlr": lambda: Path("/usr/lib/python3/dist-packages/antlr4").is_dir(),
     "engine": docker_engine.can_start,
 }
 if __name__ == "__main__":

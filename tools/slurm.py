@@ -44,10 +44,13 @@ PreemptType=preempt/partition_prio
 PreemptMode=REQUEUE
 SlurmdParameters=config_overrides
 KillWait=10
-NodeName=localhost NodeAddr=127.0.0.1 CPUs=4 State=UNKNOWN
+GresTypes=gpu
+NodeName=localhost NodeAddr=127.0.0.1 CPUs=4 RealMemory=4000 Gres=gpu:2 State=UNKNOWN
 PartitionName=low Nodes=localhost Default=YES PriorityTier=1 PreemptMode=REQUEUE GraceTime=1
 PartitionName=high Nodes=localhost PriorityTier=2 PreemptMode=OFF
 """
+# SLURM counts GPUs by their device files. These files are empty.
+GPUS = "NodeName=localhost Name=gpu File={folder}/gpu[0-1]\n"
 
 
 class Slurm:
@@ -102,6 +105,9 @@ def run_slurm() -> Iterator[Slurm]:
         controller_port, node_port = _free_ports(2)
         config = CONFIG.format(folder=folder, controller_port=controller_port, node_port=node_port)
         (folder / "slurm.conf").write_text(config)
+        (folder / "gres.conf").write_text(GPUS.format(folder=folder))
+        for name in ("gpu0", "gpu1"):
+            (folder / name).touch()
         munge = [
             "munged",
             "--foreground",

@@ -286,15 +286,16 @@ class ApiSweep(_Shaped):
 
         Args:
             to: A file, a storage or a folder.
-            format: csv, json, parquet, wandb, optuna, mlflow or tensorboard. Default: by the file extension,
-                else csv.
+            format: csv, json, parquet, wandb, optuna, mlflow, tensorboard or tuning-job. Default: by the file
+                extension, else csv.
             force: Replace an existing export.
 
         Returns:
-            Number of trials.
+            Number of trials; 0 for tuning-job.
 
         Raises:
             UsageError: If the target exists or cannot be written, or the format needs an extra.
+            ConfigError: If the format is tuning-job and the sweep has a feature that tuning jobs do not have.
         """
         from smsweep.services.export import export  # slow to import
 

@@ -135,6 +135,15 @@ HUGGING_FACE = {
     ("4.56.2", "pytorch2.8.0"): "cu129-ubuntu22.04",
 }
 
+# Repositories of AWS's built-in algorithms
+ALGORITHMS = frozenset(
+    {
+        *("blazingtext", "factorization-machines", "forecasting-deepar", "image-classification", "ipinsights"),
+        *("kmeans", "knn", "lda", "linear-learner", "ntm", "object-detection", "object2vec", "pca"),
+        *("randomcutforest", "sagemaker-xgboost", "semantic-segmentation", "seq2seq", "xgboost"),
+    }
+)
+
 # Python version -> PyTorch version of AWS's newest image with it
 PYTORCH = {"3.10": "2.2.0", "3.11": "2.5.1", "3.12": "2.8.0"}
 IN_TAG = re.compile(r"(?:-py|python:|python)(?P<major>3)\.?(?P<minor>\d{1,2})(?!\d)")
@@ -200,6 +209,12 @@ def _account(accounts: Mapping[str, str], region: str) -> str:
 def _uri(account: str, region: str, image: str) -> str:
     domain = next(domain for beginning, domain in DOMAINS if region.startswith(beginning))
     return f"{account}.dkr.ecr.{region}.{domain}/{image}"
+
+
+def is_algorithm_of_aws(image: str) -> bool:
+    """Return True if an image in ECR has the name of one of AWS's built-in algorithms."""
+    registry = ECR.match(image)
+    return registry is not None and re.split("[:@]", image[registry.end() + 1 :])[0] in ALGORITHMS
 
 
 def check_python(request: Mapping[str, Any], environ: Mapping[str, str], python: str) -> None:

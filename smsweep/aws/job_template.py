@@ -105,7 +105,8 @@ def completed_request(template: JobTemplate, region: str) -> dict[str, Any]:
     algorithm = dict(request.get("AlgorithmSpecification", {}))
     if "TrainingImage" not in algorithm and template.framework:
         algorithm["TrainingImage"] = image_uri(template.framework, region, machines(request))
-    algorithm.setdefault("ContainerArguments", list(FLAGS))
+    if not template.runs_image:
+        algorithm.setdefault("ContainerArguments", list(FLAGS))
     return {**request, "AlgorithmSpecification": algorithm}
 
 

@@ -164,6 +164,20 @@ class Calls(Protocol):
     def __call__(
         self,
         service: Literal["sagemaker"],
+        operation: Literal["describe_hyper_parameter_tuning_job"],
+        **arguments: Unpack[sagemaker.DescribeHyperParameterTuningJobRequestTypeDef],
+    ) -> sagemaker.DescribeHyperParameterTuningJobResponseTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["sagemaker"],
+        operation: Literal["list_training_jobs_for_hyper_parameter_tuning_job"],
+        **arguments: Unpack[sagemaker.ListTrainingJobsForHyperParameterTuningJobRequestTypeDef],
+    ) -> sagemaker.ListTrainingJobsForHyperParameterTuningJobResponseTypeDef: ...
+    @overload
+    def __call__(
+        self,
+        service: Literal["sagemaker"],
         operation: Literal["list_training_jobs"],
         **arguments: Unpack[sagemaker.ListTrainingJobsRequestTypeDef],
     ) -> sagemaker.ListTrainingJobsResponseTypeDef: ...

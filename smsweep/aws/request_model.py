@@ -84,6 +84,12 @@ def is_operation(name: str) -> bool:
     return name in _service("sagemaker").operation_names
 
 
+def operations() -> Sequence[str]:
+    """Return the names of all operations of SageMaker."""
+    names: Sequence[str] = _service("sagemaker").operation_names
+    return names
+
+
 def members(name: str) -> frozenset[str]:
     """Return the field names of a structure of SageMaker."""
     shape = _service("sagemaker").shape_for(name)
@@ -180,7 +186,7 @@ def _category(letter: str) -> str:
 def validate(request: TrainingJobRequest) -> None:
     """Raise JobRejected if the API refuses the request. The message names each field and its rule."""
     broken = violations("CreateTrainingJob", request)
-    problems = [_words(item) for item in islice((item for item in broken if not _is_new(item)), MAX_PROBLEMS)]
+    problems = [words(item) for item in islice((item for item in broken if not _is_new(item)), MAX_PROBLEMS)]
     algorithm, resources = request.get("AlgorithmSpecification", {}), request.get("ResourceConfig", {})
     if not algorithm.get("TrainingImage") and not algorithm.get("AlgorithmName"):
         problems.append(
@@ -199,7 +205,8 @@ def validate(request: TrainingJobRequest) -> None:
         raise JobRejected(f"{request.get('TrainingJobName')}: SageMaker would refuse it: " + "; ".join(problems))
 
 
-def _words(violation: Violation) -> str:
+def words(violation: Violation) -> str:
+    """Return a violation as text: the field and the rule."""
     place = ".".join(str(step) for step in violation.path)
     if violation.rule == "missing":
         return f"{place} is missing" + ("; give role in job.yaml" if place == "RoleArn" else "")

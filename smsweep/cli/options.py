@@ -55,6 +55,12 @@ def complete_id(incomplete: str) -> list[tuple[str, str]]:
     return [(label, about) for label, about in labels if label.startswith(incomplete)]
 
 
+def complete_prior(incomplete: str) -> list[tuple[str, str]]:
+    """Return the prior runs that start with a text, for shell completion: sweeps, and `tuning-job/`."""
+    prefix = [("tuning-job/", "a tuning job of SageMaker")] if "tuning-job/".startswith(incomplete) else []
+    return [*complete_id(incomplete), *prefix]
+
+
 def complete_from(values: Iterable[str]) -> Callable[[str], list[str]]:
     """Return a shell completion that offers these values."""
     return lambda incomplete: [value for value in values if value.startswith(incomplete)]
@@ -303,8 +309,10 @@ PriorRuns = Annotated[
         "--prior-run",
         "--prior_run",  # W&B's spelling
         "-R",
-        metavar="ID[/N]|CSV",
-        help="An earlier trial, sweep, or CSV file of runs whose results inform the search; repeatable.",
+        metavar="ID[/N]|CSV|tuning-job/NAME",
+        autocompletion=complete_prior,
+        help="An earlier trial, sweep, CSV file of runs, or SageMaker tuning job whose results inform the search; "
+        "repeatable.",
     ),
 ]
 Reuse = Annotated[

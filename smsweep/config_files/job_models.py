@@ -269,6 +269,7 @@ class JobSection(Section):
     """How the job of a trial runs."""
 
     image_uri: Text | None = None
+    entrypoint: Literal["image"] | None = None
     framework: Literal["huggingface", "pytorch", "sklearn", "tensorflow", "xgboost"] | None = None
     framework_version: Text | None = None
     py_version: Text | None = None

@@ -24,8 +24,8 @@ UNSUPPORTED_KEYS = {
     "hyperparameters": "put fixed values into sweep.yaml: parameters: {epochs: {value: 3}}",
     "dependencies": "put the folders below source_dir",
     "git_config": "check out the repository and set source_dir to its folder",
-    "container_entry_point": "smsweep starts the job itself; use `command` in sweep.yaml",
-    "container_arguments": "smsweep starts the job itself; use `command` in sweep.yaml",
+    "container_entry_point": "use `command` in sweep.yaml, or entrypoint: image and the API's field under request",
+    "container_arguments": "use `command` in sweep.yaml, or entrypoint: image and the API's field under request",
     "job_name": "smsweep names the jobs, so that it can find them again",
     "base_job_name": "smsweep names the jobs, so that it can find them again",
     "code_location": "smsweep uploads the source once per sweep, next to its other files",
@@ -50,6 +50,15 @@ OWNED = {
     ("ServerlessJobConfig",): "such a job runs a recipe of AWS, not a script",
 }
 
+# Keys that do nothing if the image runs its own program -> why.
+NOT_OF_IMAGES = {
+    "distribution": "smsweep starts no script that it could distribute; remove it",
+    "in_place": "the job has no source; remove it",
+    "secrets": "smsweep's program in a job fetches them, and this job has none; let the image fetch them",
+    "secrets_env": "the job has no source; remove it",
+    "source_dir": "the job has no source; remove it",
+}
+
 TOO_OLD = ("py2", "py27", "py35", "py36")  # versions of Python that the runtime does not support
 
 ON_FILE_SYSTEM = {"file_system_id", "file_system_type", "directory_path", "file_system_access_mode"}
@@ -70,8 +79,11 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     for key, why in UNSUPPORTED_KEYS.items():
         if key in data:
             problems.add((key,), f"is not allowed in job.yaml; {why}")
-    _check_request(data.get("request"), problems)
+    runs_image = data.get("entrypoint") == "image"
+    _check_request(data.get("request"), problems, runs_image=runs_image)
     _check_image(data, problems)
+    if runs_image:
+        _check_entrypoint(data, problems)
     _check_machines(data, problems)
     _check_times(data, problems)
     _check_pairs(data, problems)
@@ -115,6 +127,23 @@ def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
         for key in needed:
             if key not in data:
                 problems.add((key,), f"missing; framework {framework} needs it")
+
+
+def _check_entrypoint(data: Mapping[str, Any], problems: Problems) -> None:
+    """Add the errors of a job whose image runs its own program."""
+    request = data.get("request")
+    algorithm = request.get("AlgorithmSpecification") if isinstance(request, dict) else None
+    named = algorithm if isinstance(algorithm, dict) else {}
+    framework = data.get("framework")
+    if framework not in (None, "xgboost"):
+        problems.add(
+            ("entrypoint",), f"the images of {framework} run a script; remove entrypoint, and name a program"
+        )
+    elif not (framework or "image_uri" in data or named.keys() & {"TrainingImage", "AlgorithmName"}):
+        problems.add(("entrypoint",), "needs an image; add image_uri")
+    for key, why in NOT_OF_IMAGES.items():
+        if data.get(key) not in (None, False):
+            problems.add((key,), f"has no effect with entrypoint: image; {why}")
 
 
 def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
@@ -220,10 +249,12 @@ def _check_paths(path: Path, value: Any, problems: Problems) -> None:
         problems.add(path, f"expected s3://... or file:///..., got {value!r}; {keys}")
 
 
-def _check_request(request: Any, problems: Problems) -> None:
-    """Add the errors of raw fields that smsweep sets itself."""
+def _check_request(request: Any, problems: Problems, *, runs_image: bool) -> None:
+    """Add the errors of raw fields that smsweep sets itself. runs_image: the user chooses the image's program."""
     _check_paths(("request",), request, problems)
     for (field, *rest), why in OWNED.items():
+        if runs_image and rest:
+            continue
         section = request.get(field) if isinstance(request, dict) else None
         if section is not None and (not rest or (isinstance(section, dict) and rest[0] in section)):
             problems.add(("request", field, *rest), f"is not allowed in job.yaml; {why}")

@@ -24,7 +24,17 @@ SPOT_WAIT_S = 86_400  # wait for a spot instance at a place, if job.yaml has no 
 # Keys of job.yaml that are the same at all places.
 OF_SWEEP = frozenset(
     {
-        *("agent", "budget", "in_place", "metric_definitions", "notify", "places", "repeats", "retries"),
+        *(
+            "agent",
+            "budget",
+            "entrypoint",
+            "in_place",
+            "metric_definitions",
+            "notify",
+            "places",
+            "repeats",
+            "retries",
+        ),
         *("secrets", "secrets_env", "source_dir", "stop_if"),
     }
 )
@@ -106,6 +116,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         request=request,
         framework={key: value for key in FRAMEWORK_KEYS if (value := getattr(job, key)) is not None},
         source_dir=str(_source_dir(job.source_dir, folder)) if job.source_dir else "",
+        runs_image=job.entrypoint == "image",
         in_place=bool(job.in_place),
         command=command,
         secrets=dict(job.secrets or {}),

@@ -160,6 +160,7 @@ class JobTemplate:
         default_factory=dict
     )  # selects an AWS image; empty if the request names an image
     source_dir: str = ""  # folder to snapshot; "" for the folder of `program`
+    runs_image: bool = False  # the image's own program runs; the job has no source and no runtime of smsweep
     in_place: bool = False  # processes run in the original source folder, not in a copy
     program: str = ""  # script for a sweep that names none
     command: tuple[str, ...] = ()  # command for a sweep that has none, with W&B's macros
@@ -195,6 +196,20 @@ def instance_count(resources: Mapping[str, Any]) -> int:
     in_groups = sum(group["InstanceCount"] for group in resources.get("InstanceGroups", ()))
     preferred = max((item.get("InstanceCount", 1) for item in resources.get("InstancePreferences", ())), default=0)
     return int(resources.get("InstanceCount") or in_groups or preferred or 1)
+
+
+def image_of(template: JobTemplate) -> str:
+    """Return the image or the algorithm of a template; the framework if that selects the image."""
+    algorithm = template.request.get("AlgorithmSpecification", {})
+    return str(
+        algorithm.get("TrainingImage") or algorithm.get("AlgorithmName") or template.framework.get("framework", "")
+    )
+
+
+def image_command(template: JobTemplate) -> list[str]:
+    """Return the command of an image's own program, without the image's entrypoint if the request has none."""
+    algorithm = template.request.get("AlgorithmSpecification", {})
+    return [*algorithm.get("ContainerEntrypoint", ()), *algorithm.get("ContainerArguments", ())] or ["train"]
 
 
 def job_name(sweep_id: str, number: int, attempt: int) -> str:

@@ -162,6 +162,7 @@ class SweepFields(TypedDict):
     expected_trial_count: int | None  # None if unlimited
     run_cap: int | None
     program: str | None
+    image: str  # the image whose own program runs; "" for a script
     project: str
     entity: str
     seed: int
@@ -204,9 +205,17 @@ class DetachedAgentDocument(TypedDict):
     rejected: list[RejectedCommandDocument]
 
 
+class FunctionDocument(TypedDict):
+    """The Python function that was sent last. Without one, both values are ""."""
+
+    name: str
+    python: str  # version that can load it, such as "3.11"
+
+
 class SweepDocument(ListedSweepDocument):
     """A sweep, as `smsweep show ID --json` prints it."""
 
+    function: FunctionDocument | None  # of a sweep without a program; None for a program
     best: BestTrialDocument | None
     front: list[int]  # numbers of the trials on the Pareto front
     outlook: str  # a hint that more trials will hardly help; "" without one

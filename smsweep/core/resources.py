@@ -13,6 +13,8 @@ from smsweep.errors import JobRejected
 # Carries the resources in the request of a job on this machine. CreateTrainingJob has no field for them.
 VARIABLE = "SMSWEEP_RESOURCES"
 GIB = 1 << 30
+# GPUs of a container that asks for none: it shares a device with others, but not with a trial that has it alone.
+ANY_SHARE = 1e-6
 _UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": GIB, "t": 1 << 40}
 
 
@@ -46,7 +48,9 @@ class Resources:
 
     def __str__(self) -> str:
         parts = []
-        if self.gpus is not None:
+        if self.gpus == ANY_SHARE:
+            parts.append("a GPU to share")
+        elif self.gpus is not None:
             parts.append(f"{self.gpus:g} GPU{'' if self.gpus == 1 else 's'}")
         if self.cpus is not None:
             parts.append(f"{self.cpus} CPU{'' if self.cpus == 1 else 's'}")

@@ -56,7 +56,7 @@ def ended_of(counts: Mapping[str, int], expected: int | None) -> str:
 
 # A retry, automatic or by the user, moves a trial from every final state except `finished` to pending.
 MOVES: Mapping[TrialState, frozenset[TrialState]] = {
-    TrialState.PENDING: frozenset({TrialState.RUNNING, TrialState.KILLED}),
+    TrialState.PENDING: frozenset({TrialState.RUNNING, TrialState.KILLED, TrialState.PENDING}),
     TrialState.RUNNING: TERMINAL | {TrialState.STOPPING, TrialState.PENDING},
     TrialState.STOPPING: TERMINAL | {TrialState.PENDING},
     TrialState.FINISHED: frozenset(),

@@ -33,8 +33,19 @@ def no_such_action(action: str) -> ApiError:
     return ApiError("UnknownOperationException", f"The requested operation {action!r} is not recognized")
 
 
-def not_served(service: str, action: str) -> ApiError:
-    return ApiError("NotImplementedException", f"The emulator does not support {service}:{action}", NOT_SERVED)
+def not_served(service: str, action: str, fix: str = "unset AWS_ENDPOINT_URL to call AWS") -> ApiError:
+    """Return the error for a call that the emulator does not run.
+
+    Args:
+        service: The signing name.
+        action: The operation, or method and path.
+        fix: What the user can do instead.
+    """
+    return ApiError(
+        "NotImplementedException",
+        f"{service}:{action}: the emulator does not support this call; {fix}",
+        NOT_SERVED,
+    )
 
 
 def reserved_tag() -> ApiError:

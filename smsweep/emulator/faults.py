@@ -60,6 +60,7 @@ class FaultRule(_Document):
     action: ActionPattern = EVERY  # pattern for API calls, such as CreateTrainingJob
     job: str = EVERY  # pattern for training job names
     instance_type: str = EVERY
+    region: str = EVERY
     times: int = Field(default=1, ge=0)
     after_s: Seconds = (
         0.0  # no_capacity: seconds that the job waits; interrupt, internal_error: seconds of training

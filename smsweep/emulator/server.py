@@ -23,6 +23,7 @@ from smsweep.emulator.api.access import Access, AccessKey, AccessKeys
 from smsweep.emulator.api.app import Admin, App
 from smsweep.emulator.api.batch_api import ServiceJobs
 from smsweep.emulator.api.training_jobs import SageMakerApi, TrainingJobs
+from smsweep.emulator.api.tuning_jobs import TuningJobs
 from smsweep.emulator.api_error import DEFAULT_REGION
 from smsweep.emulator.faults import CallLog, FaultInjector, Faults
 from smsweep.emulator.jobs.job import Job, JobTable
@@ -30,6 +31,8 @@ from smsweep.emulator.jobs.lifecycle import JobLifecycle
 from smsweep.emulator.jobs.moto_services import DESKTOP_HOST, LOOPBACK, MotoServices, moto_lifetime
 from smsweep.emulator.jobs.runner import client_environment, job_environment, running
 from smsweep.emulator.jobs.staging import S3, Staging, StagingPaths
+from smsweep.emulator.jobs.tuner import Tuner
+from smsweep.emulator.jobs.tuning_job import TuningTable
 from smsweep.errors import UsageError
 
 if TYPE_CHECKING:
@@ -175,10 +178,13 @@ def open_emulator(
             runner.wake()
 
         jobs = TrainingJobs(table, emulator.faults, s3.has_objects, clock, on_change, runner.forget)
+        tuning_table = TuningTable(folder / "tuning-jobs", table.lock)
+        tuner = Tuner(tuning_table, table, jobs, clock)
+        tuning_jobs = TuningJobs(tuning_table, table, emulator.faults, s3.has_objects, clock, tuner.wake)
         app = App(
             Access(keys, emulator.url, {"localhost", job_host}, clock),
             keys.internal.id,
-            SageMakerApi(table, jobs, emulator.faults, clock),
+            SageMakerApi(table, jobs, tuning_table, tuning_jobs, emulator.faults, clock),
             ServiceJobs(table, jobs, clock),
             moto_services,
             Admin(emulator.faults, emulator.ledger, emulator.token),
@@ -189,6 +195,7 @@ def open_emulator(
         )
         for server in servers:
             server.app = app
+        stack.enter_context(tuner.running())  # last, because it reads from S3
         yield emulator
 
 

@@ -426,10 +426,12 @@ class Agent:
         if is_over and waiting and self._controller.sweep.state is SweepState.RUNNING:
             where = ", ".join(sorted({trial.place for trial in waiting}))
             log.warning(
-                "sweep %s: %d trials continue only at %s, where their checkpoints are; start an agent there",
+                "sweep %s: %d trials continue only at %s, where their checkpoints are; start an agent there, "
+                "or run them at another place with: smsweep retry %s",
                 self._sweep_id,
                 len(waiting),
                 where,
+                " ".join(trial.label for trial in waiting[:3]) + (" ..." if len(waiting) > 3 else ""),
             )
         return is_over
 

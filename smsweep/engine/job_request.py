@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from smsweep.aws.image_uris import is_algorithm_of_aws
 from smsweep.core.job import (
     DEFAULT_MAX_RUN_S,
     MAX_HYPERPARAMETER_KEY,
@@ -28,6 +29,8 @@ from smsweep.errors import JobRejected
 from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
 from smsweep.runtime.job.trial_document import KEY as TRIAL_KEY
 from smsweep.runtime.job.trial_document import VERSION as TRIAL_VERSION
+from smsweep.space.distribution import Distribution
+from smsweep.space.space import MISSING, SearchSpace
 
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # which repetition of its assignment a script runs, for example as its seed
 
@@ -50,11 +53,14 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
     request = dict(template.request)
     request["TrainingJobName"] = job_name(sweep.id, trial.number, trial.attempt)
     request["AlgorithmSpecification"] = _algorithm(template)
-    request["HyperParameters"] = _hyperparameters(template, sweep, trial)
-    request["InputDataConfig"] = [
-        _assets_channel(site, request["AlgorithmSpecification"]["TrainingInputMode"]),
-        *request.get("InputDataConfig", ()),
-    ]
+    if template.runs_image:
+        request["HyperParameters"] = _plain_hyperparameters(template, trial)
+    else:
+        request["HyperParameters"] = _hyperparameters(template, sweep, trial)
+        request["InputDataConfig"] = [
+            _assets_channel(site, request["AlgorithmSpecification"]["TrainingInputMode"]),
+            *request.get("InputDataConfig", ()),
+        ]
     request["OutputDataConfig"] = {"S3OutputPath": site.output_uri, **request.get("OutputDataConfig", {})}
     request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
     if _has_checkpoints(template, site):
@@ -72,8 +78,13 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
 def _algorithm(template: JobTemplate) -> dict[str, Any]:
     algorithm = dict(template.request.get("AlgorithmSpecification", {}))
     algorithm.setdefault("TrainingInputMode", "File")
-    algorithm.setdefault("ContainerEntrypoint", ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"])
-    if template.metric_definitions:
+    if not template.runs_image:
+        algorithm.setdefault(
+            "ContainerEntrypoint", ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"]
+        )
+    if template.runs_image and is_algorithm_of_aws(algorithm.get("TrainingImage", "")):
+        algorithm.pop("MetricDefinitions", None)  # SageMaker rejects others than the algorithm's own
+    elif template.metric_definitions:
         algorithm["MetricDefinitions"] = [
             {"Name": name, "Regex": regex} for name, regex in template.metric_definitions
         ]
@@ -103,7 +114,8 @@ def _has_checkpoints(template: JobTemplate, site: Site) -> bool:
     """
     fields = template.request
     is_set = "CheckpointConfig" in fields or bool(fields.get("EnableManagedSpotTraining"))
-    return is_set or not site.checkpoint_uri.startswith("s3://")
+    is_local = not site.checkpoint_uri.startswith("s3://")
+    return is_set or (is_local and not template.runs_image)  # an image may not expect the folder
 
 
 def _checkpoints(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> dict[str, Any]:
@@ -147,6 +159,60 @@ def _hyperparameters(template: JobTemplate, sweep: Sweep, trial: Trial) -> dict[
     return carried
 
 
+def _plain_hyperparameters(template: JobTemplate, trial: Trial) -> dict[str, str]:
+    """Return the hyperparameters of an image that runs its own program: each param as plain text.
+
+    Raises JobRejected if the params exceed a limit of the API.
+    """
+    carried = dict(template.request.get("HyperParameters", {}))
+    for name, value in flat_params(trial.params).items():
+        if value is None:
+            carried.pop(name, None)  # so that the program uses its own default
+        else:
+            carried[name] = plain_text(value)
+    for name, text in carried.items():
+        where = f"trial {trial.label}: param {name}"
+        if len(name) > MAX_HYPERPARAMETER_KEY or len(text) > MAX_HYPERPARAMETER_VALUE:
+            raise JobRejected(
+                f"{where}: a hyperparameter has at most {MAX_HYPERPARAMETER_KEY} characters in its name and "
+                f"{MAX_HYPERPARAMETER_VALUE} in its value; shorten it, or pass a file as a channel"
+            )
+        if text.splitlines() not in ([], [text]):
+            raise JobRejected(f"{where}: a hyperparameter cannot have line breaks; remove them")
+    if len(carried) > MAX_HYPERPARAMETERS:
+        raise JobRejected(
+            f"trial {trial.label}: {len(carried)} params, but a training job has at most {MAX_HYPERPARAMETERS} "
+            "hyperparameters; remove some"
+        )
+    return carried
+
+
+def plain_text(value: Any) -> str:
+    """Return a param as the text of a plain hyperparameter, as the SageMaker SDK writes it: 0.1, adam, True."""
+    return json.dumps(value) if isinstance(value, (list, dict)) else str(value)
+
+
+def read_plain_params(carried: Mapping[str, str], space: SearchSpace) -> Params:
+    """Return the params of a search space that plain hyperparameters contain.
+
+    Args:
+        carried: The hyperparameters of a job whose image runs its own program.
+        space: The search space of the sweep, which tells numbers and texts apart.
+    """
+    values = [_read_plain(carried.get(".".join(path)), leaf) for path, leaf in space.leaves]
+    return space.nest(values)
+
+
+def _read_plain(text: str | None, leaf: Distribution) -> Any:
+    if leaf.size == 1:
+        return leaf.value_at(0)
+    if text is None:  # a null is not sent
+        return MISSING if leaf.index_of(None) is None else None
+    number = _decoded(text)
+    candidates = (text, number, {"True": True, "False": False}.get(text))
+    return next((value for value in candidates if leaf.index_of(value) is not None), number)
+
+
 def _decoded(text: str) -> Any:
     try:
         return json.loads(text)  # the SDK writes JSON
@@ -161,6 +227,7 @@ def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequenc
         "sweep_id": sweep.id,
         "number": trial.number,
         "attempt": trial.attempt,
+        **_resume(trial),
         "name": f"{sweep.name or sweep.id}-{trial.number}",
         "project": sweep.project,
         "entity": sweep.entity,
@@ -169,6 +236,12 @@ def _trial_document(sweep: Sweep, trial: Trial, params: Params, command: Sequenc
         "params": params,
     }
     return json.dumps(document, separators=(",", ":"))
+
+
+def _resume(trial: Trial) -> dict[str, int]:
+    """Return the step at which a W&B run without an account resumes: after the points of earlier attempts."""
+    steps = [stats.step for stats in trial.metrics.values() if stats.step is not None]
+    return {"resume_step": max(steps) + 1} if trial.attempt and steps else {}
 
 
 def _cut(text: str) -> Iterator[tuple[str, str]]:

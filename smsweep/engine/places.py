@@ -14,7 +14,7 @@ from smsweep.backends.local.opt_ml import local_checkpoints
 from smsweep.core.job import JobStatus, Price, TrainingJobRequest
 from smsweep.core.trial import Trial
 from smsweep.engine.agent_state import HeldTrial
-from smsweep.errors import SmsweepError
+from smsweep.errors import DevicesInUse, SmsweepError
 from smsweep.util.clock import time_text
 
 FIRST_REST_S = 15.0  # after a place had no machine; each further rest is twice as long
@@ -152,7 +152,9 @@ class Places:
         if len(self.places) == 1 or self.is_resting(place):
             return
         before = self._rests.get(place.name)
-        pause_s = min(LONGEST_REST_S, 2 * before.pause_s) if before else FIRST_REST_S
+        pause_s = FIRST_REST_S
+        if before is not None and not isinstance(err, DevicesInUse):  # devices can be free at any time
+            pause_s = min(LONGEST_REST_S, 2 * before.pause_s)
         spread_s = pause_s * self.rng.uniform(1 - JITTER, 1 + JITTER)
         now = self.clock()
         self._rests[place.name] = _Rest(err, now, now + timedelta(seconds=spread_s), pause_s)

@@ -184,6 +184,7 @@ def environment(snapshot: Snapshot) -> str:
         ("uncommitted changes", "yes, they are in the source snapshot" if git.get("is_dirty") else ""),
         ("source snapshot", sweep["source_hash"]),
         ("program", sweep["program"]),
+        ("image", sweep["image"]),
         ("created with", f"smsweep {origin['smsweep']}, Python {origin['python']}" if origin else ""),
         ("platform", origin.get("platform", "")),
     ]

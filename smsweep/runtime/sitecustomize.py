@@ -2,8 +2,7 @@
 
 import os
 import sys
-from importlib import import_module
-from importlib.machinery import PathFinder
+from _frozen_importlib_external import PathFinder  # as importlib.machinery, but does not import importlib
 
 _HOOKS = {  # library -> module that follows its metrics
     "wandb": "smsweep.runtime.wandb.init_hook",
@@ -20,7 +19,8 @@ class _Watch:
         # Loaded only then, because loading takes a third of the time of Python's own start.
         hook = _HOOKS.pop(name, None)
         if hook is not None:
-            import_module(hook).install()
+            __import__(hook)
+            sys.modules[hook].install()
 
 
 if "SMSWEEP_PARAMS_FILE" in os.environ:

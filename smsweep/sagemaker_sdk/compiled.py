@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike, fspath
 from os.path import normpath
 from pathlib import Path
@@ -21,11 +21,29 @@ from smsweep.util.plugins import LazyTable
 
 DEFAULT_CHANNEL = "training"  # SDK v2's name for the only channel
 Compile = Callable[[Any, Any], JobTemplate]  # (object, inputs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SdkTuner:
+    """The parts of a HyperparameterTuner with one estimator."""
+
+    estimator: Any  # the Estimator (SDK v2) or the ModelTrainer (v3)
+    request: dict[str, Any]  # CreateHyperParameterTuningJob, without name and training job definition
+    metric_definitions: tuple[dict[str, str], ...] = ()  # Name and Regex
+    instance_configs: tuple[dict[str, Any], ...] = ()  # of override_resource_config
+
+
 COMPILERS: Mapping[str, Compile] = LazyTable(
     {
         "sagemaker.estimator.EstimatorBase": "smsweep.sagemaker_sdk.v2:template",
         "sagemaker.modules.train.model_trainer.ModelTrainer": "smsweep.sagemaker_sdk.v3:template",  # v3's, in v2
         "sagemaker.train.model_trainer.ModelTrainer": "smsweep.sagemaker_sdk.v3:template",
+    }
+)
+TUNERS: Mapping[str, Callable[[Any], SdkTuner]] = LazyTable(
+    {
+        "sagemaker.tuner.HyperparameterTuner": "smsweep.sagemaker_sdk.v2:tuner_parts",
+        "sagemaker.train.tuner.HyperparameterTuner": "smsweep.sagemaker_sdk.v3:tuner_parts",
     }
 )
 
@@ -175,3 +193,34 @@ def template(obj: Any, inputs: Any = None) -> JobTemplate:
         f"estimator: expected an Estimator or a ModelTrainer of the SageMaker SDK, got {type(obj).__name__}; "
         "pass a job.yaml as job="
     )
+
+
+def tuner_parts(tuner: Any) -> SdkTuner:
+    """Return the parts of a HyperparameterTuner (SDK v2 or v3). The object is not changed, and AWS is not called.
+
+    Raises:
+        UsageError: For any other object.
+        ConfigError: For a tuner with several estimators, or with variables of a pipeline.
+    """
+    for ancestor in type(tuner).__mro__:
+        name = f"{ancestor.__module__}.{ancestor.__qualname__}"
+        if name in TUNERS:
+            parts = TUNERS[name](tuner)
+            try:
+                request = json.loads(json.dumps(_without_none(parts.request)))
+            except TypeError as err:
+                raise ConfigError(f"tuner: {err}; use plain values instead of pipeline variables") from err
+            return replace(parts, request=request)
+    raise UsageError(
+        "tuner: expected a HyperparameterTuner of the SageMaker SDK, a request, a JSON file or the name of a "
+        f"tuning job, got {type(tuner).__name__}; for an Estimator, use estimator="
+    )
+
+
+def only_estimator(several: Mapping[str, Any]) -> str:
+    """Return the name of the only estimator of a tuner. Raises ConfigError if there are several."""
+    if len(several) != 1:
+        raise ConfigError(
+            f"tuner: a sweep has one estimator; create one sweep for each of {', '.join(sorted(several))}"
+        )
+    return next(iter(several))

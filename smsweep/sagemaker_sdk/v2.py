@@ -8,15 +8,18 @@ from dataclasses import replace
 from typing import Any
 
 from sagemaker.estimator import EstimatorBase, _TrainingJob
+from sagemaker.tuner import HyperparameterTuner, _TuningJob
 
 from smsweep.core.distributed_launch import launch
 from smsweep.core.job import JobTemplate
 from smsweep.errors import ConfigError
 from smsweep.sagemaker_sdk.compiled import (
     DEFAULT_CHANNEL,
+    SdkTuner,
     Source,
     find_source,
     job_template,
+    only_estimator,
     refuse,
     translated,
 )
@@ -65,6 +68,44 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
     except ValueError as err:
         raise refuse("distribution", str(err)) from err
     return replace(compiled, command=command)
+
+
+def tuner_parts(tuner: HyperparameterTuner) -> SdkTuner:
+    """Return the parts of a tuner. Raises ConfigError if it has several estimators."""
+    own = copy.copy(tuner)  # without an estimator, the SDK writes only the settings of the search
+    estimator, definitions, instances = tuner.estimator, tuner.metric_definitions, tuner.instance_configs
+    static = tuner.hyperparameters_to_keep_static
+    if estimator is None:
+        name = only_estimator(tuner.estimator_dict)
+        estimator, definitions = tuner.estimator_dict[name], (tuner.metric_definitions_dict or {}).get(name)
+        instances = (tuner.instance_configs_dict or {}).get(name)
+        static = (tuner.hyperparameters_to_keep_static_dict or {}).get(name)
+        own.objective_metric_name = tuner.objective_metric_name_dict[name]
+        own._hyperparameter_ranges = tuner._hyperparameter_ranges_dict[name]
+    own.estimator = own.estimator_dict = None
+    own._hyperparameter_ranges_dict = None
+    own.auto_parameters = own.auto_parameters_dict = None
+    with translated():
+        if tuner.autotune:
+            fixed = tuner._prepare_static_hyperparameters(estimator, own._hyperparameter_ranges, False)
+            fixed = {name: text for name, text in fixed.items() if not name.startswith(FOR_THE_TOOLKIT)}
+            _, own.auto_parameters = tuner._prepare_auto_parameters(fixed, static)
+        arguments = _TuningJob._get_tuner_args(own, None)
+        arguments.pop("tags")  # the SDK would add tags that a file on this machine names
+        session = estimator.sagemaker_session
+        config = session._map_tuning_config(**arguments["tuning_config"])
+    request = {
+        "HyperParameterTuningJobConfig": config,
+        "WarmStartConfig": arguments["warm_start_config"],
+        "Autotune": {"Mode": "Enabled"} if tuner.autotune else None,
+        "Tags": tuner.tags,
+    }
+    return SdkTuner(
+        estimator=estimator,
+        request=request,
+        metric_definitions=tuple(definitions or ()),
+        instance_configs=tuple(item.to_input_req() for item in instances or ()),
+    )
 
 
 def _source(estimator: EstimatorBase) -> Source:

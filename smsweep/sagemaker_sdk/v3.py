@@ -13,10 +13,12 @@ from smsweep.core.job import JobTemplate
 from smsweep.runtime.job.requirements import FILE as REQUIREMENTS
 from smsweep.sagemaker_sdk.compiled import (
     DEFAULT_CHANNEL,
+    SdkTuner,
     Source,
     channel,
     find_source,
     job_template,
+    only_estimator,
     refuse,
     translated,
 )
@@ -42,6 +44,42 @@ def template(trainer: Any, inputs: Any = None) -> JobTemplate:
     ]
     compiled = job_template(request, trainer.hyperparameters or {}, _source(trainer.source_code))
     return replace(compiled, command=_command(trainer.distributed, compiled.request.get("ResourceConfig", {})))
+
+
+def tuner_parts(tuner: Any) -> SdkTuner:
+    """Return the parts of a tuner. Raises ConfigError if it has several trainers."""
+    from sagemaker.core.utils.utils import serialize  # not in 2.x, which has ModelTrainer, but not this tuner
+
+    own = copy.copy(tuner)
+    trainer, definitions, instances = tuner.model_trainer, tuner.metric_definitions, tuner.instance_configs
+    static = tuner.hyperparameters_to_keep_static
+    if trainer is None:
+        name = only_estimator(tuner.model_trainer_dict)
+        trainer, definitions = tuner.model_trainer_dict[name], (tuner.metric_definitions_dict or {}).get(name)
+        instances = (tuner.instance_configs_dict or {}).get(name)
+        static = (tuner.hyperparameters_to_keep_static_dict or {}).get(name)
+        own.objective_metric_name = tuner.objective_metric_name_dict[name]
+        own._hyperparameter_ranges = tuner._hyperparameter_ranges_dict[name]
+    with translated():
+        config = serialize(own._build_tuning_job_config())
+        if tuner.autotune:  # the SDK itself leaves them out
+            fixed = dict(trainer.hyperparameters or {})
+            tuned = set(own._hyperparameter_ranges or ())
+            texts = {key: str(value) for key, value in fixed.items() if key not in {*tuned, *(static or ())}}
+            auto = [{"Name": key, "ValueHint": text} for key, text in texts.items()]
+            config.setdefault("ParameterRanges", {})["AutoParameters"] = auto
+        request = {
+            "HyperParameterTuningJobConfig": config,
+            "WarmStartConfig": serialize(tuner.warm_start_config) if tuner.warm_start_config else None,
+            "Autotune": {"Mode": "Enabled"} if tuner.autotune else None,
+            "Tags": [tag if isinstance(tag, Mapping) else serialize(tag) for tag in tuner.tags or ()],
+        }
+    return SdkTuner(
+        estimator=trainer,
+        request=request,
+        metric_definitions=tuple(definitions or ()),
+        instance_configs=tuple(serialize(item) for item in instances or ()),
+    )
 
 
 def _check(trainer: Any) -> None:

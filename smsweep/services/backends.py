@@ -73,10 +73,12 @@ def renderer(
     """
     spec = backend_spec(backend)
     refuse_in_place(template, backend)
+    refuse_image(template, backend)
     if backend != DEFAULT_BACKEND:
         refuse_upload(workspace.bundles_dir, stored.source_hash)
     if spec.check_request:
         check_prepared(template, stored, workspace, backend)
+    upload = upload and not template.runs_image
     assets = workspace.assets(stored.source_hash) if upload else workspace.assets_path(stored.source_hash)
     complete, site = spec.prepare(template, assets, workspace.dir, workspace.environ, upload=upload)
     if upload and site.assets_uri.startswith("s3://"):
@@ -89,6 +91,7 @@ def renderer(
 def check_prepared(template: JobTemplate, stored: Sweep, workspace: Workspace, backend: str) -> None:
     """Raise JobError if the backend cannot run any trial. Nothing is sent."""
     refuse_in_place(template, backend)
+    refuse_image(template, backend)
     spec, path = backend_spec(backend), workspace.assets_path(stored.source_hash)
     complete, site = spec.prepare(template, path, workspace.dir, workspace.environ, upload=False)
     if spec.check_request:
@@ -106,6 +109,16 @@ def refuse_in_place(template: JobTemplate, backend: str) -> None:
         raise UsageError(
             f"in_place: only processes of this machine run in the original folder, and --backend {backend} runs a "
             "copy of it; add --no-in-place, or remove in_place from job.yaml; name data under `inputs:`"
+        )
+
+
+def refuse_image(template: JobTemplate, backend: str) -> None:
+    """Raise UsageError if the image's own program runs, and the backend runs no images."""
+    spec = backend_spec(backend)
+    if template.runs_image and not (spec.uses_images or spec.ask_price):
+        raise UsageError(
+            f"entrypoint: image runs the program of a container image, and --backend {backend} runs no images; "
+            "use --backend docker, sagemaker or batch"
         )
 
 

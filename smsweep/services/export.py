@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from smsweep.util.plugins import LazyTable
 from smsweep.wandb_compat.runs_table import runs_table
 
 STDOUT = "-"
+TUNING_JOB = "tuning-job"
 TEXTS: dict[str, Callable[[Contents], str]] = {"csv": as_csv, "json": as_json, "wandb": as_wandb_csv}
 WRITERS: LazyTable[Any] = LazyTable(  # formats that need the extra of the same name
     {
@@ -36,7 +38,7 @@ PLACES = {  # targets of these formats, for error messages
     "parquet": "a file, such as trials.parquet",
     "tensorboard": "a log folder, such as runs",
 }
-FORMATS = (*TEXTS, *PLACES)
+FORMATS = (*TEXTS, *PLACES, TUNING_JOB)
 FILES = ("csv", "json", "parquet")  # formats that are file extensions
 
 
@@ -44,7 +46,7 @@ FILES = ("csv", "json", "parquet")  # formats that are file extensions
 class Exported:
     """The result of an export."""
 
-    n_trials: int
+    n_trials: int  # 0 for a tuning job, which contains no trials
     where: str  # the file, the folder, or the name and the storage; "" if `text` has the export
     text: str = ""  # the export itself, if no target was given
 
@@ -62,8 +64,8 @@ def export(
     Args:
         sweep_id: Id of the sweep.
         to: A file, a storage or a folder. None or "-" returns the text.
-        form: csv, json, parquet, wandb (a CSV file like W&B's), optuna, mlflow or tensorboard. Default: by the
-            file extension; csv without one.
+        form: csv, json, parquet, wandb (a CSV file like W&B's), optuna, mlflow, tensorboard or tuning-job (a
+            CreateHyperParameterTuningJob request as JSON). Default: by the file extension; csv without one.
         force: Replace an existing export.
         progress: Called with the number of written trials and the number of all trials.
 
@@ -71,19 +73,21 @@ def export(
         NotFound: If there is no such sweep.
         UsageError: If the target exists or cannot be written, no format has its extension, or the format needs an
             extra.
+        ConfigError: If the format is tuning-job and the sweep has a feature that tuning jobs do not have.
+        JobError: If the format is tuning-job and AWS refuses the upload of the source.
     """
     if form is None:
         form = _form_of(to or "")
     if form not in FORMATS:
         raise UsageError(f"no format {form!r}; use one of {', '.join(FORMATS)}")
-    is_text = form in TEXTS
+    is_text = form in (*TEXTS, TUNING_JOB)
     to = None if to == STDOUT and is_text else to
     if to is None and not is_text:
         raise UsageError(f"--format {form}: needs a target; add --to with {PLACES[form]}")
     workspace = Workspace()
     if to is not None:
         _refuse_own_store(to, workspace)
-    if to is not None and "://" in to and form in (*TEXTS, "parquet"):
+    if to is not None and "://" in to and form in (*TEXTS, TUNING_JOB, "parquet"):
         raise UsageError(
             f"{redact(to)}: is not a file, which {form} needs; use --format optuna or mlflow for a storage"
         )
@@ -91,10 +95,16 @@ def export(
         atomic_file.check_output(Path(to), force=force)  # before anything is read
     write = None if is_text else _writer(form)
     with workspace.store() as store:
-        contents = gather(store, sweep_id, progress)
-        n_trials = len(contents.trials)
+        if form == TUNING_JOB:
+            from smsweep.services.sweeps.tuning_jobs import export_request  # boto3 is slow to import
+
+            request = export_request(store, store.get_sweep(parse_sweep_id(sweep_id)), workspace)
+            n_trials, text = 0, json.dumps(request, indent=2) + "\n"
+        else:
+            contents = gather(store, sweep_id, progress)
+            n_trials = len(contents.trials)
+            text = TEXTS[form](contents) if write is None else ""
         if write is None:
-            text = TEXTS[form](contents)
             if to is None:
                 return Exported(n_trials=n_trials, where="", text=text)
             atomic_file.write_output(

@@ -7,6 +7,7 @@ finds the jobs, reads their logs from the beginning, and ends the trials whose j
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Collection, Mapping
 from contextlib import closing
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from smsweep.backends.registry import backend_spec
 from smsweep.core.job import job_name
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Params, Trial, TrialState
+from smsweep.engine.job_request import read_plain_params
 from smsweep.errors import ConfigError, NotFound, UsageError
 from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.trial_document import KEY, Assignment, read_assignment
@@ -77,7 +79,9 @@ def recover(
     sweep_id = parse_sweep_id(sweep_id)
     place = backend_name(backend, workspace)
     parsed, parsed_job = read(sweep, job, program=program)
-    assignments = _assignments(sweep_id, place, workspace)
+    assignments = _assignments(
+        sweep_id, place, workspace, parsed.config, runs_image=parsed_job.template.runs_image
+    )
     fixed = parsed_job.template.request.get("HyperParameters", {})
     params = {number: _params(assignment, parsed.config, fixed) for number, assignment in assignments.items()}
     attempts = {number: assignment.attempt for number, assignment in assignments.items()}
@@ -154,7 +158,9 @@ def _move_to_attempt(store: Store, trial: Trial, attempt: int, agent_id: str, pl
         trial = claimed
 
 
-def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int, Assignment]:
+def _assignments(
+    sweep_id: str, backend: str, workspace: Workspace, config: SweepConfig, *, runs_image: bool
+) -> dict[int, Assignment]:
     """Return the assignment of each trial's last job, by trial number. Raises NotFound if there is no job."""
     assignments: dict[int, Assignment] = {}
     find = backend_spec(backend).find_jobs
@@ -165,10 +171,10 @@ def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int,
     prefix = job_name(sweep_id, 0, 0).removesuffix("0-0")
     for request in find(prefix, workspace.jobs_dir, workspace.environ):
         name, carried = str(request["TrainingJobName"]), request.get("HyperParameters", {})
-        if KEY not in carried:
+        if (KEY in carried) == runs_image:
             continue  # the job of a detached agent
         try:
-            assignment = read_assignment(carried)
+            assignment = _of_image(name, sweep_id, carried, config) if runs_image else read_assignment(carried)
         except JobFailure as err:
             log.warning("job %s is skipped: %s", name, err)
             continue
@@ -184,6 +190,16 @@ def _assignments(sweep_id: str, backend: str, workspace: Workspace) -> dict[int,
             "for jobs on this machine set SMSWEEP_DIR to the folder that has them"
         )
     return assignments
+
+
+def _of_image(name: str, sweep_id: str, carried: Mapping[str, str], config: SweepConfig) -> Assignment:
+    """Return the assignment of a job whose image runs its own program. Raises JobFailure for another job."""
+    numbers = re.fullmatch(r"(\d+)-(\d+)", name.removeprefix(job_name(sweep_id, 0, 0).removesuffix("0-0")))
+    if numbers is None:
+        raise JobFailure("it runs no trial")
+    number, attempt = map(int, numbers.groups())
+    params = read_plain_params(carried, config.space)
+    return Assignment(params=params, sweep_id=sweep_id, number=number, attempt=attempt)
 
 
 def _params(assignment: Assignment, config: SweepConfig, fixed: Collection[str]) -> Params:

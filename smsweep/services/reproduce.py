@@ -191,6 +191,8 @@ def _check(workspace: Workspace, store: Store, trial: Trial, sweep: Sweep) -> No
         raise UsageError(
             f"trial {trial.label}: W&B hosts its sweep and chooses the params; reproduce another trial"
         )
+    if sweep.job.runs_image:
+        return
     if not sweep.source_hash:
         raise UsageError(
             f"trial {trial.label}: ran a Python function, which has no source snapshot; call the function again"

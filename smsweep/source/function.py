@@ -40,6 +40,7 @@ from smsweep.util.terminal_text import human_size
 AUTO = "auto"  # the imported packages, at their versions in this environment
 OWN = "smsweep"  # each job has its runtime
 INSTALLED = frozenset(("site-packages", "dist-packages"))
+PLAIN_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w.,\s-]*\])?(\s*==\s*(?P<version>[\w.]+))?")
 MAX_DEPTH = 30  # of the search for the value that cannot be pickled
 
 Function = Callable[[], Any]
@@ -55,6 +56,7 @@ class PickledFunction:
     files: Mapping[str, bytes]  # name in the source -> content
     strings: tuple[str, ...]  # the strings in the pickle that are not in its sources
     modules: tuple[str, ...]  # top-level modules of the user that the function imports
+    requirements: tuple[str, ...]  # lines of its requirements.txt
 
     def collect(self, scratch: Path, *, excluded: Iterable[Path] = ()) -> list[SourceFile]:
         """List the files of the source, sorted by name.
@@ -128,6 +130,7 @@ def pickle_function(function: Function, requirements: Requirements = None) -> Pi
         files=files,
         strings=tuple(_strings_in(content.getvalue(), sources.values())),
         modules=tuple(sorted(modules)),
+        requirements=tuple(lines),
     )
 
 
@@ -287,6 +290,25 @@ def _given_requirements(requirements: Requirements) -> list[str] | None:
             "as ['numpy==2.2.0']"
         )
     return [str(line) for line in lines]
+
+
+def missing_requirements(lines: Iterable[str]) -> list[str]:
+    """Return the requirements that this environment does not have.
+
+    Only requirements without a version or with an exact one are checked, such as `numpy` and `numpy==2.2.0`.
+    """
+    missing = []
+    for line in lines:
+        wanted = PLAIN_REQUIREMENT.fullmatch(line.strip())
+        if wanted is None:
+            continue
+        try:
+            installed = metadata.version(wanted["name"]).partition("+")[0]
+        except metadata.PackageNotFoundError:
+            installed = None
+        if installed is None or wanted["version"] not in (None, installed):
+            missing.append(line.strip())
+    return missing
 
 
 def _installed_versions(packages: Iterable[str]) -> list[str]:

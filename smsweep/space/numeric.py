@@ -195,3 +195,32 @@ class InvLogUniformValues(LogUniformValues):
     """The same distribution as log_uniform_values: the inverse of a log-uniform value is log-uniform."""
 
     kind: ClassVar[str] = "inv_log_uniform_values"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ReverseLogUniformValues(Continuous):
+    """Values below 1 whose distance to 1 is log-uniform: ReverseLogarithmic of SageMaker. W&B has no such kind."""
+
+    kind: ClassVar[str] = "reverse_log_uniform_values"
+    min: float  # the smallest value, at least 0
+    max: float  # the largest value, below 1
+
+    def __post_init__(self) -> None:
+        check_bounds(self.kind, self.min, self.max)
+        if self.min < 0 or self.max >= 1:
+            raise SpaceError(f"{self.kind} needs 0 <= min and max < 1, got min {self.min} and max {self.max}")
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        return float(self.min), float(self.max)
+
+    def quantile(self, u: float) -> float:
+        low, high = math.log1p(-self.min), math.log1p(-self.max)
+        return min(max(-math.expm1(low + u * (high - low)), self.min), self.max)
+
+    def cdf(self, value: Any) -> float:
+        number = comparable(self.kind, value)
+        if number >= 1:
+            return 1.0
+        low, high = math.log1p(-self.min), math.log1p(-self.max)
+        return min(max((math.log1p(-number) - low) / (high - low), 0.0), 1.0)

@@ -48,7 +48,9 @@ HAS_OTHER_JOB = Note[bool]("other_job", bool)  # some trials ran with another jo
 IS_RECOVERING = Note[bool]("recovering", bool)  # `smsweep recover` has not written all trials yet
 ORIGIN = Note[Mapping[str, Any]]("origin", dict)  # git commit and versions; see services/sweeps/provenance.py
 SOURCE_FOLDER = Note[str]("source_folder", str)  # absolute path of the folder that the snapshot was made of
-PRIOR_CSV_RUNS = Note[list[dict[str, Any]]]("prior_csv", list)  # the runs read from CSV files at creation
+PRIOR_READ_RUNS = Note[list[dict[str, Any]]](
+    "prior_csv", list
+)  # runs read from CSV files, tuning jobs and W&B at creation
 PRICE = Note[PriceDocument | None]("price", _none)  # the price that AWS reported last
 FUNCTION = Note[dict[str, str]]("function", dict)  # hash, name and python of the function that was sent last
 SEARCH_CODE = Note[Any]("search_code", str)  # the text of scheduler.source at creation; not trusted

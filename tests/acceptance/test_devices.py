@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from itertools import pairwise
 from pathlib import Path
@@ -158,6 +159,41 @@ def test_second_sweep_waits_for_the_device_and_why_names_its_job(tmp_path: Path)
     check_exclusive(workdir.uses())
 
 
+# An agent whose waiting trials get the next free devices after 3 seconds instead of 60.
+IMPATIENT = """
+from smsweep.backends.local import waiting_jobs
+waiting_jobs.PATIENCE_S = 3.0
+from smsweep.cli.main import main
+main()
+"""
+
+
+def test_trial_with_several_devices_does_not_wait_for_all_smaller_ones(tmp_path: Path) -> None:
+    """Its sweep starts last. Each device that becomes free is wanted by the other two agents, too."""
+    workdir = Devices(tmp_path, "0,1", {"resources_per_trial": {"gpus": 1}}, lasts_s=0.5, n_trials=60)
+    small = workdir.sweep("--job", "job.yaml")
+    (tmp_path / "job.yaml").write_text("resources_per_trial: {gpus: 2}")
+    large = workdir.sweep("--job", "job.yaml")
+    agents = [start_impatient(workdir, small) for _ in range(2)]
+    try:
+        until(lambda: len(workdir.uses()) >= 2)
+        agents.append(start_impatient(workdir, large, "--count", "1"))
+        assert agents[-1].wait(timeout=120) == 0
+        assert workdir.trials(small)[-1]["state"] != "finished", "the small trials ended first"
+    finally:
+        for sweep_id in (small, large):
+            workdir.call("sweep", "--cancel", sweep_id)
+        for process in agents:
+            process.wait(timeout=60)
+    uses = workdir.uses()
+    assert "0,1" in {use["CUDA_VISIBLE_DEVICES"] for use in uses}
+    check_exclusive(uses)
+
+
+def start_impatient(workdir: WorkingDir, sweep_id: str, *flags: str) -> subprocess.Popen[bytes]:
+    return start_agent(workdir, sweep_id, *flags, command=(sys.executable, "-c", IMPATIENT), parallel=1)
+
+
 CALL = """
 import os, sys, time, smsweep
 seen = []
@@ -228,9 +264,15 @@ def agents_code(workdir: WorkingDir, sweep_id: str) -> int:
     return 0
 
 
-def start_agent(workdir: WorkingDir, sweep_id: str) -> subprocess.Popen[bytes]:
+def start_agent(
+    workdir: WorkingDir,
+    sweep_id: str,
+    *flags: str,
+    command: Sequence[str] = NEW_PYTHON,
+    parallel: int = 3,
+) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [*NEW_PYTHON, "agent", sweep_id, "--parallel", "3", "--quiet"],
+        [*command, "agent", sweep_id, f"--parallel={parallel}", "--quiet", *flags],
         cwd=workdir.folder,
         env=workdir.environ,
         stdin=subprocess.DEVNULL,

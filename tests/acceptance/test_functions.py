@@ -6,6 +6,7 @@ import functools
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -287,6 +288,8 @@ def test_run_with_function_that_cannot_be_sent_creates_nothing(folder: Path) -> 
         smsweep.run(SWEEP, function=lambda: lock.acquire(), parallel=2)
     with pytest.raises(UsageError, match=r"requirements: missing\.txt: No such file"):
         smsweep.run(SWEEP, function=print, parallel=2, requirements="missing.txt")
+    with pytest.raises(UsageError, match="parallel: expected a whole number above 0, got 0"):
+        smsweep.run(SWEEP, function=print, parallel=0, backend="process")
     assert not Workspace().has_store
 
 
@@ -344,6 +347,96 @@ def test_agent_of_another_python_version_is_refused(folder: Path) -> None:
         notes.FUNCTION.put(store, sweep_id, {**notes.FUNCTION.get(store, sweep_id), "python": "3.9"})
     with pytest.raises(UsageError, match=r"was pickled by Python 3.9, .*: start it with Python 3.9"):
         smsweep.agent(sweep_id)
+
+
+def test_requirements_of_this_environment_are_accepted(folder: Path) -> None:
+    import boto3
+
+    def train() -> None:
+        smsweep.log({"loss": boto3.__version__})
+
+    sweep_id = smsweep.sweep(SWEEP)
+    smsweep.agent(sweep_id, train, backend="process", requirements="auto", count=1)
+    smsweep.agent(sweep_id, train, backend="process", requirements=["numpy", "# comment"], count=1)
+    assert losses(smsweep.Api().sweep(sweep_id).runs) == [boto3.__version__] * 2
+    bundles = [open_bundle(path) for path in Workspace().bundles_dir.glob("*.tar.gz")]
+    assert sorted("requirements.txt" in {member.name for member in each.members} for each in bundles) == [
+        True,
+        True,
+    ]
+
+
+def test_requirements_that_processes_do_not_have_are_refused(folder: Path) -> None:
+    message = r"requirements: processes use the packages of .*, which does not have no-such-package, numpy==0\.1;"
+    lines = ["no-such-package", "numpy==0.1", "numpy>=1", "./local.whl"]
+    with pytest.raises(UsageError, match=message):
+        smsweep.run(SWEEP, function=print, parallel=2, requirements=lines)
+    assert not Workspace().has_store
+    with pytest.raises(UsageError, match=message):
+        smsweep.agent(smsweep.sweep(SWEEP), print, backend="process", requirements=lines)
+
+
+def test_show_and_plan_name_the_function(folder: Path) -> None:
+    sweep_id = smsweep.sweep(SWEEP)
+    call = f'smsweep.agent("{sweep_id}", function=...)'
+    assert f"no agent; run trials with: {call}" in smsweep_command("show", sweep_id)
+    assert f"each trial calls: no function yet; {call} sends a function" in smsweep_command("plan", sweep_id)
+
+    def train() -> None:
+        smsweep.log({"loss": 1})
+
+    smsweep.agent(sweep_id, train, backend="process", count=1)
+    shown = smsweep_command("show", sweep_id)
+    assert f"no agent; run trials with: smsweep agent {sweep_id}" in shown
+    assert (
+        f"train, sent by Python {sys.version_info.major}.{sys.version_info.minor}; {call} sends another" in shown
+    )
+    planned = smsweep_command("plan", sweep_id)
+    assert f"each trial calls: train; {call} sends a function" in planned
+    assert "/usr/bin/env" not in planned
+
+
+SENDS = """
+import os, signal, sys
+import smsweep
+from smsweep.store.sql import SqlStore
+
+call, when, sweep_id = sys.argv[1:]
+original = getattr(SqlStore, call)
+
+def killed(self, *args, **options):
+    if call == "put_note" and "function" not in args:
+        return original(self, *args, **options)
+    if when == "before":
+        os.kill(os.getpid(), signal.SIGKILL)
+    original(self, *args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def train():
+    smsweep.log({"loss": smsweep.init().config.x})
+
+if when != "never":
+    setattr(SqlStore, call, killed)
+smsweep.agent(sweep_id, train, backend="process")
+"""
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("call", ["put_note", "set_source_hash"])
+def test_sender_killed_while_it_sends_a_function_leaves_a_valid_sweep(folder: Path, call: str, when: str) -> None:
+    (folder / "sends.py").write_text(SENDS)
+    sweep_id = smsweep.sweep(SWEEP)
+
+    def send(when: str) -> int:
+        command = [sys.executable, "sends.py", call, when, sweep_id]
+        return subprocess.run(command, env={**os.environ}, timeout=120).returncode
+
+    assert send(when) == -signal.SIGKILL
+    if (call, when) == ("put_note", "before"):
+        assert send("never") == 0
+    else:
+        smsweep_command("agent", sweep_id)  # the function was recorded
+    assert losses(smsweep.Api().sweep(sweep_id).runs) == [1, 2]
 
 
 def test_secret_in_function_is_sent_to_no_container(folder: Path) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from smsweep.backends.registry import backend_spec
+from smsweep.testing import BackendContract
 from tests.support.working_dir import WorkingDir, grid
 from tools.slurm import Slurm, run_slurm
 
@@ -181,3 +184,60 @@ def test_bad_option_of_sbatch_fails_before_the_first_job(workdir: WorkingDir) ->
     done = workdir.call("run", "sweep.yaml", "--on", "slurm", "--job", "job.yaml", code=3)
     assert "sbatch: error" in done.stderr
     assert "change sbatch in job.yaml" in done.stderr
+
+
+class TestContract(BackendContract):
+    """The contract that each backend passes."""
+
+    spec = backend_spec("slurm")
+
+    @pytest.fixture(autouse=True)
+    def _cluster(self, slurm: Slurm, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(type(self), "environ", slurm.environ)
+
+
+def test_resources_per_trial_are_those_of_the_slurm_job(workdir: WorkingDir, slurm: Slurm) -> None:
+    """SLURM itself reports what the job has."""
+    job = {"resources_per_trial": {"gpus": 1, "cpus": 2, "memory": "300m"}}
+    script = """
+import os, subprocess, smsweep
+smsweep.init()
+described = subprocess.check_output(["scontrol", "show", "job", os.environ["SLURM_JOB_ID"]], text=True)
+print(*(field for field in described.split() if field.startswith(("CPUs/Task=", "MinMemoryNode=", "TresPerJob="))))
+print(*(f"{name}={os.environ.get(name)}" for name in ("SLURM_GPUS_ON_NODE", "SM_NUM_GPUS", "SM_NUM_CPUS")))
+smsweep.log({"loss": 1.0})
+"""
+    (workdir.folder / "train.py").write_text(script)
+    (workdir.folder / "job.yaml").write_text(json.dumps(job))
+    write_sweep(workdir, 1)
+    sweep_id = workdir.run("--on", "slurm", "--job", "job.yaml")
+    lines = workdir.call("logs", f"{sweep_id}/0").stdout.splitlines()
+    assert [line for line in lines if "=" in line] == [
+        "CPUs/Task=2 MinMemoryNode=300M TresPerJob=gres:gpu:1",
+        "SLURM_GPUS_ON_NODE=1 SM_NUM_GPUS=1 SM_NUM_CPUS=2",
+    ]
+
+
+def test_slurm_jobs_wait_for_a_free_gpu(workdir: WorkingDir, slurm: Slurm) -> None:
+    """Two of three trials with a GPU fit the node, whatever the number of slots."""
+    (workdir.folder / "wait").touch()
+    (workdir.folder / "job.yaml").write_text("resources_per_trial: {gpus: 1}\n")
+    write_sweep(workdir, 3)
+    sweep_id = workdir.sweep("--job", "job.yaml")
+
+    def states() -> list[str]:
+        listed = slurm.call("squeue", "--noheader", "--format=%j %T").splitlines()
+        return sorted(state for name, state in map(str.split, listed) if sweep_id in name)
+
+    with workdir.start("agent", sweep_id, "--on", "slurm:3") as agent:
+        until(lambda: states() == ["PENDING", "RUNNING", "RUNNING"], slurm, workdir)
+        (workdir.folder / "wait").unlink()
+    assert agent.returncode == 0
+    assert {trial["state"] for trial in workdir.trials(sweep_id)} == {"finished"}
+
+
+def test_resources_that_no_node_has_fail_before_the_first_job(workdir: WorkingDir) -> None:
+    (workdir.folder / "job.yaml").write_text("resources_per_trial: {gpus: 3}\n")
+    write_sweep(workdir, 1)
+    done = workdir.call("run", "sweep.yaml", "--on", "slurm", "--job", "job.yaml", code=3)
+    assert "sbatch: error" in done.stderr

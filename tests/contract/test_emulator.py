@@ -316,10 +316,9 @@ def test_reserved_tag_is_rejected(account: Account) -> None:
 
 
 def test_unsupported_call_raises_an_error_in_boto3(account: Account) -> None:
-    call = account.sagemaker.list_training_jobs_for_hyper_parameter_tuning_job
-    assert error_of(call, HyperParameterTuningJobName="x") == (
+    assert error_of(account.sagemaker.list_algorithms) == (
         "NotImplementedException",
-        "The emulator does not support sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+        "sagemaker:ListAlgorithms: the emulator does not support this call; unset AWS_ENDPOINT_URL to call AWS",
     )
 
 

@@ -38,10 +38,19 @@ CORE = Resources(cpus=1)
 
 @pytest.fixture
 def limited(jobs: Jobs, tmp_path: Path) -> Iterator[Jobs]:
-    """Jobs of agents that may use one core and two GPUs, with a ledger of their own."""
-    pool = {"SMSWEEP_LEDGER": str(tmp_path / "ledger"), "SMSWEEP_DEVICES": "0,1"}
+    """Jobs of agents that may use one core and no GPU, with a ledger of their own."""
+    pool = {"SMSWEEP_LEDGER": str(tmp_path / "ledger"), "SMSWEEP_DEVICES": "none"}
     core = {"SLURM_JOB_ID": "1", "SLURM_CPUS_ON_NODE": "1"}
     opened = Jobs(folder=tmp_path, kind="docker", image=IMAGE, environ={**jobs.environ, **pool, **core})
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def with_gpus(limited: Jobs) -> Iterator[Jobs]:
+    """The same with two GPUs. The engine starts no container that has one of them."""
+    environ = {**limited.environ, "SMSWEEP_DEVICES": "0,1"}
+    opened = Jobs(folder=limited.folder, kind="docker", image=IMAGE, environ=environ)
     yield opened
     opened.close()
 
@@ -83,7 +92,8 @@ def test_engine_gets_device_requests(docker_engine: DockerClient, tmp_path: Path
     assert (host["CpusetCpus"], host["NanoCpus"]) == ("0", 1_000_000_000)
 
 
-def test_container_without_gpus_gets_no_device_request(limited: Jobs, docker_engine: DockerClient) -> None:
+def test_container_without_gpus_gets_no_device_request(with_gpus: Jobs, docker_engine: DockerClient) -> None:
+    limited = with_gpus
     request = with_resources(limited.request("none", WAIT), Resources(gpus=0))
     limited.backend.submit(request)
     limited.until_says(request["TrainingJobName"], "runs")
@@ -91,6 +101,30 @@ def test_container_without_gpus_gets_no_device_request(limited: Jobs, docker_eng
     assert not host["DeviceRequests"]
     limited.backend.stop(request["TrainingJobName"], grace_s=0)
     limited.finish(request["TrainingJobName"])
+
+
+@pytest.mark.parametrize("resources", [Resources(), Resources(memory_bytes=300 << 20)])
+def test_container_that_asks_for_no_gpu_shares_none_with_an_exclusive_trial(
+    with_gpus: Jobs, resources: Resources
+) -> None:
+    """It waits while trials have all devices alone, then holds one of the devices against exclusive trials."""
+    request = with_resources(with_gpus.request("shares", WAIT), resources)
+    other, sharing = JobFolder(with_gpus.folder / "other"), JobFolder(with_gpus.folder / "sharing")
+    with closing(DeviceLedger(with_gpus.environ, PROCESS)) as ledger:
+        ledger.claim(other, Resources(gpus=2))
+        with pytest.raises(CapacityError, match=r"the trial needs a GPU to share.* in use by other"):
+            with_gpus.backend.submit(request)
+        assert not (with_gpus.folder / "jobs" / request["TrainingJobName"]).exists()
+        ledger.release(other)
+        ledger.claim(JobFolder(with_gpus.folder / "one"), Resources(gpus=1))
+        with_gpus.backend.submit(request)
+        (claim,) = [each for each in ledger.claims() if each.job == request["TrainingJobName"]]
+        assert [device.key for device in claim.devices] == ["1"]
+        with pytest.raises(CapacityError):
+            ledger.claim(JobFolder(with_gpus.folder / "alone"), Resources(gpus=1))
+        ledger.claim(sharing, Resources(gpus=0.5))
+    reason = with_gpus.finish(request["TrainingJobName"]).status.failure_reason
+    assert "gpu" in reason  # the engine got a device request
 
 
 def test_container_has_own_cores_and_memory(limited: Jobs) -> None:

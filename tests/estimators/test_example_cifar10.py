@@ -8,12 +8,15 @@ import os
 import pickle
 import py_compile
 import shutil
+import subprocess
+import sys
 import tarfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from smsweep.api.api import Api
 from smsweep.config_files.job_yaml import read_job
@@ -26,6 +29,14 @@ from tools.environments import ROOT, oracle
 EXAMPLE = ROOT / "examples" / "sagemaker-pytorch-cifar10"
 SCRIPTS = sorted(EXAMPLE.rglob("*.py"))
 ARCHIVE = "cifar-10-python.tar.gz"
+# A network and epochs that two cores train in seconds.
+SMALL: dict[str, dict[str, Any]] = {
+    "lr": {"value": 0.02},
+    "batch_size": {"value": 20},
+    "conv1_channels": {"value": 4},
+    "conv2_channels": {"value": 8},
+    "epochs": {"value": 2},
+}
 SAME = ("RoleArn", "ResourceConfig", "StoppingCondition", "EnableManagedSpotTraining")
 
 
@@ -41,35 +52,63 @@ def test_example_sweep_is_valid() -> None:
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("sdk", [2, 3])
-def test_job_yaml_estimator_and_model_trainer_agree(sdk: int) -> None:
-    result = ask(sdk)["template"]
-    job = read_job(EXAMPLE / "job.yaml").template
-    assert {name: result["request"][name] for name in SAME} == {name: job.request[name] for name in SAME}
+@pytest.mark.parametrize(("file", "gpu"), [("job.yaml", ""), ("job-gpu-spot.yaml", "1")])
+def test_job_yaml_estimator_and_model_trainer_agree(sdk: int, file: str, gpu: str) -> None:
+    result = ask(sdk, gpu)["template"]
+    job = read_job(EXAMPLE / file).template
+    assert {name: result["request"].get(name) or None for name in SAME} == {
+        name: job.request.get(name) for name in SAME
+    }
     assert (result["source_dir"], result["program"]) == (job.source_dir, "train.py")
+    assert tuple(map(tuple, result["metric_definitions"])) == job.metric_definitions
+    image = f"763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-{'gpu' if gpu else 'cpu'}-py311"
+    assert result["request"]["AlgorithmSpecification"]["TrainingImage"] == image
 
 
-@pytest.mark.oracle
-@pytest.mark.parametrize("sdk", [2, 3])
-def test_example_image_equals_image_of_job_yaml(sdk: int) -> None:
-    image = ask(sdk)["template"]["request"]["AlgorithmSpecification"]["TrainingImage"]
-    assert image == "763104351884.dkr.ecr.eu-west-1.amazonaws.com/pytorch-training:2.3.0-gpu-py311"
+def test_objective_is_a_metric_definition_of_both_jobs() -> None:
+    metric = read_sweep(EXAMPLE / "sweep.yaml").config.metric
+    assert metric is not None
+    for name in ("job.yaml", "job-gpu-spot.yaml"):
+        parsed = read_job(EXAMPLE / name)
+        assert ([name for name, _ in parsed.template.metric_definitions], parsed.warnings) == ([metric.name], ())
+
+
+def test_data_set_is_uploaded_once(tmp_path: Path) -> None:
+    archive = tmp_path / ARCHIVE
+    archive.write_bytes(b"data")
+    command = [
+        sys.executable,
+        str(EXAMPLE / "upload_data.py"),
+        f"s3://{BUCKET}/cifar10",
+        "--archive",
+        str(archive),
+    ]
+    with open_account(tmp_path / "endpoint", os.environ) as account:
+        account.s3.create_bucket(Bucket=BUCKET)
+        environ = {**os.environ, **account.emulator.environ}
+        printed = [
+            subprocess.run(command, check=True, env=environ, capture_output=True, text=True).stdout
+            for _ in range(2)
+        ]
+        body = account.s3.get_object(Bucket=BUCKET, Key=f"cifar10/{ARCHIVE}")["Body"].read()
+    uri = f"s3://{BUCKET}/cifar10/{ARCHIVE}"
+    assert (printed, body) == ([f"uploaded {uri}\n", f"{uri} exists\n"], b"data")
 
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("backend", ["process", "sagemaker"])
-def test_example_trials_reach_accuracy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str) -> None:
+def test_example_trial_learns_and_logs_to_wandb(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, backend: str
+) -> None:
     example = shutil.copytree(EXAMPLE, tmp_path / "example")
     (example / "source" / "requirements.txt").unlink()
     monkeypatch.chdir(example)
     monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "home"))
     monkeypatch.setenv("WANDB_MODE", "offline")
-    config = {
-        "program": "train.py",
-        "method": "grid",
-        "command": [str(oracle("torch").python), "${program}", "${args}"],
-        "metric": {"name": "test_accuracy", "goal": "maximize"},
-        "parameters": {"lr": {"value": 0.02}, "batch_size": {"values": [64, 128]}, "epochs": {"value": 5}},
-    }
+    config = yaml.safe_load((EXAMPLE / "sweep.yaml").read_text())
+    config["command"] = [str(oracle("torch").python), "${program}", "${args}"]
+    config["run_cap"] = 1
+    config["parameters"] |= SMALL
     ids: list[str] = []
     with open_account(tmp_path / "endpoint", os.environ) as account:
         for name, value in account.emulator.environ.items():
@@ -81,8 +120,17 @@ def test_example_trials_reach_accuracy(tmp_path: Path, monkeypatch: pytest.Monke
                 account.s3.put_object(Bucket=BUCKET, Key=f"data/{ARCHIVE}", Body=small_data_set())
                 job.write(f"inputs: {{training: s3://{BUCKET}/data}}\n")
         outcome = run(config, job=example / "job.yaml", backend=backend, on_created=ids.append)
-    assert outcome.ended == {TrialState.FINISHED: 2}
-    assert all((run.objective or 0) > 0.5 for run in Api().sweep(ids[0]).runs)  # a random guess has 0.1
+    assert outcome.ended == {TrialState.FINISHED: 1}
+    (trial,) = Api().sweep(ids[0]).runs
+    accuracy = trial.summary["average test accuracy"]
+    assert isinstance(accuracy, float)
+    assert accuracy > 50  # a random guess has 10
+    assert trial.summary["Test Acc"] == pytest.approx(accuracy, abs=1e-3)
+    assert {f"Accuracy of {name}" for name in ("plane", "truck")} <= trial.summary.keys()
+    assert "Loss" in trial.summary
+    if backend == "process":
+        images = list((tmp_path / "home").rglob("media/images/*.png"))
+        assert len(images) >= 16
 
 
 def small_data_set() -> bytes:
@@ -103,8 +151,8 @@ def small_data_set() -> bytes:
 
 
 @functools.cache
-def ask(sdk: int) -> dict[str, Any]:
-    question = {"sdk": sdk, "script": str(EXAMPLE / f"run_v{sdk}.py")}
+def ask(sdk: int, gpu: str) -> dict[str, Any]:
+    question = {"sdk": sdk, "gpu": gpu, "script": str(EXAMPLE / f"run_v{sdk}.py")}
     result: dict[str, Any] = oracle(f"sagemaker{sdk}").ask(Path(__file__).with_name("ask_example.py"), question)
     assert result["calls"] == []
     return result

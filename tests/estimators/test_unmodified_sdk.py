@@ -59,7 +59,10 @@ def test_unmodified_program_trains_prints_log_and_downloads_model(
     assert json.loads(done.stderr.splitlines()[-1]) == ["127.0.0.1", TELEMETRY]
 
 
-def run_program(sdk: int, account: Account, image: str, work: Path) -> subprocess.CompletedProcess[str]:
+def run_program(
+    sdk: int, account: Account, image: str, work: Path, program: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run a user's program in the environment of an SDK. program: file of this folder; default: plain_vN.py."""
     python = str(oracle(f"sagemaker{sdk}").python)
     environ = {
         "PATH": os.environ["PATH"],
@@ -69,7 +72,7 @@ def run_program(sdk: int, account: Account, image: str, work: Path) -> subproces
         "BUCKET": BUCKET,
     }
     return subprocess.run(
-        [python, str(HERE / "run_sealed.py"), str(HERE / f"plain_v{sdk}.py")],
+        [python, str(HERE / "run_sealed.py"), str(HERE / (program or f"plain_v{sdk}.py"))],
         cwd=work,
         env=environ,
         capture_output=True,

@@ -66,3 +66,37 @@ def test_reported_rows_equal_wandb_rows(wandb_job: Job) -> None:
     assert [len(rows) > 100 for rows in recorded] == [True, True]
     assert summed_up(done) == [pytest.approx(summary) for summary in printed_json(done, "SUMMARY")]
     assert comparable(reported(done)) == comparable([row for rows in recorded for row in rows])
+
+
+RESUMED = """
+import json, wandb
+run = wandb.init()
+print("STATE", json.dumps([run.resumed, run.starting_step]))
+for number in range(2):
+    wandb.log({"loss": number})
+wandb.log({"loss": 9}, step=40)
+"""
+
+
+def test_run_without_account_resumes_after_steps_of_earlier_attempts(wandb_job: Job) -> None:
+    done = run(wandb_job, RESUMED, attempt=1, resume_step=7)
+    assert printed_json(done, "STATE") == [True, 7]
+    assert reported(done) == [[7, {"loss": 0}], [8, {"loss": 1}], [40, {"loss": 9}]]
+
+
+def test_first_attempt_does_not_resume(wandb_job: Job) -> None:
+    done = run(wandb_job, RESUMED)
+    assert printed_json(done, "STATE") == [False, 0]
+    assert reported(done) == [[0, {"loss": 0}], [1, {"loss": 1}], [40, {"loss": 9}]]
+
+
+def test_disabled_run_keeps_steps_of_earlier_attempts(wandb_job: Job) -> None:
+    wandb_job.environ["WANDB_MODE"] = "disabled"
+    script = "import wandb\nrun = wandb.init()\nrun.log({'loss': 1})\nrun.log({'loss': 2})\n"
+    done = run(wandb_job, script, attempt=1, resume_step=7)
+    assert reported(done) == [[7, {"loss": 1}], [8, {"loss": 2}]]
+
+
+def test_explicit_step_of_resumed_run_is_kept(wandb_job: Job) -> None:
+    script = "import wandb\nrun = wandb.init()\nrun.log({'loss': 1}, step=5)\n"
+    assert reported(run(wandb_job, script, attempt=1, resume_step=7)) == [[5, {"loss": 1}]]

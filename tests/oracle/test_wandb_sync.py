@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.api.api import Api
 from smsweep.errors import NotFound
 from smsweep.services.agents import run_agent
 from smsweep.services.sweeps.create import sweep
@@ -26,6 +27,18 @@ CONFIG = {
     "parameters": {"lr": {"values": [0.5, 0.25]}},
 }
 SCRIPT = "import wandb\nrun = wandb.init()\nfor step in range(3): run.log({'loss': run.config.lr * step})\n"
+# Fails twice, and continues from its checkpoint.
+FAILING = """
+import os, pathlib, sys, wandb
+run = wandb.init()
+file = pathlib.Path(os.environ["SMSWEEP_ML_ROOT"], "checkpoints", "epoch")
+begin = int(file.read_text()) if file.exists() else 0
+for epoch in range(begin, 6):
+    run.log({"epoch": epoch, "resumed": run.resumed})
+    file.write_text(str(epoch + 1))
+    if epoch % 2 and epoch < 5:
+        sys.exit(1)
+"""
 
 
 @pytest.fixture
@@ -93,6 +106,26 @@ def test_runs_started_in_same_second_are_all_uploaded(
     uploaded = sync.sync(f"{sweep_id}/0")
     assert [folder.name.rpartition(sweep_id)[2] for folder in uploaded] == ["-0", "-0-1"]
     assert set(server.runs) == {f"{sweep_id}-0"}
+
+
+@pytest.mark.parametrize("version", ["wandb", "wandb-0.16"])
+def test_failed_run_resumes_and_keeps_its_history(
+    version: str, server: FakeWandb, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    use_wandb(version, tmp_path, monkeypatch)
+    (tmp_path / "train.py").write_text(FAILING)
+    job = {"environment": {"PATH": os.environ["PATH"]}, "retries": {"user": 2}}
+    sweep_id = sweep({**CONFIG, "parameters": {"lr": {"value": 1}}}, job=job)
+    run_agent.agent(sweep_id)
+    (trial,) = Api().sweep(sweep_id).runs
+    assert (trial.state, trial.trial.attempt) == ("finished", 2)
+    rows = [(row["_step"], row["epoch"], row["resumed"]) for row in trial.scan_history()]
+    assert rows == [(0, 0, False), (1, 1, False), (2, 2, True), (3, 3, True), (4, 4, True), (5, 5, True)]
+    for name, value in server.environ.items():
+        monkeypatch.setenv(name, value)
+    sync.sync(sweep_id)
+    uploaded = sorted((row["_step"], row["epoch"]) for row in server.runs[f"{sweep_id}-0"].history)
+    assert uploaded == [(step, epoch) for step, epoch, _ in rows]
 
 
 def test_sweep_without_offline_runs_is_error(sweep_id: str, tmp_path: Path) -> None:

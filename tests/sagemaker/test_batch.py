@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+import smsweep
 from smsweep.aws import request_model
 from smsweep.backends.aws_batch.service_jobs import JobQueue, submission
 from smsweep.errors import JobRejected, UsageError
@@ -130,6 +131,18 @@ def test_submission_matches_the_model_of_botocore(account: Account) -> None:
 def test_missing_job_queue_is_reported(account: Account) -> None:
     with pytest.raises(UsageError, match="SMSWEEP_BATCH_QUEUE"):
         run(account.sweep(1), job=account.job, backend="batch")
+
+
+def test_function_runs_through_a_job_queue(account: Account, queue: str) -> None:
+    factor = 3
+
+    def train() -> None:
+        smsweep.log({"loss": smsweep.init().config.x * factor})
+
+    config = {"method": "grid", "parameters": {"x": {"values": [1, 2]}}}
+    smsweep.run(config, function=train, job=account.job, backend="batch", parallel=2)
+    assert [trial.metrics["loss"].last for trial in account.trials()] == [3, 6]
+    assert [job["status"] for job in listed(account, queue)] == ["SUCCEEDED"] * 2
 
 
 @pytest.mark.usefixtures("queue")

@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import smsweep
 from smsweep.core.json_documents import DetachedAgentDocument, SweepDocument
 from smsweep.errors import UsageError
 from smsweep.remote.record import read_records
@@ -137,6 +138,22 @@ def test_detached_sweep_finishes_without_this_machine(laptop: Laptop) -> None:
     assert "x is 1" in command("logs", f"{sweep_id}/1").stdout
     assert f"sweep {sweep_id} is finished" in command("logs", sweep_id).stdout
     assert [sweep["id"] for sweep in json.loads(command("ls", "--json").stdout)] == [sweep_id]
+
+
+def test_detached_agent_calls_the_function_that_was_sent(laptop: Laptop) -> None:
+    factor = 2
+
+    def train() -> None:
+        smsweep.log({"loss": smsweep.init().config.x * factor})
+
+    config = {"method": "grid", "parameters": {"x": {"values": [0, 1]}}}
+    sweep_id = create.sweep(config, job=laptop.account.job)
+    with pytest.raises(UsageError, match=r"no function was sent; send one from Python: smsweep\.agent"):
+        detach.start_agent_job(sweep_id, {})
+    run_agent.agent(sweep_id, train, backend="sagemaker", count=1)
+    detach.start_agent_job(sweep_id, {})
+    assert laptop.end(sweep_id)["status"] == "Completed"
+    laptop.check(sweep_id, 2)
 
 
 def test_commands_from_the_laptop_are_carried_out(laptop: Laptop) -> None:
@@ -279,3 +296,15 @@ def test_sweep_is_not_detached_when_the_agent_cannot_start(laptop: Laptop) -> No
     detach.start_agent_job(sweep_id, {})
     assert laptop.end(sweep_id)["status"] == "Completed"
     laptop.check(sweep_id, 1)
+
+
+def test_sweep_of_an_image_program_is_detached_without_source(account: Account) -> None:
+    config = account.sweep(2)
+    del config["program"]
+    sweep_id = create.sweep(config, job={**account.job, "entrypoint": "image"})
+    record = detach.start_agent_job(sweep_id, {}, with_agent=False)
+    bucket, _, prefix = record.uri.removeprefix("s3://").partition("/")
+    keys = [item["Key"] for item in account.s3.list_objects_v2(Bucket=bucket, Prefix=prefix)["Contents"]]
+    assert [key for key in keys if key.endswith("store.db.gz")]
+    assert not [key for key in keys if "/source/" in key]
+    assert json_views.show(sweep_id)["image"] == account.job["image_uri"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from smsweep.services.doctor import examine
 from smsweep.services.sweeps import costs, create
 from smsweep.services.views.why import why
 from tests.sagemaker.conftest import Account
+from tests.support.account import client_of
 
 SPOT = {"use_spot_instances": True, "max_wait": 1200}
 
@@ -69,6 +71,53 @@ def test_job_without_a_machine_moves_to_on_demand_and_next_instance_type(account
     assert trial.usage["instance_type"] == "ml.m5.xlarge"
 
 
+EAST_THEN_WEST: dict[str, Any] = {
+    "backend": "sagemaker",
+    "name": "cloud",
+    "region": ["us-east-1", "eu-west-1"],
+    "slots": 2,
+}
+
+
+def regions(account: Account) -> list[str]:
+    """Return the region of each trial, and check that each region has only the last jobs of its trials."""
+    trials = account.trials()
+    for region in EAST_THEN_WEST["region"]:
+        client = client_of(account.emulator, "sagemaker", region_name=region)
+        listed = client.list_training_jobs(MaxResults=100)["TrainingJobSummaries"]
+        completed = {job["TrainingJobName"] for job in listed if job["TrainingJobStatus"] == "Completed"}
+        assert completed == {trial.job_name for trial in trials if trial.place == f"sagemaker@{region}"}
+    return [trial.place.partition("@")[2] for trial in trials]
+
+
+def test_quota_of_a_region_moves_trials_to_the_next_region(account: Account) -> None:
+    """Their jobs run in both regions at once, and a trial whose job was refused keeps its attempt."""
+    account.emulator.faults.set({"quota": 1})
+    assert run_on(account, 4, job={"places": [EAST_THEN_WEST]}) == {TrialState.FINISHED: 4}
+    assert set(regions(account)) == {"us-east-1", "eu-west-1"}
+    assert {trial.attempt for trial in account.trials()} == {0}
+    moved = next(trial for trial in account.trials() if trial.place == "sagemaker@eu-west-1")
+    assert moved.place_name == "cloud/2"
+    assert why(moved.label)["placement"][0].startswith("cloud rests until ")
+    assert "loss" in moved.metrics  # from the logs of its region
+
+
+def test_region_without_capacity_moves_trials_to_the_next_region(account: Account) -> None:
+    account.emulator.faults.set({"no_capacity": [{"region": "us-east-1", "times": 99}]})
+    assert run_on(account, 2, job={"places": [EAST_THEN_WEST]}) == {TrialState.FINISHED: 2}
+    assert regions(account) == ["eu-west-1"] * 2
+    assert {trial.retries.get("capacity", 0) for trial in account.trials()} <= {0, 1}
+
+
+def test_job_that_waits_too_long_in_a_region_runs_in_the_next_region(account: Account) -> None:
+    account.emulator.faults.set({"no_capacity": [{"region": "us-east-1", "times": 99, "after_s": 600}]})
+    place = {**EAST_THEN_WEST, "give_up_after": 1}
+    assert run_on(account, 1, job={"places": [place]}) == {TrialState.FINISHED: 1}
+    assert regions(account) == ["eu-west-1"]
+    (trial,) = account.trials()
+    assert (trial.attempt, trial.retries) == (1, {})
+
+
 def test_budget_counts_sagemaker_and_not_this_machine(account: Account) -> None:
     job = {"price_per_hour": 6.0, "budget": {"usd": 1.0}}  # one trial of 600 s at a time
     assert run_on(account, 6, "local:1", "sagemaker:4", job=job) == {TrialState.FINISHED: 6}
@@ -102,6 +151,19 @@ def test_agents_with_different_backends_share_a_sweep(account: Account) -> None:
     assert agent(sweep_id, backend="sagemaker").ended == {TrialState.FINISHED: 2}
     kinds = [trial.place.partition("@")[0] for trial in account.trials()]
     assert kinds == ["process", "process", "sagemaker", "sagemaker"]
+
+
+def test_agents_with_different_backends_run_trials_at_the_same_time(account: Account) -> None:
+    sweep_id = create.sweep(account.sweep(8), job=account.job, backend="sagemaker")
+    with ThreadPoolExecutor(2) as pool:
+        agents = [pool.submit(agent, sweep_id, backend=name, parallel=2) for name in ("sagemaker", "process")]
+        ended = [each.result().ended[TrialState.FINISHED] for each in agents]
+    trials = account.trials()
+    on_sagemaker = {trial.job_name for trial in trials if trial.place.startswith("sagemaker@")}
+    assert ended == [len(on_sagemaker), 8 - len(on_sagemaker)]
+    assert 0 < len(on_sagemaker) < 8
+    assert set(account.created()) == on_sagemaker
+    assert {(trial.state, trial.attempt) for trial in trials} == {(TrialState.FINISHED, 0)}
 
 
 def test_show_and_plan_report_places(account: Account) -> None:

@@ -1,4 +1,4 @@
-"""Train a small convolutional network on CIFAR-10 and report its accuracy after each epoch, to W&B.
+"""Train a convolutional network on CIFAR-10. Report losses, accuracies and example images to W&B after each epoch.
 
 `wandb.init` provides the params. SM_CHANNEL_TRAINING is the folder of the data (cifar-10-python.tar.gz, or its
 unpacked folder), and SM_MODEL_DIR is the folder for the model.
@@ -16,8 +16,18 @@ import wandb
 from torch import nn
 from torch.nn import functional
 
+CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+DEFAULTS = {
+    "epochs": 10,
+    "lr": 0.001,
+    "momentum": 0.9,
+    "batch_size": 128,
+    "hidden_nodes": 100,
+    "conv1_channels": 32,
+    "conv2_channels": 64,
+}
 FOLDER = "cifar-10-batches-py"  # its name in the archive
-DEFAULTS = {"epochs": 3, "batch_size": 128, "lr": 0.02, "momentum": 0.9}
+N_EXAMPLES = 16  # images that each epoch logs
 CHECKPOINTS = Path(os.environ.get("SMSWEEP_ML_ROOT", "."), "checkpoints")  # kept after a spot interruption
 
 
@@ -51,27 +61,31 @@ def generate(n_train=1000, n_test=200):
     """Return noisy copies of ten patterns, the same each time."""
     generator = torch.Generator().manual_seed(0)
     patterns = torch.rand(10, 3, 32, 32, generator=generator) * 2 - 1
-    patterns += patterns.flip(-1)  # symmetric, because training mirrors images at random
     labels = torch.arange(n_train + n_test) % 10
     images = patterns[labels] + torch.randn(len(labels), 3, 32, 32, generator=generator)
     return [images[:n_train], labels[:n_train], images[n_train:], labels[n_train:]]
 
 
-def build():
-    def block(n_in, n_out):
-        return [nn.Conv2d(n_in, n_out, 3, padding=1), nn.BatchNorm2d(n_out), nn.ReLU(), nn.MaxPool2d(2)]
-
-    return nn.Sequential(*block(3, 32), *block(32, 64), *block(64, 128), nn.Flatten(), nn.Linear(128 * 4 * 4, 10))
+def build(config):
+    return nn.Sequential(
+        nn.Conv2d(3, config.conv1_channels, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(config.conv1_channels, config.conv2_channels, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Flatten(),
+        nn.Linear(config.conv2_channels * 5 * 5, config.hidden_nodes),
+        nn.ReLU(),
+        nn.Linear(config.hidden_nodes, len(CLASSES)),
+    )
 
 
 def train_epoch(model, optimizer, images, labels, batch_size, device):
     model.train()
     total = 0.0
     for chosen in torch.randperm(len(images)).split(batch_size):
-        batch = images[chosen]
-        if torch.rand(()) < 0.5:
-            batch = batch.flip(-1)
-        loss = functional.cross_entropy(model(batch.to(device)), labels[chosen].to(device))
+        loss = functional.cross_entropy(model(images[chosen].to(device)), labels[chosen].to(device))
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -80,13 +94,27 @@ def train_epoch(model, optimizer, images, labels, batch_size, device):
 
 
 @torch.no_grad()
-def accuracy(model, images, labels, device):
+def predict(model, images, device):
     model.eval()
-    n_correct = sum(
-        (model(batch.to(device)).argmax(1).cpu() == truth).sum().item()
-        for batch, truth in zip(images.split(500), labels.split(500), strict=True)
-    )
-    return n_correct / len(images)
+    return torch.cat([model(batch.to(device)).argmax(1).cpu() for batch in images.split(500)])
+
+
+def accuracies(predicted, labels):
+    """Return the percentage of correct predictions of all images, and of the images of each class."""
+    is_correct = (predicted == labels).float() * 100
+    by_class = {
+        f"Accuracy of {name}": is_correct[labels == number].mean().item()
+        for number, name in enumerate(CLASSES)
+        if (labels == number).any()
+    }
+    return is_correct.mean().item(), by_class
+
+
+def examples(images, predicted):
+    """Return images for W&B, with the predicted class as the caption."""
+    pixels = ((images[:N_EXAMPLES] + 1) * 127.5).clamp(0, 255).byte().permute(0, 2, 3, 1).numpy()
+    labels = predicted[:N_EXAMPLES].tolist()
+    return [wandb.Image(image, caption=CLASSES[label]) for image, label in zip(pixels, labels, strict=True)]
 
 
 def main():
@@ -97,7 +125,8 @@ def main():
     train_images, train_labels, test_images, test_labels = load(
         Path(os.environ.get("SM_CHANNEL_TRAINING", "data"))
     )
-    model = build().to(device)
+    model = build(config).to(device)
+    run.watch(model, log_freq=50)
     optimizer = torch.optim.SGD(model.parameters(), lr=config.lr, momentum=config.momentum)
     saved, first = CHECKPOINTS / "last.pt", 0
     if saved.exists():
@@ -108,7 +137,13 @@ def main():
         print(f"resuming at epoch {first}")
     for epoch in range(first, config.epochs):
         loss = train_epoch(model, optimizer, train_images, train_labels, config.batch_size, device)
-        run.log({"loss": loss, "test_accuracy": accuracy(model, test_images, test_labels, device)}, step=epoch)
+        predicted = predict(model, test_images, device)
+        accuracy, by_class = accuracies(predicted, test_labels)
+        print(f"Test Accuracy: {accuracy:.4f}", flush=True)  # the metric definition reads this line
+        run.log(
+            {"Loss": loss, "Test Acc": accuracy, **by_class, "Examples": examples(test_images, predicted)},
+            step=epoch,
+        )
         CHECKPOINTS.mkdir(parents=True, exist_ok=True)
         state = {"epoch": epoch, "model": model.state_dict(), "optimizer": optimizer.state_dict()}
         torch.save(state, saved.with_suffix(".part"))

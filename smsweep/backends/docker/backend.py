@@ -22,11 +22,10 @@ from pathlib import Path
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.docker import containers
 from smsweep.backends.docker.channels import check_channels
-from smsweep.backends.docker.containers import host_gpus
 from smsweep.backends.docker.doctor import check_machine, check_python, diagnose
 from smsweep.backends.docker.engine import DockerOptions, Engine, check_settings
 from smsweep.backends.docker.images import prepare
-from smsweep.backends.docker.job_start import DockerContext
+from smsweep.backends.docker.job_start import DockerContext, needs_of
 from smsweep.backends.docker.job_supervisor import JobSupervisor
 from smsweep.backends.docker.requirements_image import PipSettings, RequirementsLayers, host_settings
 from smsweep.backends.local.job_files import DamagedFile, read_page
@@ -35,7 +34,6 @@ from smsweep.backends.local.ledger import DOCKER, DeviceLedger
 from smsweep.backends.local.opt_ml import open_to_all, write_tree
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.job import STOP_GRACE_S, JobStatus, LogPage, TrainingJobRequest
-from smsweep.core.resources import resources_of
 from smsweep.errors import BackendUnavailable
 from smsweep.runtime.system import uptime_s
 
@@ -91,7 +89,7 @@ class DockerBackend:
             with self._engine.client():
                 pass  # raises an error if the engine does not answer
             check_channels(request)
-            if not (needs := resources_of(request)).is_empty:
+            if not (needs := needs_of(request, self._ledger)).is_empty:
                 self._ledger.claim(folder, needs, len(host_names(request)))  # a job without devices has no folder
             folder.create(request, lambda draft: write_trees(draft, request))
         try:
@@ -170,7 +168,6 @@ class DockerBackend:
             clock=self._clock,
             uptime=self._uptime,
             cache=cache,
-            gpus=tuple(host_gpus()),
             ledger=self._ledger,
             owner=(os.getuid(), os.getgid()),
         )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import re
 import sys
-from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +39,6 @@ CREDENTIALS = (
 LABEL_JOB = "smsweep.job"  # the job's name
 LABEL_FOLDER = "smsweep.folder"  # the job's folder, which identifies the containers of this job
 LABEL_HOST = "smsweep.host"
-LABEL_GPU = "smsweep.gpu"  # the number of the container's device
 DEVICE = re.compile(r"nvidia(\d+)")
 LABEL = "smsweep.network"  # of a network: the job's name
 LABEL_TEMPORARY = "smsweep.asking"  # of a temporary network, which only finds a free subnet
@@ -79,8 +77,7 @@ class ContainerPlan:
     facts: EngineFacts
     environ: Mapping[str, str]  # the user's environment variables
     owner: tuple[int, int]  # user id and group id of the caller
-    gpu: str = ""  # number of its device, if the job does not ask for GPUs; "" for none
-    gpus: Sequence[Device] | None = None  # of a job that asks for GPUs
+    gpus: Sequence[Device] | None = None  # None on a machine without GPUs
     cpus: Sequence[int] = ()  # numbers of the cores of a job that asks for cores
 
 
@@ -199,7 +196,7 @@ def _environment(plan: ContainerPlan) -> dict[str, str]:
 def _labels(plan: ContainerPlan) -> dict[str, str]:
     tags = {f"smsweep.tag.{tag['Key']}": str(tag["Value"]) for tag in plan.request.get("Tags", ())}
     own = {LABEL_JOB: plan.folder.name, LABEL_FOLDER: str(plan.folder), LABEL_HOST: plan.host}
-    return {**tags, **own, **({LABEL_GPU: plan.gpu} if plan.gpu else {})}
+    return {**tags, **own}
 
 
 def mount(bind: Bind) -> Mount:
@@ -217,7 +214,7 @@ def _devices(plan: ContainerPlan) -> dict[str, Any]:
     if plan.cpus and sys.platform == "linux":  # elsewhere, the engine's virtual machine has other cores
         arguments["cpuset_cpus"] = ",".join(map(str, plan.cpus))
     gpus = plan.gpus or ()
-    numbers = [gpu.number for gpu in gpus if gpu.vendor == NVIDIA] or list(filter(None, [plan.gpu]))
+    numbers = [gpu.number for gpu in gpus if gpu.vendor == NVIDIA]
     if numbers:
         arguments["device_requests"] = [DeviceRequest(device_ids=numbers, capabilities=[["gpu"]])]
     if files := dict.fromkeys(file for gpu in gpus for file in gpu.files):
@@ -234,18 +231,6 @@ def host_gpus(dev: Path = Path("/dev")) -> list[str]:
     """Return the numbers of this machine's NVIDIA devices, ascending."""
     matches = (DEVICE.fullmatch(path.name) for path in dev.iterdir())
     return sorted((match[1] for match in matches if match), key=int)
-
-
-def choose_gpu(gpus: Iterable[str], labels: Iterable[Mapping[str, str]], label: str) -> str:
-    """Return the device that the fewest containers use; "" if the machine has none.
-
-    Args:
-        gpus: The numbers of the devices.
-        labels: The labels of each container.
-        label: The label that contains the number of the container's device.
-    """
-    used = Counter(each[label] for each in labels if label in each)
-    return min(gpus, key=lambda gpu: (used[gpu], int(gpu)), default="")
 
 
 def ensure_network(client: APIClient, request: TrainingJobRequest, hosts: Sequence[str]) -> dict[str, HostNetwork]:

@@ -45,6 +45,11 @@ os.execv(python, [python, "-c", "import sys; print('%d.%d' % sys.version_info[:2
 ML = "/opt/ml"
 CODE = f"{ML}/code"
 ROOT = ("", "0", "root")
+# Missing program -> why a job needs it.
+NEEDS = {
+    "python3": "; a job needs one, 3.8 or newer",
+    "train": "; without a program in sweep.yaml, an image runs `train`, as on SageMaker",
+}
 _pulling = threading.Lock()  # a second pull of the same image would only wait for the first
 _without_code: set[str] = set()  # ids of images that have no CODE
 
@@ -269,7 +274,7 @@ def cannot_start(image: str, err: APIError) -> JobRejected:
     missing = NOT_FOUND.search(engine_message(err))
     if missing is None:
         return JobRejected(f"the Docker Engine cannot start the container: {engine_message(err)}")
-    need = "; a job needs one, 3.8 or newer" if missing[1] == "python3" else ""
+    need = NEEDS.get(missing[1], "")
     return JobRejected(f"image {image} has no `{missing[1]}` on its PATH{need}")
 
 

@@ -7,17 +7,16 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from docker import APIClient
 from docker.errors import APIError
 
 from smsweep.backends.docker.channels import Checkpoints, channel_binds, fetch_channels
 from smsweep.backends.docker.containers import (
-    LABEL_GPU,
     Bind,
     ContainerPlan,
     HostNetwork,
-    choose_gpu,
     container_name,
     create,
     ensure_network,
@@ -40,8 +39,7 @@ from smsweep.backends.local.opt_ml import open_to_all
 from smsweep.backends.local.request_fields import host_names
 from smsweep.backends.local.storage import Place, place_of
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
-from smsweep.core.resources import resources_of
-from smsweep.util.atomic_file import exclusive
+from smsweep.core.resources import ANY_SHARE, Resources, resources_of
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,7 +54,6 @@ class DockerContext:
         clock: The time in seconds since the epoch.
         uptime: The seconds since the machine was started.
         cache: The folder for data that several jobs use.
-        gpus: The numbers of this machine's devices, for jobs that do not ask for GPUs.
         ledger: The claims of devices.
         owner: The user id and group id that get the files of the jobs.
     """
@@ -68,7 +65,6 @@ class DockerContext:
     clock: Callable[[], float]
     uptime: Callable[[], float]
     cache: Path
-    gpus: tuple[str, ...]
     ledger: DeviceLedger
     owner: tuple[int, int]
 
@@ -77,6 +73,15 @@ class DockerContext:
 
     def now(self) -> datetime:
         return datetime.fromtimestamp(self.clock(), timezone.utc)
+
+
+def needs_of(request: Mapping[str, Any], ledger: DeviceLedger) -> Resources:
+    """Return the devices that each container of a job claims.
+
+    If the machine has GPUs, a container that does not ask for them gets one that it shares with others.
+    """
+    needs = resources_of(request)
+    return replace(needs, gpus=ANY_SHARE) if needs.gpus is None and ledger.pool.gpus else needs
 
 
 class JobStart:
@@ -136,7 +141,7 @@ class JobStart:
 
     def _claim(self, client: APIClient) -> Claim | None:
         """Claim the job's devices again: its agent may have been killed before it started the containers."""
-        needs = resources_of(self._request)
+        needs = needs_of(self._request, self._context.ledger)
         if needs.is_empty:
             return None
         existing = find(client, self._folder.path)
@@ -192,14 +197,7 @@ class JobStart:
             gpus=claim.host_gpus(number) if claim else None,
             cpus=claim.host_cpus(number, len(self._hosts)) if claim else (),
         )
-        if plan.gpus is not None or not self._context.gpus:
-            create(client, plan)
-            return
-        with exclusive(self._context.cache / "gpus.lock"):
-            labels = [
-                container["Labels"] for container in client.containers(all=True, filters={"label": [LABEL_GPU]})
-            ]
-            create(client, replace(plan, gpu=choose_gpu(self._context.gpus, labels, LABEL_GPU)))
+        create(client, plan)
 
     def _start_once(self, client: APIClient, host: str, image: str, *, has_source: bool) -> datetime | None:
         """Start a container if it was never started, so that no container runs twice.

@@ -30,14 +30,13 @@ from smsweep.backends.docker.job_outcome import (
     WatchClosed,
     judge,
 )
-from smsweep.backends.docker.job_start import DockerContext, JobStart
+from smsweep.backends.docker.job_start import DockerContext, JobStart, needs_of
 from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import keep_artifacts
 from smsweep.backends.local.request_fields import host_names
 from smsweep.core.failure_kind import NAME
 from smsweep.core.job import MAX_FAILURE_REASON, JobResults, JobStatus
-from smsweep.core.resources import resources_of
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, NameTaken
 
 log = logging.getLogger(__name__)
@@ -145,7 +144,7 @@ class JobSupervisor(threading.Thread):
                 was_running = before is None
             else:
                 existing = containers.find(client, self._folder.path)
-                if not resources_of(self._request).is_empty:
+                if not needs_of(self._request, self._docker.ledger).is_empty:
                     self._docker.ledger.resume(self._folder)
                 if not existing:
                     return Verdict.lost("its container was removed outside smsweep")

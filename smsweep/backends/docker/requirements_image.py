@@ -27,7 +27,7 @@ from smsweep.backends.docker.engine import EngineFacts
 from smsweep.backends.docker.images import LABEL_BASE, has_image, inspect_image
 from smsweep.backends.docker.logs import LOG_CONFIG, LogCopy, open_log
 from smsweep.errors import JobRejected
-from smsweep.runtime.job.requirements import FILE, describe_failure
+from smsweep.runtime.job.requirements import FILE, PIP, describe_failure
 from smsweep.util.atomic_file import POLL_S, exclusive, is_held
 
 REPOSITORY = "smsweep-requirements"
@@ -40,7 +40,7 @@ INSTALL = f"""
 import json, os, shutil, sys
 os.environ.update(json.load(open({SETTINGS!r})))
 python = shutil.which("python") or sys.executable  # the one that the job's script uses
-os.execv(python, [python, "-m", "pip", "install", "-r", {FILE!r}])
+os.execv(python, [python, "-c", {PIP!r}, "install", "-r", {FILE!r}])
 """
 OWN_SETTINGS = {
     "PIP_BREAK_SYSTEM_PACKAGES": "1",  # the container is only for this installation

@@ -3,6 +3,7 @@
 The ledger is a folder with one file per job. The processes that run the job hold a shared lock on its file, so the
 operating system ends the claim when they die, however they die. Nothing has to be released. A claim whose lock is
 free is removed by the next agent that reads the ledger, after it has killed processes that the job left behind.
+Jobs that wait for devices have files, too (`waiting_jobs.py`), so that the agents start them in a fair order.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import os
 import stat
 import threading
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,9 +24,11 @@ from pathlib import Path
 from smsweep.backends.local.devices import EPSILON, Device, Pool, check_fits, find_pool
 from smsweep.backends.local.job_files import DamagedFile
 from smsweep.backends.local.job_folder import JobFolder, kill_processes
+from smsweep.backends.local.waiting_jobs import SUFFIX as WAITING_SUFFIX
+from smsweep.backends.local.waiting_jobs import WaitingJob, WaitingJobs
 from smsweep.core.resources import Resources
-from smsweep.errors import BackendUnavailable, CapacityError, UsageError
-from smsweep.runtime.system import open_plain
+from smsweep.errors import BackendUnavailable, DevicesInUse, UsageError
+from smsweep.runtime.system import open_plain, uptime_s
 
 VARIABLE = "SMSWEEP_LEDGER"  # the folder of the ledger
 LOCK = "lock"
@@ -33,6 +36,7 @@ SUFFIX = ".json"
 MAX_BYTES = 1 << 20  # of a claim
 # Kinds of jobs. The name decides what can outlive the processes that hold the lock.
 PROCESS, DOCKER, FUNCTION = "process", "docker", "function"
+WAITING = "waiting"  # the kind of a claim that is reserved for a waiting job; it is in no file
 ENGINE_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 SHOWN = 3  # jobs in a message
 
@@ -115,11 +119,13 @@ class DeviceLedger:
     Args:
         environ: The user's environment variables, which select the folder and the pool.
         kind: The kind of the jobs of this process.
+        uptime: The seconds since the machine was started.
     """
 
-    def __init__(self, environ: Mapping[str, str], kind: str) -> None:
+    def __init__(self, environ: Mapping[str, str], kind: str, uptime: Callable[[], float] = uptime_s) -> None:
         self._environ = environ
         self._kind = kind
+        self._waiting = WaitingJobs(uptime)
         self._held: dict[Path, int] = {}  # file of a claim -> locked file descriptor
         self._guard = threading.RLock()  # supervisors of containers are threads
 
@@ -163,7 +169,8 @@ class DeviceLedger:
     def claim(self, folder: JobFolder, needs: Resources, n_hosts: int = 1) -> tuple[Claim, bool]:
         """Claim devices for a job, and hold the claim until `release`.
 
-        A job that has a claim keeps it.
+        A job that has a claim keeps it. A job that gets none waits: call again at least once a minute, so that it
+        keeps its place in the order of the waiting jobs.
 
         Args:
             folder: The job's folder, which need not exist.
@@ -174,7 +181,7 @@ class DeviceLedger:
             The claim, and True if it is new.
 
         Raises:
-            CapacityError: If too few devices are free.
+            DevicesInUse: If too few devices are free, or if they are reserved for jobs that wait longer.
             JobRejected: If the pool is too small.
             BackendUnavailable: If the ledger cannot be written now.
         """
@@ -184,8 +191,17 @@ class DeviceLedger:
                 path = self.path(folder)
                 if (known := self._resume(path)) is not None:
                     return known, False
-                claim = self._choose(folder, needs, n_hosts, list(self._live_claims()))
+                waits_at = path.with_suffix(WAITING_SUFFIX)
+                claims = list(self._live_claims())
+                for waiting in self._waiting.before(waits_at):
+                    claims.append(self._reserve(waiting, claims))
+                try:
+                    claim = self._choose(folder, needs, n_hosts, claims)
+                except DevicesInUse:
+                    self._waiting.add(waits_at, folder.name, needs, n_hosts, self.pool)
+                    raise
                 self._write(path, claim)
+                self._waiting.remove(waits_at)
                 return claim, True
         except OSError as err:
             raise BackendUnavailable(f"{err.filename or self.folder}: {err.strerror or err}") from err
@@ -196,15 +212,17 @@ class DeviceLedger:
             return self._resume(self.path(folder))
 
     def release(self, folder: JobFolder) -> None:
-        """Stop holding a claim. It lasts while another process of the job holds it."""
+        """Stop holding a claim, which lasts while another process of the job holds it, or stop waiting for one."""
         with self._guard:
+            self._waiting.remove(self.path(folder).with_suffix(WAITING_SUFFIX))
             lock = self._held.pop(self.path(folder), None) if self._held else None
             if lock is not None:
                 os.close(lock)
 
     def close(self) -> None:
-        """Stop holding all claims."""
+        """Stop holding all claims, and stop waiting."""
         with self._guard:
+            self._waiting.clear()
             while self._held:
                 os.close(self._held.popitem()[1])
 
@@ -288,6 +306,24 @@ class DeviceLedger:
             finally:
                 os.close(lock)
 
+    def _reserve(self, waiting: WaitingJob, claims: Sequence[Claim]) -> Claim:
+        """Return a claim of the free devices that a waiting job needs, although they may be too few."""
+        used = _used_shares(claims)
+        free = [key for key in waiting.gpus if used[key] + waiting.share <= 1 + EPSILON]
+        gpus = sorted(free, key=used.__getitem__)[: waiting.n_gpus]
+        used_cpus = {cpu for claim in claims for cpu in claim.cpus}
+        free_bytes = self.pool.memory_bytes - sum(claim.memory_bytes for claim in self._in_group(claims))
+        return Claim(
+            job=waiting.job,
+            folder="",
+            kind=WAITING,
+            gpus=(tuple(Device(key=key, number=key) for key in gpus),),
+            share=waiting.share,
+            cpus=tuple(cpu for cpu in waiting.cpus if cpu not in used_cpus)[: waiting.n_cpus],
+            memory_bytes=max(0, min(waiting.memory_bytes, free_bytes)),
+            group=waiting.group,
+        )
+
     def _choose(self, folder: JobFolder, needs: Resources, n_hosts: int, claims: Sequence[Claim]) -> Claim:
         gpus = None if needs.gpus is None else self._choose_gpus(needs, n_hosts, claims)
         cpus = self._choose_cpus(needs, n_hosts, claims)
@@ -295,7 +331,7 @@ class DeviceLedger:
         free = self.pool.memory_bytes - sum(claim.memory_bytes for claim in self._in_group(claims))
         if memory_bytes > free:
             raise _no_capacity(
-                needs, "little memory of this machine is", [claim.job for claim in claims if claim.memory_bytes]
+                needs, "little memory of this machine is", [claim for claim in claims if claim.memory_bytes]
             )
         return Claim(
             job=folder.name,
@@ -315,10 +351,7 @@ class DeviceLedger:
     def _choose_gpus(
         self, needs: Resources, n_hosts: int, claims: Sequence[Claim]
     ) -> tuple[tuple[Device, ...], ...]:
-        used: dict[str, float] = defaultdict(float)  # key of a device -> the part of it that jobs use
-        for claim in claims:
-            for device in claim.devices:
-                used[device.key] += claim.share
+        used = _used_shares(claims)
         share = min(1.0, needs.gpus or 0)
         hosts = []
         for _ in range(n_hosts):
@@ -327,8 +360,8 @@ class DeviceLedger:
             chosen = sorted(free, key=lambda gpu: used[gpu.key])[: needs.n_devices]
             if len(chosen) < needs.n_devices:
                 keys = {gpu.key for gpu in self.pool.gpus}
-                jobs = [claim.job for claim in claims if any(device.key in keys for device in claim.devices)]
-                raise _no_capacity(needs, "few GPUs of this machine are", jobs)
+                owners = [claim for claim in claims if any(device.key in keys for device in claim.devices)]
+                raise _no_capacity(needs, "few GPUs of this machine are", owners)
             for gpu in chosen:
                 used[gpu.key] += share
             hosts.append(tuple(sorted(chosen, key=self.pool.gpus.index)))
@@ -340,15 +373,31 @@ class DeviceLedger:
         free = [cpu for cpu in self.pool.cpus if cpu not in used]
         n_used = sum(cpu in self.pool.cpus for claim in self._in_group(claims) for cpu in claim.cpus)
         if n_cpus > min(len(free), self.pool.n_cpus - n_used):
-            raise _no_capacity(
-                needs, "few CPUs of this machine are", [claim.job for claim in claims if claim.cpus]
-            )
+            raise _no_capacity(needs, "few CPUs of this machine are", [claim for claim in claims if claim.cpus])
         return tuple(free[:n_cpus])
 
 
-def _no_capacity(needs: Resources, what: str, jobs: Sequence[str]) -> CapacityError:
-    shown = ", ".join(sorted(jobs)[:SHOWN]) + (f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else "")
-    return CapacityError(f"the trial needs {needs}, and too {what} free; in use by {shown}")
+def _used_shares(claims: Sequence[Claim]) -> dict[str, float]:
+    """Return key of a device -> the part of it that jobs use; 0 for other keys."""
+    used: dict[str, float] = defaultdict(float)
+    for claim in claims:
+        for device in claim.devices:
+            used[device.key] += claim.share
+    return used
+
+
+def _no_capacity(needs: Resources, what: str, claims: Sequence[Claim]) -> DevicesInUse:
+    in_use = _names([claim.job for claim in claims if claim.kind != WAITING])
+    reserved = _names([claim.job for claim in claims if claim.kind == WAITING])
+    parts = [
+        f"in use by {in_use}" if in_use else "",
+        f"reserved for {reserved}, which waits longer" if reserved else "",
+    ]
+    return DevicesInUse(f"the trial needs {needs}, and too {what} free; {'; '.join(filter(None, parts))}")
+
+
+def _names(jobs: Sequence[str]) -> str:
+    return ", ".join(sorted(jobs)[:SHOWN]) + (f" and {len(jobs) - SHOWN} more" if len(jobs) > SHOWN else "")
 
 
 def _read_claim(lock: int) -> Claim:

@@ -35,6 +35,7 @@ from smsweep.secrets.redact import check_local_secrets, secret_values
 log = logging.getLogger(__name__)
 
 POLL_S = 0.2  # between two polls of a running job, while the fork server reports which jobs end
+BUSY_POLL_S = 0.5  # the same while other jobs end: their slots are empty until the agent has stored the ends
 QUIT_PAUSE_S = 1.0  # between two SIGQUITs: on a busy machine, more of them overrun the entrypoint's handler
 TOOL_FILES = ("pipx_metadata.json", "uv-receipt.toml")  # in an environment that holds one command-line tool
 
@@ -116,7 +117,7 @@ class ProcessBackend:
 
     def _is_current(self, name: str, now_s: float) -> bool:
         polled_s, _ = self._polled.get(name, (-math.inf, None))
-        return name not in self._events and now_s - polled_s < POLL_S
+        return name not in self._events and now_s - polled_s < (BUSY_POLL_S if self._events else POLL_S)
 
     def stop(self, name: str, *, grace_s: float | None = None) -> None:
         folder = self._folder(name)
@@ -176,8 +177,7 @@ class ProcessBackend:
             "TRAINING_JOB_NAME": folder.name,
         }
         arguments = request.get("AlgorithmSpecification", {}).get("ContainerArguments", [])
-        argv = ["--pid-file", str(folder.path / "group"), *arguments]
-        answer = self._server.ask({**order, "folder": str(folder.path), "argv": argv, "environ": environ})
+        answer = self._server.ask({**order, "folder": str(folder.path), "argv": arguments, "environ": environ})
         if "refused" in answer:
             raise JobRejected(f"cannot start job {folder.name}: {answer['refused']}")
         if "error" in answer:

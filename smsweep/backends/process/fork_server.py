@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 _running: dict[int, str] = {}  # pid -> folder of each job
+_environ: dict[str, str] = {}  # the variables that `set_environ` has set
 DAMAGED = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # see runtime.system.open_plain
 
 
@@ -39,9 +40,9 @@ def main() -> None:
     child_reaper.prepare()
     system.uptime_s()  # import its dependencies now: the zip may be deleted before a job starts
 
-    def entry(argv: list[str]) -> int:
+    def entry(order: dict[str, Any]) -> int:
         child_reaper.become_reaper()
-        return entrypoint.main(argv)
+        return entrypoint.main(order["argv"], pid_file=os.path.join(order["folder"], "group"))  # noqa: PTH118
 
     gc.collect()
     gc.freeze()  # a collection in a job does not write to the memory that it shares with this process
@@ -51,7 +52,8 @@ def main() -> None:
             return  # the agent was killed while it wrote the request
         order = json.loads(line)
         with contextlib.suppress(Exception):
-            entrypoint.prepare_fork(order["folder"], order["environ"])
+            entrypoint.prepare_fork(order["folder"], order["argv"], order["environ"])
+            set_environ(order["environ"])
         try:
             answer = start(order, entry)
         except OSError as err:
@@ -83,7 +85,7 @@ def failure(err: OSError) -> dict[str, Any]:
     return {"error": str(err)}
 
 
-def start(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
+def start(order: dict[str, Any], entry: Callable[[dict[str, Any]], int]) -> dict[str, Any]:
     """Start the job, unless its folder shows an earlier start."""
     from smsweep.runtime.system import open_plain
 
@@ -129,7 +131,7 @@ def hold_claim(path: str) -> int:
     return claim
 
 
-def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, Any]:
+def fork(order: dict[str, Any], entry: Callable[[dict[str, Any]], int]) -> dict[str, Any]:
     """Fork the job's process. Wait until it has written its `pid` file, or has reported why it cannot start."""
     reader, writer = os.pipe()
     try:
@@ -148,7 +150,21 @@ def fork(order: dict[str, Any], entry: Callable[[list[str]], int]) -> dict[str, 
     return json.loads(answer) if answer else {"pid": pid}
 
 
-def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], writer: int) -> None:
+def set_environ(environ: dict[str, str]) -> None:
+    """Make the variables of a job the environment of this process.
+
+    The server sets them before each fork, because most variables are the same for all jobs. The job sets them
+    again: then nothing changes, or the job reports the variable that the system does not accept.
+    """
+    for name in os.environ.keys() - environ.keys():
+        del os.environ[name]
+        _environ.pop(name, None)
+    for name, value in environ.items():
+        if _environ.get(name) != value:
+            os.environ[name] = _environ[name] = value
+
+
+def run_child(order: dict[str, Any], entry: Callable[[dict[str, Any]], int], writer: int) -> None:
     """Run the job in this process: create its session and log, run the entrypoint, and write its exit code.
 
     Args:
@@ -186,9 +202,8 @@ def run_child(order: dict[str, Any], entry: Callable[[list[str]], int], writer: 
     try:
         if order.get("cpus") and sys.platform == "linux":
             os.sched_setaffinity(0, order["cpus"])
-        os.environ.clear()
-        os.environ.update(order["environ"])
-        code = entry(order["argv"])
+        set_environ(order["environ"])
+        code = entry(order)
     except BaseException as err:  # noqa: BLE001 - the folder must always get an exit code
         with contextlib.suppress(OSError):
             os.write(2, ("smsweep: %s: %s\n" % (type(err).__name__, err)).encode())  # noqa: UP031

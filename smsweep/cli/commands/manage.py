@@ -6,7 +6,8 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Annotated
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,6 +19,7 @@ from smsweep.cli.options import (
     Json,
     Labels,
     Name,
+    On,
     Parallel,
     Program,
     Seed,
@@ -32,12 +34,10 @@ from smsweep.cli.text import agent_command, clean, counted, counts
 from smsweep.core.json_documents import PrunedSweepDocument, RemovalDocument, S3ObjectsDocument
 from smsweep.errors import UsageError
 from smsweep.services import recover as recover_service
-from smsweep.services.backends import backend_name
 from smsweep.services.labels import parse_label, parse_sweep_id
 from smsweep.services.sweeps import control, remove
 from smsweep.services.sweeps import prune as prune_service
 from smsweep.services.views import json_views
-from smsweep.services.workspace import Workspace
 from smsweep.util.terminal_text import human_size
 
 MAX_LABELS = 5  # in the command that runs retried trials
@@ -60,6 +60,7 @@ RETRY_EXAMPLES = """
 smsweep retry abcd1234/3
 smsweep retry abcd1234 --failed
 smsweep retry abcd1234/3 --run
+smsweep retry abcd1234/3 --run --on local --on sagemaker:4
 """
 RECOVER_EXAMPLES = """
 smsweep recover abcd1234 sweep.yaml
@@ -347,17 +348,21 @@ def retry(
     ] = False,
     parallel: Parallel = 1,
     backend: Backend = None,
+    on: On = None,
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
     """Queue failed or stopped trials again.
 
     Returns failed, crashed, stopped or killed trials to the queue, with the same params. Finished trials never
-    repeat. With --run, also resumes the sweep if it has ended, and runs an agent until the trials have ended: on
-    --backend, or on the backend that ran them before. The agent adds no other trials to the sweep.
+    repeat. A pending trial that waits for the place of its checkpoints can then run at any place. With --run, also
+    resumes the sweep if it has ended, and runs an agent until the trials have ended: on --backend or at the places
+    of --on, or where the sweep ran before. The agent adds no other trials to the sweep.
     """
     if run:
-        code = _retry_now(labels, failed=failed, parallel=parallel, backend=backend, yes=yes, as_json=as_json)
+        code = _retry_now(
+            labels, failed=failed, parallel=parallel, backend=backend, on=on or [], yes=yes, as_json=as_json
+        )
         raise typer.Exit(code)
     trials = control.retry(labels, failed=failed)
     if as_json:
@@ -380,12 +385,21 @@ def retry(
 
 
 def _retry_now(
-    labels: list[str], *, failed: bool, parallel: int, backend: str | None, yes: bool, as_json: bool
+    labels: list[str],
+    *,
+    failed: bool,
+    parallel: int | str,
+    backend: str | None,
+    on: list[str],
+    yes: bool,
+    as_json: bool,
 ) -> int:
     """Run ended trials again until they have ended, and return the exit code."""
-    if backend is not None:
-        backend_name(backend, Workspace())  # raises before a trial is queued
-    retries = control.find_retried(labels, failed=failed)
+    retries = [
+        retried if not (backend or on) else replace(retried, backend=backend or "", on=tuple(on))
+        for retried in control.find_retried(labels, failed=failed)
+    ]
+    control.check_places(retries, parallel=parallel)  # raises before a trial is queued
     names = [f"{retried.sweep_id}/{number}" for retried in retries for number in retried.numbers]
     if as_json:
         print_json(names)
@@ -396,18 +410,16 @@ def _retry_now(
         print_message("no trial to retry")
     codes = [0]
     for retried in retries:
-        where = backend or retried.backend or None
-        n_trials = len(retried.numbers)
-        confirm_agent(retried.sweep_id, yes=yes, backend=where, count=n_trials, parallel=parallel)
+        where: dict[str, Any] = {"backend": retried.backend or None, "on": retried.on, "parallel": parallel}
+        confirm_agent(retried.sweep_id, yes=yes, count=len(retried.numbers), **where)
         with control.reopened(retried):
             codes.append(
                 follow(
                     retried.sweep_id,
                     yes=True,
                     as_json=False,
-                    parallel=parallel,
-                    backend=where,
                     until=retried.numbers,
+                    **where,
                 )
             )
     return max(codes)

@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from smsweep.cli.commands.show import function_call
 from smsweep.cli.commands.sweep import create, existing_file
 from smsweep.cli.options import (
     SWEEP_YAML,
@@ -204,7 +205,7 @@ def plan(
     request of each trial. For an existing sweep, these are the requests that its agents send. With --backend
     sagemaker it also shows the account, the price, the cost and the quota of the jobs.
     """
-    environ = dict(os.environ)
+    environ, sweep_id = dict(os.environ), ""
     if config.exists() or config.suffix:
         source = plan_service.check_run(
             existing_file(config),
@@ -244,6 +245,9 @@ def plan(
     print_result(f"{planned.method}: {expected}{suffix}")
     if planned.trials:
         show_trials(planned)
+    if planned.function is not None:
+        name = clean(planned.function) or "no function yet"
+        print_result(f"each trial calls: {name}; {function_call(sweep_id)} sends a function")
     if launch:
         print_result("")
         show_launch(launch, err=False)
@@ -259,7 +263,7 @@ def show_trials(planned: plan_service.Plan) -> None:
         [[trial.number, *map(row.get, names)] for trial, row in zip(planned.trials, params, strict=True)],
     )
     print_result("")
-    for trial in planned.trials:
+    for trial in planned.trials if planned.function is None else ():
         print_result(clean(shlex.join(trial.argv)))
 
 

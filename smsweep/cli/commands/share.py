@@ -27,6 +27,7 @@ smsweep export abcd1234 --format wandb
 smsweep export abcd1234 --format optuna --to sqlite:///study.db
 smsweep export abcd1234 --format mlflow --to sqlite:///mlflow.db
 smsweep export abcd1234 --format tensorboard --to runs
+smsweep export abcd1234 --format tuning-job --to request.json
 """
 REPORT_EXAMPLES = """
 smsweep report abcd1234
@@ -50,6 +51,7 @@ class Format(str, Enum):
     OPTUNA = "optuna"
     MLFLOW = "mlflow"
     TENSORBOARD = "tensorboard"
+    TUNING_JOB = "tuning-job"
 
 
 def export(
@@ -78,8 +80,9 @@ def export(
     CSV, JSON and Parquet contain every field, param and metric. CSV names the columns of params and metrics
     `params.x` and `metrics.x`, and text that a spreadsheet treats as a formula starts with an apostrophe. Optuna
     studies, MLflow runs and TensorBoard event files also contain the values of each step. parquet, optuna, mlflow
-    and tensorboard need the extra of that name. --json prints the trials as JSON; with --to it prints what was
-    written, and where.
+    and tensorboard need the extra of that name. tuning-job writes the request of a SageMaker tuning job with the
+    same search and jobs, and uploads the source that they read. --json prints the trials as JSON; with --to it
+    prints what was written, and where.
     """
     if as_json and to in (None, exporting.STDOUT):
         if form not in (None, Format.JSON):
@@ -88,6 +91,11 @@ def export(
     done = exporting.export(sweep_id, to, form=form.value if form else None, force=force, progress=_progress)
     if done.where and as_json:
         print_json({"trials": done.n_trials, "where": done.where})
+    elif done.where and form is Format.TUNING_JOB:
+        print_message(
+            f"wrote {done.where}; start it with: aws sagemaker create-hyper-parameter-tuning-job --cli-input-json "
+            f"file://{done.where}"
+        )
     elif done.where:
         print_message(f"wrote {counted(done.n_trials, 'trial')} to {done.where}")
     else:

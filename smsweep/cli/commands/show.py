@@ -80,7 +80,7 @@ def show(
 def show_sweep(data: SweepDocument) -> None:
     metric, best = data["metric"], data["best"]
     ended = ended_of(data["trials"], data["expected_trial_count"])
-    start = f"; run trials with: smsweep agent {data['id']}" if is_idle(data) else ""
+    start = f"; run trials with: {agent_call(data)}" if is_idle(data) else ""
     fields(
         [
             ("id", data["id"]),
@@ -106,11 +106,34 @@ def show_sweep(data: SweepDocument) -> None:
             *(("rejected", rejected) for rejected in rejected_commands(data["agent"])),
             ("price", priced(data["usage"]["price"])),
             ("program", clean(data["program"] or "")),
+            ("function", function(data)),
+            ("image", clean(data["image"])),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
             ("source", data["source_hash"][:16]),
             ("created", time_text(data["created_at"])),
         ]
     )
+
+
+def agent_call(data: SweepDocument) -> str:
+    """Return how to start an agent: in Python, if no function of the sweep was sent yet."""
+    is_missing = data["function"] is not None and not data["function"]["name"]
+    return function_call(data["id"]) if is_missing else f"smsweep agent {data['id']}"
+
+
+def function(data: SweepDocument) -> str:
+    sent = data["function"]
+    if sent is None:
+        return ""
+    call = function_call(data["id"])
+    if not sent["name"]:
+        return f"none was sent; call {call}"
+    return f"{clean(sent['name'])}, sent by Python {clean(sent['python'])}; {call} sends another one"
+
+
+def function_call(sweep_id: str) -> str:
+    """Return the Python call that runs a function as the trials of a sweep."""
+    return f'smsweep.agent("{sweep_id}", function=...)'
 
 
 def is_idle(data: ListedSweepDocument) -> bool:

@@ -29,6 +29,7 @@ from smsweep.errors import UsageError
 from smsweep.services.agents import detach
 from smsweep.services.labels import full_label
 from smsweep.services.sweeps import create as create_service
+from smsweep.services.sweeps.load import TunerSweep
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
 
@@ -36,6 +37,9 @@ SWEEP_EXAMPLES = """
 smsweep sweep sweep.yaml
 smsweep sweep sweep.yaml --job job.yaml --project digits --seed 42
 smsweep sweep sweep.yaml -R abcd1234
+smsweep sweep sweep.yaml -R tuning-job/NAME
+smsweep sweep --from-tuner NAME
+smsweep sweep --from-tuner request.json --print
 smsweep sweep --pause abcd1234
 smsweep sweep --resume abcd1234
 """
@@ -61,6 +65,18 @@ def sweep(
     prior_runs: PriorRuns = None,
     reuse: Reuse = False,
     in_place: InPlace = None,
+    from_tuner: Annotated[
+        str | None,
+        typer.Option(
+            "--from-tuner",
+            metavar="NAME|FILE",
+            help="Create the sweep of a SageMaker tuning job: its name, or a JSON file with its request.",
+        ),
+    ] = None,
+    prints: Annotated[
+        bool,
+        typer.Option("--print", help="With --from-tuner: write sweep.yaml and job.yaml, and create nothing."),
+    ] = False,
     pause: Annotated[bool, typer.Option("--pause", help="Start no new trials until --resume.")] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Continue the sweep, from any state.")] = False,
     stop: Annotated[bool, typer.Option("--stop", help="Start no new trials; running trials finish.")] = False,
@@ -79,7 +95,8 @@ def sweep(
     """Create a sweep, or pause, resume, stop or cancel one.
 
     Prints the id and starts nothing. Run the trials with `smsweep agent ID`; `smsweep run` does both. The folder
-    of the program is copied now: later edits do not affect this sweep.
+    of the program is copied now: later edits do not affect this sweep. --from-tuner creates the sweep of a
+    SageMaker tuning job, whose parameters, job settings, seed and parents it uses.
     """
     flags = {"pause": pause, "resume": resume, "stop": stop, "cancel": cancel}
     verbs = [verb for verb, is_set in flags.items() if is_set]
@@ -95,24 +112,61 @@ def sweep(
     if verbs:
         change_state(config_or_id, verbs[0], as_json=as_json)
         return
-    sweep_id = create(
-        config_or_id or find_config("smsweep sweep"),
-        project=project,
-        entity=entity,
-        name=name,
-        program=program,
-        job=job,
-        seed=seed,
-        prior_runs=prior_runs,
-        reuse=reuse,
-        in_place=in_place,
-    )
+    if prints and from_tuner is None:
+        raise UsageError("--print: needs --from-tuner; `smsweep plan` shows the trials of a sweep.yaml")
+    made = None
+    if from_tuner is not None:
+        if config_or_id or job:
+            raise UsageError(
+                f"--from-tuner and {config_or_id or '--job'}: the tuning job has its own config; remove one"
+            )
+        if prints and as_json:
+            raise UsageError("--print and --json: --print writes files and prints their names; remove --json")
+        from smsweep.services.sweeps.tuning_jobs import read_tuner  # boto3 is slow to import
+
+        made = read_tuner(from_tuner, None, os.environ)
+        if prints:
+            _write_files(made, program)
+            return
+    options: dict[str, Any] = {
+        "project": project,
+        "entity": entity,
+        "name": name,
+        "program": program,
+        "seed": seed,
+        "prior_runs": prior_runs,
+        "reuse": reuse,
+        "in_place": in_place,
+    }
+    if made is not None:
+        sweep_id = create_service.sweep(tuner=made, **options)
+    else:
+        sweep_id = create(config_or_id or find_config("smsweep sweep"), job=job, **options)
     if as_json:
         print_json(json_views.show(sweep_id))
     else:
         print_result(sweep_id)
     print_message(f"Creating sweep with ID: {sweep_id}")  # the message of W&B, which scripts parse
-    print_message(f"run trials with: smsweep agent {sweep_id}")
+    print_message(f"run trials with: smsweep agent {sweep_id}{_agent_options(made)}")
+
+
+def _agent_options(made: TunerSweep | None) -> str:
+    """Return the options of an agent that runs the trials of a tuning job as SageMaker does."""
+    if made is None:
+        return ""
+    return " --backend sagemaker" + (f" --parallel {made.max_parallel}" if made.max_parallel > 1 else "")
+
+
+def _write_files(made: TunerSweep, program: str | None) -> None:
+    """Write the files of a tuning job, and print the command that creates the sweep."""
+    from smsweep.services.sweeps.tuning_jobs import write_files  # boto3 is slow to import
+
+    for path in write_files(made, os.environ, program=program):
+        print_result(str(path))
+    seed = "" if made.seed is None else f" --seed {made.seed}"
+    priors = "".join(f" -R {prior}" for prior in made.prior_runs)
+    print_message(f"create the sweep with: smsweep sweep sweep.yaml --job job.yaml{seed}{priors}")
+    print_message(f"run trials with: smsweep agent ID{_agent_options(made)}")
 
 
 def create(config: str | Path, **options: Any) -> str:

@@ -53,8 +53,10 @@ NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 ACTION_NAMES = "ActionNames.member."
 PER_HOUR = "1.0000000000"
 COMPONENTS = {"Training": PER_HOUR, "Hosting": "2.0000000000"}  # two prices per instance, as in the real list
+QUOTA_GETS = ("GetServiceQuota", "GetAWSDefaultServiceQuota")
 QUOTA_LISTS = ("ListServiceQuotas", "ListAWSDefaultServiceQuotas")
 MARKETS = ("training job", "spot training job", "training warm pool")  # of one instance type, with a quota each
+PUT_METRICS = "/BatchPutMetrics"  # of SageMaker Metrics; moto keeps the values
 PREFIX = "/_smsweep/"
 TOKEN_HEADER = "X-Smsweep-Token"  # noqa: S105 - the header's name # nosec B105
 
@@ -176,6 +178,9 @@ class App:
         if call.action or (call.service == "sagemaker" and request.path == "/"):
             return self._json(call, request)(environ, start_response)
         entry = self._entry(call, action=f"{request.method} {request.path}")
+        # Calls to endpoints and feature stores have their own paths. moto invents the predictions of endpoints.
+        if call.service == "sagemaker" and request.path != PUT_METRICS:
+            return self._not_served(replace(call, action=entry["action"]), entry)(environ, start_response)
         if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
             return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
         if call.service == "iam":
@@ -242,6 +247,10 @@ class App:
             )
         if call.service == "pricing" and call.action == "GetProducts":
             return protocol.answer(call, get_products(parameters))
+        if call.service == "servicequotas" and call.action in QUOTA_GETS and _is_sagemaker(parameters):
+            return protocol.answer(
+                call, get_quota(parameters, self._faults.now.quota, self._faults.now.warm_pool_quota)
+            )
         if call.service == "servicequotas" and call.action in QUOTA_LISTS:
             return protocol.answer(
                 call, list_quotas(parameters, self._faults.now.quota, self._faults.now.warm_pool_quota)
@@ -280,7 +289,7 @@ class App:
 
 
 def _target(call: Call, body: dict[str, Any]) -> dict[str, str]:
-    return {"action": call.action, "job": str(body.get("TrainingJobName", ""))}
+    return {"action": call.action, "job": str(body.get("TrainingJobName", "")), "region": call.region}
 
 
 def _hang_up(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
@@ -360,21 +369,41 @@ def list_quotas(request: Mapping[str, Any], limit: int | None, warm_pool: int | 
     Raises:
         ApiError: If the token is not valid.
     """
-    if request.get("ServiceCode") != "sagemaker" or limit is None:
-        return {"Quotas": []}
-    names = [f"{name} for {kind} usage" for name in _instance_types() for kind in MARKETS]
+    quotas = _quotas(limit, warm_pool) if _is_sagemaker(request) else []
     start = paging.read_token(request.get("NextToken")) or 0
     end = start + request.get("MaxResults", 100)
-    quotas = [
+    token = {"NextToken": paging.make_token(end)} if end < len(quotas) else {}
+    return {"Quotas": quotas[start:end], **token}
+
+
+def get_quota(request: Mapping[str, Any], limit: int | None, warm_pool: int | None = None) -> dict[str, Any]:
+    """Return one quota of training jobs. Arguments and exceptions are those of `list_quotas`."""
+    code = request.get("QuotaCode")
+    for quota in _quotas(limit, warm_pool):
+        if quota["QuotaCode"] == code:
+            return {"Quota": quota}
+    raise ApiError(
+        "NoSuchResourceException", f"The request failed because the specified quota {code} does not exist."
+    )
+
+
+def _is_sagemaker(request: Mapping[str, Any]) -> bool:
+    return request.get("ServiceCode") == "sagemaker"
+
+
+def _quotas(limit: int | None, warm_pool: int | None) -> list[dict[str, Any]]:
+    if limit is None:
+        return []
+    names = [f"{name} for {kind} usage" for name in _instance_types() for kind in MARKETS]
+    return [
         {
             "ServiceCode": "sagemaker",
-            "QuotaCode": f"L-{start + n:08X}",
+            "QuotaCode": f"L-{n:08X}",
             "QuotaName": name,
             "Value": float(limit if warm_pool is None or "warm pool" not in name else warm_pool),
         }
-        for n, name in enumerate(names[start:end])
+        for n, name in enumerate(names)
     ]
-    return {"Quotas": quotas, **({"NextToken": paging.make_token(end)} if end < len(names) else {})}
 
 
 @functools.cache

@@ -56,6 +56,7 @@ def description(job: Job) -> dict[str, Any]:
     for name in ("EnableNetworkIsolation", "EnableInterContainerTrafficEncryption", "EnableManagedSpotTraining"):
         document.setdefault(name, False)
     optional = {
+        "TuningJobArn": job.tuning_job_arn,
         "FailureReason": job.failure_reason,
         "TrainingStartTime": job.started_at,
         "TrainingEndTime": job.ended_at,

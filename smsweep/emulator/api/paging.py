@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from smsweep.aws import request_model
 from smsweep.emulator import api_error
-from smsweep.emulator.api.documents import search_record, summary
+from smsweep.emulator.api.documents import summary
 from smsweep.emulator.api_error import ApiError
 from smsweep.emulator.jobs.job import Job
 
@@ -86,6 +86,8 @@ def page(
 
 
 DEFAULT_SIZE = 10
+# Resource of Search -> its shape in the API model
+SHAPES = {"TrainingJob": "TrainingJob", "HyperParameterTuningJob": "HyperParameterTuningJobSearchEntity"}
 SORT_KEYS: Mapping[str, Callable[[Job], tuple[Any, ...]]] = {
     "Name": lambda job: (job.name,),
     "CreationTime": lambda job: (job.created_at, job.name),
@@ -125,24 +127,29 @@ def list_training_jobs(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[
     return answer
 
 
-def search(jobs: Sequence[Job], request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the response of Search: one page of the jobs that match the expression."""
+def search(resource: str, records: Sequence[Record], request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the response of Search: one page of the records that match the expression.
+
+    Args:
+        resource: TrainingJob or HyperParameterTuningJob.
+        records: All records.
+        request: Parameters of the call.
+    """
     expression = request.get("SearchExpression", {})
     if _count(expression) > MAX_FILTERS:
         raise api_error.invalid(f"SearchExpression has more than {MAX_FILTERS} filters.")
-    _check_names(expression)
-    records = [search_record(job) for job in jobs]
+    _check_names(expression, SHAPES[resource])
     matching = [record for record in records if _matches(record, expression)]
     sort_by = request.get("SortBy", "CreationTime")
     page_items, token = page(
         matching,
-        lambda record: (*_sort_key(record, sort_by), record["TrainingJobName"]),
+        lambda record: (*_sort_key(record, sort_by), record[f"{resource}Name"]),
         request.get("NextToken"),
         request.get("MaxResults", DEFAULT_SIZE),
         is_reverse=request.get("SortOrder", "Descending") == "Descending",
     )
     answer: dict[str, Any] = {
-        "Results": [{"TrainingJob": record} for record in page_items],
+        "Results": [{resource: record} for record in page_items],
         "TotalHits": {"Value": len(matching), "Relation": "EqualTo"},
     }
     if token:
@@ -156,16 +163,16 @@ def _count(expression: Mapping[str, Any]) -> int:
     return len(expression.get("Filters", ())) + nested + parts
 
 
-def _check_names(expression: Mapping[str, Any]) -> None:
-    """Raise ApiError for a property that training jobs do not have."""
+def _check_names(expression: Mapping[str, Any], shape: str) -> None:
+    """Raise ApiError for a property that records of a shape do not have."""
     nested = expression.get("NestedFilters", ())
     rules = [*expression.get("Filters", ()), *(rule for part in nested for rule in part["Filters"])]
     names = [*(rule["Name"] for rule in rules), *(part["NestedPropertyName"] for part in nested)]
     for name in names:
-        if name.partition(".")[0] not in {"Metrics", "Parents"} | request_model.members("TrainingJob"):
+        if name.partition(".")[0] not in {"Metrics", "Parents"} | request_model.members(shape):
             raise api_error.invalid(f"Unknown property name: {name}")
     for part in expression.get("SubExpressions", ()):
-        _check_names(part)
+        _check_names(part, shape)
 
 
 def _matches(record: Record, expression: Mapping[str, Any]) -> bool:

@@ -10,19 +10,22 @@ from werkzeug.wrappers import Response
 from smsweep.aws import request_model
 from smsweep.core.job import MAX_TAGS
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging, protocol, validation
-from smsweep.emulator.api.documents import description, tag_list
+from smsweep.emulator.api import paging, protocol, support, validation
+from smsweep.emulator.api.documents import description, search_record, tag_list
 from smsweep.emulator.api.paging import list_training_jobs, search
 from smsweep.emulator.api.protocol import Call
+from smsweep.emulator.api.tuning_jobs import RESOURCE, TuningJobs
 from smsweep.emulator.api.validation import HasObjects
 from smsweep.emulator.api_error import job_arn
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
 from smsweep.emulator.jobs.job import Job, JobTable
+from smsweep.emulator.jobs.tuning_job import TuningRecord, TuningTable
 
 Request = dict[str, Any]
 Document = dict[str, Any]
 Handler = Callable[[dict[str, Any], str], dict[str, Any] | None]  # (request, region) -> answer
+TAGGED = (":training-job/", f":{RESOURCE}/")  # ARNs of resources whose tags are not in moto
 TAG_ACTIONS = ("AddTags", "ListTags", "DeleteTags")
 DEFAULT_SIZE = 50
 
@@ -55,8 +58,14 @@ class TrainingJobs:
         self._on_change = on_change
         self._on_delete = on_delete
 
-    def create(self, request: Request, region: str) -> Document:
-        """Return the response of CreateTrainingJob. Raises ApiError."""
+    def create(self, request: Request, region: str, *, tuning_job_arn: str = "") -> Document:
+        """Return the response of CreateTrainingJob. Raises ApiError.
+
+        Args:
+            request: The request.
+            region: Region of the call.
+            tuning_job_arn: The tuning job that launches the job; "" if the user does.
+        """
         validation.check_create(request, region, self._has_objects)
         tags = tag_map(request.pop("Tags", ()))
         name, now = request["TrainingJobName"], self._clock()
@@ -72,8 +81,9 @@ class TrainingJobs:
                 tags=tags,
                 created_at=now,
                 modified_at=now,
+                tuning_job_arn=tuning_job_arn,
             )
-            jobs = self._table.all()
+            jobs = [other for other in self._table.all() if other.region == region]
             pool = warm_pools.reusable(job, jobs)
             limit = self._faults.now.quota
             if limit is not None:
@@ -156,17 +166,26 @@ class SageMakerApi:
     Args:
         table: All jobs.
         jobs: Handles calls about one job.
+        tuning_table: All tuning jobs.
+        tuning_jobs: Handles calls about tuning jobs.
         faults: Has the delay until new jobs are visible.
         clock: Returns seconds since the epoch.
     """
 
     def __init__(
-        self, table: JobTable, jobs: TrainingJobs, faults: FaultInjector, clock: Callable[[], float]
+        self,
+        table: JobTable,
+        jobs: TrainingJobs,
+        tuning_table: TuningTable,
+        tuning_jobs: TuningJobs,
+        faults: FaultInjector,
+        clock: Callable[[], float],
     ) -> None:
         self._table = table
         self._faults = faults
         self._clock = clock
-        tags = Tags(table)
+        self._tuning_jobs = tuning_jobs
+        tags = Tags(table, tuning_table)
         self._handlers: Mapping[str, Handler] = {
             "CreateTrainingJob": jobs.create,
             "DescribeTrainingJob": jobs.describe,
@@ -174,20 +193,26 @@ class SageMakerApi:
             "UpdateTrainingJob": jobs.update,
             "DeleteTrainingJob": jobs.delete,
             "ListTrainingJobs": lambda request, region: list_training_jobs(self._visible(region), request),
-            "Search": lambda request, region: search(self._visible(region), request),
+            "Search": lambda request, region: search(request["Resource"], self._records(request, region), request),
             "AddTags": tags.add,
             "ListTags": tags.list,
             "DeleteTags": tags.delete,
+            **tuning_jobs.handlers,
         }
 
+    @property
+    def served(self) -> frozenset[str]:
+        """The operations that the emulator serves itself."""
+        return frozenset(self._handlers)
+
     def serves(self, call: Call, request: Mapping[str, Any]) -> bool:
-        """Return True if the call is about training jobs. moto handles the rest of SageMaker."""
+        """Return True if the call is about training jobs or tuning jobs. moto handles the rest of SageMaker."""
         if call.service != "sagemaker" or call.action not in self._handlers:
             return False
         if call.action == "Search":
-            return request.get("Resource") in ("TrainingJob", None)
+            return request.get("Resource") in ("TrainingJob", "HyperParameterTuningJob", None)
         if call.action in TAG_ACTIONS:
-            return ":training-job/" in str(request.get("ResourceArn", ":training-job/"))
+            return any(kind in str(request.get("ResourceArn", kind)) for kind in TAGGED)
         return True
 
     def find_job(self, arn: str) -> Job | None:
@@ -196,9 +221,12 @@ class SageMakerApi:
         return job if job is not None and job.arn == arn else None
 
     def check(self, call: Call, request: Mapping[str, Any]) -> None:
-        """Raise ApiError if the call is not a valid call of SageMaker."""
+        """Raise ApiError if the call is not a valid call of SageMaker, or if the emulator refuses it."""
         if not request_model.is_operation(call.action):
             raise api_error.no_such_action(call.action)
+        is_own = call.action in self._handlers
+        if not is_own and (support.starts_work(call.action) or not support.has_records(call.action)):
+            raise api_error.not_served(call.service, call.action, support.alternative(call.action))
         validation.check(call.action, request)
 
     def answer(self, call: Call, request: dict[str, Any]) -> Response:
@@ -206,6 +234,12 @@ class SageMakerApi:
         document = self._handlers[call.action](protocol.without_nulls(request), call.region)
         shape = request_model.operation(call.action).output_shape
         return protocol.answer(call, None if shape is None else protocol.fit_to_model(shape, document or {}))
+
+    def _records(self, request: Request, region: str) -> list[Document]:
+        """Return the records that Search can see."""
+        if request["Resource"] == "HyperParameterTuningJob":
+            return self._tuning_jobs.search_records(region)
+        return [search_record(job) for job in self._visible(region)]
 
     def _visible(self, region: str) -> list[Job]:
         """Return the jobs that ListTrainingJobs and Search can see."""
@@ -215,7 +249,14 @@ class SageMakerApi:
 
 def subject(request: Mapping[str, Any]) -> str:
     """Return the subject of a request: a training job's name, an ARN or a prefix; "" if it has none."""
-    for name in ("TrainingJobName", "jobName", "ResourceArn", "NameContains", "logStreamNamePrefix"):
+    for name in (
+        "TrainingJobName",
+        "HyperParameterTuningJobName",
+        "jobName",
+        "ResourceArn",
+        "NameContains",
+        "logStreamNamePrefix",
+    ):
         if isinstance(request.get(name), str):
             return str(request[name])
     return ""
@@ -233,10 +274,12 @@ class Tags:
 
     Args:
         table: All jobs.
+        tuning_table: All tuning jobs, with the same lock.
     """
 
-    def __init__(self, table: JobTable) -> None:
+    def __init__(self, table: JobTable, tuning_table: TuningTable) -> None:
         self._table = table
+        self._tuning_table = tuning_table
 
     def add(self, request: dict[str, Any], region: str) -> dict[str, Any]:
         """Return the response of AddTags."""
@@ -247,7 +290,7 @@ class Tags:
             if len(tags) > MAX_TAGS:
                 raise api_error.invalid(f"A resource may have at most {MAX_TAGS} tags.")
             job.tags = tags
-            self._table.save(job)
+            self._save(job)
             return {"Tags": tag_list(tags)}
 
     def list(self, request: dict[str, Any], region: str) -> dict[str, Any]:
@@ -265,12 +308,19 @@ class Tags:
         with self._table.lock:
             job = self._find(request)
             job.tags = {key: value for key, value in job.tags.items() if key not in request["TagKeys"]}
-            self._table.save(job)
+            self._save(job)
         return {}
 
-    def _find(self, request: dict[str, Any]) -> Job:
+    def _save(self, job: Job | TuningRecord) -> None:
+        if isinstance(job, Job):
+            self._table.save(job)
+        else:
+            self._tuning_table.save(job)
+
+    def _find(self, request: dict[str, Any]) -> Job | TuningRecord:
         arn = request["ResourceArn"]
-        job = self._table.get(arn.rpartition("/")[2])
+        table = self._tuning_table if f":{RESOURCE}/" in arn else self._table
+        job = table.get(arn.rpartition("/")[2])
         if job is None or job.arn != arn:
             raise api_error.no_such_resource(arn)
         return job

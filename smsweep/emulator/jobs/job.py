@@ -57,6 +57,8 @@ class Job:
     restarts: int = 0  # number of restarts after an interruption or an internal error
     restart_status: str = ""  # Interrupted or Restarting while the job stops for a restart; else ""
     stop_reason: str = ""  # last secondary status, if SageMaker stopped the job; "" if the user did
+    tuning_job_arn: str = ""  # tuning job that launched the job; "" if the user did
+    curve: list[float] = field(default_factory=list)  # values of the objective of the tuning job, oldest first
     log_stream: str = ""  # of the current run
     log_cursor: str = ""  # next position in the backend's log
 
@@ -162,4 +164,6 @@ class JobTable:
 def _read(path: Path) -> Job:
     job = Job(**json.loads(path.read_text(encoding="utf-8")))
     job.log_cursor = ""  # the log in CloudWatch was in memory: write it again
+    if not job.is_terminal:
+        job.curve = []  # read from the log again
     return job

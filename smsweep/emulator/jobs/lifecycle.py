@@ -9,6 +9,7 @@ from boto3.exceptions import Boto3Error
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.backends.base import Backend
+from smsweep.config_files.tuning_job import OBJECTIVE
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
@@ -104,7 +105,7 @@ class JobLifecycle:
         """Select the first available instance type of the job. If none is available, the job waits or fails."""
         waited_s = self._clock() - job.since("Starting")
         for offer in offers(job):
-            what = {"job": job.name, "instance_type": offer.instance_type}
+            what = {"job": job.name, "instance_type": offer.instance_type, "region": job.region}
             rule = self._faults.find("no_capacity", what)
             if rule is None:
                 self._select(job, offer)
@@ -157,10 +158,11 @@ class JobLifecycle:
 
     def _inject_faults(self, job: Job, trained_s: float) -> None:
         """Apply interruptions and internal errors to a job in training."""
-        if job.is_spot and self._faults.take("interrupt", {"job": job.name}, age_s=trained_s):
+        what = {"job": job.name, "region": job.region}
+        if job.is_spot and self._faults.take("interrupt", what, age_s=trained_s):
             job.restart_status = "Interrupted"
             self._stop_in_backend(job)
-        elif self._faults.take("internal_error", {"job": job.name}, age_s=trained_s):
+        elif self._faults.take("internal_error", what, age_s=trained_s):
             may_restart = job.restarts < job.request.get("RetryStrategy", {}).get("MaximumRetryAttempts", 0)
             job.restart_status = "Restarting" if may_restart else ""
             job.failure_reason = "" if may_restart else INTERNAL
@@ -232,6 +234,9 @@ class JobLifecycle:
             with self._table.lock:
                 job.log_cursor = page.cursor
                 job.final_metrics = {**job.final_metrics, **{name: (value, now) for name, value in values}}
+                if job.tuning_job_arn:
+                    objective = job.request["HyperParameters"][OBJECTIVE]
+                    job.curve += [value for name, value in values if name == objective]
             page = self._backend.read_logs(job.name, job.log_cursor)
 
 

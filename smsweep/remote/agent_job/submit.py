@@ -153,6 +153,8 @@ def _upload(
 
 
 def _upload_source(aws: Aws, detached: DetachedSweep, folder: Path, uri: str, key: str) -> None:
+    if not detached.sweep.source_hash:
+        return  # its jobs run an image's own program
     bundle = bundle_path(detached.bundles, detached.sweep.source_hash)
     if not bundle.exists():
         raise SourceError(

@@ -20,7 +20,13 @@ MAX_PROBLEM = 300  # characters of the message about a malformed command
 TARGETS = {to for _, to in VERBS.values()}
 # Target state -> allowed current states. Other moves would start a job twice, or hide how a job ended.
 MOVES = {
-    TrialState.PENDING: {TrialState.FAILED, TrialState.CRASHED, TrialState.KILLED, TrialState.STOPPED},
+    TrialState.PENDING: {
+        TrialState.FAILED,
+        TrialState.CRASHED,
+        TrialState.KILLED,
+        TrialState.STOPPED,
+        TrialState.PENDING,  # gives up the place of its checkpoints
+    },
     TrialState.STOPPING: {TrialState.RUNNING},
 }
 

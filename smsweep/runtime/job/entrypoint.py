@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import errno
+import functools
 import os
 import sys
 import time
@@ -55,7 +56,7 @@ _PARSER.add_argument("--working-dir", default="", metavar="FOLDER", help="call a
 _PARSER.add_argument("--say-end", action="store_true", help="end the log with a record that marks its end")
 
 
-def main(argv: list[str] | None = None) -> int:
+def main(argv: list[str] | None = None, *, pid_file: str = "") -> int:
     """Run this job's trial to its end and return the exit code.
 
     The exit code is the script's own if the script ran: 128 + n after signal n. It is 127 or 126 if the script
@@ -64,8 +65,11 @@ def main(argv: list[str] | None = None) -> int:
 
     Args:
         argv: Options of this program, then arguments for the script. None means sys.argv.
+        pid_file: The value of --pid-file. A process that forks jobs passes it beside the other arguments, which
+            are the same for each job, so that they are parsed once.
     """
-    options, rest = _parse(sys.argv[1:] if argv is None else argv)
+    options, rest = _parse(tuple(sys.argv[1:] if argv is None else argv))
+    options.pid_file = pid_file or options.pid_file
     layout = Layout.from_environment(os.environ)
     with Supervisor(grace_s=options.grace_s) as supervisor:
         code = _run_to_its_end(layout, supervisor, options, rest)
@@ -76,16 +80,18 @@ def main(argv: list[str] | None = None) -> int:
     return code
 
 
-def prepare_fork(folder: str, environ: Mapping[str, str]) -> None:
+def prepare_fork(folder: str, argv: Sequence[str], environ: Mapping[str, str]) -> None:
     """Prepare what is the same for each job, once, in a process that forks jobs.
 
     Errors are ignored: the job runs the same steps and reports them.
 
     Args:
         folder: Folder of the next job.
+        argv: Arguments of the next job, as for `main`.
         environ: Environment of the next job.
     """
-    _PARSER.parse_known_args(["--pid-file", folder])  # argparse compiles its patterns at the first use
+    with contextlib.suppress(SystemExit):
+        _parse(tuple(argv))
     device_names()
     cached_environment_info(find(INTERPRETER, environ.get("PATH", os.defpath)) or sys.executable)
     cache(Layout(os.path.join(folder, "ml")).source_tar)
@@ -102,10 +108,11 @@ def _run_to_its_end(layout: Layout, supervisor: Supervisor, options: argparse.Na
         return err.exit_code if isinstance(err, JobFailure) else 1
 
 
-def _parse(argv: list[str]) -> tuple[argparse.Namespace, list[str]]:
+@functools.lru_cache(maxsize=1)
+def _parse(argv: tuple[str, ...]) -> tuple[argparse.Namespace, list[str]]:
     end = argv.index("--") if "--" in argv else len(argv)  # everything after `--` belongs to the script
     options, rest = _PARSER.parse_known_args(argv[:end])
-    return options, rest + argv[end + 1 :]
+    return options, [*rest, *argv[end + 1 :]]
 
 
 def _prepare_folders(layout: Layout) -> None:

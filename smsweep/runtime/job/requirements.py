@@ -18,11 +18,34 @@ if TYPE_CHECKING:
     from smsweep.runtime.job.supervisor import Supervisor
 
 FILE = "requirements.txt"
+# pip, run by the interpreter for which it installs. Environments that uv creates have no pip. Python's ensurepip
+# contains a wheel of pip, which runs without an installation.
+PIP = f"""
+import glob, importlib.util, os, runpy, shutil, sys
+if importlib.util.find_spec("pip") is None:
+    wheels = []
+    if importlib.util.find_spec("ensurepip"):
+        import ensurepip
+        bundled = os.path.join(os.path.dirname(ensurepip.__file__), "_bundled")
+        for folder in (bundled, getattr(ensurepip, "_WHEEL_PKG_DIR", None) or "/usr/share/python-wheels"):
+            wheels += glob.glob(os.path.join(folder, "pip-*.whl"))
+    uv = shutil.which("uv")
+    if wheels:
+        sys.path.insert(0, wheels[0])
+    elif uv:
+        os.execv(uv, [uv, "pip", "install", "--python", sys.executable, "-r", {FILE!r}])
+    else:
+        problem = sys.executable + " has neither pip nor ensurepip, and PATH has no uv"
+        sys.exit("error: " + problem + "; install pip or uv in the image")
+runpy.run_module("pip", run_name="__main__", alter_sys=True)
+"""
 LONGEST = 256  # characters of one error line: the end of the output must fit into the reason as well
 
 
 def install_requirements(supervisor: Supervisor, *, python: str, folder: str, env: Mapping[str, str]) -> None:
     """Run pip if the folder has a requirements.txt. pip's output is written to the job's log.
+
+    If the interpreter has no pip, the pip of its ensurepip or uv installs the requirements.
 
     Args:
         supervisor: Runs pip.
@@ -35,7 +58,7 @@ def install_requirements(supervisor: Supervisor, *, python: str, folder: str, en
     """
     if not os.path.isfile(os.path.join(folder, FILE)):
         return
-    argv = [python, "-m", "pip", "install", "--disable-pip-version-check", "--no-input", "-r", FILE]
+    argv = [python, "-c", PIP, "install", "--disable-pip-version-check", "--no-input", "-r", FILE]
     ended = supervisor.run(argv, cwd=folder, env=env)
     if ended.exit_code:
         reason = describe_failure(ended.exit_code, ended.tail.decode("utf-8", "replace"))

@@ -88,7 +88,7 @@ def script_environment(
             SMSWEEP_ATTEMPT=str(assignment.attempt),
             SMSWEEP_NAME=assignment.name,
         )
-        for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH"):
+        for name in ("WANDB_RUN_ID", "WANDB_SWEEP_ID", "WANDB_SWEEP_PARAM_PATH", "SMSWEEP_RESUME_STEP"):
             env.pop(name, None)
         if WANDB_AGENT not in (assignment.command or ()):  # W&B's agent names its run itself
             env.update(run_variables(assignment, files, {**defaults, **env}))
@@ -111,6 +111,8 @@ def run_variables(assignment: Assignment, files: ParamFiles, base: Mapping[str, 
         "WANDB_MODE": "" if _reaches_wandb(base) else "offline",
     }
     named = {name: value for name, value in defaults.items() if value and not base.get(name)}
+    if assignment.resume_step:
+        named["SMSWEEP_RESUME_STEP"] = str(assignment.resume_step)
     return {**named, "WANDB_RUN_ID": assignment.run_id, "WANDB_SWEEP_PARAM_PATH": files.yaml}
 
 

@@ -28,6 +28,7 @@ class Assignment:
         sweep_id: str = "",  # "" outside a sweep
         number: int = 0,  # of the trial, starting at 0
         attempt: int = 0,  # starting at 0
+        resume_step: int = 0,  # after the points of earlier attempts; 0 for none
         project: str = "",  # of W&B; "" for none
         entity: str = "",
         name: str = "",  # of the run in W&B
@@ -39,6 +40,7 @@ class Assignment:
         self.sweep_id = sweep_id
         self.number = number
         self.attempt = attempt
+        self.resume_step = resume_step
         self.project = project
         self.entity = entity
         self.name = name
@@ -80,6 +82,7 @@ def read_assignment(hyperparameters: Mapping[str, str], environ: Mapping[str, st
             sweep_id=document["sweep_id"],
             number=document["number"],
             attempt=document.get("attempt", 0),
+            resume_step=document.get("resume_step", 0),
             project=document.get("project") or "",
             entity=document.get("entity") or "",
             name=document.get("name") or "",

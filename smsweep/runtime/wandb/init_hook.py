@@ -152,6 +152,8 @@ def _follow_disabled(run: Any, log: Any) -> None:
         if not _report().follows_wandb():
             return result
         trial = _active_run()
+        if step is None and trial.step == 0:
+            trial.follow_anew(_resume_step())
         trial.follow(trial.metrics_of(data), step, commit)
         return result
 
@@ -162,6 +164,24 @@ def _wrap_run(module: Any) -> None:
     _wrap_log(module.Run)
     _wrap_define_metric(module.Run)
     _wrap_sweep_id(module.Run)
+    _wrap_resume(module.Run)
+
+
+def _wrap_resume(owner: Any) -> None:
+    """Let a run without an account resume after the steps of the trial's earlier attempts.
+
+    For a run with an account, W&B's server sends the step.
+    """
+    original = owner._set_run_obj
+
+    @functools.wraps(original)
+    def set_run_obj(self: Any, run_obj: Any) -> Any:
+        step = _resume_step()
+        if step and _is_without_server(self) and _is_trials(self):
+            run_obj.starting_step, run_obj.resumed = step, True
+        return original(self, run_obj)
+
+    owner._set_run_obj = set_run_obj
 
 
 def _wrap_noop_run(module: Any) -> None:
@@ -189,7 +209,8 @@ def _follow(wandb_run: Any, run: Any, data: Any, values: Any, step: Any, commit:
     """Log what the W&B run has just logged. values: the metrics in data."""
     followed = _followed(wandb_run)
     if not followed.has_begun:
-        run.follow_anew(getattr(wandb_run, "starting_step", 0) if step is None else 0)
+        begin = getattr(wandb_run, "starting_step", 0) or (_resume_step() if _is_without_server(wandb_run) else 0)
+        run.follow_anew(begin if step is None else 0)
         followed.has_begun = True
     names = {*map(str, data), *values}  # includes media
     steps = followed.step_metrics.missing(names, begin_at_zero=_has_core())
@@ -264,6 +285,17 @@ def _is_trials(run: Any) -> bool:
     if "WANDB_RUN_ID" in os.environ or not _is_in_sweep():
         return True
     return bool(getattr(run, "id", None) == _active_run().id)
+
+
+def _resume_step() -> int:
+    """Return the step after the points of the trial's earlier attempts; 0 for none."""
+    return int(os.environ.get("SMSWEEP_RESUME_STEP") or 0)
+
+
+def _is_without_server(run: Any) -> bool:
+    """Return True for a run that is offline or disabled."""
+    settings = getattr(run, "_settings", None)
+    return bool(getattr(settings, "_offline", True) or getattr(settings, "_noop", False))
 
 
 def _has_core() -> bool:

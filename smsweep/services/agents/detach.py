@@ -236,9 +236,10 @@ def start_agent_job(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: 
     with workspace.store() as store:
         sweep = store.get_sweep(sweep_id)
         _refuse_finished(sweep)
-        if not sweep.source_hash:
+        if not (sweep.source_hash or sweep.job.runs_image):
             raise UsageError(
-                f"sweep {sweep_id}: runs a Python function, which a job cannot run; name a program instead"
+                f"sweep {sweep_id}: names no program, and no function was sent; send one from Python: "
+                f'smsweep.agent("{sweep_id}", function=..., backend="sagemaker", count=1)'
             )
         template, file = sweep.job, workspace.store_file
         is_copied = arguments.get("no-in-place")
@@ -248,7 +249,7 @@ def start_agent_job(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: 
         codes = codes_of(sweep.config, stored_code(store, sweep), template)
         refuse_code(codes, workspace.environ)
         bundle = bundle_path(workspace.bundles_dir, sweep.source_hash)
-        if bundle.exists():  # if not, `start_detached` raises an error
+        if sweep.source_hash and bundle.exists():  # if not, `start_detached` raises an error
             open_bundle(bundle, expect=sweep.source_hash)
         if file is None and not with_agent:
             raise UsageError(

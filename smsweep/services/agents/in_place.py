@@ -109,10 +109,13 @@ class InPlaceSource:
             path = bundle_path(self._workspace.bundles_dir, self._sweep.source_hash)
             members = open_bundle(path, expect=self._sweep.source_hash).members
             self._recorded = {member.name: member.sha256 for member in members}
-        source = [file for file in recordable(files) if is_source(file.name) or file.name in self._recorded]
+        source = [
+            file
+            for file in recordable(files)
+            if file.name in self._recorded or (is_source(file.name) and not is_sweep_config(file))
+        ]
         now = {file.name: self._hash(file) for file in source}
-        configs = {file.name for file in source if is_sweep_config(file)}
-        counted = {name for name in {*now, *self._recorded} - configs if is_source(name)}
+        counted = {name for name in {*now, *self._recorded} if is_source(name)}
         changed = sorted(name for name in counted if now.get(name) != self._recorded.get(name))
         if not changed:
             return None

@@ -47,7 +47,7 @@ def publish(sweep_id: str, queue: str, *, agents: int = 1, source: str = "") -> 
     from smsweep.aws.client import Aws  # boto3 is slow to import
 
     with closing(Aws(workspace.environ)) as aws:
-        if source:
+        if source and not sweep.job.runs_image:
             _upload(aws, workspace, sweep.source_hash, source)
         body = Invitation(sweep_id=sweep.id, source=source).text()
         Queue(aws, queue, HIDDEN_S).send([body] * agents)

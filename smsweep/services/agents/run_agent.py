@@ -18,10 +18,9 @@ from typing import Any, Literal
 
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
-from smsweep.backends.registry import backend_spec
 from smsweep.config_files.code_consent import refuse_code
-from smsweep.core.budget import Budget, BudgetTracker, budgets_at
-from smsweep.core.job import JobTemplate, TrainingJobRequest
+from smsweep.core.budget import Budget, BudgetTracker
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
@@ -29,7 +28,6 @@ from smsweep.engine.agent_state import AgentOptions, AgentResult, HandOver, Shut
 from smsweep.engine.controller import Controller
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
-from smsweep.engine.places import Place
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy
@@ -38,27 +36,31 @@ from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.agent_ids import new_agent_id, release_dead_agents
 from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
+from smsweep.services.agents.open_places import (
+    Guard,
+    note_worst_cases,
+    open_backends,
+    open_place,
+    with_known_price,
+)
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
     AUTO,
     DEFAULT_BACKEND,
     backend_name,
     check_machine,
-    names_checkpoints_in_s3,
-    open_backend,
     refuse_in_place,
-    renderer,
-    with_price,
     with_trial_resources,
 )
 from smsweep.services.labels import full_label, parse_sweep_id
-from smsweep.services.places import ChosenPlace, choose_places, source_backend
+from smsweep.services.places import choose_places, source_backend
 from smsweep.services.signals import TERMINATED, handling
 from smsweep.services.sweeps.create import read_prior, sweep, with_source
 from smsweep.services.sweeps.function import Requirements, check_function, is_inline, send_function
 from smsweep.services.sweeps.load import (
     JobLike,
     SweepLike,
+    check_entrypoint,
     compile_estimator,
     load_job,
     load_sweep,
@@ -79,7 +81,6 @@ from smsweep.util.terminal_text import is_kernel
 log = logging.getLogger(__name__)
 
 Listener = Callable[[Trial], None]
-Guard = Callable[[Backend], Backend]
 
 
 def agent(
@@ -130,7 +131,7 @@ def agent(
             job.yaml.
         requirements: Packages that the jobs of a function install: a requirements.txt, a list of its lines, or
             "auto" for the packages that the function imports, at their versions in this environment. Processes
-            need none. Default: none.
+            install nothing; their environment must have the packages. Default: none.
         job: Path or content of a job.yaml. Default: the sweep's own.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`.
         inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
@@ -176,6 +177,12 @@ def agent(
         if parsed_job:
             warn(parsed_job.warnings)
             refuse_secrets(scan_text("job config", parsed_job.text, known_secrets(workspace.environ, template)))
+        check_entrypoint(stored.config, template)
+        if function and template.runs_image:
+            raise UsageError(
+                "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of "
+                "the two"
+            )
         has_places = bool(on or template.places)
         inline = function if is_inline(function, backend, parallel, workspace, has_places=has_places) else None
         sent = None
@@ -186,7 +193,7 @@ def agent(
             stored = replace(stored, source_hash=sent.hash)
             template = replace(template, in_place=False)
             _check_function(sent, requirements, in_place)
-        if not inline and not stored.source_hash:
+        if not (inline or stored.source_hash or template.runs_image):
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -217,9 +224,9 @@ def agent(
                 check_machine(place.template, place.backend, place.workspace.environ, pulls=True)
         if sent:
             for place in chosen:
-                sent.check_python(place.template, place.backend, place.workspace)
-        chosen = [_with_price(place, store, stored.id) for place in chosen]
-        budgets = _note_worst_cases(chosen, store, stored.id)
+                sent.check_environment(place.template, place.backend, place.workspace)
+        chosen = [with_known_price(place, store, stored.id) for place in chosen]
+        budgets = note_worst_cases(chosen, store, stored.id)
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         with ExitStack() as opened:
@@ -230,9 +237,9 @@ def agent(
                 )
                 backends: dict[str, Backend] = {chosen[0].name: opened.enter_context(closing(guard(functions)))}
             else:
-                backends = _open_backends(chosen, guard, opened)
+                backends = open_backends(chosen, guard, opened)
             check = original.check if original else sent.record if sent else None
-            places = [_open_place(place, backends[place.name], stored, check) for place in chosen]
+            places = [open_place(place, backends[place.name], stored, check) for place in chosen]
             terminated = threading.Event()
             worker = Agent(
                 store,
@@ -269,64 +276,6 @@ def agent(
                 if original:
                     with suppress(SourceError):  # the folder was deleted
                         original.record_outputs()
-
-
-def _with_price(place: ChosenPlace, store: Store, sweep_id: str) -> ChosenPlace:
-    template = with_price(place.template, place.backend, store, sweep_id, place.workspace.environ, utc_now())
-    return replace(place, template=template)
-
-
-def _note_worst_cases(chosen: Sequence[ChosenPlace], store: Store, sweep_id: str) -> list[Budget]:
-    """Return the budgets of a sweep, and store the worst case at each named place for agents of other places."""
-    budgets = budgets_at({place.name: place.template for place in chosen})
-    for name in (place.name for place in chosen if place.name and budgets):
-        worst = {budget.what: budget.worst_of(name) for budget in budgets}
-        if notes.worst_case_at(name).get(store, sweep_id) != worst:
-            notes.worst_case_at(name).put(store, sweep_id, worst)
-    return budgets
-
-
-def _open_backends(chosen: Iterable[ChosenPlace], guard: Guard, opened: ExitStack) -> dict[str, Backend]:
-    """Open the backends. Places with the same backend and environment share a client."""
-    backends: dict[str, Backend] = {}
-    clients: dict[tuple[str, int], Backend] = {}
-    for place in chosen:
-        key = (place.backend, id(place.workspace))
-        if key not in clients:
-            clients[key] = opened.enter_context(closing(guard(open_backend(place.backend, place.workspace))))
-        backends[place.name] = clients[key]
-    return backends
-
-
-def _open_place(
-    place: ChosenPlace, backend: Backend, stored: Sweep, check: Callable[[Trial], None] | None
-) -> Place:
-    render = renderer(place.template, stored, place.workspace, place.backend, upload=True)
-    return Place(
-        backend=backend,
-        render=_with_check(render, check),
-        checkpoints=lambda trial: str(render(trial)["CheckpointConfig"]["S3Uri"]),
-        name=place.name,
-        slots=place.slots,
-        group=place.group,
-        price=place.template.price,
-        give_up_s=place.give_up_s,
-        reads_s3=backend_spec(place.backend).reads_s3,
-        shares_checkpoints=backend_spec(place.backend).reads_s3 and names_checkpoints_in_s3(place.template),
-    )
-
-
-def _with_check(
-    render: Callable[[Trial], TrainingJobRequest], check: Callable[[Trial], None] | None
-) -> Callable[[Trial], TrainingJobRequest]:
-    if check is None:
-        return render
-
-    def checked(trial: Trial) -> TrainingJobRequest:
-        check(trial)
-        return render(trial)
-
-    return checked
 
 
 def _make_explain(
@@ -527,6 +476,12 @@ def run(
     template = load_job(compiled.document if compiled else job).template
     backend, on = agent_options.get("backend"), agent_options.get("on") or ()
     function, parallel = agent_options.get("function"), agent_options.get("parallel", 1)
+    _check(
+        function,
+        count=agent_options.get("count"),
+        parallel=1 if parallel == AUTO else parallel,
+        max_consecutive_failed_runs=agent_options.get("max_consecutive_failed_runs"),
+    )
     if compiled and not on:
         backend = compiled.chosen_backend(backend, os.environ)
     workspace, counts = Workspace(), {"gpus_per_trial": agent_options.get("gpus_per_trial"), "parallel": parallel}
@@ -547,7 +502,6 @@ def run(
             **counts,
         )
     if function is not None and not inline:
-        _check(function)
         places = choose_places(template, workspace, on=on, backend=backend, **counts)
         check_function(load_sweep(config).config, function, agent_options.get("requirements"), places)
     sweep_id = sweep(

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Collection, Iterable, Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from smsweep.backends.registry import BACKENDS
+from smsweep.config_files.place_text import parse_place
 from smsweep.core.sweep import VERBS, Sweep, SweepState
-from smsweep.core.trial import Trial, TrialState
+from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.errors import StoreConflict, UsageError
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.labels import parse_label, parse_sweep_id
+from smsweep.services.places import choose_places
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
 from smsweep.store.base import Store
@@ -45,6 +48,34 @@ def set_state(sweep_id: str, verb: str) -> Sweep:
             return store.set_sweep_state(known.id, expect, to)
         except StoreConflict as err:
             raise UsageError(f"cannot {verb} sweep {known.id}: it is already {known.state.value}") from err
+
+
+def add_trials(sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
+    """Queue trials that the search did not propose. A finished sweep is running again.
+
+    Args:
+        sweep_id: Id of the sweep.
+        first_number: Number of the first trial, which must be the next free number.
+        params: Params of each trial.
+
+    Returns:
+        The new trials.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If the sweep accepts no trials, or has a trial with the number.
+    """
+    with Workspace().store() as store:
+        with suppress(StoreConflict):  # it is not finished
+            store.set_sweep_state(sweep_id, [SweepState.FINISHED], SweepState.RUNNING)
+        try:
+            return store.add_trials(sweep_id, first_number, params)
+        except StoreConflict as err:
+            state = store.get_sweep(sweep_id).state.value
+            raise UsageError(
+                f"sweep {sweep_id}: it is {state} and cannot get trial {first_number}; continue it with: "
+                f"smsweep sweep --resume {sweep_id}"
+            ) from err
 
 
 def set_notes(sweep_id: str, text: str) -> str:
@@ -83,7 +114,10 @@ def closed_to_agents(store: Store, sweep: Sweep) -> Iterator[None]:
 
 
 def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
-    """Queue ended trials for a new attempt.
+    """Queue ended trials for a new attempt, at any place.
+
+    A pending trial that waits for the place of its checkpoints does not wait for it any more. It continues from
+    them only where they can be read, and else starts from scratch.
 
     Args:
         labels: Trials ("ID/N"). With `failed`, also sweeps ("ID").
@@ -94,21 +128,29 @@ def retry(labels: Iterable[str], *, failed: bool = False) -> list[Trial]:
 
     Raises:
         NotFound: If there is no such sweep or trial.
-        UsageError: If a trial is running, pending or finished.
+        UsageError: If a trial is running or finished, or pending without a place.
     """
     with Workspace().store() as store:
-        return [
-            store.move(
-                trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason="retried by the user"
-            )
-            for trial in _find_ended(store, labels, failed=failed, states=RETRYABLE)
-        ]
+        return [_queue(store, trial) for trial in _find_ended(store, labels, failed=failed)]
 
 
-def _find_ended(
-    store: Store, labels: Iterable[str], *, failed: bool, states: Collection[TrialState]
-) -> list[Trial]:
-    """Return the trials to retry, sorted. Raises NotFound, or UsageError for a trial in another state."""
+def _queue(store: Store, trial: Trial) -> Trial:
+    """Make a trial pending again, at any place."""
+    reason = "retried by the user"
+    if trial.state is TrialState.PENDING:
+        reason += f", without waiting for its checkpoints at {trial.place}"
+    return store.move(trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason=reason)
+
+
+def _can_queue(trial: Trial) -> bool:
+    return trial.state in RETRYABLE or (trial.state is TrialState.PENDING and bool(trial.place))
+
+
+def _find_ended(store: Store, labels: Iterable[str], *, failed: bool, pending: bool = False) -> list[Trial]:
+    """Return the trials to retry, sorted. Raises NotFound, or UsageError for a trial in another state.
+
+    pending: Accept all pending trials.
+    """
     chosen: dict[tuple[str, int], Trial] = {}
     for label in labels:
         sweep_id, number = parse_label(label)
@@ -122,7 +164,7 @@ def _find_ended(
         else:
             raise UsageError(f"{label!r} is a whole sweep; name trials as {sweep_id}/N, or add --failed")
     for trial in chosen.values():
-        if trial.state not in states:
+        if not (_can_queue(trial) or (pending and trial.state is TrialState.PENDING)):
             raise UsageError(
                 f"trial {trial.label} is {trial.state.value}; "
                 "you can retry only failed, crashed, killed or stopped trials"
@@ -136,7 +178,8 @@ class Retried:
 
     sweep_id: str
     numbers: tuple[int, ...]
-    backend: str  # that ran most of the trials; "" if unknown
+    backend: str  # that ran the trials; "" if unknown, or if they ran at places
+    on: tuple[str, ...] = ()  # the places of the sweep, as `--on` accepts them; () for those of job.yaml, or none
 
 
 def find_retried(labels: Iterable[str], *, failed: bool = False) -> list[Retried]:
@@ -151,28 +194,48 @@ def find_retried(labels: Iterable[str], *, failed: bool = False) -> list[Retried
         UsageError: If a trial is running or finished, or ran a Python function.
     """
     with Workspace().store() as store:
-        trials = _find_ended(store, labels, failed=failed, states=(*RETRYABLE, TrialState.PENDING))
+        trials = _find_ended(store, labels, failed=failed, pending=True)
         groups = [(key, list(group)) for key, group in itertools.groupby(trials, lambda trial: trial.sweep_id)]
-        for sweep_id, _ in groups:
-            if not store.get_sweep(sweep_id).source_hash:
+        retried = []
+        for sweep_id, group in groups:
+            stored = store.get_sweep(sweep_id)
+            if not stored.source_hash:
                 raise UsageError(
                     f"sweep {sweep_id} runs a Python function; retry its trials without --run, then call "
                     f"smsweep.agent({sweep_id!r}, function=...)"
                 )
-        return [
-            Retried(
-                sweep_id=sweep_id,
-                numbers=tuple(trial.number for trial in group),
-                backend=_usual_backend([*group, *store.list_trials(sweep_id)]),
-            )
-            for sweep_id, group in groups
-        ]
+            backend, on = _usual_places(stored, [*group, *store.list_trials(sweep_id)])
+            numbers = tuple(trial.number for trial in group)
+            retried.append(Retried(sweep_id=sweep_id, numbers=numbers, backend=backend, on=on))
+        return retried
 
 
-def _usual_backend(trials: Iterable[Trial]) -> str:
-    """Return the backend of the first trial that ran on one."""
-    backends = (trial.place.partition("@")[0] for trial in trials)
-    return next((backend for backend in backends if backend in BACKENDS), "")
+def _usual_places(sweep: Sweep, trials: Sequence[Trial]) -> tuple[str, tuple[str, ...]]:
+    """Return the backend of the first trial that ran on one, or the places of the sweep if that trial ran at one.
+
+    Args:
+        sweep: The sweep.
+        trials: Its trials, those to retry first.
+    """
+    placed = [trial for trial in trials if trial.place.partition("@")[0] in BACKENDS]
+    if not placed:
+        return "", ()
+    known = [spec.name for spec in sweep.job.places]
+    # An alternative of a place has the name of the place and a number, such as cloud/2.
+    names = dict.fromkeys(re.sub(r"/[0-9]+$", "", trial.place_name) for trial in placed if trial.place_name)
+    others = [name for name in names if name not in known and parse_place(name).backend in BACKENDS]
+    if not placed[0].place_name or not (known or others):
+        return placed[0].place.partition("@")[0], ()
+    return "", (*known, *others) if others else ()
+
+
+def check_places(retries: Iterable[Retried], *, parallel: int | str = 1) -> None:
+    """Raise a SmsweepError if an agent cannot run trials where `retries` specify."""
+    workspace = Workspace()
+    with workspace.store() as store:
+        for retried in retries:
+            template = store.get_sweep(retried.sweep_id).job
+            choose_places(template, workspace, on=retried.on, backend=retried.backend or None, parallel=parallel)
 
 
 @contextlib.contextmanager
@@ -182,10 +245,8 @@ def reopened(retried: Retried) -> Iterator[None]:
         before = store.get_sweep(retried.sweep_id).state
         for number in retried.numbers:
             trial = store.get_trial(retried.sweep_id, number)
-            if trial.state in RETRYABLE:
-                store.move(
-                    retried.sweep_id, number, [trial.state], TrialState.PENDING, reason="retried by the user"
-                )
+            if _can_queue(trial):
+                _queue(store, trial)
         if before is not SweepState.RUNNING:
             store.set_sweep_state(retried.sweep_id, list(SweepState), SweepState.RUNNING)
     try:

@@ -8,6 +8,7 @@ import operator
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -26,7 +27,10 @@ from smsweep.services.sweeps.load import (
     EstimatorJob,
     JobLike,
     SweepLike,
+    TunerLike,
+    TunerSweep,
     compile_estimator,
+    is_tuning_job,
     needs_program,
     origin_of,
     read,
@@ -47,7 +51,7 @@ MAX_SEED = 2**63 - 1  # largest integer of the databases
 
 
 def sweep(
-    sweep: SweepLike,
+    sweep: SweepLike | None = None,
     entity: str | None = None,
     project: str | None = None,
     prior_runs: Iterable[str | Path] | str | Path | None = None,
@@ -57,6 +61,7 @@ def sweep(
     job: JobLike = None,
     estimator: Any = None,
     inputs: Any = None,
+    tuner: TunerLike | TunerSweep | None = None,
     seed: int | None = None,
     reuse: bool = False,
     in_place: bool | None = None,
@@ -68,18 +73,22 @@ def sweep(
     If a check fails, nothing is created.
 
     Args:
-        sweep: A W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping.
+        sweep: A W&B sweep config as a mapping, the path of a YAML file, or a function that returns a mapping. None
+            if there is a `tuner`.
         entity: W&B entity. Default: `WANDB_ENTITY`, then the config's.
         project: W&B project. Default: `WANDB_PROJECT`, then the config's.
-        prior_runs: Trials ("ID/N" or a run id), sweeps (an id or a name), or CSV files of runs such as W&B
-            exports. Their results inform the search.
+        prior_runs: Trials ("ID/N" or a run id), sweeps (an id or a name), CSV files of runs such as W&B exports,
+            or tuning jobs of SageMaker ("tuning-job/NAME"). Their results inform the search.
         name: Name of the sweep. Default: the config's.
         program: Script that runs instead of the config's `program`.
         job: Path or content of a job.yaml, which describes the jobs.
         estimator: An Estimator or a ModelTrainer of the SageMaker SDK, instead of `job`. Its script runs if the
             config names no program. Its hyperparameters are passed to every trial.
-        inputs: Inputs of the estimator, as its `fit` or `train` accepts them.
-        seed: Random seed for the search. Default: random.
+        inputs: Inputs of the estimator or the tuner, as its `fit`, `train` or `tune` accepts them.
+        tuner: A hyperparameter tuning job of SageMaker, instead of `sweep`, `job` and `estimator`: a
+            HyperparameterTuner of the SDK (v2 or v3), a CreateHyperParameterTuningJob request as a mapping or a
+            JSON file, or the name of an existing tuning job. The sweep uses its seed and its parents, too.
+        seed: Random seed for the search. Default: that of the tuner, or random.
         reuse: Agents copy the results of identical trials of earlier sweeps instead of running them again.
         in_place: Run processes in the source folder itself instead of a copy. Default: `in_place` of job.yaml.
         backend: Backend that will run the trials. For "process", a secret in the source is only a warning.
@@ -93,32 +102,71 @@ def sweep(
         ConfigError: If a config is invalid. Lists all problems.
         SourceError: If the source cannot be packed, for example because it contains a secret.
         UsageError: If an argument is invalid.
-        NotFound: If a prior run does not exist.
+        NotFound: If a prior run or a tuning job does not exist.
+        JobError: If AWS refuses a request about a tuning job.
     """
+    priors = [str(prior) for prior in ([prior_runs] if isinstance(prior_runs, str | Path) else prior_runs or ())]
+    workspace = Workspace()
+    made = None
+    if tuner is not None:
+        _refuse_both(sweep=sweep, job=job, estimator=estimator)
+        made = tuner if isinstance(tuner, TunerSweep) else _read_tuner(tuner, inputs, workspace)
+        sweep, estimator, inputs = made.sweep, made.job, None
+        seed = made.seed if seed is None else seed
+        priors = [*dict.fromkeys((*made.prior_runs, *priors))]
+    if sweep is None:
+        raise UsageError("sweep: missing; give a sweep config, or a tuner")
     compiled = compile_estimator(estimator, inputs, job)
     parsed, parsed_job = read(sweep, compiled.document if compiled else job, program=program, compiled=compiled)
     parsed_job = with_in_place(parsed_job, in_place)
-    workspace = Workspace()
     if compiled and not on:
         backend = compiled.chosen_backend(backend, workspace.environ)
     backend = source_backend(parsed_job.template, workspace, on=on, backend=backend)
-    return keep(
-        workspace,
-        parsed,
-        parsed_job,
-        source=lambda: snapshot(workspace, parsed, parsed_job, origin_of(sweep), backend=backend),
-        folder=lambda: source_dir(parsed.config, parsed_job, origin_of(sweep)),
-        origin=lambda: origin(origin_of(sweep) or Path.cwd()),
-        priors=[
-            str(prior) for prior in ([prior_runs] if isinstance(prior_runs, str | Path) else prior_runs or ())
-        ],
-        entity=entity,
-        project=project,
-        name=name,
-        seed=seed,
-        reuse=reuse,
-        code=read_code(parsed.config, parsed_job, origin_of(sweep)),
-    )
+    place = origin_of(sweep)
+    with _downloaded(made, program, workspace) as downloaded:
+        packed_job = parsed_job
+        if downloaded:  # the stored job.yaml does not name the temporary folder
+            template = replace(parsed_job.template, source_dir=str(downloaded))
+            packed_job = replace(parsed_job, template=template)
+        return keep(
+            workspace,
+            parsed,
+            parsed_job,
+            source=lambda: snapshot(workspace, parsed, packed_job, place, backend=backend),
+            folder=lambda: None if downloaded else source_dir(parsed.config, parsed_job, place),
+            origin=lambda: {} if downloaded else origin(place or Path.cwd()),
+            priors=priors,
+            entity=entity,
+            project=project,
+            name=name,
+            seed=seed,
+            reuse=reuse,
+            code=read_code(parsed.config, parsed_job, place),
+        )
+
+
+def _refuse_both(**others: Any) -> None:
+    """Raise UsageError for an argument that cannot be combined with a tuner."""
+    for name, value in others.items():
+        if value is not None:
+            raise UsageError(f"tuner and {name} cannot be combined, because the tuner has its own; remove one")
+
+
+def _read_tuner(tuner: TunerLike, inputs: Any, workspace: Workspace) -> TunerSweep:
+    from smsweep.services.sweeps.tuning_jobs import read_tuner  # boto3 is slow to import
+
+    return read_tuner(tuner, inputs, workspace.environ)
+
+
+def _downloaded(
+    made: TunerSweep | None, program: str | None, workspace: Workspace
+) -> AbstractContextManager[Path | None]:
+    """Download the source of a tuning job, unless the user names a program on this machine."""
+    if made is None or program:
+        return nullcontext()
+    from smsweep.services.sweeps.tuning_jobs import source_folder  # boto3 is slow to import
+
+    return source_folder(made, workspace.environ)
 
 
 def checked_seed(seed: SupportsIndex) -> int:
@@ -158,7 +206,7 @@ def keep(
         source: Makes the source snapshot and returns its hash.
         folder: Returns the folder that the snapshot was made of; None without a folder.
         origin: Returns the note about the commit and the Python of the source.
-        priors: Trials, sweeps and CSV files whose results inform the search.
+        priors: Trials, sweeps, CSV files and tuning jobs whose results inform the search.
         entity: W&B entity; None for the default.
         project: W&B project; None for the default.
         name: Name of the sweep; None for the config's.
@@ -174,7 +222,7 @@ def keep(
         ConfigError: If the user has not consented to running the code.
         StoreConflict: If the id is already used.
     """
-    priors = [prior if is_file(prior) else full_label(prior) for prior in priors]
+    priors = [full_label(prior) if _is_stored(prior) else prior for prior in priors]
     runs = _check(workspace, parsed.config, parsed_job, priors, code)
     config, environ = parsed.config, workspace.environ
     value = Sweep(
@@ -190,7 +238,7 @@ def keep(
         job_yaml=parsed_job.text,
         source_hash=source(),
         code_hash=digest_of(code) if code else "",
-        prior_runs=tuple(prior for prior in priors if not is_file(prior)),
+        prior_runs=tuple(prior for prior in priors if _is_stored(prior)),
         created_at=datetime.now(timezone.utc),
     )
     with workspace.store(create=True) as store:
@@ -200,7 +248,7 @@ def keep(
         if created.source_hash and (original := folder()):
             notes.SOURCE_FOLDER.put(store, created.id, str(original.resolve()))
         if runs:
-            notes.PRIOR_CSV_RUNS.put(store, created.id, runs)
+            notes.PRIOR_READ_RUNS.put(store, created.id, runs)
         if code:
             notes.SEARCH_CODE.put(store, created.id, code)
         if reuse:
@@ -249,7 +297,7 @@ def check_parsed(
     priors = list(priors)
     _check(workspace, parsed.config, parsed_job, priors, code)
     checked = check_source(workspace, parsed, parsed_job, origin, backend=backend)
-    labels = tuple(prior for prior in priors if not is_file(prior))
+    labels = tuple(prior for prior in priors if _is_stored(prior))
     if labels:
         with workspace.store() as store:
             value = Sweep(id="", config=parsed.config, prior_runs=labels)
@@ -260,11 +308,11 @@ def check_parsed(
 def _check(
     workspace: Workspace, config: SweepConfig, parsed_job: ParsedJob, priors: Iterable[str], code: str
 ) -> list[dict[str, Any]]:
-    """Check the consent to code, the search program and the CSV files. Return the runs in the CSV files."""
+    """Check the consent to code, the search program and the prior runs. Return the runs outside the store."""
     refuse_code(codes_of(config, code, parsed_job.template), workspace.environ)
     if code:
         make_strategy(with_code(config, code), 0)
-    return read_files(priors, config)
+    return _read_runs(priors, config, workspace.environ)
 
 
 def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> Sweep:
@@ -279,26 +327,37 @@ def with_source(stored: Sweep, compiled: EstimatorJob, workspace: Workspace) -> 
     return replace(stored, config=parsed.config, source_hash=source_hash)
 
 
-def is_file(prior: str) -> bool:
+def _is_file(prior: str) -> bool:
     """Return True if a prior run is a CSV file, not the label of a trial or a sweep."""
     return prior.lower().endswith(".csv")
 
 
-def read_files(priors: Iterable[str], config: SweepConfig) -> list[dict[str, Any]]:
-    """Return the runs in the CSV files, for the note PRIOR_CSV_RUNS. Warn of unusable rows; skip other priors."""
+def _is_stored(prior: str) -> bool:
+    """Return True if a prior run is a trial or a sweep in the store."""
+    return not (_is_file(prior) or is_tuning_job(prior))
+
+
+def _read_runs(priors: Iterable[str], config: SweepConfig, environ: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Return the runs in CSV files and tuning jobs, for the note PRIOR_READ_RUNS. Warn of unusable rows."""
     runs: list[dict[str, Any]] = []
-    for path in priors:
-        if is_file(path):
-            read = read_runs_csv(Path(path), config.space, config.all_metrics)
-            for warning in read.warnings:
-                log.warning("%s", warning)
-            runs += read.runs
+    for prior in priors:
+        if _is_stored(prior):
+            continue
+        if is_tuning_job(prior):
+            from smsweep.services.sweeps.tuning_jobs import read_prior_runs  # boto3 is slow to import
+
+            read = read_prior_runs(prior, config, environ)
+        else:
+            read = read_runs_csv(Path(prior), config.space, config.all_metrics)
+        for warning in read.warnings:
+            log.warning("%s", warning)
+        runs += ({**run, "source": prior} for run in read.runs)
     return runs
 
 
 def read_prior(store: Store, sweep: Sweep) -> list[Trial]:
-    """Return the prior trials of a sweep and its prior runs from CSV files, numbered from 0."""
-    runs = notes.PRIOR_CSV_RUNS.get(store, sweep.id)
+    """Return the prior trials of a sweep and its prior runs from CSV files and tuning jobs, numbered from 0."""
+    runs = notes.PRIOR_READ_RUNS.get(store, sweep.id)
     prior = itertools.chain(stored_prior(store, sweep), map(_as_trial, runs))
     return [replace(trial, number=number) for number, trial in enumerate(prior)]
 

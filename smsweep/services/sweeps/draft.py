@@ -103,7 +103,7 @@ def check(
             refuse_code(hook_codes(job.template.notify), workspace.environ)
         else:
             warnings += check_parsed(workspace, parsed, job, priors=prior_runs, code=code, origin=None).warnings
-        if not needs_program(parsed.config):  # otherwise a Python function runs
+        if not needs_program(parsed.config, job.template):  # otherwise a Python function runs
             check_backend(parsed.config, job.template)
     except SmsweepError as err:
         problems.append(str(err))
@@ -224,6 +224,8 @@ def _source(workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, like: str
         return snapshot(workspace, parsed, job, None)
     refuse_secrets(secrets_in_configs(parsed, job, known_secrets(workspace.environ, job.template)))
     base = _sweep(workspace, like)
+    if job.template.runs_image:
+        return ""
     program = parsed.config.program
     path = bundle_path(workspace.bundles_dir, base.source_hash)
     if base.source_hash and program and path.exists():

@@ -45,6 +45,7 @@ class SentFunction:
     python: str  # version that can load it, such as "3.11"
     store: Store
     sweep: Sweep  # as it is stored
+    requirements: tuple[str, ...] = ()  # that its agent passed
 
     def placed(self, template: JobTemplate, backend: str) -> JobTemplate:
         """Return the template of its jobs. A process has the Python and the working directory of this process."""
@@ -58,18 +59,19 @@ class SentFunction:
         arguments = {"AlgorithmSpecification": {"ContainerArguments": [*given, *options]}}
         return replace(template, request=overlay(template.request, arguments))
 
-    def check_python(self, template: JobTemplate, backend: str, workspace: Workspace) -> None:
-        """Raise an error if jobs have another Python than the function needs.
+    def check_environment(self, template: JobTemplate, backend: str, workspace: Workspace) -> None:
+        """Raise an error if jobs have another Python or other packages than the function needs.
 
         Raises:
             JobRejected: If the image has another Python.
-            UsageError: If processes would run with another Python.
+            UsageError: If processes would run with another Python, or without one of the requirements.
         """
         if backend == DEFAULT_BACKEND and self.python != PYTHON:
             raise UsageError(
                 f"function: {self.name} was pickled by Python {self.python}, and only the same version can load "
                 f"it; this agent has Python {PYTHON}: start it with Python {self.python}"
             )
+        _check_packages(self.requirements, backend)
         check_image(self.sweep, template, backend, self.python, workspace)
 
     def record(self, trial: Trial) -> None:
@@ -122,12 +124,14 @@ def check_function(
 ) -> None:
     """Check a function and the images of its jobs before a sweep is created. Write nothing.
 
-    For the arguments and exceptions, see `send_function`. Raises JobRejected if an image has another Python.
+    For the arguments and exceptions, see `send_function`. Raises JobRejected if an image has another Python, and
+    UsageError if processes would run without one of the requirements.
     """
     from smsweep.source.function import pickle_function  # cloudpickle is slow to import
 
-    pickle_function(function, requirements)
+    pickled = pickle_function(function, requirements)
     for place in places:
+        _check_packages(pickled.requirements, place.backend)
         template = replace(place.template, in_place=False)
         placeholder = Sweep(id=NO_ID, config=config, job=template)
         check_image(placeholder, template, place.backend, PYTHON, place.workspace)
@@ -181,8 +185,21 @@ def send_function(
     if needs_program(sweep.config):
         notes.FUNCTION.put(store, sweep.id, note)  # first: after a crash, the next agent finds the function
         sweep = store.set_source_hash(sweep.id, bundle.hash)
-    return _sent(store, sweep, note)
+    return replace(_sent(store, sweep, note), requirements=pickled.requirements)
 
 
 def _sent(store: Store, sweep: Sweep, note: dict[str, str]) -> SentFunction:
     return SentFunction(hash=note["hash"], name=note["name"], python=note["python"], store=store, sweep=sweep)
+
+
+def _check_packages(requirements: Sequence[str], backend: str) -> None:
+    """Raise UsageError if processes, which install nothing, would run without one of the requirements."""
+    if backend != DEFAULT_BACKEND or not requirements:
+        return
+    from smsweep.source.function import missing_requirements  # cloudpickle is slow to import
+
+    if missing := missing_requirements(requirements):
+        raise UsageError(
+            f"requirements: processes use the packages of {sys.prefix}, which does not have {', '.join(missing)}; "
+            'install the packages there, or use backend="docker"'
+        )

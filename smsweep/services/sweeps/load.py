@@ -28,8 +28,11 @@ log = logging.getLogger(__name__)
 
 SHELL = ("bash", "${program}", "${args}")  # command of shell scripts, as in the SDK
 
+TUNING_JOB = "tuning-job/"  # prefix of a tuning job among prior runs
+
 SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
 JobLike = Mapping[str, Any] | str | Path | None
+TunerLike = Mapping[str, Any] | str | Path | Any  # Any: a HyperparameterTuner of the SageMaker SDK
 
 
 def read(
@@ -77,9 +80,15 @@ def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
     return parse_sweep({**parsed.config.document, "command": list(command)})
 
 
-def needs_program(config: SweepConfig) -> bool:
-    """Return True if the command runs `${program}` and the config names no program."""
-    return config.program is None and "${program}" in config.command
+def needs_program(config: SweepConfig, template: JobTemplate | None = None) -> bool:
+    """Return True if the command runs `${program}` and the config names no program.
+
+    Args:
+        config: The sweep config.
+        template: The job template, which can run the image's own program instead; None if it does not matter.
+    """
+    runs_image = template is not None and template.runs_image
+    return config.program is None and "${program}" in config.command and not runs_image
 
 
 def load_sweep(sweep: SweepLike) -> ParsedSweep:
@@ -115,7 +124,11 @@ def warn(*warnings: Iterable[str]) -> None:
 
 
 def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
-    """Raise ConfigError if the configs are valid but no trial can run: Optuna or a price is missing."""
+    """Raise ConfigError if both configs are valid, but no trial can run.
+
+    Optuna or a price is missing, or the sweep has a program and the image runs its own.
+    """
+    check_entrypoint(config, template)
     is_optuna = engine_of(config) == "optuna" and not has_program(
         config
     )  # a search program needs consent before it is checked
@@ -123,6 +136,16 @@ def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
+
+
+def check_entrypoint(config: SweepConfig, template: JobTemplate) -> None:
+    """Raise ConfigError if the sweep has a program or a command, and the job runs the image's own program."""
+    for key in ("program", "command"):
+        if template.runs_image and key in config.document:
+            raise ConfigError(
+                f"{key}: cannot be combined with entrypoint: image in job.yaml, which runs the image's own "
+                "program; remove one of the two"
+            )
 
 
 def origin_of(sweep: SweepLike) -> Path | None:
@@ -189,3 +212,20 @@ def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob 
         command=compiled.command,
         backend="sagemaker" if "ResourceConfig" in compiled.request else "docker",
     )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TunerSweep:
+    """A tuning job as the arguments of `sweep`."""
+
+    sweep: dict[str, Any]  # content of sweep.yaml, without the program
+    job: EstimatorJob  # content of job.yaml, and the program
+    max_parallel: int  # MaxParallelTrainingJobs, which is an option of the agent
+    seed: int | None = None
+    prior_runs: tuple[str, ...] = ()  # the parents of a warm start
+    source_uri: str = ""  # s3:// archive with the program; "" if the program is on this machine, or without one
+
+
+def is_tuning_job(prior: str) -> bool:
+    """Return True if a prior run is a tuning job, not the label of a trial or a sweep."""
+    return prior.startswith(TUNING_JOB)

@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.registry import backend_spec
-from smsweep.core.job import JobTemplate, TrainingJobRequest
+from smsweep.core.job import JobTemplate, TrainingJobRequest, image_command
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.notify.hooks import HookLike, collect_hooks
-from smsweep.runtime.job import command_macros
+from smsweep.runtime.job import command_macros, function_call
 from smsweep.runtime.job.sm_variables import NODE_RANK
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.redact import make_redact
@@ -39,6 +39,7 @@ from smsweep.services.sweeps.load import (
 from smsweep.services.sweeps.search_program import config_of, read_code, with_code
 from smsweep.services.sweeps.snapshot import CheckedSource, check_source
 from smsweep.services.workspace import Workspace
+from smsweep.store import notes
 
 JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # unknown until a trial runs
 FIRST_NODE = {NODE_RANK: "0"}  # a plan shows the command of the first host
@@ -63,6 +64,7 @@ class Plan:
     expected_trial_count: int | None  # None: unlimited
     trials: tuple[PlannedTrial, ...]
     warnings: tuple[str, ...]
+    function: str | None = None  # name of the function that was sent, "" if none was; None for a program
 
 
 def plan(
@@ -130,10 +132,14 @@ def plan(
             *parsed.warnings,
             *parsed_job.warnings,
             *(source.warnings if source else ()),
-            *command_macros.warnings(
-                sweep_config.command_with(parsed_job.template.command),
-                sweep_config.program,
-                environ=None if environ is None else {**FIRST_NODE, **environ},
+            *(
+                command_macros.warnings(
+                    sweep_config.command_with(parsed_job.template.command),
+                    sweep_config.program,
+                    environ=None if environ is None else {**FIRST_NODE, **environ},
+                )
+                if not parsed_job.template.runs_image
+                else ()
             ),
         ),
     )
@@ -163,6 +169,7 @@ def plan_sweep(
     with Workspace().store() as store:
         stored = store.get_sweep(parse_sweep_id(sweep_id))
         history = History(store.list_trials(stored.id))
+        sent = notes.FUNCTION.get(store, stored.id)
         searched = config_of(store, stored)
     pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
     strategy = make_strategy(searched, stored.seed, stored.job.repeats)
@@ -179,6 +186,7 @@ def plan_sweep(
         expected_trial_count=expected_trial_count(stored.config, stored.job.repeats),
         trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
         warnings=(),
+        function=sent.get("name", "") if needs_program(stored.config, stored.job) else None,
     )
 
 
@@ -200,12 +208,18 @@ def _planned(
 ) -> Iterable[PlannedTrial]:
     redact = make_redact(environ)  # masks secrets that `${envvar:NAME}` inserts
     for index, trial in enumerate(trials):
-        argv: list[Any] = command_macros.expand(
-            config.command_with(template.command),
-            config.program,
-            trial.params,
-            environ={**FIRST_NODE, **environ},
-            json_file=JSON_FILE,
+        argv: list[Any] = (
+            image_command(template)
+            if template.runs_image
+            else [command_macros.INTERPRETER, "-m", function_call.MODULE]
+            if needs_program(config, template)
+            else command_macros.expand(
+                config.command_with(template.command),
+                config.program,
+                trial.params,
+                environ={**FIRST_NODE, **environ},
+                json_file=JSON_FILE,
+            )
         )
         yield PlannedTrial(
             number=trial.number,
@@ -248,12 +262,13 @@ def preflight(
         JobError: If the backend cannot run the jobs, or this machine is not set up for the backend.
     """
     config = load_sweep(sweep).config
-    if needs_program(config) and not program:
+    template = with_in_place(load_job(job), in_place).template
+    if needs_program(config, template) and not program:
         raise UsageError(
             "the sweep names no program; add `program: train.py` to its YAML, or give --program "
-            "(a Python function runs by smsweep.agent)"
+            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own "
+            "program)"
         )
-    template = with_in_place(load_job(job), in_place).template
     check_backend(
         config,
         template,

@@ -143,7 +143,7 @@ def placed(parsed: ParsedSweep, job: ParsedJob, origin: Path | None) -> ParsedSw
 
 
 def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path | None:
-    """Return the folder to snapshot; None for a sweep of a Python function.
+    """Return the folder to snapshot; None for a sweep of a Python function or of an image's own program.
 
     This is `source_dir` of the job.yaml. Without it: the working directory if it contains the program (as in W&B),
     else the folder of the sweep's file.
@@ -151,6 +151,8 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
     Raises:
         SourceError: If no folder contains the program.
     """
+    if job.template.runs_image:
+        return None
     folders, program = source_folders(job, origin), config.program
     if job.template.source_dir:
         return folders[0]

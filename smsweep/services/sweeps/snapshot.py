@@ -142,7 +142,8 @@ def _source_files(
         return []
     outside, written = (workspace.dir,), written_paths(workspace.dir)
     if job.template.in_place:
-        return recordable(list_files(folder, excluded=outside, written=written))
+        in_place = recordable(list_files(folder, excluded=outside, written=written))
+        return [file for file in in_place if not _is_only_config(file, config)]
     files = [
         file for file in collect(folder, excluded=outside, written=written) if not _is_only_config(file, config)
     ]

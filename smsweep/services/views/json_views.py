@@ -9,11 +9,13 @@ from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
 from smsweep.core.failure_kind import without_job_name as without_job_name
+from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
     AmountsDocument,
     BestTrialDocument,
     DetachedAgentDocument,
     FrontTrialDocument,
+    FunctionDocument,
     ListedSweepDocument,
     MetricDocument,
     PlaceUseDocument,
@@ -39,6 +41,7 @@ from smsweep.search.registry import expected_trial_count
 from smsweep.services.agent_ids import is_gone
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
+from smsweep.services.sweeps.load import needs_program
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
 from smsweep.store.base import Store
@@ -84,6 +87,7 @@ def show_data(
         **sweep_data(sweep),
         "trials": dict(sorted(counts.items())),
         "has_agent": agent is not None or has_agent(sweep, holders(trials)),
+        "function": function_data(store, sweep),
         "best": best_data(best, sweep) if best else None,
         "front": [member.trial.number for member in front],  # for several metrics
         "outlook": notes.OUTLOOK.get(store, sweep.id),
@@ -96,6 +100,14 @@ def show_data(
         "places": places_of(trials),
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
     }
+
+
+def function_data(store: Store, sweep: Sweep) -> FunctionDocument | None:
+    """Return the function of a sweep without a program; None for a sweep with a program."""
+    if not needs_program(sweep.config, sweep.job):
+        return None
+    sent = notes.FUNCTION.get(store, sweep.id)
+    return {"name": sent.get("name", ""), "python": sent.get("python", "")}
 
 
 def places_of(trials: Collection[Trial]) -> list[PlaceUseDocument]:
@@ -206,6 +218,7 @@ def sweep_data(sweep: Sweep) -> SweepFields:
         "expected_trial_count": expected_trial_count(sweep.config, sweep.job.repeats),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
+        "image": image_of(sweep.job) if sweep.job.runs_image else "",
         "project": sweep.project,
         "entity": sweep.entity,
         "seed": sweep.seed,

@@ -84,8 +84,12 @@ def _failed(trial: Trial) -> str:
 
 def _pending(trial: Trial) -> str:
     again = f" to run again, for the {_times(trial.attempt + 1)} time" if trial.attempt else ""
-    where = f" at {trial.place}, where its checkpoints are," if trial.place else ""
-    return f"waits for an agent{where}{again}"
+    if not trial.place:
+        return f"waits for an agent{again}"
+    return (
+        f"waits for an agent at {trial.place}, where its checkpoints are,{again or ' to run'}; "
+        f"if that place is gone, run it at another place with: smsweep retry {trial.label}"
+    )
 
 
 def _times(n: int) -> str:

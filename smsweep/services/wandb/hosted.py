@@ -198,7 +198,7 @@ def import_sweep(
         seed=seed,
     )
     with workspace.store() as store:
-        notes.PRIOR_CSV_RUNS.put(store, sweep_id, list(read.runs))
+        notes.PRIOR_READ_RUNS.put(store, sweep_id, list(read.runs))
     return sweep_id, len(read.runs)
 
 

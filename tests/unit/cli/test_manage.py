@@ -11,9 +11,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from smsweep.core.sweep import SweepState
+from smsweep.core.trial import TrialState
 from smsweep.services.workspace import Workspace
 from tests.unit.cli.conftest import SWEEP, Cli
 
@@ -155,3 +158,101 @@ def test_cancel_stops_the_jobs_of_a_lost_agent(cli: Cli, folder: Path) -> None:
     assert "1 running trial has no agent" in cli("sweep", "--cancel", sweep_id).err
     wait_for(lambda: states(cli, sweep_id) == ["killed"])
     assert (folder / "saved").read_text() == "checkpoint"
+
+
+PLACED = """
+import os, smsweep
+run = smsweep.init()
+print("ran", os.environ.get("WHERE"))
+if os.environ.get("FAILS"):
+    raise ValueError("not now")
+smsweep.log({"loss": run.config.a})
+"""
+
+
+def test_retry_run_uses_the_places_of_job_yaml(cli: Cli, folder: Path) -> None:
+    """Trials of a place run at any of them, not at the backend of the first."""
+    places = [
+        {"backend": "process", "name": "near", "environment": {"WHERE": "near"}},
+        {"backend": "process", "name": "far", "slots": 2, "environment": {"WHERE": "far"}},
+    ]
+    (folder / "train.py").write_text(PLACED)
+    (folder / "job.yaml").write_text(json.dumps({"places": places}))
+    # The agent's environment reaches its processes.
+    sweep_id = run_with({"FAILS": "1"}, cli, "run", "sweep.yaml", "--job", "job.yaml", code=3)
+    assert cli("retry", sweep_id, "--failed", "--run").code == 0
+    assert states_of(cli, sweep_id) == {"finished"}
+    assert {trial["place_name"] for trial in trials_of(cli, sweep_id)} == {"near", "far"}
+
+
+def test_retry_run_uses_the_places_of_the_command_line(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(PLACED)
+    sweep_id = run_with({"FAILS": "1"}, cli, "run", "sweep.yaml", "--on", "local:2", code=3)
+    assert cli("retry", f"{sweep_id}/0", "--run").code == 0
+    (first, *others) = trials_of(cli, sweep_id)
+    assert (first["state"], first["place_name"]) == ("finished", "local")
+    assert {trial["state"] for trial in others} == {"failed"}
+
+
+def test_retry_run_on_other_places(cli: Cli, failed: str, folder: Path) -> None:
+    (folder / "works").touch()
+    assert cli("retry", failed, "--failed", "--run", "--on", "local:2").code == 0
+    assert {trial["place_name"] for trial in trials_of(cli, failed)} == {"", "local"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "problem"),
+    [
+        (["--on", "moon"], "--on moon: no such backend"),
+        (["--on", "local", "--backend", "process"], "cannot be combined"),
+    ],
+)
+def test_retry_run_at_an_invalid_place_queues_nothing(
+    cli: Cli, failed: str, flags: list[str], problem: str
+) -> None:
+    refused = cli("retry", failed, "--failed", "--run", *flags)
+    assert refused.code == 2
+    assert problem in refused.err
+    assert "failed" in states_of(cli, failed)
+
+
+def test_retry_runs_a_trial_whose_place_is_gone_elsewhere(cli: Cli, failed: str, folder: Path) -> None:
+    """The trial has checkpoints on another machine, which this machine cannot read."""
+    (folder / "works").touch()
+    gone = "process@scrapped"
+    with Workspace().store() as store:
+        store.move(failed, 1, [TrialState.FAILED], TrialState.PENDING)
+        store.set_sweep_state(failed, [SweepState.FINISHED], SweepState.RUNNING)
+        store.claim(failed, "a", gone, 60.0)
+        store.move(failed, 1, [TrialState.RUNNING], TrialState.PENDING, keeps_place=True)
+    label = f"{failed}/1"
+    waits = cli("agent", failed)
+    assert f"continue only at {gone}, where their checkpoints are" in " ".join(waits.err.split())
+    explained = cli("why", label).out
+    assert f"waits for an agent at {gone}" in explained
+    assert f"smsweep retry {label}" in explained
+    retried = cli("retry", label)
+    assert retried.out.strip() == label
+    assert f"without waiting for its checkpoints at {gone}" in cli("why", label).out
+    assert cli("retry", label).code == 2  # it does not wait for a place any more
+    assert cli("agent", failed).code == 0
+    assert states_of(cli, failed) == {"finished"}
+
+
+def run_with(environ: dict[str, str], cli: Cli, *command: str, code: int = 0) -> str:
+    """Run a command with more environment variables, and return the id that it prints."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in environ.items():
+            patch.setenv(name, value)
+        ended = cli(*command)
+    assert ended.code == code, ended.err
+    return ended.out.strip()
+
+
+def trials_of(cli: Cli, sweep_id: str) -> list[dict[str, Any]]:
+    trials: list[dict[str, Any]] = json.loads(cli("trials", sweep_id, "--json").out)
+    return sorted(trials, key=lambda trial: trial["number"])
+
+
+def states_of(cli: Cli, sweep_id: str) -> set[str]:
+    return {trial["state"] for trial in trials_of(cli, sweep_id)}

@@ -253,9 +253,36 @@ def test_stop_if_accepts_a_list_or_one_condition(text: str) -> None:
     assert parse_job(text).template.stop_if == ("loss is nan",)
 
 
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("entrypoint: image", "entrypoint: needs an image; add image_uri"),
+        ("entrypoint: image\nimage_uri: a\nsource_dir: src", "source_dir: has no effect with entrypoint"),
+        ("entrypoint: image\nimage_uri: a\nsecrets: {KEY: env:KEY}", "secrets: has no effect with"),
+        ("entrypoint: image\nframework: pytorch\nframework_version: '2'\npy_version: py311",
+         "entrypoint: the images of pytorch run a script; remove entrypoint, and name a program"),
+        ("entrypoint: script\nimage_uri: a", "entrypoint: expected image, got 'script'"),
+        ("image_uri: a\nrequest: {AlgorithmSpecification: {ContainerEntrypoint: [a]}}",
+         "request.AlgorithmSpecification.ContainerEntrypoint: is not allowed in job.yaml"),
+    ],
+)  # fmt: skip
+def test_job_of_an_image_program_has_no_source(text: str, problem: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        parse_job(text)
+    assert problem in str(caught.value)
+
+
+def test_image_program_can_have_its_own_entrypoint_or_algorithm() -> None:
+    algorithm = "AlgorithmName: a, ContainerEntrypoint: [a], ContainerArguments: [b]"
+    parsed = parse_job(f"entrypoint: image\nrequest: {{AlgorithmSpecification: {{{algorithm}}}}}")
+    assert parsed.template.runs_image
+    assert parse_job("entrypoint: image\nframework: xgboost\nframework_version: 1.7-1").template.runs_image
+
+
 def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
     own = {
         "source_dir",
+        "entrypoint",
         "in_place",
         "distribution",
         "secrets",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Collection
 from datetime import timedelta
 from pathlib import Path
@@ -11,8 +12,8 @@ from smsweep.core.budget import Budget
 from smsweep.core.job import JobStatus, Price, TrainingJobRequest
 from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.agent_state import ShutdownLevel
-from smsweep.engine.places import FIRST_REST_S, JITTER, LOST_S, Place
-from smsweep.errors import BackendUnavailable, CapacityError, QuotaExceeded, Throttled
+from smsweep.engine.places import FIRST_REST_S, JITTER, LOST_S, Place, Places
+from smsweep.errors import BackendUnavailable, CapacityError, DevicesInUse, QuotaExceeded, Throttled
 from smsweep.runtime.job.trial_document import Assignment
 from smsweep.store import notes
 from tests.support.agent_kit import Kit, logged
@@ -437,3 +438,14 @@ def test_ended_job_ends_the_rest_of_its_place(tmp_path: Path) -> None:
     agent._places.rest(places[1], QuotaExceeded("limit of 1"))
     agent.tick()
     assert names(kit)[1:] == ["cloud"]
+
+
+def test_place_whose_devices_are_in_use_has_short_rests(tmp_path: Path) -> None:
+    """A device of this machine can be free at any time, and each try keeps the trial's turn."""
+    kit = Kit(tmp_path, SIX)
+    places = two_places(kit)[2]
+    rests = Places(places, lambda: kit.clock_now, random.Random(0))
+    for _ in range(5):
+        rests.rest(places[0], DevicesInUse("in use"))
+        kit.clock_now += timedelta(seconds=LONG_REST_S)
+        assert not rests.is_resting(places[0])

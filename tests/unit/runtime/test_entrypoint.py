@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import tarfile
@@ -13,7 +14,10 @@ import pytest
 
 from smsweep.runtime.job.entrypoint import main, wait_for_hosts
 from smsweep.runtime.job.failure import JobFailure
+from smsweep.runtime.job.entrypoint import main
+from tests.docker.wheels import make_wheel
 from tests.unit.runtime.jobs import PYTHON, Job, finish
+from tools.environments import oracle
 
 pytestmark = pytest.mark.slow
 
@@ -234,6 +238,48 @@ def test_failed_requirements_are_the_failure_reason(job: Job) -> None:
     assert (done.code, "ran\n" in done.out) == (1, False)
     assert job.failure.startswith("requirements.txt: pip ended with exit code 1: ERROR: ")
     assert "no-such-file.whl" in job.failure
+
+
+@pytest.fixture
+def job_of_uv(job: Job, tmp_path: Path) -> Job:
+    """A job with a requirement, whose `python` belongs to an environment of uv, which has no pip."""
+    uv, folder = oracle("tools").python.with_name("uv"), tmp_path / "env"
+    subprocess.run([uv, "venv", "--quiet", "--python", PYTHON, folder], check=True)
+    make_wheel(tmp_path / "wheels", "smsweepdemo")
+    job.environ["PATH"] = f"{folder / 'bin'}:{os.defpath}"
+    for tool in ("PIP", "UV"):
+        job.environ |= {f"{tool}_FIND_LINKS": str(tmp_path / "wheels"), f"{tool}_NO_INDEX": "1"}
+    job.environ |= {"PIP_CONFIG_FILE": os.devnull, "UV_NO_CONFIG": "1", "UV_OFFLINE": "1"}
+    script = "import sys, smsweepdemo; print(smsweepdemo.__file__.startswith(sys.prefix), smsweepdemo.VERSION)"
+    return job.trial({"train.py": script, "requirements.txt": "smsweepdemo==1.0\n"})
+
+
+@pytest.mark.oracle
+def test_requirements_are_installed_into_environment_of_uv(job_of_uv: Job, tmp_path: Path) -> None:
+    done = job_of_uv.run(["--install-requirements"])
+    assert (done.code, done.out.splitlines()[-1]) == (0, "True 1.0"), done
+    assert not list(tmp_path.glob("env/lib/python*/site-packages/pip"))
+
+
+@pytest.mark.oracle
+def test_uv_installs_requirements_if_there_is_no_pip(job_of_uv: Job, tmp_path: Path) -> None:
+    hide_ensurepip(job_of_uv, tmp_path)
+    done = job_of_uv.run(["--install-requirements"])
+    assert done.code == 1
+    assert (
+        f"{tmp_path}/env/bin/python has neither pip nor ensurepip, and PATH has no uv; install"
+        in job_of_uv.failure
+    )
+    job_of_uv.environ["PATH"] += f":{oracle('tools').python.parent}"
+    done = job_of_uv.run(["--install-requirements"])
+    assert (done.code, done.out.splitlines()[-1]) == (0, "True 1.0"), done
+
+
+def hide_ensurepip(job: Job, tmp_path: Path) -> None:
+    """Put an empty ensurepip before that of the standard library."""
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "ensurepip.py").write_text(f"_WHEEL_PKG_DIR = {str(tmp_path)!r}\n")
+    job.environ["PYTHONPATH"] = str(tmp_path / "empty")
 
 
 def test_python3_replaces_a_missing_python(job: Job, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ class Run:
         if "raise" in data: raise ValueError("wandb's own")
         return "returned"
     def define_metric(self, name, step_metric=None, step_sync=None, hidden=None, summary=None): pass
+    def _set_run_obj(self, run_obj): pass
     @property
     def sweep_id(self): return None
 """,

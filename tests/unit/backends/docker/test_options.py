@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from smsweep.backends.docker.containers import choose_gpu, host_gpus
+from smsweep.backends.docker.containers import host_gpus
 from smsweep.backends.docker.engine import DEFAULT_IMAGE, DockerOptions
 from smsweep.errors import UsageError
 
@@ -49,11 +49,3 @@ def test_host_gpus_lists_nvidia_devices_in_order(tmp_path: Path) -> None:
     for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "null"):
         (tmp_path / name).touch()
     assert host_gpus(tmp_path) == ["0", "2", "10"]
-
-
-def test_choose_gpu_returns_the_least_used_device() -> None:
-    label = "smsweep.gpu"
-    assert choose_gpu(["0", "1"], [], label) == "0"
-    assert choose_gpu(["0", "1"], [{label: "0"}, {}], label) == "1"
-    assert choose_gpu(["0", "1"], [{label: "0"}, {label: "1"}], label) == "0"
-    assert choose_gpu([], [], label) == ""

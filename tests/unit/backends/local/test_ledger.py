@@ -7,15 +7,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.ledger import FUNCTION, PROCESS, DeviceLedger
+from smsweep.backends.local.waiting_jobs import FORGOTTEN_S, PATIENCE_S
 from smsweep.core.resources import Resources
-from smsweep.errors import CapacityError, JobRejected, UsageError
+from smsweep.errors import CapacityError, DevicesInUse, JobRejected, UsageError
+from smsweep.runtime.system import uptime_s
 from tests.support.markdown import ROOT
 
 ONE, HALF = Resources(gpus=1), Resources(gpus=0.5)
@@ -39,9 +41,11 @@ class Ledgers:
         self.folder = folder
         self._opened: list[DeviceLedger] = []
 
-    def open(self, devices: str = "0,1", kind: str = PROCESS) -> DeviceLedger:
+    def open(
+        self, devices: str = "0,1", kind: str = PROCESS, uptime: Callable[[], float] = uptime_s
+    ) -> DeviceLedger:
         environ = {"SMSWEEP_LEDGER": str(self.folder / "ledger"), "SMSWEEP_DEVICES": devices}
-        self._opened.append(DeviceLedger(environ, kind))
+        self._opened.append(DeviceLedger(environ, kind, uptime))
         return self._opened[-1]
 
     def job(self, name: str) -> JobFolder:
@@ -212,3 +216,115 @@ def test_default_folder_must_belong_to_the_user(monkeypatch: pytest.MonkeyPatch)
 def test_default_folder_is_private() -> None:
     folder = DeviceLedger({}, PROCESS).folder
     assert folder.stat().st_mode & 0o077 == 0
+
+
+class Uptime:
+    """The time of the machine, which a test advances."""
+
+    now_s = 1000.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+@pytest.fixture
+def uptime() -> Uptime:
+    return Uptime()
+
+
+def test_job_that_waits_too_long_gets_the_next_free_devices(ledgers: Ledgers, uptime: Uptime) -> None:
+    """Small jobs that arrive later do not take the devices of a job that needs several."""
+    small, large, other = (ledgers.open(uptime=uptime) for _ in range(3))
+    small.claim(ledgers.job("a"), ONE)
+    with pytest.raises(DevicesInUse):
+        large.claim(ledgers.job("large"), Resources(gpus=2))
+    assert keys(small, ledgers.job("b"), ONE) == ["1"]  # it does not wait long yet
+    uptime.now_s += PATIENCE_S
+    with pytest.raises(DevicesInUse):
+        large.claim(ledgers.job("large"), Resources(gpus=2))
+    small.release(ledgers.job("a"))
+    with pytest.raises(DevicesInUse, match="in use by b; reserved for large, which waits longer"):
+        other.claim(ledgers.job("c"), ONE)
+    with pytest.raises(DevicesInUse):
+        other.claim(ledgers.job("d"), HALF)
+    small.release(ledgers.job("b"))
+    assert keys(large, ledgers.job("large"), Resources(gpus=2)) == ["0", "1"]
+    large.release(ledgers.job("large"))
+    assert keys(other, ledgers.job("d"), HALF) == ["0"]
+    assert keys(other, ledgers.job("c"), ONE) == ["1"]
+
+
+def test_jobs_that_wait_too_long_get_devices_in_their_order(ledgers: Ledgers, uptime: Uptime) -> None:
+    holder, first, second = (ledgers.open("0", uptime=uptime) for _ in range(3))
+    holder.claim(ledgers.job("a"), ONE)
+    for ledger, name in ((first, "z"), (second, "b")):
+        with pytest.raises(DevicesInUse):
+            ledger.claim(ledgers.job(name), ONE)
+        uptime.now_s += 1
+    uptime.now_s += PATIENCE_S - 3
+    for ledger, name in ((first, "z"), (second, "b")):  # both still wait
+        with pytest.raises(DevicesInUse):
+            ledger.claim(ledgers.job(name), ONE)
+    uptime.now_s += 5
+    holder.release(ledgers.job("a"))
+    with pytest.raises(DevicesInUse, match="reserved for z"):
+        second.claim(ledgers.job("b"), ONE)
+    assert keys(first, ledgers.job("z"), ONE) == ["0"]
+
+
+def test_devices_beyond_a_reservation_are_used(ledgers: Ledgers, uptime: Uptime) -> None:
+    holder, large, small = (ledgers.open("0,1,2", uptime=uptime) for _ in range(3))
+    holder.claim(ledgers.job("a"), Resources(gpus=2))
+    with pytest.raises(DevicesInUse):
+        large.claim(ledgers.job("large"), Resources(gpus=2))
+    uptime.now_s += PATIENCE_S
+    holder.release(ledgers.job("a"))
+    assert keys(small, ledgers.job("b"), ONE) == ["2"]
+    assert keys(large, ledgers.job("large"), Resources(gpus=2)) == ["0", "1"]
+
+
+def test_cores_and_memory_are_reserved_too(ledgers: Ledgers, uptime: Uptime) -> None:
+    holder, large, small = (ledgers.open("none", uptime=uptime) for _ in range(3))
+    half = Resources(memory_bytes=holder.pool.memory_bytes * 2 // 3)
+    holder.claim(ledgers.job("a"), Resources(cpus=1, memory_bytes=half.memory_bytes))
+    with pytest.raises(DevicesInUse):
+        large.claim(ledgers.job("large"), Resources(cpus=large.pool.n_cpus, memory_bytes=half.memory_bytes))
+    uptime.now_s += PATIENCE_S
+    with pytest.raises(DevicesInUse, match=r"too few CPUs of this .*; in use by a; reserved for large"):
+        small.claim(ledgers.job("b"), Resources(cpus=1))
+    with pytest.raises(DevicesInUse, match="too little memory of this machine is free"):
+        small.claim(ledgers.job("b"), Resources(memory_bytes=holder.pool.memory_bytes // 4))
+
+
+@pytest.mark.parametrize("end", ["close", "release", "silence"])
+def test_job_that_no_longer_waits_reserves_nothing(ledgers: Ledgers, uptime: Uptime, end: str) -> None:
+    holder, gone, other = (ledgers.open("0", uptime=uptime) for _ in range(3))
+    holder.claim(ledgers.job("a"), ONE)
+    with pytest.raises(DevicesInUse):
+        gone.claim(ledgers.job("gone"), ONE)
+    uptime.now_s += PATIENCE_S
+    holder.release(ledgers.job("a"))
+    if end == "close":
+        gone.close()
+    elif end == "release":
+        gone.release(ledgers.job("gone"))
+    else:
+        uptime.now_s += FORGOTTEN_S - PATIENCE_S + 1
+    assert keys(other, ledgers.job("b"), ONE) == ["0"]
+
+
+def test_killed_agent_does_not_wait(ledgers: Ledgers, uptime: Uptime) -> None:
+    """The time of the machine is not advanced: only the lock shows that the agent is dead."""
+    folder = ledgers.folder / "ledger"
+    ledgers.open("0", uptime=uptime).claim(ledgers.job("a"), ONE)
+    script = HOLD.replace('print("holds"', 'print("never"').replace("ledger.claim", "try:\n    ledger.claim")
+    script = script.replace('print("never", flush=True)', 'except Exception:\n    print("waits", flush=True)')
+    with subprocess.Popen([sys.executable, "-c", script, str(folder)], stdout=subprocess.PIPE) as waiter:
+        assert waiter.stdout is not None
+        assert waiter.stdout.readline() == b"waits\n"
+        assert len(list(folder.glob("*.wait"))) == 1
+        waiter.kill()
+        waiter.wait()
+    with pytest.raises(DevicesInUse):
+        ledgers.open("0", uptime=uptime).claim(ledgers.job("b"), ONE)
+    assert [path.name.split(".")[0] for path in folder.glob("*.wait")] == ["b"]

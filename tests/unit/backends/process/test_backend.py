@@ -81,3 +81,20 @@ def test_stop_is_described_at_once(jobs: Jobs) -> None:
     jobs.backend.wait(0)
     jobs.backend.stop(name)
     assert jobs.backend.describe([name])[name].status != "InProgress"
+
+
+def test_job_has_no_variables_of_the_job_before(jobs: Jobs) -> None:
+    script = "import os; print(os.environ.get('OWN'), os.environ.get('COMMON'))"
+    first = jobs.run("first", script, environment={"OWN": "1", "COMMON": "a"})
+    second = jobs.run("second", script, environment={"COMMON": "b"})
+    third = jobs.run("third", script, environment={"OWN": "1"})
+    assert [*first.lines, *second.lines, *third.lines] == ["1 a", "None b", "1 None"]
+
+
+def test_invalid_variable_or_argument_fails_only_its_job(jobs: Jobs) -> None:
+    assert jobs.run("variable", "", environment={"A=B": "1"}).status.exit_code == 70
+    request = jobs.request("argument", "")
+    request["AlgorithmSpecification"]["ContainerArguments"] = ["--grace-s", "none"]
+    jobs.backend.submit(request)
+    assert jobs.finish(jobs.name("argument")).status.status == "Failed"
+    assert jobs.run("valid", "print('ran')").lines == ("ran",)

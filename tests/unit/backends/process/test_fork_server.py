@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_start_is_recorded_when_the_fork_server_is_killed_during_the_fork(
 ) -> None:
     order = {"folder": str(tmp_path), "argv": [], "environ": {}}
 
-    def entry(argv: list[str]) -> int:
+    def entry(order: dict[str, Any]) -> int:
         os.write(1, b"once\n")
         return 0
 
@@ -58,7 +59,7 @@ def test_full_disk_returns_an_error_and_starts_no_job(tmp_path: Path) -> None:
     order = {"folder": str(tmp_path), "argv": [], "environ": {}}
     ran = tmp_path / "ran"
 
-    def entry(argv: list[str]) -> int:
+    def entry(order: dict[str, Any]) -> int:
         ran.touch()
         return 0
 
