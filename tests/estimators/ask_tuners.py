@@ -1,7 +1,7 @@
 """Convert tuners of an SDK to sweeps, and create one. Runs in the environment of that SDK.
 
-stdin: {"sdk": 2 or 3, "home": ..., "source_dir": ...}. stdout: the sweep and the job of each tuner, or its error; the
-stored sweep; and the attempted connections.
+stdin: {"sdk": 2 or 3, "home": ..., "source_dir": ...}. stdout: the sweep and the job of each tuner, or its
+error; the stored sweep; and the attempted connections.
 """
 
 from __future__ import annotations
@@ -19,7 +19,8 @@ import boto3  # noqa: E402  # after the seal
 
 import smsweep  # noqa: E402
 from smsweep.errors import SmsweepError  # noqa: E402
-from smsweep.services.sweeps.tuning_jobs import TunerSweep, read_tuner  # noqa: E402
+from smsweep.services.sweeps.load import TunerSweep  # noqa: E402
+from smsweep.services.sweeps.tuning_jobs import read_tuner  # noqa: E402
 
 ROLE = "arn:aws:iam::123456789012:role/trainer"
 IMAGE = "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1"

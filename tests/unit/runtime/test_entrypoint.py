@@ -14,7 +14,6 @@ import pytest
 
 from smsweep.runtime.job.entrypoint import main, wait_for_hosts
 from smsweep.runtime.job.failure import JobFailure
-from smsweep.runtime.job.entrypoint import main
 from tests.docker.wheels import make_wheel
 from tests.unit.runtime.jobs import PYTHON, Job, finish
 from tools.environments import oracle
