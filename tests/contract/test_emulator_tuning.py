@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -240,3 +244,36 @@ def test_call_that_starts_other_work_is_refused(account: Account) -> None:
     runtime = account.client("sagemaker-runtime")
     assert error_of(runtime.invoke_endpoint, EndpointName="e", Body=b"1")[0] == "NotImplementedException"
     account.sagemaker.create_experiment(ExperimentName="records-stay-with-moto")
+
+
+def test_tuning_job_continues_after_a_kill_of_the_emulator(tmp_path: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "smsweep",
+        "--quiet",
+        "emulator",
+        "--port",
+        "0",
+        "--json",
+        "--dir",
+        str(tmp_path),
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as emulator:
+        assert emulator.stdout is not None
+        printed = json.loads(emulator.stdout.readline())
+        keys = {name: printed[name] for name in ("url", "region", "access_key_id", "secret_access_key")}
+        killed = Account(SimpleNamespace(**keys))  # type: ignore[arg-type]  # only the fields of a client
+        create(killed, "killed", PATIENT, jobs=2)
+        wait(killed, "killed", lambda job: job["TrainingJobStatusCounters"]["InProgress"] == 2)
+        before = [item["TrainingJobName"] for item in training_jobs(killed, "killed")]
+        for name in before:
+            killed.wait(name, lambda job: job["SecondaryStatus"] == "Training")
+        emulator.kill()
+    with open_account(tmp_path, os.environ) as again:
+        job = describe(again, "killed")
+        assert job["HyperParameterTuningJobStatus"] == "InProgress"
+        assert job["TrainingJobStatusCounters"]["InProgress"] == 2
+        again.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="killed")
+        assert wait(again, "killed")["HyperParameterTuningJobStatus"] == "Stopped"
+        assert [item["TrainingJobName"] for item in training_jobs(again, "killed")] == before

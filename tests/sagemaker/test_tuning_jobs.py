@@ -33,6 +33,7 @@ args, _ = parser.parse_known_args()
 assert args.epochs == 3 and args.kind in ("a", "b"), args
 if args.width > 9.99:
     raise ValueError("too wide")
+print(f"size={args.width * 10};")
 print(f"loss={(args.width - 3) ** 2};")
 """
 ENDED = ("Completed", "Failed", "Stopped")
@@ -91,7 +92,9 @@ def request(account: Account, name: str, *, jobs: int = 3, **config: Any) -> dic
             "AlgorithmSpecification": {
                 "TrainingImage": account.job["image_uri"],
                 "TrainingInputMode": "File",
-                "MetricDefinitions": [{"Name": "loss", "Regex": "loss=([0-9.e+-]+);"}],
+                "MetricDefinitions": [
+                    {"Name": name, "Regex": f"{name}=([0-9.e+-]+);"} for name in ("loss", "size")
+                ],
             },
             "RoleArn": ROLE,
             "OutputDataConfig": {"S3OutputPath": f"s3://{account.bucket}/out"},
@@ -162,10 +165,30 @@ def test_finished_tuning_job_informs_the_search(account: Account, command: Comma
     assert {trial.params["width"]: trial.metrics["loss"].last for trial in prior} == pytest.approx(expected)
     assert {trial.params["kind"] for trial in prior} <= {"a", "b"}
     assert [trial.state for trial in prior] == [TrialState.FINISHED] * 3
+    del sweep["metric"]
+    several = smsweep.sweep(
+        {
+            **sweep,
+            "method": "custom",
+            "scheduler": {"engine": "pareto"},
+            "metrics": [{"name": "loss"}, {"name": "size"}],
+        },
+        prior_runs="tuning-job/earlier",
+    )
+    with Workspace().store() as store:
+        prior = read_prior(store, store.get_sweep(several))
+    assert [trial.metrics["size"].last for trial in prior] == pytest.approx(
+        [trial.params["width"] * 10 for trial in prior]
+    )
+    assert [trial.metrics["loss"].last for trial in prior] == pytest.approx(
+        [expected[trial.params["width"]] for trial in prior]
+    )
 
 
 def test_failed_training_jobs_are_prior_runs_without_a_value(account: Account) -> None:
-    ranges = {"ContinuousParameterRanges": [{"Name": "width", "MinValue": "9.991", "MaxValue": "20"}]}
+    ranges: dict[str, Any] = {
+        "ContinuousParameterRanges": [{"Name": "width", "MinValue": "9.991", "MaxValue": "20"}]
+    }
     ranges["CategoricalParameterRanges"] = [{"Name": "kind", "Values": ["a"]}]
     assert {job["TrainingJobStatus"] for job in tune(account, "failing", jobs=2, ParameterRanges=ranges)} == {
         "Failed"
@@ -202,7 +225,7 @@ def test_print_writes_the_files_of_the_sweep(account: Account, command: Command)
     sweep = smsweep.Api().sweep(sweep_id).sweep
     assert sweep.config.program == "train.py"
     assert sweep.job.request["Tags"] == [{"Key": "team", "Value": "vision"}]
-    assert sweep.job.metric_definitions == (("loss", "loss=([0-9.e+-]+);"),)
+    assert dict(sweep.job.metric_definitions)["loss"] == "loss=([0-9.e+-]+);"
     command("agent", sweep_id, "--count", "1")
     ((params, loss),) = values(sweep_id)
     assert loss == pytest.approx((params["width"] - 3) ** 2)

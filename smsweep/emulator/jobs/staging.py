@@ -60,9 +60,10 @@ class S3:
         """Raise JobRejected, with the message of S3, if the bucket of a URI is in another region than the job."""
         bucket, _ = split_uri(uri)
         try:
-            found = self._client.get_bucket_location(Bucket=bucket).get("LocationConstraint") or DEFAULT_REGION
+            constraint: str | None = self._client.get_bucket_location(Bucket=bucket).get("LocationConstraint")
         except ClientError:
             return  # the bucket does not exist, which the transfer reports
+        found = constraint or DEFAULT_REGION  # S3 returns no region for the default one
         if found != region:
             raise JobRejected(
                 f"PermanentRedirect (301): The bucket is in this region: {found}. Please use this region to retry "
