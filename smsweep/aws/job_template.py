@@ -11,13 +11,15 @@ from urllib.parse import urlsplit
 
 from smsweep.aws.client import Aws, check_settings
 from smsweep.aws.image_uris import image_uri, machines
-from smsweep.aws.s3_transfer import check_bucket, put_empty, upload_once
-from smsweep.core.job import JobTemplate, Site
+from smsweep.aws.s3_transfer import check_bucket, put_empty, share_once, upload_once
+from smsweep.core.job import RUNTIME_ZIP, JobTemplate, Site
 from smsweep.errors import JobRejected
+from smsweep.source.runtime_zip import compact_runtime_key, compact_runtime_zip
 
 PREFIX = "smsweep"  # of all keys that smsweep writes to the bucket
 ASSETS = f"{PREFIX}/assets"  # source and runtime, which the jobs of trials read
 SOURCE_USERS = f"{ASSETS}/users"  # <assets>/<sweep id> below it marks assets as used by a sweep
+RUNTIMES = f"{ASSETS}/runtimes"  # one object per version of the runtime; S3 copies it to the assets of each source
 AGENTS = f"{PREFIX}/agents"  # of detached agents; the role of trials must not have access
 # Of the runtime. AWS's images do not have the requirements, and CloudWatch does not mark the end of a log.
 FLAGS = ("--install-requirements", "--say-end")
@@ -57,10 +59,16 @@ def prepare(
             raise JobRejected("SageMaker: no region; set AWS_REGION, or region in your AWS profile")
         complete = replace(template, request=completed_request(template, aws.region))
         bucket, owner = bucket_of(template.request, aws.region)
-        key = f"{prefix}/{assets.name}"
+        is_shared = prefix == ASSETS  # the agent of a detached sweep must not depend on objects of other sweeps
+        name = f"{compact_runtime_key()}-{assets.name.rpartition('-')[2]}" if is_shared else assets.name
+        key = f"{prefix}/{name}"
         if upload:
             kms_key = template.request.get("OutputDataConfig", {}).get("KmsKeyId", "")
-            upload_once(aws, assets, bucket, key, kms_key=kms_key, owner=owner)
+            keys = {"kms_key": kms_key, "owner": owner}
+            if is_shared:
+                shared, zipped = f"{RUNTIMES}/{compact_runtime_key()}.zip", compact_runtime_zip()
+                share_once(aws, zipped, shared, bucket, f"{key}/{RUNTIME_ZIP}", **keys)
+            upload_once(aws, assets, bucket, key, skips=RUNTIME_ZIP if is_shared else "", **keys)
     finally:
         aws.close()
     root = f"s3://{bucket}/{PREFIX}"

@@ -9,6 +9,8 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+import sys
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -24,7 +26,14 @@ from smsweep.secrets.redact import env_references, remote_secret_errors
 
 # Java's character classes in the model's patterns, with their closest equivalents in Python's re.
 _SEPARATORS = r" \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
-_CLASSES = {r"\p{L}\p{Z}\p{N}": rf"\w{_SEPARATORS}", r"\p{Alnum}": "a-zA-Z0-9"}
+_CLASSES = {
+    r"\p{L}\p{Z}\p{N}": rf"\w{_SEPARATORS}",
+    r"\p{Alnum}": "a-zA-Z0-9",
+    r"\uD800\uDC00-\uDBFF\uDFFF": r"\U00010000-\U0010ffff",  # Java's pairs of surrogates
+    "${1,128}": "$",  # Java repeats the end of the text
+    "${1,256}": "$",
+}
+_CATEGORY = re.compile(r"\\p\{([A-Z])\}")
 
 # A dot in the model's patterns matches no line terminator. Java has five of them.
 _DOT = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|(?P<dot>\.)")
@@ -61,12 +70,13 @@ class Violation:
 
 @functools.cache
 def operation(name: str) -> OperationModel:
-    """Return the model of an operation of SageMaker or of AWS Batch, such as CreateTrainingJob.
+    """Return the model of an operation of SageMaker, AWS Batch or SageMaker Metrics, such as CreateTrainingJob.
 
     Raises OperationNotFoundError.
     """
-    in_batch = not is_operation(name) and name in _service("batch").operation_names
-    return _service("batch" if in_batch else "sagemaker").operation_model(name)
+    others = () if is_operation(name) else ("batch", "sagemaker-metrics")
+    service = next((each for each in others if name in _service(each).operation_names), "sagemaker")
+    return _service(service).operation_model(name)
 
 
 def is_operation(name: str) -> bool:
@@ -157,7 +167,20 @@ def _matches(pattern: str, value: str) -> bool:
 def _compiled(pattern: str) -> re.Pattern[str]:
     for java, python in _CLASSES.items():
         pattern = pattern.replace(java, python)
-    return re.compile(_DOT.sub(lambda match: _NO_LINE_END if match["dot"] else match[0], pattern))
+    pattern = _CATEGORY.sub(lambda match: _category(match[1]), pattern)
+    try:
+        return re.compile(_DOT.sub(lambda match: _NO_LINE_END if match["dot"] else match[0], pattern))
+    except re.error:  # a newer model can have other syntax of Java: the service checks the value
+        return re.compile(r"(?s:.*)")
+
+
+@functools.cache
+def _category(letter: str) -> str:
+    """Return a general category of Unicode, such as M for marks, as ranges of a character class. Slow."""
+    codes = [code for code in range(sys.maxunicode + 1) if unicodedata.category(chr(code))[0] == letter]
+    starts = [code for code, before in zip(codes, [-2, *codes], strict=False) if code != before + 1]
+    ends = [code for code, after in zip(codes, [*codes[1:], -2], strict=True) if code + 1 != after]
+    return "".join(f"\\U{start:08x}-\\U{end:08x}" for start, end in zip(starts, ends, strict=True))
 
 
 def validate(request: TrainingJobRequest) -> None:

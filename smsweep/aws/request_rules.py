@@ -8,9 +8,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from smsweep.core.job import DEFAULT_MAX_RUN_S
+from smsweep.core.regex_syntax import why_invalid
 
 LONGEST_RUN_S = 28 * 86_400
 MACHINES = ("InstanceType", "InstanceGroups", "InstancePreferences")
+_JAVA_CLASS = re.compile(r"\\[pP]\{\w+\}")
+_JAVA_GROUP = re.compile(r"\(\?<(?![=!])")
 _MACHINE = re.compile(r"ml\.[a-z0-9-]+\.[a-z0-9]+")
 
 
@@ -41,6 +44,11 @@ def broken_rules(request: Mapping[str, Any]) -> Iterator[str]:
 def _images(algorithm: Mapping[str, Any]) -> Iterator[str]:
     if ("TrainingImage" in algorithm) == ("AlgorithmName" in algorithm):
         yield "Exactly one of TrainingImage and AlgorithmName must be given."
+    for metric in algorithm.get("MetricDefinitions", ()):
+        # Names of groups and of characters in Java's syntax are valid on SageMaker.
+        reason = why_invalid(_JAVA_CLASS.sub(r"\\w", _JAVA_GROUP.sub("(?P<", metric["Regex"])))
+        if reason:
+            yield f"Invalid regex {metric['Regex']!r} of metric {metric['Name']!r}: {reason}"
 
 
 def _machines(resources: Mapping[str, Any]) -> Iterator[str]:

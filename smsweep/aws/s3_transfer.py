@@ -24,7 +24,9 @@ WITHOUT_REASON = ("400", "403")
 WAS_FIRST = ("412", "PreconditionFailed")  # another agent's upload
 
 
-def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: str = "", owner: str = "") -> None:
+def upload_once(
+    aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: str = "", owner: str = "", skips: str = ""
+) -> None:
     """Upload each file of a folder, unless the object exists.
 
     Args:
@@ -34,15 +36,45 @@ def upload_once(aws: Aws, folder: Path, bucket: str, prefix: str, *, kms_key: st
         prefix: The key prefix. It must depend on the content of the files.
         kms_key: The key that encrypts the objects; "" for the bucket's default encryption.
         owner: The account that must own the bucket; "" for any.
+        skips: The name of a file that is not uploaded.
 
     Raises:
         JobError: If the files cannot be uploaded.
     """
     guard = {"ExpectedBucketOwner": owner} if owner else {}
-    for file in sorted(folder.iterdir()):
+    for file in sorted(path for path in folder.iterdir() if path.name != skips):
         where = {"Bucket": bucket, "Key": f"{prefix}/{file.name}", **guard}
         if not _exists(aws, where):
-            _put(aws, file, where, kms_key)
+            _put(aws, file.read_bytes(), where, kms_key)
+
+
+def share_once(
+    aws: Aws, data: bytes, shared: str, bucket: str, key: str, *, kms_key: str = "", owner: str = ""
+) -> None:
+    """Write an object as a copy of a shared object, which is uploaded only once. S3 makes the copy.
+
+    Args:
+        aws: Calls S3.
+        data: The content.
+        shared: The key of the shared object. It must depend on the content.
+        bucket: The bucket.
+        key: The key of the object, unless it exists.
+        kms_key: As for `upload_once`.
+        owner: As for `upload_once`.
+
+    Raises:
+        JobError: If an object cannot be written.
+    """
+    guard = {"ExpectedBucketOwner": owner} if owner else {}
+    where, source = ({"Bucket": bucket, "Key": each, **guard} for each in (key, shared))
+    if _exists(aws, where):
+        return
+    if not _exists(aws, source):
+        _put(aws, data, source, kms_key)
+    encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
+    of_source = {"ExpectedSourceBucketOwner": owner} if owner else {}
+    origin = {"Bucket": bucket, "Key": shared}
+    aws.translated("s3", "copy_object", **where, **of_source, **encryption, CopySource=origin)
 
 
 def put_empty(aws: Aws, bucket: str, key: str, *, kms_key: str = "") -> None:
@@ -91,17 +123,17 @@ def _exists(aws: Aws, where: dict[str, Any]) -> bool:
     return True
 
 
-def _put(aws: Aws, file: Path, where: dict[str, Any], kms_key: str) -> None:
+def _put(aws: Aws, data: bytes, where: dict[str, Any], kms_key: str) -> None:
     encryption = {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": kms_key} if kms_key else {}
     try:
-        aws.call("s3", "put_object", **where, **encryption, Body=file.read_bytes(), IfNoneMatch="*")
+        aws.call("s3", "put_object", **where, **encryption, Body=data, IfNoneMatch="*")
     except (BotoCoreError, ClientError) as err:
         if isinstance(err, ClientError) and code_of(err) in WAS_FIRST:
             return
         if isinstance(err, ClientError) and code_of(err) == "NoSuchBucket":
             raise _no_bucket(where["Bucket"]) from err
         raise aws.error(err, "s3", "put_object") from err
-    log.info("uploaded s3://%s/%s, %d bytes", where["Bucket"], where["Key"], file.stat().st_size)
+    log.info("uploaded s3://%s/%s, %d bytes", where["Bucket"], where["Key"], len(data))
 
 
 def _no_bucket(bucket: str) -> JobRejected:

@@ -7,9 +7,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smsweep.core.job import instance_count
+from smsweep.runtime.job.sm_variables import NODE_RANK
 
 FIRST_HOST = "algo-1"
-PORT = 29_400  # torchrun's default
+PORT = 7777  # the port of AWS's toolkit
 BY_TORCHRUN = ("torch_distributed", "pytorchddp")  # keys of `distribution` in SDK 2.x
 TOOLKIT_ONLY = (
     "is a launch that only AWS's toolkit in the image can do (ssh between the hosts, libraries of its own), and "
@@ -59,7 +60,13 @@ def torchrun(resources: Mapping[str, Any], per_host: int | None = None) -> tuple
         ValueError: If the number of hosts is not fixed.
     """
     n_hosts = _n_hosts(resources)
-    meet = (f"--nnodes={n_hosts}", "--rdzv_backend=c10d", f"--rdzv_endpoint={FIRST_HOST}:{PORT}", "--rdzv_id=job")
+    # Not --rdzv_backend=c10d: it needs a different hostname on each host, but SageMaker's hosts can share one.
+    meet = (
+        f"--nnodes={n_hosts}",
+        f"--node_rank=${{envvar:{NODE_RANK}}}",
+        f"--master_addr={FIRST_HOST}",
+        f"--master_port={PORT}",
+    )
     place = ("--standalone",) if n_hosts == 1 else meet
     return ("torchrun", *place, f"--nproc_per_node={per_host or 'auto'}", "${program}", "${args}")
 

@@ -74,6 +74,7 @@ class Faults(_Document):
     """All faults. By default, none is active."""
 
     quota: int | None = Field(default=None, ge=0)  # live instances of one type and market (on demand or spot)
+    warm_pool_quota: int | None = Field(default=None, ge=0)  # idle instances of one type; AWS's default is 0
     throttle: dict[Action, Rate] = {}  # action -> calls per second
     latency_s: Seconds | dict[ActionOrRest, Seconds] = 0.0  # before each answer; by action, * for the others
     visible_after_s: Seconds = 0.0  # until List and Search show a new job

@@ -63,7 +63,7 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
         ]
     request["OutputDataConfig"] = {"S3OutputPath": site.output_uri, **request.get("OutputDataConfig", {})}
     request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
-    if "CheckpointConfig" in request or not template.runs_image:
+    if _has_checkpoints(template, site):
         request["CheckpointConfig"] = _checkpoints(template, sweep, trial, site)
     if template.secrets:
         references = {f"{SECRET_PREFIX}{name}": reference for name, reference in template.secrets.items()}
@@ -105,6 +105,17 @@ def _assets_channel(site: Site, input_mode: str) -> dict[str, Any]:
             }
         },
     }
+
+
+def _has_checkpoints(template: JobTemplate, site: Site) -> bool:
+    """Return True if job.yaml sets a checkpoint location or uses spot capacity, and always on this machine.
+
+    In S3, checkpoints need permissions of the job's role, and requests.
+    """
+    fields = template.request
+    is_set = "CheckpointConfig" in fields or bool(fields.get("EnableManagedSpotTraining"))
+    is_local = not site.checkpoint_uri.startswith("s3://")
+    return is_set or (is_local and not template.runs_image)  # an image may not expect the folder
 
 
 def _checkpoints(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> dict[str, Any]:

@@ -8,6 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+CONTAINER_ROOT = "/opt/ml"
 CHANNEL = "smsweep"  # the channel with the runtime and the source; not a channel of the user
 RUNTIME_ZIP = "runtime.zip"
 SOURCE_TAR = "source.tar.gz"
@@ -30,7 +31,6 @@ class Layout:
         self.checkpoints = self._at("checkpoints")
         self.output = self._at("output")
         self.output_data = self._at("output", "data")
-        self.output_intermediate = self._at("output", "intermediate")
         self.failure = self._at("output", "failure")  # SageMaker shows its first 1,024 characters
         self.success = self._at("output", "success")  # written by AWS's toolkit, too
         self.params = self._at("smsweep")  # the trial's params as files for the script
@@ -38,11 +38,16 @@ class Layout:
     @classmethod
     def from_environment(cls, environ: Mapping[str, str]) -> Layout:
         """Return the layout below SMSWEEP_ML_ROOT, or below /opt/ml if it is not set."""
-        return cls(environ.get("SMSWEEP_ML_ROOT") or "/opt/ml")
+        return cls(environ.get("SMSWEEP_ML_ROOT") or CONTAINER_ROOT)
 
     def channel(self, name: str) -> str:
         """Return the folder of an input channel."""
         return self._at("input", "data", name)
+
+    def local_path(self, path: str) -> str:
+        """Return the path in this layout for a path below `/opt/ml`; any other text unchanged."""
+        is_below = path == CONTAINER_ROOT or path.startswith(CONTAINER_ROOT + "/")
+        return self.root + path[len(CONTAINER_ROOT) :] if is_below else path
 
     def _at(self, *parts: str) -> str:
         return os.path.join(self.root, *parts)

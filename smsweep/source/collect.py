@@ -417,3 +417,11 @@ def _fullest(files: Iterable[SourceFile], folders: Iterable[_Folder]) -> str:
         top = name.split("/")[0] + ("/" if "/" in name else "")
         counts[top] = counts.get(top, 0) + 1
     return max(counts, key=lambda top: counts[top])
+
+
+def is_sweep_config(file: SourceFile) -> bool:
+    """Return True for a W&B sweep config. Users edit it for their next sweep while a sweep runs."""
+    if PurePosixPath(file.name).suffix.lower() not in (".yaml", ".yml"):
+        return False
+    text = file.path.read_text(encoding="utf-8", errors="replace")
+    return all(re.search(rf"^{key}:", text, re.MULTILINE) for key in ("method", "parameters"))

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
+import hashlib
 import importlib.util
 import io
 import marshal
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 PACKAGE = Path(__file__).parent.parent
@@ -36,19 +38,44 @@ def runtime_zip() -> bytes:
     ignore the bytecode. The files are not compressed, so that Python need not load zlib. The same smsweep on the
     same Python gives the same bytes.
     """
+    members = {"__main__.py": MAIN, **_sources()}
+    for name, source in _sources().items():
+        members[f"{name}c"] = _bytecode(name, source)
+    return _zip(members, zipfile.ZIP_STORED)
+
+
+@functools.cache
+def compact_runtime_zip() -> bytes:
+    """Return the zip for jobs on other machines: compressed, and without bytecode, which needs the same Python."""
+    return _zip({"__main__.py": MAIN, **_sources()}, zipfile.ZIP_DEFLATED)
+
+
+@functools.cache
+def compact_runtime_key() -> str:
+    """Return 16 hex digits that identify the content of `compact_runtime_zip`, whatever the version of zlib."""
+    digest = hashlib.sha256(MAIN)
+    for name, source in sorted(_sources().items()):
+        digest.update(b"%s\0%d\0%s" % (name.encode(), len(source), source))
+    return digest.hexdigest()[:16]
+
+
+@functools.cache
+def _sources() -> Mapping[str, bytes]:
     sources = {f"smsweep/{name}": (PACKAGE / name).read_bytes() for name in ("__init__.py", "_version.py")}
     for path in (PACKAGE / "runtime").rglob("*.py"):
         name = path.relative_to(PACKAGE.parent).as_posix()
         is_hook = path.name == "sitecustomize.py"  # Python imports it from the top
         sources[path.name if is_hook else name] = path.read_bytes()
-    members = {"__main__.py": MAIN, **sources}
-    for name, source in sources.items():
-        members[f"{name}c"] = _bytecode(name, source)
+    return sources
+
+
+def _zip(members: Mapping[str, bytes], compression: int) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", compression) as archive:
         for name in sorted(members):
             member = zipfile.ZipInfo(name, date_time=EPOCH)
             member.external_attr = 0o644 << 16
+            member.compress_type = compression
             archive.writestr(member, members[name])
     return buffer.getvalue()
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from botocore import UNSIGNED
@@ -131,6 +133,30 @@ def test_metric_definitions_report_last_values(account: Account) -> None:
         },
     )
     assert [(item["MetricName"], item["Value"]) for item in found["FinalMetricDataList"]] == [("loss", 0.25)]
+    listed = account.client("cloudwatch").get_metric_statistics(
+        Namespace="/aws/sagemaker/TrainingJobs",
+        MetricName="loss",
+        Dimensions=[{"Name": "TrainingJobName", "Value": "metrics"}],
+        StartTime=found["TrainingStartTime"],
+        EndTime=found["TrainingEndTime"] + timedelta(minutes=1),
+        Period=60,
+        Statistics=["Sum", "SampleCount"],
+    )["Datapoints"]
+    assert sum(point["Sum"] for point in listed) == 0.75
+    assert sum(point["SampleCount"] for point in listed) == 2
+    query = {"MetricName": "loss", "ResourceArn": found["TrainingJobArn"], "MetricStat": "Last"}
+    metrics = account.client("sagemaker-metrics")
+    by_step = {**query, "Period": "IterationNumber", "XAxisType": "IterationNumber"}
+    by_time = {**query, "MetricStat": "Avg", "Period": "OneHour", "XAxisType": "Timestamp"}
+    other = {**by_step, "ResourceArn": found["TrainingJobArn"] + "-other"}
+    steps, means, missing = metrics.batch_get_metrics(MetricQueries=[by_step, by_time, other])[
+        "MetricQueryResults"
+    ]
+    assert (steps["XAxisValues"], steps["MetricValues"]) == ([0, 1], [0.5, 0.25])
+    assert sum(means["MetricValues"]) in (0.375, 0.75)  # in one hour, or at its end in two
+    assert (missing["Status"], missing["MetricValues"]) == ("ValidationError", [])
+    refused = error_of(metrics.batch_get_metrics, MetricQueries=[{**by_step, "MetricStat": "Middle"}])
+    assert refused[0] == "ValidationException"
 
 
 def test_stopped_job_receives_sigterm_and_its_model_is_uploaded(account: Account) -> None:
@@ -314,6 +340,42 @@ def test_warm_pool_is_reused_by_a_matching_job(account: Account) -> None:
     account.run("second", ResourceConfig=warm)
     first = account.describe("first")["WarmPoolStatus"]
     assert (first["Status"], first["ReusedByJob"]) == ("Reused", "second")
+
+
+def test_warm_pool_above_the_quota_ends_without_an_error(account: Account) -> None:
+    warm = {
+        "InstanceType": "ml.c5.xlarge",
+        "InstanceCount": 1,
+        "VolumeSizeInGB": 1,
+        "KeepAlivePeriodInSeconds": 600,
+    }
+    account.emulator.faults.set({"warm_pool_quota": 0})
+    found = account.run("unkept", ResourceConfig=warm)
+    assert (found["TrainingJobStatus"], found["WarmPoolStatus"]["Status"]) == ("Completed", "Terminated")
+
+
+@pytest.mark.parametrize("part", ["input", "output"])
+def test_bucket_in_another_region_fails_the_job(account: Account, part: str) -> None:
+    there = account.client("s3", region_name="eu-west-1")
+    there.create_bucket(Bucket=f"far-{part}", CreateBucketConfiguration={"LocationConstraint": "eu-west-1"})
+    there.put_object(Bucket=f"far-{part}", Key="data/a", Body=b"1")
+    source = {
+        "S3DataType": "S3Prefix",
+        "S3Uri": "s3://far-input/data",
+        "S3DataDistributionType": "FullyReplicated",
+    }
+    fields: dict[str, Any] = (
+        {"InputDataConfig": [{"ChannelName": "train", "DataSource": {"S3DataSource": source}}]}
+        if part == "input"
+        else {"OutputDataConfig": {"S3OutputPath": "s3://far-output/jobs"}}
+    )
+    found = account.run(f"far-{part}", **fields)
+    assert found["TrainingJobStatus"] == "Failed"
+    assert found["FailureReason"] == (
+        f"ClientError: {'Data download failed:' if part == 'input' else 'Artifact upload failed: '}"
+        "PermanentRedirect (301): The bucket is in this region: eu-west-1. Please use this region to retry the "
+        "request"
+    )
 
 
 def test_warm_pool_is_ended_by_an_update(account: Account) -> None:

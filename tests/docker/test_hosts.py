@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import os
 import tarfile
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
 from docker import DockerClient
 
 from smsweep.backends.docker.containers import LABEL, LABEL_TEMPORARY
+from smsweep.core.distributed_launch import torchrun as torchrun_command
 from tests.support.jobs import Jobs, channel, read_all
 from tools.docker_engine import IMAGE
 
@@ -36,6 +39,54 @@ print(me, socket.gethostname(), hosts, json.load(open('/opt/ml/input/config/reso
         "algo-1 algo-1 ['algo-1', 'algo-2'] algo-1",
         "algo-2 algo-2 ['algo-1', 'algo-2'] algo-2",
     ]
+    assert done.status.status == "Completed"
+
+
+def test_hosts_with_one_hostname_meet_at_the_first_host(docker_engine: DockerClient, tmp_path: Path) -> None:
+    """torch is not in the image: a program named torchrun does the same with the arguments that torchrun gets."""
+    torchrun = r"""#!/usr/bin/env python3
+import socket, sys
+options = dict(item[2:].split('=', 1) for item in sys.argv[1:] if item.startswith('--') and '=' in item)
+address = (options['master_addr'], int(options['master_port']))
+rank, n_nodes = int(options['node_rank']), int(options['nnodes'])
+if rank == 0:
+    with socket.create_server(('', address[1])) as server:
+        server.settimeout(60)
+        peer, _ = server.accept()
+        print(socket.gethostname(), rank, n_nodes, peer.recv(100).decode())
+else:
+    while True:
+        try:
+            with socket.create_connection(address) as peer:
+                peer.sendall(f'{socket.gethostname()} {rank}'.encode())
+            break
+        except ConnectionRefusedError:
+            pass
+"""
+    start = "import subprocess, sys; sys.exit(subprocess.call(sys.argv[1:]))"
+    command = ["python3", "-c", start, "python3", *torchrun_command(TWO)]
+    trial = {
+        "version": 1,
+        "sweep_id": "s1",
+        "number": 0,
+        "params": {"lr": 1},
+        "program": "train.py",
+        "command": command,
+    }
+    jobs = Jobs(
+        folder=tmp_path,
+        kind="docker",
+        image=IMAGE,
+        environ={"PATH": os.environ["PATH"], "SMSWEEP_DOCKER_HOSTNAME": "aws"},
+    )
+    try:
+        request = jobs.request("ranks", files={"torchrun": torchrun}, ResourceConfig=TWO)
+        request["HyperParameters"] = {"smsweep": json.dumps(trial)}
+        jobs.backend.submit(request)
+        done = jobs.finish(request["TrainingJobName"])
+    finally:
+        jobs.close()
+    assert done.lines == ("aws 0 2 aws 1",), done
     assert done.status.status == "Completed"
 
 

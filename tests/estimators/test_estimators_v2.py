@@ -105,9 +105,9 @@ def test_torchrun_launch_becomes_command(answers: dict[str, Any]) -> None:
     assert answers["torchrun"]["template"]["command"] == [
         "torchrun",
         "--nnodes=2",
-        "--rdzv_backend=c10d",
-        "--rdzv_endpoint=algo-1:29400",
-        "--rdzv_id=job",
+        "--node_rank=${envvar:SMSWEEP_NODE_RANK}",
+        "--master_addr=algo-1",
+        "--master_port=7777",
         "--nproc_per_node=auto",
         "${program}",
         "${args}",

@@ -62,6 +62,34 @@ def test_plan_sends_and_writes_nothing(account: Account) -> None:
     assert not (account.folder / ".smsweep").exists()
 
 
+def uploads(account: Account) -> list[str]:
+    """Return the keys that were written below the assets, in order, without the markers of sweeps."""
+    prefix = f"PUT /{account.bucket}/smsweep/assets/"
+    written = [entry["action"] for entry in account.emulator.ledger.read() if entry["action"].startswith(prefix)]
+    return [key for key in (each.removeprefix(prefix) for each in written) if not key.startswith("users/")]
+
+
+def test_edited_sweep_config_uploads_nothing_and_edited_script_only_the_source(account: Account) -> None:
+    config = account.folder / "sweep.yaml"
+    text = "program: train.py\nmethod: grid\nparameters:\n  x:\n    values: [1]\n"
+    config.write_text(text)
+    run(config, job=account.job, backend="sagemaker")
+    first = uploads(account)
+    (runtime,) = [key for key in first if key.startswith("runtimes/")]
+    folder = next(key for key in first if key.endswith("/source.tar.gz")).partition("/")[0]
+    assert sorted(first) == sorted([runtime, f"{folder}/runtime.zip", f"{folder}/source.tar.gz"])
+    assert len(account.objects()[f"smsweep/assets/{runtime}"]) < 100_000
+    assert folder.startswith(runtime.removeprefix("runtimes/").removesuffix(".zip"))
+    config.write_text(text.replace("[1]", "[2]"))
+    run(config, job=account.job, backend="sagemaker")
+    assert uploads(account) == first
+    (account.folder / "train.py").write_text("print('changed')")
+    run(config, job=account.job, backend="sagemaker")
+    later = uploads(account)[len(first) :]
+    assert [key.partition("/")[2] for key in later] == ["runtime.zip", "source.tar.gz"]  # S3 copies the first one
+    assert {trial.state for trial in account.trials()} == {TrialState.FINISHED}
+
+
 def test_invalid_request_is_rejected_with_all_fields(account: Account) -> None:
     (trial,) = plan.plan(account.sweep(1), job=account.job, backend="sagemaker").trials
     broken = {**(trial.request or {}), "TrainingJobName": "a_b", "RoleArn": None, "Colour": "red"}

@@ -101,7 +101,7 @@ def create(client: APIClient, plan: ContainerPlan) -> None:
             name=name,
             entrypoint=algorithm.get("ContainerEntrypoint"),
             command=_command(algorithm),
-            hostname=plan.host,
+            hostname=plan.options.hostname or plan.host,
             environment=_environment(plan),
             labels=_labels(plan),
             networking_config=_networking(client, plan.network),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -31,6 +32,7 @@ GREETING_S = 8  # timeout of the first request, so that an engine that hangs is 
 TIMEOUT_S = 120  # of each other request; the removal of a large container can take long
 BUILT_IN = "default"  # the context of the engine at DEFAULT_URL
 FIX = "choose one with `docker context use`, or set DOCKER_HOST"
+HOSTNAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,62}")
 CERTIFICATES = ("ca.pem", "cert.pem", "key.pem")
 # The image of jobs without one: the Python that runs smsweep.
 DEFAULT_IMAGE = f"python:{sys.version_info.major}.{sys.version_info.minor}-slim"
@@ -251,6 +253,8 @@ class DockerOptions:
         shm_bytes: SMSWEEP_DOCKER_SHM_SIZE: the size of /dev/shm; 0 means half of the memory.
         passes_pip_settings: False with SMSWEEP_DOCKER_HOST_PIP=0: the installation of requirements does not use
             the host's pip, proxy and CA settings.
+        hostname: SMSWEEP_DOCKER_HOSTNAME: one hostname of all containers, as on SageMaker; "" for the
+            names algo-1, algo-2, ...
         copies_channels: True with SMSWEEP_DOCKER_COPY_CHANNELS=1: a job can write to its channels in File mode.
     """
 
@@ -259,6 +263,7 @@ class DockerOptions:
     memory_bytes: int = 0
     shm_bytes: int = 0
     passes_pip_settings: bool = True
+    hostname: str = ""
     copies_channels: bool = False
 
     @classmethod
@@ -274,8 +279,16 @@ class DockerOptions:
             memory_bytes=_bytes(environ, "SMSWEEP_DOCKER_MEMORY"),
             shm_bytes=_bytes(environ, "SMSWEEP_DOCKER_SHM_SIZE"),
             passes_pip_settings=environ.get("SMSWEEP_DOCKER_HOST_PIP", "1") not in ("0", "false", "no"),
+            hostname=_hostname(environ),
             copies_channels=environ.get("SMSWEEP_DOCKER_COPY_CHANNELS", "0") not in ("0", "false", "no"),
         )
+
+
+def _hostname(environ: Mapping[str, str]) -> str:
+    name = environ.get("SMSWEEP_DOCKER_HOSTNAME", "")
+    if name and not HOSTNAME.fullmatch(name):
+        raise UsageError(f"SMSWEEP_DOCKER_HOSTNAME: expected a host name such as aws, got {name!r}")
+    return name
 
 
 def _number(environ: Mapping[str, str], name: str) -> float:

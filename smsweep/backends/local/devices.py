@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import os
 import re
@@ -13,10 +14,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from smsweep.core.job import JobTemplate
+from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.core.resources import Resources, format_memory
 from smsweep.errors import JobRejected
 
+log = logging.getLogger(__name__)
+
+GPU_INSTANCE = re.compile(r"ml\.(?:g|gr|p)\d")  # the families of SageMaker with NVIDIA GPUs
 VARIABLE = "SMSWEEP_DEVICES"  # the GPUs to use, instead of those that smsweep finds
 NVIDIA, AMD = "NVIDIA", "AMD"
 NO_DEVICES = ("", "-1", "none", "nodevfiles", "void")  # of a visible-devices variable
@@ -94,9 +98,22 @@ def check_fits(resources: Resources, pool: Pool) -> None:
         )
 
 
+def warn_without_gpu(request: TrainingJobRequest, environ: Mapping[str, str]) -> None:
+    """Log a warning if a job's instance type has GPUs, but this machine has none."""
+    resources = request.get("ResourceConfig", {})
+    groups = [resources, *resources.get("InstanceGroups", ()), *resources.get("InstancePreferences", ())]
+    types = {str(group.get("InstanceType", "")) for group in groups}
+    wanted = sorted(name for name in types if GPU_INSTANCE.match(name))
+    if wanted and not find_gpus(environ):
+        log.warning(
+            "instance type %s has GPUs, but this machine has none; the script runs on the CPU", ", ".join(wanted)
+        )
+
+
 def check_machine(template: JobTemplate, environ: Mapping[str, str], *, pulls: bool = False) -> None:
     """Check that this machine can run trials with the template's resources. See `base.CheckMachine`."""
     del pulls
+    warn_without_gpu(template.request, environ)
     if not template.resources.is_empty:
         check_fits(template.resources, find_pool(environ))
 

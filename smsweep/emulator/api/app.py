@@ -23,9 +23,10 @@ from botocore.loaders import Loader
 from werkzeug.wrappers import Request, Response
 
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging, protocol
+from smsweep.emulator.api import paging, protocol, validation
 from smsweep.emulator.api.access import Access
 from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
+from smsweep.emulator.api.metrics import GET_METRICS, get_metrics
 from smsweep.emulator.api.protocol import Call, refusal
 from smsweep.emulator.api.signatures import read_signature
 from smsweep.emulator.api.training_jobs import SageMakerApi, subject
@@ -169,6 +170,8 @@ class App:
             environ["HTTP_HOST"] = LOOPBACK  # moto takes any other address for the name of a bucket
         if call.service == "batch" and request.path in PATHS:
             call = replace(call, action=PATHS[request.path])
+        if call.service == "sagemaker" and request.path == f"/{GET_METRICS}":  # of the service SageMaker Metrics
+            call = replace(call, action=GET_METRICS)
         if call.caller == self._internal_key:
             return self._moto(environ, start_response)
         time.sleep(self._faults.now.latency_of(call.action))
@@ -225,6 +228,10 @@ class App:
             raise api_error.internal()
 
     def _own_answer(self, call: Call, body: dict[str, Any]) -> Response | None:
+        if call.service == "sagemaker" and call.action == GET_METRICS:
+            validation.check(call.action, body)
+            points = self._moto_services.metric_values
+            return protocol.answer(call, get_metrics(protocol.without_nulls(body), self._api.find_job, points))
         if call.service == "sagemaker":
             self._api.check(call, body)
         if self._api.serves(call, body):
@@ -241,9 +248,13 @@ class App:
         if call.service == "pricing" and call.action == "GetProducts":
             return protocol.answer(call, get_products(parameters))
         if call.service == "servicequotas" and call.action in QUOTA_GETS and _is_sagemaker(parameters):
-            return protocol.answer(call, get_quota(parameters, self._faults.now.quota))
+            return protocol.answer(
+                call, get_quota(parameters, self._faults.now.quota, self._faults.now.warm_pool_quota)
+            )
         if call.service == "servicequotas" and call.action in QUOTA_LISTS:
-            return protocol.answer(call, list_quotas(parameters, self._faults.now.quota))
+            return protocol.answer(
+                call, list_quotas(parameters, self._faults.now.quota, self._faults.now.warm_pool_quota)
+            )
         return None
 
     def _pass_on(
@@ -347,27 +358,28 @@ def _product(instance_type: str, filters: Mapping[str, str], part: str, price: s
     }
 
 
-def list_quotas(request: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
+def list_quotas(request: Mapping[str, Any], limit: int | None, warm_pool: int | None = None) -> dict[str, Any]:
     """Return a page of the quotas of training jobs.
 
     Args:
         request: Parameters of the call.
         limit: The value of each quota; None without a limit, which has no quotas.
+        warm_pool: The value of the quotas of warm pools; None for `limit`.
 
     Raises:
         ApiError: If the token is not valid.
     """
-    quotas = _quotas(limit) if _is_sagemaker(request) else []
+    quotas = _quotas(limit, warm_pool) if _is_sagemaker(request) else []
     start = paging.read_token(request.get("NextToken")) or 0
     end = start + request.get("MaxResults", 100)
     token = {"NextToken": paging.make_token(end)} if end < len(quotas) else {}
     return {"Quotas": quotas[start:end], **token}
 
 
-def get_quota(request: Mapping[str, Any], limit: int | None) -> dict[str, Any]:
-    """Return one quota of training jobs. limit: as for `list_quotas`. Raises ApiError."""
+def get_quota(request: Mapping[str, Any], limit: int | None, warm_pool: int | None = None) -> dict[str, Any]:
+    """Return one quota of training jobs. Arguments and exceptions are those of `list_quotas`."""
     code = request.get("QuotaCode")
-    for quota in _quotas(limit):
+    for quota in _quotas(limit, warm_pool):
         if quota["QuotaCode"] == code:
             return {"Quota": quota}
     raise ApiError(
@@ -379,12 +391,17 @@ def _is_sagemaker(request: Mapping[str, Any]) -> bool:
     return request.get("ServiceCode") == "sagemaker"
 
 
-def _quotas(limit: int | None) -> list[dict[str, Any]]:
+def _quotas(limit: int | None, warm_pool: int | None) -> list[dict[str, Any]]:
     if limit is None:
         return []
     names = [f"{name} for {kind} usage" for name in _instance_types() for kind in MARKETS]
     return [
-        {"ServiceCode": "sagemaker", "QuotaCode": f"L-{n:08X}", "QuotaName": name, "Value": float(limit)}
+        {
+            "ServiceCode": "sagemaker",
+            "QuotaCode": f"L-{n:08X}",
+            "QuotaName": name,
+            "Value": float(limit if warm_pool is None or "warm pool" not in name else warm_pool),
+        }
         for n, name in enumerate(names)
     ]
 

@@ -215,6 +215,11 @@ class SageMakerApi:
             return any(kind in str(request.get("ResourceArn", kind)) for kind in TAGGED)
         return True
 
+    def find_job(self, arn: str) -> Job | None:
+        """Return the job with an ARN, or None."""
+        job = self._table.get(arn.rpartition("/")[2])
+        return job if job is not None and job.arn == arn else None
+
     def check(self, call: Call, request: Mapping[str, Any]) -> None:
         """Raise ApiError if the call is not a valid call of SageMaker, or if the emulator refuses it."""
         if not request_model.is_operation(call.action):

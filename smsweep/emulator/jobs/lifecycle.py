@@ -220,7 +220,7 @@ class JobLifecycle:
             if secondary_status == "Downloading" and job.started_at is None:
                 job.started_at = job.modified_at
             if job.is_terminal:
-                warm_pools.keep(job, job.modified_at)
+                warm_pools.keep(job, job.modified_at, self._table.all(), self._faults.now.warm_pool_quota)
             self.announce(job)
 
     def _copy_log(self, job: Job) -> None:
@@ -229,11 +229,14 @@ class JobLifecycle:
         while page.lines:
             now = self._clock()
             self._moto_services.write_log(job, page.lines, now)
+            values = reader.read(page.lines)
+            self._moto_services.write_metrics(job, values, now)
             with self._table.lock:
                 job.log_cursor = page.cursor
-                job.final_metrics = {**job.final_metrics, **reader.read(page.lines, now)}
+                job.final_metrics = {**job.final_metrics, **{name: (value, now) for name, value in values}}
                 if job.tuning_job_arn:
-                    job.curve += reader.values(page.lines, job.request["HyperParameters"][OBJECTIVE])
+                    objective = job.request["HyperParameters"][OBJECTIVE]
+                    job.curve += [value for name, value in values if name == objective]
             page = self._backend.read_logs(job.name, job.log_cursor)
 
 

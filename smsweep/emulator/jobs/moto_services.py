@@ -16,9 +16,11 @@ import threading
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import datetime, timezone
 from operator import attrgetter
 from typing import Any
 
+from moto.cloudwatch.models import CloudWatchBackend, MetricDatum, cloudwatch_backends
 from moto.events.models import EventsBackend, events_backends
 from moto.iam.exceptions import NotFoundException
 from moto.iam.models import IAMBackend, iam_backends
@@ -36,6 +38,7 @@ from smsweep.emulator.jobs.job import Job
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 1_048_576 - 26  # CloudWatch Logs: maximum bytes of a message, without the overhead of an event
+DIMENSION = "TrainingJobName"  # of the metrics in the namespace LOG_GROUP
 EVENT_TYPE = "SageMaker Training Job State Change"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
 
@@ -68,7 +71,39 @@ def moto_lifetime() -> Iterator[None]:
 
 
 class MotoServices:
-    """Reads and writes logs, roles and events of the account."""
+    """Reads and writes logs, metrics, roles and events of the account."""
+
+    def write_metrics(self, job: Job, values: Sequence[tuple[str, float]], now: float) -> None:
+        """Send the values of a job's metrics to CloudWatch.
+
+        Args:
+            job: The job.
+            values: Name and value of each point, in order.
+            now: Seconds since the epoch.
+        """
+        if not values:
+            return
+        cloudwatch: CloudWatchBackend = cloudwatch_backends[ACCOUNT][job.region]
+        at = datetime.fromtimestamp(now, timezone.utc).replace(tzinfo=None)  # moto compares times without a zone
+        dimensions = [{"Name": DIMENSION, "Value": job.name}]
+        cloudwatch.put_metric_data(
+            LOG_GROUP,
+            [
+                {"MetricName": name, "Value": value, "Timestamp": at, "Dimensions": dimensions}
+                for name, value in values
+            ],
+        )
+
+    def metric_values(self, job: Job, name: str) -> list[tuple[float, float]]:
+        """Return the points of a job's metric in CloudWatch, in order: (seconds since the epoch, value)."""
+        cloudwatch: CloudWatchBackend = cloudwatch_backends[ACCOUNT][job.region]
+        return [
+            (datum.timestamp.replace(tzinfo=timezone.utc).timestamp(), datum.value)
+            for datum in cloudwatch.metric_data
+            if isinstance(datum, MetricDatum)
+            and (datum.namespace, datum.name) == (LOG_GROUP, name)
+            and [(each.name, each.value) for each in datum.dimensions] == [(DIMENSION, job.name)]
+        ]
 
     def write_log(self, job: Job, lines: Sequence[str], now: float) -> None:
         """Append lines to the job's current log stream, which is created if necessary.
@@ -154,29 +189,17 @@ class MetricReader:
         regexes = [(item["Name"], _compiled(item["Regex"])) for item in definitions]
         self._search = LineSearch([(name, regex) for name, regex in regexes if regex is not None])
 
-    def read(self, lines: Iterable[str], now: float) -> dict[str, tuple[float, float]]:
-        """Return the last value of each metric in the lines: name -> (value, now)."""
-        values = {}
+    def read(self, lines: Iterable[str]) -> list[tuple[str, float]]:
+        """Return the metrics in the lines, in order: (name, value)."""
+        values = []
         self._search.begin_page()
         for line in lines:
             if self._search.begin(line):
                 for name, text in self._search.find(line):
                     value = _number(text)
                     if value is not None:
-                        values[name] = (value, now)
+                        values.append((name, value))
         return values
-
-    def values(self, lines: Iterable[str], name: str) -> list[float]:
-        """Return all values of one metric in the lines, in order."""
-        self._search.begin_page()
-        found = (
-            _number(text)
-            for line in lines
-            if self._search.begin(line)
-            for metric, text in self._search.find(line)
-            if metric == name
-        )
-        return [value for value in found if value is not None]
 
 
 def _compiled(regex: str) -> LineRegex | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws.client import open_session
+from smsweep.backends.local.devices import warn_without_gpu
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.opt_ml import keep_artifacts
 from smsweep.backends.local.s3_storage import S3Place, split_uri
+from smsweep.emulator.api_error import DEFAULT_REGION
 from smsweep.emulator.jobs.job import Job
 from smsweep.emulator.jobs.warm_pools import instance_count, offers
-from smsweep.errors import JobError
+from smsweep.errors import JobError, JobRejected
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -52,6 +55,20 @@ class S3:
             return self._client.list_objects_v2(Bucket=bucket, Prefix=key, MaxKeys=1)["KeyCount"] > 0
         except ClientError:
             return False  # the bucket does not exist
+
+    def check_region(self, uri: str, region: str) -> None:
+        """Raise JobRejected, with the message of S3, if the bucket of a URI is in another region than the job."""
+        bucket, _ = split_uri(uri)
+        try:
+            constraint: str | None = self._client.get_bucket_location(Bucket=bucket).get("LocationConstraint")
+        except ClientError:
+            return  # the bucket does not exist, which the transfer reports
+        found = constraint or DEFAULT_REGION  # S3 returns no region for the default one
+        if found != region:
+            raise JobRejected(
+                f"PermanentRedirect (301): The bucket is in this region: {found}. Please use this region to retry "
+                "the request"
+            )
 
     def delete(self, uri: str) -> None:
         """Delete an object. Raises botocore's errors."""
@@ -86,13 +103,16 @@ class Staging:
         """Download the inputs of a job, and return the request for the backend. Raises JobError."""
         request = {name: value for name, value in job.request.items() if name != "OutputDataConfig"}
         request["Environment"] = {**self._environment(job), **request.get("Environment", {})}
-        request["InputDataConfig"] = [self._channel(channel) for channel in request.get("InputDataConfig", ())]
+        request["InputDataConfig"] = [
+            self._channel(channel, job.region) for channel in request.get("InputDataConfig", ())
+        ]
         (offer, *_) = offers(job)
         request["ResourceConfig"] = {
             **job.resources,
             "InstanceType": offer.instance_type,
             "InstanceCount": offer.count,
         }
+        warn_without_gpu(request, os.environ)
         request["HyperParameters"] = self._hyperparameters(request.get("HyperParameters", {}))
         config = request.get("CheckpointConfig")
         if config:
@@ -111,6 +131,7 @@ class Staging:
 
     def keep_artifacts(self, job: Job) -> None:
         """Upload the model and the output data. Raises OSError, JobError or the errors of boto3."""
+        self._s3.check_region(job.request["OutputDataConfig"]["S3OutputPath"], job.region)
         folder = JobFolder(self._paths.runs / job.name)
         trees = folder.trees([f"algo-{number}" for number in range(1, instance_count(job) + 1)])
         keep_artifacts(job.request, trees, folder.path / "parts", self._s3.place.upload)
@@ -146,10 +167,14 @@ class Staging:
             "TRAINING_JOB_ARN": job.arn,
         }
 
-    def _channel(self, channel: Mapping[str, Any]) -> dict[str, Any]:
+    def _channel(self, channel: Mapping[str, Any], region: str) -> dict[str, Any]:
         source = channel["DataSource"].get("S3DataSource")
         if source is None:
             return dict(channel)  # a file system, which the backend rejects
+        try:
+            self._s3.check_region(source["S3Uri"], region)
+        except JobRejected as err:
+            raise JobRejected(f"Data download failed:{err}") from err
         local_path = self._s3.place.fetch(source["S3Uri"], source["S3DataType"])
         return {**channel, "DataSource": {"S3DataSource": {**source, "S3Uri": local_path.as_uri()}}}
 

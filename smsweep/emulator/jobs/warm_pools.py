@@ -70,11 +70,21 @@ def take(wanted: Job, pool: Job | None, now: float) -> None:
         pool.warm_pool["ReusedByJob"] = wanted.name
 
 
-def keep(job: Job, now: float) -> None:
-    """Keep the instances of a job that has ended, if it has a warm pool."""
+def keep(job: Job, now: float, jobs: Iterable[Job], quota: int | None) -> None:
+    """Keep the instances of a job that has ended, if it has a warm pool and the quota allows it.
+
+    Args:
+        job: The job.
+        now: Seconds since the epoch.
+        jobs: All jobs.
+        quota: Idle instances of one type; None without a limit. A pool above the quota ends without an error.
+    """
     if not job.warm_pool:
         return
-    if job.status == "Failed" and not job.failure_reason.startswith(KEPT_AFTER_FAILURE):
+    kind = instance_type(job)
+    idle = sum(instance_count(each) for each in jobs if _is_idle(each) and instance_type(each) == kind)
+    is_over = quota is not None and idle + instance_count(job) > quota
+    if is_over or (job.status == "Failed" and not job.failure_reason.startswith(KEPT_AFTER_FAILURE)):
         job.warm_pool = {"Status": "Terminated", "ResourceRetainedBillableTimeInSeconds": 0}
         return
     job.warm_pool = {"Status": "Available"}

@@ -11,6 +11,7 @@ import errno
 import functools
 import os
 import sys
+import time
 
 from smsweep.runtime.job import failure
 from smsweep.runtime.job.command_macros import DEFAULT, INTERPRETER, expand
@@ -25,14 +26,14 @@ from smsweep.runtime.job.sm_variables import device_names, find_resources, read_
 from smsweep.runtime.job.source_folder import cache, original_folder, source_folder, user_command
 from smsweep.runtime.job.supervisor import Supervisor
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
-from smsweep.runtime.opt_ml_layout import Layout
+from smsweep.runtime.opt_ml_layout import CONTAINER_ROOT, Layout
 from smsweep.runtime.script.records import end_record, warn
 from smsweep.runtime.system import VARIABLE, give_to_owner, write_whole
 from smsweep.runtime.wandb import offline_runs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from smsweep.runtime.job.supervisor import Ended
     from smsweep.runtime.opt_ml_layout import Layout
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _PARSER = argparse.ArgumentParser(prog="runtime.zip", description=__doc__, allow_abbrev=False)
 SIGN = "No space left on device"
 PROBE_BYTES = 64 * 1024
+HOSTS_WAIT_S = 900.0  # as AWS's toolkit
 _PARSER.add_argument("--grace-s", type=float, default=120.0, help="between SIGTERM and SIGKILL (default: 120)")
 _PARSER.add_argument("--pid-file", default="", help="where to write the script's pid, which is its process group")
 _PARSER.add_argument(
@@ -116,7 +118,7 @@ def _parse(argv: tuple[str, ...]) -> tuple[argparse.Namespace, list[str]]:
 def _prepare_folders(layout: Layout) -> None:
     """Create the folders that a script may write to, and remove the result of an earlier attempt."""
     try:
-        for folder in (layout.model, layout.output_data, layout.output_intermediate, layout.checkpoints):
+        for folder in (layout.model, layout.output_data, layout.checkpoints):
             if not os.path.isdir(folder):
                 os.makedirs(folder, exist_ok=True)
         for path in (layout.failure, layout.success):
@@ -128,22 +130,24 @@ def _prepare_folders(layout: Layout) -> None:
 
 
 def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, rest: list[str]) -> int:
-    assignment = read_assignment(read_json(layout.hyperparameters))
+    assignment = read_assignment(read_json(layout.hyperparameters), os.environ)
     cwd = original_folder(options.in_place) if options.in_place else source_folder(layout, assignment)
     files = write_param_files(layout, assignment)
     # A secrets.env in the original folder is not used: the copy has one only with `secrets_env` in job.yaml.
     environ = dict(os.environ)  # os.environ decodes each variable at each read
     base = with_secrets(environ, layout.code if options.in_place else cwd)
-    env = script_environment(layout, assignment, find_resources(layout), files, base, source=cwd)
+    resources = find_resources(layout)
+    env = script_environment(layout, assignment, resources, files, base, source=cwd)
     path = env.get("PATH", os.defpath)
     if options.install_requirements:
         python = find(INTERPRETER, path) or sys.executable
         install_requirements(supervisor, python=python, folder=cwd, env=env)
     write_environment_info(layout.params, find(INTERPRETER, path) or sys.executable)
-    command = _call(options) if is_function(cwd) else _argv(assignment, files, env, cwd) + rest
+    command = _call(options) if is_function(cwd) else _argv(layout, assignment, files, env, cwd) + rest
     argv = with_interpreter(command, path=path, fallback=sys.executable or "")
     _check_program(assignment.program, argv, cwd)
     secrets = known_secrets(environ, base)
+    wait_for_hosts(resources.resource_config["hosts"], is_stopped=lambda: bool(supervisor.stopped_by))
     try:
         ended = supervisor.run(
             argv,
@@ -163,12 +167,44 @@ def _run(layout: Layout, supervisor: Supervisor, options: argparse.Namespace, re
     return ended.exit_code
 
 
+def wait_for_hosts(hosts: Sequence[str], is_stopped: Callable[[], bool], timeout_s: float = HOSTS_WAIT_S) -> None:
+    """Wait until the names of all hosts of the job resolve. On SageMaker, they do not at once.
+
+    Args:
+        hosts: All hosts of the job. One host alone does not wait.
+        is_stopped: Returns True if the job was stopped, which ends the wait.
+        timeout_s: Limit for all hosts together.
+
+    Raises:
+        JobFailure: If a name still does not resolve at the end of the time.
+    """
+    if len(hosts) == 1:
+        return
+    import socket  # jobs with one host do not need it
+
+    deadline, pause_s = time.monotonic() + timeout_s, 0.1
+    for host in hosts:
+        while not is_stopped():
+            try:
+                socket.gethostbyname(host)
+                break
+            except OSError as err:
+                if time.monotonic() > deadline:
+                    raise JobFailure(
+                        f"{host}: the name of this host of the job does not resolve after {timeout_s:g} s: {err}"
+                    ) from err
+            time.sleep(pause_s)
+            pause_s = min(2 * pause_s, 2.0)
+
+
 def _call(options: argparse.Namespace) -> list[str]:
     folder = [options.working_dir] if options.working_dir else []
     return [options.python or INTERPRETER, "-m", MODULE, *folder]
 
 
-def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str], cwd: str) -> list[str]:
+def _argv(
+    layout: Layout, assignment: Assignment, files: ParamFiles, env: Mapping[str, str], cwd: str
+) -> list[str]:
     if assignment.sweep_id:
         command = assignment.command or list(DEFAULT)
         if assignment.program is None and "${program}" in command:
@@ -176,10 +212,12 @@ def _argv(assignment: Assignment, files: ParamFiles, env: Mapping[str, str], cwd
                 "the sweep names no program; add `program:` to its YAML, or a `command` without ${program}"
             )
         return expand(command, assignment.program, assignment.params, environ=env, json_file=files.json)
-    program = assignment.program or env.get("SAGEMAKER_PROGRAM")
-    if not program:
-        raise JobFailure("no program to run: hyperparameters.json has neither `smsweep` nor `sagemaker_program`")
-    return user_command(program, assignment.params, cwd)
+    if not assignment.program:
+        advice = "" if layout.root == CONTAINER_ROOT else "; to run the program of the image, use --backend docker"
+        raise JobFailure(
+            f"no program to run: hyperparameters.json has neither `smsweep` nor `sagemaker_program`{advice}"
+        )
+    return user_command(assignment.program, assignment.params, cwd)
 
 
 def _cannot_start(err: OSError, argv: list[str], cwd: str, path: str) -> JobFailure:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 
-from smsweep.runtime.job.sm_variables import sm_variables
+from smsweep.runtime.job.sm_variables import platform_variables, sm_variables
 from smsweep.runtime.script.records import WANDB_AGENT
 from smsweep.runtime.wandb.config_yaml import param_document
 
@@ -71,6 +71,7 @@ def script_environment(
         env.pop(name, None)
     variables = sm_variables(layout, assignment, resources, base.get("TRAINING_JOB_NAME", ""))
     env.update({name: value for name, value in variables.items() if _is_possible(name, value)})
+    env.update(platform_variables(assignment, resources, base))
     env["SMSWEEP_ML_ROOT"] = layout.root
     env["SMSWEEP_PARAMS_FILE"] = files.json
     # The runtime is on the path so that `import smsweep` needs no installation. The source is on the path, as in

@@ -1,6 +1,7 @@
 """The machine of a job, and the `SM_*` variables of AWS's sagemaker-training toolkit (5.1), which scripts read.
 
-One difference: hyperparameters are the trial's params, not the strings that carry them in the request.
+Hyperparameters are the trial's params, not the strings that carry them in the request. SM_OUTPUT_INTERMEDIATE_DIR
+is missing, because only the toolkit uploads that folder.
 """
 
 from __future__ import annotations
@@ -15,13 +16,14 @@ from smsweep.runtime.opt_ml_layout import CHANNEL
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from typing import Any
 
     from smsweep.runtime.job.trial_document import Assignment
     from smsweep.runtime.opt_ml_layout import Layout
 
 _to_json = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+NODE_RANK = "SMSWEEP_NODE_RANK"  # number of this host, from 0; see core/distributed_launch.py
 LOG_LEVEL = 20  # logging.INFO, the toolkit's default
 KNOWN_PLATFORM = (  # hyperparameters that the toolkit reads; the rest of `sagemaker_*` is for frameworks
     "sagemaker_program",
@@ -34,7 +36,17 @@ KNOWN_PLATFORM = (  # hyperparameters that the toolkit reads; the rest of `sagem
     "default_user_module_name",
     "_tuning_objective_metric",
 )
-SINGLE_HOST = {"current_host": "algo-1", "hosts": ["algo-1"], "network_interface_name": "eth0"}
+SINGLE_HOST = {"current_host": "algo-1", "hosts": ["algo-1"]}
+NETWORK_INTERFACE = "eth0"
+LAUNCHES = (  # hyperparameters that make the toolkit start the script on all hosts of the instance group
+    "sagemaker_mpi_enabled",
+    "sagemaker_parameter_server_enabled",
+    "sagemaker_distributed_dataparallel_enabled",
+    "sagemaker_pytorch_ddp_enabled",
+    "sagemaker_pytorch_xla_multi_worker_enabled",
+    "sagemaker_multi_worker_mirrored_strategy_enabled",
+    "sagemaker_torch_distributed_enabled",
+)
 _GPU = re.compile(r"nvidia\d+")  # device files; a container has only those that it may use
 _NEURON = re.compile(r"neuron\d+")
 
@@ -108,9 +120,16 @@ def sm_variables(layout: Layout, assignment: Assignment, resources: Resources, j
     """Return the variables by name. Lists and objects are compact JSON (sorted keys), None is an empty string."""
     config = resources.resource_config
     program = assignment.program
+    interface = config.get("network_interface_name", NETWORK_INTERFACE)
     channels = {name: layout.channel(name) for name in resources.input_data_config}
     groups = config.get("instance_groups") or []
     group_name = config.get("current_group_name", "homogeneousCluster")
+    distributed = _distribution_groups(assignment, group_name)
+    # smsweep's own launch uses all hosts, and needs no hyperparameter of the toolkit.
+    own_hosts = [
+        host for group in groups if group["instance_group_name"] in distributed for host in group["hosts"]
+    ]
+    distribution_hosts = own_hosts or config["hosts"]
     shared: dict[str, Any] = {  # in both the variables and SM_TRAINING_ENV
         "current_host": config["current_host"],
         "current_instance_group": group_name,
@@ -118,7 +137,7 @@ def sm_variables(layout: Layout, assignment: Assignment, resources: Resources, j
             (group["hosts"] for group in groups if group["instance_group_name"] == group_name), []
         ),
         "current_instance_type": config.get("current_instance_type", "local"),
-        "distribution_instance_groups": [],
+        "distribution_instance_groups": distributed,
         "framework_module": None,
         "hosts": config["hosts"],
         "input_config_dir": layout.config,
@@ -129,26 +148,25 @@ def sm_variables(layout: Layout, assignment: Assignment, resources: Resources, j
         "is_hetero": len(groups) > 1,
         "log_level": assignment.platform.get("sagemaker_container_log_level", LOG_LEVEL),
         "model_dir": layout.model,
-        "module_dir": assignment.platform.get("sagemaker_submit_directory", layout.code),
+        "module_dir": layout.local_path(str(assignment.platform.get("sagemaker_submit_directory", layout.code))),
         "module_name": program[:-3] if program and program.endswith(".py") else program,
-        "network_interface_name": config["network_interface_name"],
+        "network_interface_name": interface,
         "num_cpus": resources.num_cpus,
         "num_gpus": resources.num_gpus,
         "num_neurons": resources.num_neurons,
         "output_data_dir": layout.output_data,
         "output_dir": layout.output,
-        "output_intermediate_dir": layout.output_intermediate,
         "resource_config": config,
     }
     training_env = {
         **shared,
         "additional_framework_parameters": _framework_params(assignment),
         "channel_input_dirs": channels,
-        "distribution_hosts": config["hosts"],
+        "distribution_hosts": distribution_hosts,
         "hyperparameters": assignment.params,
-        "is_master": config["current_host"] == config["hosts"][0],
+        "is_master": config["current_host"] == distribution_hosts[0],
         "job_name": job_name,
-        "master_hostname": config["hosts"][0],
+        "master_hostname": distribution_hosts[0],
         "user_entry_point": program,
     }
     named = {
@@ -172,8 +190,39 @@ def user_args(params: Mapping[str, Any]) -> list[str]:
         value = params[name]
         if isinstance(value, dict):
             value = ",".join(f"{key}={value[key]}" for key in sorted(value))
-        args += [f"--{name}" if len(name) > 1 else f"-{name}", "" if value is None else str(value)]
+        dashes = "--" if len(name) > 1 else "-" if name else ""
+        args += [dashes + name, "" if value is None else str(value)]
     return args
+
+
+def platform_variables(assignment: Assignment, resources: Resources, base: Mapping[str, str]) -> dict[str, str]:
+    """Return the variables without the prefix `SM_` that AWS's toolkit sets, and the rank of this host.
+
+    Args:
+        assignment: The trial.
+        resources: The hosts of the job.
+        base: The job's own environment, with its region.
+    """
+    config = resources.resource_config
+    region = base.get("AWS_DEFAULT_REGION") or base.get("AWS_REGION") or ""
+    return {
+        "CURRENT_HOST": config["current_host"],
+        "SAGEMAKER_REGION": str(assignment.platform.get("sagemaker_region") or region),
+        "SAGEMAKER_JOB_NAME": str(assignment.platform.get("sagemaker_job_name") or ""),
+        NODE_RANK: str(_rank(config["hosts"], config["current_host"])),
+    }
+
+
+def _rank(hosts: Sequence[str], host: str) -> int:
+    return hosts.index(host) if host in hosts else 0
+
+
+def _distribution_groups(assignment: Assignment, group_name: str) -> list[str]:
+    """Return the instance groups on which AWS's toolkit starts the script."""
+    named = assignment.platform.get("sagemaker_distribution_instance_groups")
+    if named is not None:
+        return [str(name) for name in named] if isinstance(named, list) else [str(named)]
+    return [group_name] if any(assignment.platform.get(name) for name in LAUNCHES) else []
 
 
 def _framework_params(assignment: Assignment) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import shutil
 import tarfile
 
 from smsweep.runtime.job.command_macros import INTERPRETER
@@ -32,7 +33,8 @@ def source_folder(layout: Layout, assignment: Assignment) -> str:
     """Return the folder to run the script in.
 
     The first of these: <ml>/code, unpacked from the tarball in smsweep's channel; a <ml>/code that AWS's toolkit
-    or the image has filled; a local `sagemaker_submit_directory`; an empty <ml>/code, for a program of the image.
+    or the image has filled; <ml>/code with a copy of a local `sagemaker_submit_directory`; an empty <ml>/code, for
+    a program of the image.
 
     Raises:
         JobFailure: If the source is in S3, or cannot be unpacked.
@@ -42,10 +44,10 @@ def source_folder(layout: Layout, assignment: Assignment) -> str:
         return layout.code
     if os.path.isdir(layout.code) and os.listdir(layout.code):
         return layout.code
-    submitted = str(assignment.platform.get("sagemaker_submit_directory") or "")
+    submitted = layout.local_path(str(assignment.platform.get("sagemaker_submit_directory") or ""))
     if os.path.isdir(submitted):
-        return submitted
-    if os.path.isfile(submitted):
+        copy_folder(submitted, layout.code)
+    elif os.path.isfile(submitted):
         unpack(submitted, layout.code)
     elif "://" in submitted:
         raise JobFailure(
@@ -54,6 +56,21 @@ def source_folder(layout: Layout, assignment: Assignment) -> str:
         )
     os.makedirs(layout.code, exist_ok=True)
     return layout.code
+
+
+def copy_folder(source: str, target: str) -> None:
+    """Copy a folder to `target`, an empty folder or a new one. A script may write beside itself.
+
+    Raises:
+        JobFailure: If a file cannot be copied.
+    """
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.rmdir(target)
+        shutil.copytree(source, target)
+    except OSError as err:  # shutil.Error has one entry per file
+        reason = err.args[0][0][2] if isinstance(err, shutil.Error) else err
+        raise JobFailure(f"{source}: cannot be copied to {target}: {reason}") from err
 
 
 def original_folder(folder: str) -> str:

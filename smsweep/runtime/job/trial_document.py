@@ -51,8 +51,12 @@ class Assignment:
         return run_id(self.sweep_id, self.number)
 
 
-def read_assignment(hyperparameters: Mapping[str, str]) -> Assignment:
+def read_assignment(hyperparameters: Mapping[str, str], environ: Mapping[str, str] | None = None) -> Assignment:
     """Return the trial in the hyperparameters; without one, all hyperparameters as params, as AWS's toolkit does.
+
+    Args:
+        hyperparameters: The content of hyperparameters.json.
+        environ: The job's environment. As with the toolkit, its SAGEMAKER_PROGRAM replaces `sagemaker_program`.
 
     Raises:
         JobFailure: If the `smsweep` value is not valid.
@@ -60,7 +64,7 @@ def read_assignment(hyperparameters: Mapping[str, str]) -> Assignment:
     platform = {key: _decoded(value) for key, value in hyperparameters.items() if _is_platform(key)}
     if KEY not in hyperparameters:
         params = {key: _decoded(value) for key, value in hyperparameters.items() if not _is_platform(key)}
-        program = platform.get("sagemaker_program")
+        program = (environ or {}).get("SAGEMAKER_PROGRAM") or platform.get("sagemaker_program")
         return Assignment(params=params, program=None if program is None else str(program), platform=platform)
     text = _joined(hyperparameters)
     try:

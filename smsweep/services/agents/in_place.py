@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
@@ -21,7 +20,7 @@ from smsweep.secrets.redact import known_secrets
 from smsweep.services.backends import DEFAULT_BACKEND, backend_name
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path, open_bundle
-from smsweep.source.collect import SourceFile, is_program, list_files, recordable
+from smsweep.source.collect import SourceFile, is_program, is_sweep_config, list_files, recordable
 from smsweep.source.pack import pack
 from smsweep.source.written_files import SMSWEEP, TRIALS, record_written, written_paths
 from smsweep.store import notes
@@ -110,10 +109,13 @@ class InPlaceSource:
             path = bundle_path(self._workspace.bundles_dir, self._sweep.source_hash)
             members = open_bundle(path, expect=self._sweep.source_hash).members
             self._recorded = {member.name: member.sha256 for member in members}
-        source = [file for file in recordable(files) if is_source(file.name) or file.name in self._recorded]
+        source = [
+            file
+            for file in recordable(files)
+            if file.name in self._recorded or (is_source(file.name) and not is_sweep_config(file))
+        ]
         now = {file.name: self._hash(file) for file in source}
-        configs = {file.name for file in source if _is_sweep_config(file)}
-        counted = {name for name in {*now, *self._recorded} - configs if is_source(name)}
+        counted = {name for name in {*now, *self._recorded} if is_source(name)}
         changed = sorted(name for name in counted if now.get(name) != self._recorded.get(name))
         if not changed:
             return None
@@ -190,14 +192,6 @@ def outputs_in(names: set[str], before: set[str]) -> set[str]:
         elif not is_source(name):
             outputs.add(name)
     return {name for name in outputs if not any(parent in outputs for parent in _folders(name))}
-
-
-def _is_sweep_config(file: SourceFile) -> bool:
-    """Return True for a W&B sweep config. Users edit it for their next sweep while a sweep runs."""
-    if PurePosixPath(file.name).suffix.lower() not in (".yaml", ".yml"):
-        return False
-    text = file.path.read_text(encoding="utf-8", errors="replace")
-    return all(re.search(rf"^{key}:", text, re.MULTILINE) for key in ("method", "parameters"))
 
 
 def _folders(name: str) -> list[str]:

@@ -14,6 +14,7 @@ from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import UsageError
 from smsweep.notify.hooks import HookLike, collect_hooks
 from smsweep.runtime.job import command_macros, function_call
+from smsweep.runtime.job.sm_variables import NODE_RANK
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.secrets.redact import make_redact
 from smsweep.services.backends import (
@@ -41,6 +42,7 @@ from smsweep.services.workspace import Workspace
 from smsweep.store import notes
 
 JSON_FILE = "$WANDB_DIR/wandb/sweep-<sweep id>/config-<run id>.json"  # unknown until a trial runs
+FIRST_NODE = {NODE_RANK: "0"}  # a plan shows the command of the first host
 NO_ID = "00000000"  # placeholder for the id of a sweep that does not exist yet
 
 
@@ -132,7 +134,9 @@ def plan(
             *(source.warnings if source else ()),
             *(
                 command_macros.warnings(
-                    sweep_config.command_with(parsed_job.template.command), sweep_config.program, environ=environ
+                    sweep_config.command_with(parsed_job.template.command),
+                    sweep_config.program,
+                    environ=None if environ is None else {**FIRST_NODE, **environ},
                 )
                 if not parsed_job.template.runs_image
                 else ()
@@ -213,7 +217,7 @@ def _planned(
                 config.command_with(template.command),
                 config.program,
                 trial.params,
-                environ=environ,
+                environ={**FIRST_NODE, **environ},
                 json_file=JSON_FILE,
             )
         )

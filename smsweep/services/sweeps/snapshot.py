@@ -29,7 +29,15 @@ from smsweep.secrets.scan import Finding, refuse_secrets, scan_text
 from smsweep.services.sweeps.load import SweepLike, origin_of, warn
 from smsweep.services.sweeps.search_program import source_dir
 from smsweep.services.workspace import Workspace
-from smsweep.source.collect import SourceFile, collect, inputs_hint, list_files, recordable, why_excluded
+from smsweep.source.collect import (
+    SourceFile,
+    collect,
+    inputs_hint,
+    is_sweep_config,
+    list_files,
+    recordable,
+    why_excluded,
+)
 from smsweep.source.pack import hash_files, pack
 from smsweep.source.written_files import TRIALS, redirected_streams, written_paths
 from smsweep.space.distribution import Listed
@@ -64,7 +72,7 @@ def check_source(
     known = known_secrets(workspace.environ, job.template)
     in_configs = secrets_in_configs(parsed, job, known)
     folder = source_dir(parsed.config, job, origin)
-    files = _source_files(workspace, folder, job)
+    files = _source_files(workspace, folder, parsed.config, job)
     if folder and files:
         refuses = _is_source_sent(backend, workspace)
         refuse_secrets([] if refuses else in_configs)
@@ -79,7 +87,7 @@ def source_size(
     workspace: Workspace, parsed: ParsedSweep, job: ParsedJob, sweep: SweepLike
 ) -> SourceSizeDocument | None:
     """Return the size of the source; None without source. Raises SourceError if it cannot be collected."""
-    files = _source_files(workspace, source_dir(parsed.config, job, origin_of(sweep)), job)
+    files = _source_files(workspace, source_dir(parsed.config, job, origin_of(sweep)), parsed.config, job)
     return {"files": len(files), "bytes": sum(file.size for file in files)} if files else None
 
 
@@ -105,7 +113,7 @@ def snapshot(
     known = known_secrets(workspace.environ, job.template)
     in_configs = secrets_in_configs(parsed, job, known)
     folder = source_dir(parsed.config, job, origin)
-    files = _source_files(workspace, folder, job)
+    files = _source_files(workspace, folder, parsed.config, job)
     if folder and files:
         if not job.template.in_place:
             warn(missing_paths(parsed.config, folder, files))
@@ -127,13 +135,18 @@ def secrets_in_configs(parsed: ParsedSweep, job: ParsedJob, known: Sequence[str]
     return [*scan_text("sweep config", parsed.text, known), *scan_text("job config", job.text, known)]
 
 
-def _source_files(workspace: Workspace, folder: Path | None, job: ParsedJob) -> list[SourceFile]:
+def _source_files(
+    workspace: Workspace, folder: Path | None, config: SweepConfig, job: ParsedJob
+) -> list[SourceFile]:
     if folder is None:
         return []
     outside, written = (workspace.dir,), written_paths(workspace.dir)
     if job.template.in_place:
-        return recordable(list_files(folder, excluded=outside, written=written))
-    files = collect(folder, excluded=outside, written=written)
+        in_place = recordable(list_files(folder, excluded=outside, written=written))
+        return [file for file in in_place if not _is_only_config(file, config)]
+    files = [
+        file for file in collect(folder, excluded=outside, written=written) if not _is_only_config(file, config)
+    ]
     if outputs := _outputs_of_trials(workspace, folder.resolve()):
         log.warning(
             "the source does not include what in-place trials wrote: %s; include a file with a line such as !/%s "
@@ -142,6 +155,13 @@ def _source_files(workspace: Workspace, folder: Path | None, job: ParsedJob) -> 
             outputs[0],
         )
     return [*files, *_secrets_env(folder, job)]
+
+
+def _is_only_config(file: SourceFile, config: SweepConfig) -> bool:
+    """Return True for a sweep config at the top that no command names: an edit must not change the source."""
+    if "/" in file.name or any(file.name in str(item) for item in config.command or ()):
+        return False
+    return is_sweep_config(file)
 
 
 def _outputs_of_trials(workspace: Workspace, folder: Path) -> list[str]:

@@ -77,7 +77,7 @@ def test_changed_source_of_a_trial_is_recorded(cli: Cli, source: Path) -> None:
         in cli("agent", sweep_id).err
     )
     compared = json.loads(cli("diff", f"{sweep_id}/1", f"{sweep_id}/2", "--json").out)
-    assert [file["name"] for file in compared["source"]["files"]] == ["sweep.yaml", "train.py"]
+    assert [file["name"] for file in compared["source"]["files"]] == ["train.py"]
     (source / "train.py").write_text("raise SystemExit(1)")
     shutil.move(source / "data", source / "moved")
     (source / ".gitignore").unlink()

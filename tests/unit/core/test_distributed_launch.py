@@ -54,6 +54,32 @@ def test_hosts_of_instance_preference_are_counted() -> None:
         launch({"mpi": {"enabled": True, "processes_per_host": 8}}, resources)
 
 
+def test_several_hosts_meet_at_the_first_one_by_its_name() -> None:
+    assert torchrun({"InstanceCount": 2}) == (
+        "torchrun",
+        "--nnodes=2",
+        "--node_rank=${envvar:SMSWEEP_NODE_RANK}",
+        "--master_addr=algo-1",
+        "--master_port=7777",
+        "--nproc_per_node=auto",
+        "${program}",
+        "${args}",
+    )
+
+
+def test_plan_shows_launch_command_of_first_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").touch()
+    job = {
+        "instance_type": "ml.g5.xlarge",
+        "instance_count": 2,
+        "distribution": {"torch_distributed": {"enabled": True}},
+    }
+    planned = plan(SWEEP, job=job, backend="process", environ={})
+    assert planned.trials[0].argv[2] == "--node_rank=0"
+    assert not [warning for warning in planned.warnings if "NODE_RANK" in warning]
+
+
 def test_preferences_with_different_instance_counts_raise() -> None:
     with pytest.raises(ValueError, match="the same number"):
         torchrun({"InstancePreferences": [{"InstanceCount": 2}, {}]})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from botocore.loaders import Loader
 from botocore.model import ListShape, MapShape, Shape, StructureShape
 from hypothesis import given
 from hypothesis import strategies as st
@@ -25,6 +26,19 @@ def refusal(**changes: Any) -> tuple[str, str]:
     with pytest.raises(ApiError) as refused:
         validation.check("CreateTrainingJob", {**REQUEST, **changes})
     return refused.value.code, refused.value.message
+
+
+def with_metric(regex: str) -> dict[str, Any]:
+    return {
+        **REQUEST,
+        "AlgorithmSpecification": {
+            "TrainingImage": "image",
+            "TrainingInputMode": "File",
+            "MetricDefinitions": [{"Name": "loss", "Regex": regex}],
+        },
+        "ResourceConfig": {"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
+        "StoppingCondition": {"MaxRuntimeInSeconds": 60},
+    }
 
 
 def test_valid_request_is_accepted() -> None:
@@ -75,6 +89,32 @@ def test_broken_rule_has_the_message_of_sagemaker(changes: dict[str, Any], words
     code, message = refusal(**changes)
     assert code == "ValidationException"
     assert words in message
+
+
+@pytest.mark.parametrize("regex", ["(", "[0-9", "*"])
+def test_invalid_regex_of_a_metric_is_refused(regex: str) -> None:
+    with pytest.raises(ApiError) as caught:
+        validation.check_create(with_metric(regex), "us-east-1", lambda uri: True)
+    assert caught.value.code == "ValidationException"
+    assert f"Invalid regex {regex!r} of metric 'loss'" in caught.value.message
+
+
+@pytest.mark.parametrize("regex", [r"(?<value>\p{Digit}+)", "(?<=loss=)([0-9]+)", "loss=(.*?);"])
+def test_regex_of_java_is_accepted(regex: str) -> None:
+    validation.check_create(with_metric(regex), "us-east-1", lambda uri: True)
+
+
+@pytest.mark.parametrize(("text", "rules"), [("Köln ✓ e\u0301", []), ("a\x00", ["pattern"])])
+def test_pattern_with_categories_of_unicode_is_checked(text: str, rules: list[str]) -> None:
+    request = {"ModelPackageGroupName": "g", "ModelPackageGroupDescription": text}
+    assert [item.rule for item in request_model.violations("CreateModelPackageGroup", request)] == rules
+
+
+def test_every_pattern_of_the_model_compiles() -> None:
+    shapes = Loader().load_service_model("sagemaker", "service-2")["shapes"]
+    patterns = {shape["pattern"] for shape in shapes.values() if "pattern" in shape}
+    assert len(patterns) > 100
+    assert [each for each in patterns if request_model._compiled(each).pattern == "(?s:.*)"] == []
 
 
 def test_several_problems_are_in_one_error() -> None:

@@ -32,6 +32,25 @@ def test_texts_of_several_lines_are_no_reason_to_refuse_a_trial(text: str) -> No
     assert request["HyperParameters"]["plain"] == "one line"
 
 
+@pytest.mark.parametrize(
+    ("fields", "uri", "expected"),
+    [
+        ({}, "s3://c", None),
+        ({"EnableManagedSpotTraining": True}, "s3://c", "s3://c/s/3"),
+        ({"CheckpointConfig": {"LocalPath": "/opt/ml/checkpoints"}}, "s3://c", "s3://c/s/3"),
+        ({"CheckpointConfig": {"S3Uri": "s3://own/"}}, "s3://c", "s3://own/s/3"),
+        ({}, "file:///c", "file:///c/s/3"),
+    ],
+)
+def test_checkpoint_config_is_sent_only_for_jobs_with_checkpoints(
+    fields: dict[str, object], uri: str, expected: str | None
+) -> None:
+    site = Site(assets_uri="s3://a", output_uri="s3://b", checkpoint_uri=uri)
+    trial = Trial(sweep_id="s", number=3, params={"prompt": "x"})
+    request = training_job(JobTemplate(request=fields), Sweep(id="s", config=CONFIG), trial, site)
+    assert request.get("CheckpointConfig", {}).get("S3Uri") == expected
+
+
 def image_request(params: dict[str, Any], **job: Any) -> dict[str, Any]:
     template = parse_job({"entrypoint": "image", "image_uri": "image:1", **job}).template
     trial = Trial(sweep_id="s", number=0, params=params)

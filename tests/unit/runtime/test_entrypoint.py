@@ -6,12 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import tarfile
 import textwrap
 from pathlib import Path
 
 import pytest
 
-from smsweep.runtime.job.entrypoint import main
+from smsweep.runtime.job.entrypoint import main, wait_for_hosts
+from smsweep.runtime.job.failure import JobFailure
 from tests.docker.wheels import make_wheel
 from tests.unit.runtime.jobs import PYTHON, Job, finish
 from tools.environments import oracle
@@ -99,11 +101,51 @@ def test_existing_source_is_used(job: Job) -> None:
     assert job.run().out == "here\n"
 
 
-def test_local_submit_directory_is_used_in_place(job: Job, tmp_path: Path) -> None:
-    (tmp_path / "given").mkdir()
-    (tmp_path / "given/train.py").write_text("print('given')")
+def test_local_submit_directory_is_copied(job: Job, tmp_path: Path) -> None:
+    (tmp_path / "given/sub").mkdir(parents=True)
+    (tmp_path / "given/train.py").write_text("import os; open('beside', 'w'); print(os.getcwd(), os.listdir())")
     job.hyperparameters({"sagemaker_program": "train.py", "sagemaker_submit_directory": f"{tmp_path}/given"})
-    assert job.run().out == "given\n"
+    done = job.run()
+    assert done.out.split(" ", 1)[0] == str(job.ml / "code"), done
+    assert sorted(path.name for path in (tmp_path / "given").iterdir()) == ["sub", "train.py"]
+
+
+@pytest.mark.parametrize("given", ["/opt/ml/input/data/code/sourcedir.tar.gz", "/opt/ml/input/data/code"])
+def test_submit_directory_in_a_channel_is_found_in_the_folder_of_the_job(job: Job, given: str) -> None:
+    code = job.ml / "input/data/code"
+    code.mkdir()
+    (code / "train.py").write_text("import os; print(os.environ['SM_MODULE_DIR'])")
+    with tarfile.open(code / "sourcedir.tar.gz", "w:gz") as tar:
+        tar.add(code / "train.py", "train.py")
+    job.hyperparameters({"sagemaker_program": "train.py", "sagemaker_submit_directory": given})
+    assert job.run().out == given.replace("/opt/ml", str(job.ml)) + "\n"
+
+
+def test_program_variable_replaces_the_hyperparameter(job: Job) -> None:
+    script = "import os, sys; print(sys.argv[0], os.environ['SM_USER_ENTRY_POINT'], os.environ['SM_MODULE_NAME'])"
+    job.source({"a.py": script, "b.py": script})
+    job.environ["SAGEMAKER_PROGRAM"] = "b.py"
+    job.hyperparameters({"sagemaker_program": "a.py"})
+    assert job.run().out == "b.py b.py b\n"
+    job.hyperparameters({})
+    assert job.run().out == "b.py b.py b\n"
+
+
+def test_job_without_a_program_names_the_backend_that_runs_images(job: Job) -> None:
+    job.hyperparameters({"lr": "1"})
+    assert job.run().code == 1
+    assert job.failure.startswith("no program to run")
+    assert job.failure.endswith("use --backend docker")
+
+
+def test_hosts_that_do_not_resolve_end_the_job_with_their_name() -> None:
+    with pytest.raises(JobFailure, match=r"algo-2\.invalid: the name of this host"):
+        wait_for_hosts(["localhost", "algo-2.invalid"], is_stopped=lambda: False, timeout_s=0.0)
+
+
+def test_stop_ends_the_wait_for_hosts() -> None:
+    stops = iter([False, True])
+    wait_for_hosts(["algo-2.invalid", "algo-3.invalid"], is_stopped=lambda: next(stops, True))
 
 
 def test_job_runs_without_config_files(job: Job) -> None:

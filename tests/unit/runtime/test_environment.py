@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smsweep.runtime.job.script_environment import ParamFiles, script_environment
-from smsweep.runtime.job.sm_variables import Resources
+from smsweep.runtime.job.sm_variables import Resources, user_args
 from smsweep.runtime.job.trial_document import Assignment, read_assignment
 from smsweep.runtime.opt_ml_layout import Layout
 from tests.unit.runtime.jobs import Job
@@ -68,7 +68,11 @@ def in_sweep(base: dict[str, str] | None = None) -> dict[str, str]:
         ("SM_INPUT_CONFIG_DIR", "/ml/input/config"),
         ("SM_OUTPUT_DIR", "/ml/output"),
         ("SM_OUTPUT_DATA_DIR", "/ml/output/data"),
-        ("SM_OUTPUT_INTERMEDIATE_DIR", "/ml/output/intermediate"),
+        ("SM_DISTRIBUTION_INSTANCE_GROUPS", "[]"),
+        ("CURRENT_HOST", "algo-2"),
+        ("SAGEMAKER_JOB_NAME", ""),
+        ("SAGEMAKER_REGION", ""),
+        ("SMSWEEP_NODE_RANK", "1"),
         ("SM_HOSTS", '["algo-1","algo-2"]'),
         ("SM_CURRENT_HOST", "algo-2"),
         ("SM_CURRENT_INSTANCE_TYPE", "ml.m5.large"),
@@ -87,6 +91,45 @@ def test_sm_variables_equal_those_of_aws_toolkit(name: str, value: str) -> None:
     assert environment()[name] == value
 
 
+def test_folder_that_nothing_uploads_has_no_variable() -> None:
+    assert "SM_OUTPUT_INTERMEDIATE_DIR" not in environment()
+    assert "output_intermediate_dir" not in json.loads(environment()["SM_TRAINING_ENV"])
+
+
+def test_platform_hyperparameters_set_region_and_job_name() -> None:
+    platform = {"sagemaker_region": "eu-west-1", "sagemaker_job_name": "shown"}
+    env = environment({"HOME": "/nowhere", "AWS_REGION": "us-east-1"}, platform=platform)
+    assert (env["SAGEMAKER_REGION"], env["SAGEMAKER_JOB_NAME"]) == ("eu-west-1", "shown")
+    assert environment({"HOME": "/nowhere", "AWS_REGION": "us-east-1"})["SAGEMAKER_REGION"] == "us-east-1"
+
+
+@pytest.mark.parametrize(
+    "platform",
+    [
+        {"sagemaker_distribution_instance_groups": ["homogeneousCluster"]},
+        {"sagemaker_torch_distributed_enabled": True},
+    ],
+)
+def test_instance_groups_of_the_distribution_are_in_variables(platform: dict[str, Any]) -> None:
+    env = environment(platform=platform)
+    assert env["SM_DISTRIBUTION_INSTANCE_GROUPS"] == '["homogeneousCluster"]'
+    assert json.loads(env["SM_TRAINING_ENV"])["distribution_hosts"] == ["algo-1", "algo-2"]
+
+
+def test_missing_network_interface_is_not_added_to_the_resource_config() -> None:
+    resources = Resources(
+        resource_config={"current_host": "algo-1", "hosts": ["algo-1"]}, input_data_config={}, num_cpus=1
+    )
+    assignment = Assignment(params={}, program="train.py")
+    env = script_environment(LAYOUT, assignment, resources, FILES, {"HOME": "/nowhere"})
+    assert env["SM_RESOURCE_CONFIG"] == '{"current_host":"algo-1","hosts":["algo-1"]}'
+    assert env["SM_NETWORK_INTERFACE_NAME"] == "eth0"
+
+
+def test_hyperparameter_without_a_name_is_an_argument_without_dashes() -> None:
+    assert user_args({"": 1, "x": 2}) == ["", "1", "-x", "2"]
+
+
 def test_sm_training_env_has_typed_params() -> None:
     training_env = json.loads(environment({"HOME": "/nowhere", "TRAINING_JOB_NAME": "job-1"})["SM_TRAINING_ENV"])
     assert training_env["hyperparameters"] == PARAMS
@@ -98,6 +141,7 @@ def test_trial_variables_are_set_for_script_and_wandb() -> None:
     named = {name: env[name] for name in env if name.startswith(("SMSWEEP", "WANDB"))}
     assert named == {
         "SMSWEEP_ML_ROOT": "/ml",
+        "SMSWEEP_NODE_RANK": "1",
         "SMSWEEP_PARAMS_FILE": "/ml/smsweep/config.json",
         "SMSWEEP_SWEEP_ID": "Ab_1",
         "SMSWEEP_TRIAL": "3",

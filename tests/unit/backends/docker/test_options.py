@@ -39,6 +39,12 @@ def test_negative_size_is_rejected() -> None:
         DockerOptions.from_environ({"SMSWEEP_DOCKER_MEMORY": "-5"})
 
 
+def test_hostname_of_all_containers_is_checked() -> None:
+    assert DockerOptions.from_environ({"SMSWEEP_DOCKER_HOSTNAME": "aws"}).hostname == "aws"
+    with pytest.raises(UsageError, match="SMSWEEP_DOCKER_HOSTNAME: expected a host name such as aws, got 'a b'"):
+        DockerOptions.from_environ({"SMSWEEP_DOCKER_HOSTNAME": "a b"})
+
+
 def test_host_gpus_lists_nvidia_devices_in_order(tmp_path: Path) -> None:
     for name in ("nvidia0", "nvidia10", "nvidia2", "nvidiactl", "null"):
         (tmp_path / name).touch()

@@ -20,6 +20,7 @@ from smsweep.backends.local.devices import (
     device_variables,
     find_gpus,
     find_pool,
+    warn_without_gpu,
 )
 from smsweep.core.job import JobTemplate
 from smsweep.core.resources import GIB, Resources
@@ -260,3 +261,24 @@ def test_slurm_allocation_limits_cpus_and_memory() -> None:
     assert (pool.n_cpus, pool.memory_bytes, pool.group) == (1, 100 << 20, "slurm-7")
     assert whole.n_cpus >= 1
     assert whole.memory_bytes > 100 << 20
+
+
+@pytest.mark.parametrize(
+    ("resources", "named"),
+    [
+        ({"InstanceType": "ml.g5.xlarge"}, "ml.g5.xlarge"),
+        (
+            {"InstanceGroups": [{"InstanceType": "ml.c5.xlarge"}, {"InstanceType": "ml.p3.2xlarge"}]},
+            "ml.p3.2xlarge",
+        ),
+        ({"InstanceType": "ml.m5.large"}, ""),
+        ({"InstanceType": "ml.trn1.2xlarge"}, ""),
+    ],
+)
+def test_gpu_instance_type_on_a_machine_without_gpu_is_a_warning(
+    resources: dict[str, object], named: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    warn_without_gpu({"ResourceConfig": resources}, {"SMSWEEP_DEVICES": "none"})
+    assert caplog.messages == (
+        [f"instance type {named} has GPUs, but this machine has none; the script runs on the CPU"] if named else []
+    )
