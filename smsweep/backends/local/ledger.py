@@ -163,7 +163,7 @@ class DeviceLedger:
 
     def path(self, folder: JobFolder) -> Path:
         """Return the file of a job's claim."""
-        digest = hashlib.sha256(str(folder.path).encode()).hexdigest()[:12]
+        digest = hashlib.sha256(os.fsencode(folder.path)).hexdigest()[:12]
         return self.folder / f"{folder.name}.{digest}{SUFFIX}"
 
     def claim(self, folder: JobFolder, needs: Resources, n_hosts: int = 1) -> tuple[Claim, bool]:
