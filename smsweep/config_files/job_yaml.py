@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -173,10 +173,13 @@ def _places(
         first = {"instance_type": section.instance_type[0]} if section.instance_type else {}
         if not overlay.keys() & OF_SWEEP:
             try:
-                _parse(from_mapping(at_place(resolved, {**overlay, **first})), folder, checks_limits=checks_limits)
+                placed = from_mapping(at_place(resolved, {**overlay, **first}))
+                request = _parse(placed, folder, checks_limits=checks_limits).template.request
             except ConfigError as err:
                 for problem in err.problems:
                     problems.add(("places", index), problem)
+            else:
+                _check_regions(section.region or (), request, ("places", index, "region"), problems)
         specs.append(
             PlaceSpec(
                 name=name,
@@ -189,6 +192,26 @@ def _places(
             )
         )
     return tuple(specs)
+
+
+def _check_regions(
+    regions: Sequence[str], request: Mapping[str, Any], path: tuple[str | int, ...], problems: Problems
+) -> None:
+    """Refuse several regions if the request names a bucket. AWS accepts only buckets of the job's region."""
+    if len(set(regions)) < 2:
+        return
+    sources = [each.get("DataSource", {}).get("S3DataSource", {}) for each in request.get("InputDataConfig", [])]
+    uris = [
+        request.get("OutputDataConfig", {}).get("S3OutputPath", ""),
+        *(each.get("S3Uri", "") for each in sources),
+    ]
+    for uri in [uri for uri in uris if uri.startswith("s3://")]:
+        problems.add(
+            path,
+            f"{uri} is in one region, and SageMaker accepts only buckets in the job's region; write one place per "
+            "region, each with its own output_path and inputs. Without output_path, a region uses its default "
+            "bucket",
+        )
 
 
 def _launch(job: JobSection, request: Mapping[str, Any], problems: Problems) -> tuple[str, ...]:

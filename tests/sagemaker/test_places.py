@@ -27,6 +27,16 @@ def run_on(account: Account, n: int, *on: str, job: dict[str, Any] | None = None
     return run(account.sweep(n), job={**account.job, **(job or {})}, on=on).ended
 
 
+def run_in_two_regions(account: Account, n: int, **changes: Any) -> dict[TrialState, int]:
+    """Run a sweep at EAST_THEN_WEST, with the default bucket of each region."""
+    for region in EAST_THEN_WEST["region"]:
+        s3 = client_of(account.emulator, "s3", region_name=region)
+        where = {} if region == "us-east-1" else {"CreateBucketConfiguration": {"LocationConstraint": region}}
+        s3.create_bucket(Bucket=f"sagemaker-{region}-123456789012", **where)
+    del account.job["output_path"]
+    return run_on(account, n, job={"places": [{**EAST_THEN_WEST, **changes}]})
+
+
 def places(account: Account) -> list[str]:
     return [trial.place_name for trial in account.trials()]
 
@@ -93,7 +103,7 @@ def regions(account: Account) -> list[str]:
 def test_quota_of_a_region_moves_trials_to_the_next_region(account: Account) -> None:
     """Their jobs run in both regions at once, and a trial whose job was refused keeps its attempt."""
     account.emulator.faults.set({"quota": 1})
-    assert run_on(account, 4, job={"places": [EAST_THEN_WEST]}) == {TrialState.FINISHED: 4}
+    assert run_in_two_regions(account, 4) == {TrialState.FINISHED: 4}
     assert set(regions(account)) == {"us-east-1", "eu-west-1"}
     assert {trial.attempt for trial in account.trials()} == {0}
     moved = next(trial for trial in account.trials() if trial.place == "sagemaker@eu-west-1")
@@ -104,15 +114,14 @@ def test_quota_of_a_region_moves_trials_to_the_next_region(account: Account) -> 
 
 def test_region_without_capacity_moves_trials_to_the_next_region(account: Account) -> None:
     account.emulator.faults.set({"no_capacity": [{"region": "us-east-1", "times": 99}]})
-    assert run_on(account, 2, job={"places": [EAST_THEN_WEST]}) == {TrialState.FINISHED: 2}
+    assert run_in_two_regions(account, 2) == {TrialState.FINISHED: 2}
     assert regions(account) == ["eu-west-1"] * 2
     assert {trial.retries.get("capacity", 0) for trial in account.trials()} <= {0, 1}
 
 
 def test_job_that_waits_too_long_in_a_region_runs_in_the_next_region(account: Account) -> None:
     account.emulator.faults.set({"no_capacity": [{"region": "us-east-1", "times": 99, "after_s": 600}]})
-    place = {**EAST_THEN_WEST, "give_up_after": 1}
-    assert run_on(account, 1, job={"places": [place]}) == {TrialState.FINISHED: 1}
+    assert run_in_two_regions(account, 1, give_up_after=1) == {TrialState.FINISHED: 1}
     assert regions(account) == ["eu-west-1"]
     (trial,) = account.trials()
     assert (trial.attempt, trial.retries) == (1, {})
@@ -187,6 +196,7 @@ def test_show_and_plan_report_places(account: Account) -> None:
 
 def test_policies_cover_the_regions_of_all_places(account: Account) -> None:
     cloud = {"backend": "sagemaker", "name": "cloud", "region": ["us-east-1", "eu-west-1"]}
+    del account.job["output_path"]
     launcher = policies({**account.job, "places": ["local", cloud]})["launcher"]["Statement"]
     sids = [statement["Sid"] for statement in launcher]
     assert len(set(sids)) == len(sids)

@@ -36,6 +36,19 @@ def test_options_name_backends_and_slots() -> None:
     ]
 
 
+@pytest.mark.parametrize("key", ["output_path", "inputs"])
+@pytest.mark.parametrize("is_of_place", [True, False])
+def test_several_regions_cannot_share_a_bucket(key: str, *, is_of_place: bool) -> None:
+    bucket = (
+        {"output_path": "s3://mine/out"} if key == "output_path" else {"inputs": {"training": "s3://mine/data"}}
+    )
+    job = {"places": [{**CLOUD, **bucket}]} if is_of_place else {"places": [CLOUD], **bucket}
+    with pytest.raises(ConfigError, match=r"s3://mine/.* is in one region, .* write one place per region"):
+        choose(job)
+    one = {**CLOUD, "region": "eu-west-1"}
+    assert choose({"places": [{**one, **bucket}]} if is_of_place else {"places": [one], **bucket})
+
+
 def test_on_demand_place_beside_spot_uses_no_spot() -> None:
     job = {"use_spot_instances": True, "max_wait": 90_000}
     spot, on_demand = choose(job, "sagemaker:spot:16", "sagemaker:4")
