@@ -155,6 +155,9 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         self._code_files: set[str] = set()
 
     def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, CodeType):  # cloudpickle 3.1.3 removes the file name, which a traceback needs
+            make, args = self.dispatch_table[CodeType](obj)
+            return make, tuple(obj.co_filename if arg == "<dynamic-code>" else arg for arg in args)
         reduced = super().reducer_override(obj)
         if isinstance(obj, FunctionType) and reduced is not NotImplemented:  # by value
             self.imported.update(_imports_of(obj.__code__))

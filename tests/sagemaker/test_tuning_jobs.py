@@ -170,7 +170,6 @@ def test_finished_tuning_job_informs_the_search(account: Account, command: Comma
         {
             **sweep,
             "method": "custom",
-            "scheduler": {"engine": "pareto"},
             "metrics": [{"name": "loss"}, {"name": "size"}],
         },
         prior_runs="tuning-job/earlier",

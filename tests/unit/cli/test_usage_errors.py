@@ -14,7 +14,7 @@ MESSAGES = {
     "watch x --interval 0": "--interval: 0 is too small; use 0.1 or more",
     "ui --port 70000": "--port: 70000 is too large; use 65535 or less",
     "export x --format cvs": "--format: 'cvs' is not a valid value; did you mean csv? Use one of csv, json, "
-    "parquet, wandb, optuna, mlflow, tensorboard",
+    "parquet, wandb, optuna, mlflow, tensorboard, tuning-job",
     "run --detach=there": "--detach-to: 'there' is not a valid value; did you mean here? "
     "Use one of here, sagemaker, s3",
     "run --paralel 2": "--paralel: smsweep run has no such option; did you mean --parallel, or --profile?",
@@ -32,6 +32,11 @@ MESSAGES = {
     "wandb sync": "smsweep wandb sync: ID[/N] is missing; write: smsweep wandb sync ID[/N]",
     "-v": "smsweep: missing command; see smsweep --help",
     "sweep --pause --stop x": "--pause and --stop: these options contradict each other; give one of them",
+    "sweep --print": "--print: needs --from-tuner; `smsweep plan` shows the trials of a sweep.yaml",
+    "sweep sweep.yaml --from-tuner tune": "--from-tuner and sweep.yaml: the tuning job has its own config; "
+    "remove one",
+    "sweep --from-tuner tune --print --json": "--print and --json: --print writes files and prints their names; "
+    "remove --json",
     "sweep --stop": "--stop: the sweep is missing; write: smsweep sweep --stop ID",
 }
 
