@@ -69,9 +69,7 @@ def trainer() -> Any:
 
 
 def main() -> None:
-    boto3.client("s3").create_bucket(
-        Bucket=asked["bucket"], CreateBucketConfiguration={"LocationConstraint": "eu-west-1"}
-    )
+    boto3.client("s3").create_bucket(Bucket=asked["bucket"])
     created = estimator() if asked["sdk"] == 2 else trainer()
     sealed.calls.clear()
     if asked["way"] == "run":

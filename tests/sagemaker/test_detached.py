@@ -187,7 +187,7 @@ def test_commands_from_the_laptop_are_carried_out(laptop: Laptop) -> None:
     assert [bool(json_views.show_trial(f"{sweep_id}/{n}")["pruned_at"]) for n in range(4)] == [False] * 3 + [True]
     assert remove.remove([sweep_id], s3=True) == [sweep_id]
     assert json_views.list_sweeps() == []
-    assert laptop.account.objects() == {}
+    assert all(key.startswith("smsweep/assets/runtimes/") for key in laptop.account.objects())  # of any source
 
 
 @pytest.mark.slow

@@ -214,8 +214,11 @@ class DeviceLedger:
     def release(self, folder: JobFolder) -> None:
         """Stop holding a claim, which lasts while another process of the job holds it, or stop waiting for one."""
         with self._guard:
-            self._waiting.remove(self.path(folder).with_suffix(WAITING_SUFFIX))
-            lock = self._held.pop(self.path(folder), None) if self._held else None
+            if not self._held and self._waiting.is_empty:
+                return  # without creating the ledger's folder
+            path = self.path(folder)
+            self._waiting.remove(path.with_suffix(WAITING_SUFFIX))
+            lock = self._held.pop(path, None)
             if lock is not None:
                 os.close(lock)
 

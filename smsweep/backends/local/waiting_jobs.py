@@ -101,6 +101,11 @@ class WaitingJobs:
         os.ftruncate(lock, 0)
         os.pwrite(lock, json.dumps(asdict(waiting)).encode(), 0)
 
+    @property
+    def is_empty(self) -> bool:
+        """True if no job of this process waits."""
+        return not self._held
+
     def remove(self, path: Path) -> None:
         """Remove a job of this process; another job is not changed."""
         if path in self._held:
