@@ -130,6 +130,7 @@ class JobSupervisor(threading.Thread):
                 containers.remove(client, container["Id"])
             if len(self._hosts) > 1:
                 remove_network(client, self._folder.name)
+            self._docker.ledger.release(self._folder)  # before the end is visible: its agent starts the next job
             self._folder.publish_verdict()
 
     def _verdict(self, client: APIClient) -> Verdict:
