@@ -68,7 +68,8 @@ def main(argv: list[str] | None = None, *, pid_file: str = "") -> int:
         pid_file: The value of --pid-file. A process that forks jobs passes it beside the other arguments, which
             are the same for each job, so that they are parsed once.
     """
-    options, rest = _parse(tuple(sys.argv[1:] if argv is None else argv))
+    parsed, rest = _parse(tuple(sys.argv[1:] if argv is None else argv))
+    options = argparse.Namespace(**vars(parsed))  # a copy: the parsed arguments are cached
     options.pid_file = pid_file or options.pid_file
     layout = Layout.from_environment(os.environ)
     with Supervisor(grace_s=options.grace_s) as supervisor:
