@@ -88,18 +88,22 @@ def page(
 DEFAULT_SIZE = 10
 # Resource of Search -> its shape in the API model
 SHAPES = {"TrainingJob": "TrainingJob", "HyperParameterTuningJob": "HyperParameterTuningJobSearchEntity"}
-SORT_KEYS: Mapping[str, Callable[[Job], tuple[Any, ...]]] = {
+# Of training jobs and tuning jobs
+SORT_KEYS: Mapping[str, Callable[[Any], tuple[Any, ...]]] = {
     "Name": lambda job: (job.name,),
     "CreationTime": lambda job: (job.created_at, job.name),
     "Status": lambda job: (job.status, job.name),
 }
-# Filter -> function that returns True if a job matches its value
-FILTERS: Mapping[str, Callable[[Job, Any], bool]] = {
+# Filter -> function that returns True if a training job or tuning job matches its value
+SHARED_FILTERS: Mapping[str, Callable[[Any, Any], bool]] = {
     "NameContains": lambda job, text: text in job.name,
     "CreationTimeAfter": lambda job, at: job.created_at > at,
     "CreationTimeBefore": lambda job, at: job.created_at < at,
     "LastModifiedTimeAfter": lambda job, at: job.modified_at > at,
     "LastModifiedTimeBefore": lambda job, at: job.modified_at < at,
+}
+FILTERS: Mapping[str, Callable[[Job, Any], bool]] = {
+    **SHARED_FILTERS,
     "WarmPoolStatusEquals": lambda job, status: job.warm_pool.get("Status") == status,
     "TrainingPlanArnEquals": lambda job, arn: job.resources.get("TrainingPlanArn") == arn,
 }

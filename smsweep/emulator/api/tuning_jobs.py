@@ -164,7 +164,7 @@ class TuningJobs:
             records = [record for record in self._table.all() if record.region == region]
             items, token = paging.page(
                 [record for record in records if all(passes(record, value) for passes, value in tests)],
-                SORT_KEYS[request.get("SortBy", "Name")],
+                paging.SORT_KEYS[request.get("SortBy", "Name")],
                 request.get("NextToken"),
                 request.get("MaxResults", DEFAULT_SIZE),
                 is_reverse=request.get("SortOrder") == "Descending",
@@ -270,11 +270,6 @@ class TuningJobs:
 
 
 METRIC = "FinalHyperParameterTuningJobObjectiveMetric"
-SORT_KEYS: Mapping[str, Callable[[TuningRecord], tuple[Any, ...]]] = {
-    "Name": lambda record: (record.name,),
-    "CreationTime": lambda record: (record.created_at, record.name),
-    "Status": lambda record: (record.status, record.name),
-}
 JOB_SORT_KEYS: Mapping[str, Callable[[Document], tuple[Any, ...]]] = {
     "Name": lambda item: (item["TrainingJobName"],),
     "CreationTime": lambda item: (item["CreationTime"], item["TrainingJobName"]),
@@ -282,11 +277,7 @@ JOB_SORT_KEYS: Mapping[str, Callable[[Document], tuple[Any, ...]]] = {
     "FinalObjectiveMetricValue": lambda item: (item[METRIC]["Value"], item["TrainingJobName"]),
 }
 FILTERS: Mapping[str, Callable[[TuningRecord, Any], bool]] = {
-    "NameContains": lambda record, text: text in record.name,
-    "CreationTimeAfter": lambda record, at: record.created_at > at,
-    "CreationTimeBefore": lambda record, at: record.created_at < at,
-    "LastModifiedTimeAfter": lambda record, at: record.modified_at > at,
-    "LastModifiedTimeBefore": lambda record, at: record.modified_at < at,
+    **paging.SHARED_FILTERS,
     "StatusEquals": lambda record, status: record.status == status,
 }
 OF_SUMMARY = (
