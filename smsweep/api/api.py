@@ -241,7 +241,7 @@ class ApiSweep(_Shaped):
     @property
     def expected_run_count(self) -> int | None:
         """Number of runs: the cells of a grid, at most `run_cap`; None if unlimited."""
-        return expected_trial_count(self.sweep.config, self.sweep.job.repeats)
+        return expected_trial_count(self.sweep.config, self.sweep.job)
 
     @property
     def runs(self) -> Runs:

@@ -167,12 +167,18 @@ class BudgetTracker:
         """
         return self._fit(self._totals, place_name)
 
-    def is_spent(self) -> bool:
-        """Return True if the budgets cover no further trial, even if active trials cost nothing more."""
+    def is_spent(self, n_set_aside: int = 0) -> bool:
+        """Return True if the budgets cover no further trial, even if active trials cost nothing more.
+
+        Args:
+            n_set_aside: Number of trials of average cost for which the budgets must suffice, too.
+        """
         reserved = [sum(worst) for worst in zip(*self._reserved.values(), strict=True)] or [0.0] * len(
             self._budgets
         )
-        return self._fit([total - held for total, held in zip(self._totals, reserved, strict=True)], None) <= 0
+        used = [total - held for total, held in zip(self._totals, reserved, strict=True)]
+        n_known = max(len(self._used) - len(self._reserved), 1)
+        return self._fit([total + n_set_aside * total / n_known for total in used], None) <= 0
 
     def _fit(self, totals: Sequence[float], place_name: str | None) -> int:
         counts = (budget.fit(total, place_name) for budget, total in zip(self._budgets, totals, strict=True))

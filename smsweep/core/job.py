@@ -152,6 +152,14 @@ class AccountFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Confirm:
+    """How many trials of a sweep are repeated with new seeds to confirm the best one."""
+
+    top: int = 5  # number of best trials that are repeated
+    trials: int = 15  # maximum number of repeats of all of them together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobTemplate:
     """A CreateTrainingJob request without the fields of a trial, and the settings of smsweep for its jobs."""
 
@@ -174,6 +182,7 @@ class JobTemplate:
     retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> number of retries
     notify: tuple[Hook, ...] = ()  # notified of the sweep's end and of its first failure
     repeats: int = 1  # number of trials of each assignment
+    confirm: Confirm | None = None  # repeats of the best trials when the search is over; None for none
     stop_if: tuple[str, ...] = ()  # a trial is stopped if one of these becomes true; see stop_condition.py
     price: Price | None = None  # of one instance; None if unknown
     asks_price: bool = False  # read the price from AWS's price list

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smsweep.aws.image_uris import is_algorithm_of_aws
+from smsweep.core.confirm import is_repeat
 from smsweep.core.job import (
     DEFAULT_MAX_RUN_S,
     MAX_HYPERPARAMETER_KEY,
@@ -69,8 +70,8 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
         references = {f"{SECRET_PREFIX}{name}": reference for name, reference in template.secrets.items()}
         request["Environment"] = {**request.get("Environment", {}), **references}
     request["Tags"] = [*request.get("Tags", ()), *_tags(sweep, trial)]
-    if template.repeats > 1:
-        repeat = str(repeat_of(trial.number, template.repeats))
+    if template.repeats > 1 or template.confirm is not None or is_repeat(trial):
+        repeat = str(repeat_of(trial, template.repeats))
         request["Environment"] = {**request.get("Environment", {}), REPEAT_VARIABLE: repeat}
     return request
 

@@ -6,7 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smsweep.core.repeats import Repeats, repeat_of
+from smsweep.core.job import JobTemplate
+from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
@@ -36,7 +37,7 @@ class Repeated:
         fresh = iter(self._strategy.suggest(seen, len(groups) - len(begun[:1])))
         made: list[Params] = []
         for number in numbers:
-            if current is None or repeat_of(number, size) == 0:
+            if current is None or number % size == 0:
                 current = next(fresh, None)
             if current is None:
                 break
@@ -213,11 +214,13 @@ class PluginStrategy:
             return outlook(self._strategy, history)
 
 
-def expected_trial_count(config: SweepConfig, repeats: int = 1) -> int | None:
+def expected_trial_count(config: SweepConfig, job: JobTemplate) -> int | None:
     """Return how many trials the sweep makes if no user intervenes; None if it continues until stopped.
 
-    Cells that trials of an earlier sweep cover are counted, although they are not run.
+    Cells that trials of an earlier sweep cover are counted, although they are not run. So are all repeats of the
+    best trials, although the sweep can end without some of them.
     """
     cells = config.space.grid_size if config.method == "grid" else None
-    wanted = cells * repeats if cells is not None else None
+    n_final = job.confirm.trials if job.confirm is not None else 0
+    wanted = cells * job.repeats + n_final if cells is not None else None
     return min((n for n in (wanted, config.run_cap) if n is not None), default=None)

@@ -197,7 +197,7 @@ def agent(
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
-        template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
+        template = replace(template, repeats=stored.job.repeats, confirm=stored.job.confirm)  # as at creation
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -358,6 +358,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate, budgets:
         "prior": read_prior(store, stored),
         "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
+        "confirm": template.confirm,
         "budget": BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, stored.id)),
     }
     note = notes.WANDB_SWEEP.get(store, stored.id)

@@ -99,7 +99,7 @@ def launch_of_sweep(
     with workspace.store(read_only=True) as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         trials = store.list_trials(sweep.id)
-    template = replace(load_job(job).template, repeats=sweep.job.repeats) if job else sweep.job
+    template = replace(load_job(job).template, repeats=sweep.job.repeats, confirm=sweep.job.confirm) if job else sweep.job
     places = choose_places(template, workspace, on=on, backend=backend, parallel=parallel)
     if not any(map(_has_price, places)):
         return None
@@ -155,7 +155,7 @@ def _launch(
     request = complete.request
     facts = spec.ask_account(complete, environ) if spec.ask_account else None
     unknown |= facts.unknown if facts else {}
-    limits = [expected_trial_count(sweep.config, whole.repeats), template.budget.get("trials")]
+    limits = [expected_trial_count(sweep.config, whole), template.budget.get("trials")]
     started = sum(trial.state is not TrialState.PENDING for trial in trials)
     remaining = [max(0, int(limit) - started) for limit in limits if limit is not None]
     n_trials = min([*remaining, *([] if count is None else [count])], default=None)

@@ -108,7 +108,7 @@ def check(
     except SmsweepError as err:
         problems.append(str(err))
     repeats = job.template.repeats
-    expected = expected_trial_count(parsed.config, repeats)
+    expected = expected_trial_count(parsed.config, job.template)
     n = N_SHOWN if expected is None else min(N_SHOWN, expected)
     trials: list[ParamValues] = []
     try:

@@ -102,7 +102,7 @@ def plan(
     repeats = parsed_job.template.repeats
     code = read_code(sweep_config, parsed_job, origin_of(config))
     strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), repeats)
-    expected = expected_trial_count(sweep_config, repeats)
+    expected = expected_trial_count(sweep_config, parsed_job.template)
     suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
     trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]
     requests: list[TrainingJobRequest] = []
@@ -183,7 +183,7 @@ def plan_sweep(
     requests = _requests(stored, template, trials, backend, on)
     return Plan(
         method=stored.config.method,
-        expected_trial_count=expected_trial_count(stored.config, stored.job.repeats),
+        expected_trial_count=expected_trial_count(stored.config, stored.job),
         trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
         warnings=(),
         function=sent.get("name", "") if needs_program(stored.config, stored.job) else None,

@@ -68,4 +68,4 @@ def test_make_strategy_returns_the_class_of_the_method() -> None:
     ],
 )
 def test_expected_count_is_the_grid_size_or_the_cap(method: str, run_cap: int | None, count: int | None) -> None:
-    assert expected_trial_count(SweepConfig(method=method, space=SPACE, run_cap=run_cap)) == count
+    assert expected_trial_count(SweepConfig(method=method, space=SPACE, run_cap=run_cap), JobTemplate()) == count
