@@ -204,7 +204,9 @@ def _check_pairs(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(("source_dir",), f"expected a folder, got {source_dir!r}; smsweep uploads the source itself")
     confirm = data.get("confirm")
     if confirm is not None and data.get("repeats") not in (None, 1):
-        problems.add(("confirm",), "cannot be combined with repeats, which repeat every trial; remove one of the two")
+        problems.add(
+            ("confirm",), "cannot be combined with repeats, which repeat every trial; keep one of the two"
+        )
     if isinstance(confirm, dict) and {"repeats", "trials"} <= confirm.keys():
         problems.add(("confirm", "repeats"), "cannot be combined with trials; keep one of the two")
     for key, other in (("subnets", "security_group_ids"), ("security_group_ids", "subnets")):

@@ -10,7 +10,13 @@ from typing import Any
 
 from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping, to_yaml
-from smsweep.config_files.job_models import ConfirmSection, JobSection, NotifySection, PlaceSection, ResourcesSection
+from smsweep.config_files.job_models import (
+    ConfirmSection,
+    JobSection,
+    NotifySection,
+    PlaceSection,
+    ResourcesSection,
+)
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
 from smsweep.config_files.validation import check
@@ -143,7 +149,11 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
 
 
 def _confirm(section: ConfirmSection | None) -> Confirm | None:
-    return None if section is None else Confirm(top=section.top, trials=section.trials or section.top * section.repeats)
+    return (
+        None
+        if section is None
+        else Confirm(top=section.top, trials=section.trials or section.top * section.repeats)
+    )
 
 
 def at_place(document: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -198,7 +198,9 @@ def _gains(estimates: Estimates, n: int, counts: dict[int, int]) -> dict[int, fl
             variance *= _share(estimates.noise / n_open, variance)
         deviation = math.sqrt(variance * _share(variance, estimates.noise / n))
         gap = abs(each.expected - (order[1] if each.expected == order[0] else order[0]))
-        gains[each.number] = _log_expected_excess(gap / deviation) + math.log(deviation) if deviation else -math.inf
+        gains[each.number] = (
+            _log_expected_excess(gap / deviation) + math.log(deviation) if deviation else -math.inf
+        )
     return gains
 
 

@@ -135,7 +135,9 @@ class RepeatsDocument(TypedDict):
     """The repeats of the best assignment."""
 
     mean: float  # without the trial of the search, if the repeats confirm it
-    interval: tuple[float, float] | None  # 95 % confidence interval of the mean; None if the noise is unknown
+    interval: (
+        list[float] | None
+    )  # lowest and highest mean, 95 % confidence interval of the mean; None if the noise is unknown
     n_values: int  # number of values in the mean
     trials: list[int]
     objectives: list[float | None]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import variance
 
 from smsweep.core.confirm import assignments, estimate, interval_of, is_repeat, value_of
+from smsweep.core.json_documents import BestTrialDocument
 from smsweep.core.objective import best_trial, front, last_value, mean, objective
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Trial, TrialState, is_number
@@ -174,6 +175,16 @@ def _interval(values: Sequence[float], noise: float, degrees: int, metric: Metri
         return None
     low, high = sorted(metric.goal.sign * bound for bound in bounds)
     return low, high
+
+
+def mean_text(best: BestTrialDocument) -> str:
+    """Return the mean over the repeats of the best trial with its interval, for the user; "" without repeats."""
+    repeats = best.get("repeats")
+    if not repeats:
+        return ""
+    n, interval = repeats["n_values"], repeats["interval"]
+    between = f" (95 % interval {interval[0]:.6g} to {interval[1]:.6g})" if interval else ""
+    return f"mean {repeats['mean']:.6g} of {n} repeat{'' if n == 1 else 's'}{between}"
 
 
 def find_front(trials: Iterable[Trial], metrics: Sequence[Metric], repeats: int) -> list[Unbeaten]:

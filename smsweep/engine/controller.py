@@ -53,6 +53,7 @@ class Controller:
         trial_cap: Maximum number of trials, in addition to the sweep's `run_cap`; None for no limit.
         repeats: Number of trials of each assignment.
         confirm: Repeats of the best trials when the search is over; None for none.
+        searches: False to add only repeats that the user asked for, and no trials of the search.
         budget: The limits on cost; None for no limits.
     """
 
@@ -67,6 +68,7 @@ class Controller:
         trial_cap: int | None = None,
         repeats: int = 1,
         confirm: Confirm | None = None,
+        searches: bool = True,
         budget: BudgetTracker | None = None,
     ) -> None:
         self.sweep = sweep
@@ -82,6 +84,7 @@ class Controller:
         self._outlook: str | None = None  # the stored outlook; None before the first read
         self._trial_cap = trial_cap
         self._confirm = confirm
+        self._searches = searches
         self._repeated: set[int] = set()  # numbers of the trials that repeat others
         self._request: dict[str, int] = {}  # of `smsweep confirm`
 
@@ -261,6 +264,8 @@ class Controller:
             return True  # their agents mark the end of the sweep
         if counts[TrialState.PENDING]:
             return self._budget.is_spent() or counts[TrialState.PENDING] <= n_waiting
+        if not self._searches:
+            return True  # the search can have more trials
         try:
             self.sweep = self._store.set_sweep_state(
                 self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED, revision=self._revision
@@ -300,6 +305,8 @@ class Controller:
         """Return why the search can add no trial, whatever the strategy suggests; None if it can."""
         if not self.sweep.state.takes_trials:
             return Proposal.CLOSED
+        if not self._searches:
+            return Proposal.EXHAUSTED
         if self._targets.are_reached(self._repeats.follow(self.history)):
             self._save_outlook("the target is reached, so no new trials are started")
             return Proposal.EXHAUSTED

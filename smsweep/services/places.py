@@ -159,7 +159,9 @@ def _alternatives(
 
 def _template(template: JobTemplate, backend: str, overlay: dict[str, Any]) -> JobTemplate:
     placed = parse_job(at_place(template.document, overlay)).template
-    placed = replace(placed, repeats=template.repeats, confirm=template.confirm, in_place=template.in_place, places=())
+    placed = replace(
+        placed, repeats=template.repeats, confirm=template.confirm, in_place=template.in_place, places=()
+    )
     if backend_spec(backend).ask_price is None and "price_per_hour" not in overlay:
         has_prices = placed.price is not None or placed.asks_price or "usd" in placed.budget
         return replace(placed, price=Price(per_hour=0.0) if has_prices else None, asks_price=False)  # it is free

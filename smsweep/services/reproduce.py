@@ -10,12 +10,12 @@ from pathlib import Path
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.confirm import is_repeat
 from smsweep.core.json_documents import (
     ReproducedMetricDocument,
     ReproductionDocument,
     Verdict,
 )
-from smsweep.core.confirm import is_repeat
 from smsweep.core.repeats import repeat_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial, TrialState, is_number

@@ -135,7 +135,7 @@ class SqlStore(Store):
                 repeat=repeat,
             )
             for i, (assignment, (confirms, repeat)) in enumerate(
-                zip(params, repeats or [(None, 0)] * len(params), strict=True)
+                zip(params, repeats or itertools.repeat((None, 0), len(params)), strict=True)
             )
         ]
         if added:

@@ -105,6 +105,7 @@ def agent(
     in_place: bool | None = None,
     notify: Iterable[str | Mapping[str, Any]] = (),
     until: Iterable[int] | None = None,
+    searches: bool = True,
     on_change: Listener = lambda trial: None,
 ) -> AgentResult:
     """Run trials of a sweep until no trial is left, and return how they ended.
@@ -143,6 +144,7 @@ def agent(
         notify: Webhooks and commands to notify of the sweep's end and its first failure, in addition to those of
             job.yaml. Each is a value of `--notify` or an entry of `notify:` in a job.yaml.
         until: Numbers of trials. The agent adds no trials, and returns once these trials have ended.
+        searches: False to add no trials of the search, only repeats that `smsweep confirm` asked for.
         on_change: Called with each trial whose state or metrics changed.
 
     Raises:
@@ -244,7 +246,7 @@ def agent(
             worker = Agent(
                 store,
                 places,
-                make_controller(store, stored, template, budgets),
+                make_controller(store, stored, template, budgets, searches=searches),
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
@@ -348,7 +350,9 @@ def _make_sleep(backends: Sequence[Backend], terminated: threading.Event) -> Cal
     return sleep
 
 
-def make_controller(store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Controller:
+def make_controller(
+    store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget], *, searches: bool = True
+) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
     config = stored.config
     strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
@@ -359,6 +363,7 @@ def make_controller(store: Store, stored: Sweep, template: JobTemplate, budgets:
         "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
         "confirm": template.confirm,
+        "searches": searches,
         "budget": BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, stored.id)),
     }
     note = notes.WANDB_SWEEP.get(store, stored.id)

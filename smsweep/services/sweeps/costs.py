@@ -99,7 +99,9 @@ def launch_of_sweep(
     with workspace.store(read_only=True) as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         trials = store.list_trials(sweep.id)
-    template = replace(load_job(job).template, repeats=sweep.job.repeats, confirm=sweep.job.confirm) if job else sweep.job
+    template = (
+        replace(load_job(job).template, repeats=sweep.job.repeats, confirm=sweep.job.confirm) if job else sweep.job
+    )
     places = choose_places(template, workspace, on=on, backend=backend, parallel=parallel)
     if not any(map(_has_price, places)):
         return None

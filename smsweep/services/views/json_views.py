@@ -307,7 +307,7 @@ def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
         repeats = [trial_data(trial, sweep) for trial in best.repeats]
         data["repeats"] = {
             "mean": best.objective,
-            "interval": best.interval,
+            "interval": list(best.interval) if best.interval else None,
             "n_values": best.n_values,
             "trials": [trial["number"] for trial in repeats],
             "objectives": [trial["objective"] for trial in repeats],
