@@ -149,11 +149,9 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
 
 
 def _confirm(section: ConfirmSection | None) -> Confirm | None:
-    return (
-        None
-        if section is None
-        else Confirm(top=section.top, trials=section.trials or section.top * section.repeats)
-    )
+    if section is None:
+        return None
+    return Confirm(top=section.top, trials=section.trials or section.top * section.repeats)
 
 
 def at_place(document: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """The confirmation of the best trials: which one to repeat next, and which one is the best after the repeats.
 
-The value of the best of many noisy trials was partly luck. Repeats with new seeds show the expected value. A normal
-model estimates it for each trial: the values of the search have a common mean and spread, and the noise is the
-spread between repeats. Each repeat goes to the trial where it promises the most (knowledge gradient).
+The value of the best of many noisy trials was partly luck. Repeats with new seeds show the expected value. A
+normal model estimates it for each trial: the values of the search have a common mean and spread, and the noise is
+the spread between repeats. Each repeat goes to the trial where it promises the most (knowledge gradient).
 """
 
 from __future__ import annotations
@@ -72,11 +72,11 @@ def value_of(trial: Trial, metric: Metric) -> float | None:
 def estimate(trials: Iterable[Trial], metric: Metric) -> Estimates:
     """Return the estimates of the assignments that have a finished trial.
 
-    The prior of the expected values is normal. The better half of the first values sets its mean, their median, and
-    its spread, so that a few very bad trials have no influence. It pulls the value of a trial without repeats
-    towards the median, more than the mean of several repeats.
+    The prior of the expected values is normal. Its mean is the median of the first values, and its spread is that
+    of the better half, so that a few very bad trials have no influence. The prior pulls the value of a trial
+    without repeats towards the median, more than the mean of several repeats.
     """
-    groups = {number: members for number, members in assignments(trials).items()}
+    groups = assignments(trials)
     values = {
         number: known
         for number, members in groups.items()
@@ -181,8 +181,8 @@ def _can_change(estimates: Estimates, n_left: int) -> bool:
 def _gains(estimates: Estimates, n: int, counts: dict[int, int]) -> dict[int, float]:
     """Return the logarithm of the expected gain of n more repeats of each assignment: the knowledge gradient.
 
-    The gain is the decrease of the lowest expected value. Source: Frazier, Powell and Dayanik, A knowledge-gradient
-    policy for sequential information collection, 2008.
+    The gain is the decrease of the lowest expected value. Source: Frazier, Powell and Dayanik, A
+    knowledge-gradient policy for sequential information collection, 2008.
 
     Args:
         estimates: The estimates.
@@ -242,7 +242,7 @@ def interval_of(values: Sequence[float], noise: float, degrees: int) -> tuple[fl
 
 
 def t_quantile(degrees: int) -> float:
-    """Return the 97.5 % quantile of Student's distribution, with an error below 0.1 %.
+    """Return the 97.5 % quantile of Student's distribution, with an error below 0.2 %.
 
     Source: Abramowitz and Stegun, 26.7.5.
     """

@@ -145,7 +145,7 @@ def check_confirm(config: SweepConfig, template: JobTemplate) -> None:
         return
     if config.metric is None:
         raise ConfigError(
-            "confirm: needs one metric in sweep.yaml to compare trials by; add metric, or remove confirm from job.yaml"
+            "confirm: needs one metric in sweep.yaml to compare trials by; add it, or remove confirm from job.yaml"
         )
     n = template.confirm.trials
     for key, cap in (("run_cap", config.run_cap), ("budget.trials", template.budget.get("trials"))):

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.search.grid_and_random import GridSearch
