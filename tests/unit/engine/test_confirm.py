@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,7 @@ CONFIRM = Confirm(top=3, trials=9)
 
 def noisy(trial: Assignment) -> Plot:
     """A script whose noise is larger than the differences between params."""
-    noise = 4.0 * (trial.number * 7919 % 101) / 101
+    noise = random.Random(trial.number).gauss(0.0, 0.5)
     return Plot(pages=[[logged(0, loss=trial.params["x"] + noise)]])
 
 
@@ -54,7 +55,9 @@ def ask(kit: Kit, top: int, trials: int) -> None:
 def test_run_cap_includes_the_repeats_after_the_search(tmp_path: Path) -> None:
     kit = Kit(tmp_path, CONFIG)
     kit.agent(ScriptedBackend(noisy), confirm=CONFIRM).run()
-    assert [is_repeat(trial) for trial in kit.trials()] == [False] * 11 + [True] * 9
+    assert [is_repeat(trial) for trial in kit.trials()[:12]] == [False] * 11 + [True]
+    assert 3 <= len(repeats(kit)) <= 9
+    assert len(kit.trials()) == 11 + len(repeats(kit))
     assert kit.store.get_sweep(kit.sweep.id).state is SweepState.FINISHED
 
 
@@ -76,21 +79,25 @@ def test_several_agents_add_each_repeat_once(tmp_path: Path) -> None:
     for _ in range(80):
         for agent in agents:
             agent.tick()
-    assert len(repeats(kit)) == 9
-    assert len({(trial.confirms, trial.repeat) for trial in repeats(kit)}) == 9
+    assert 3 <= len(repeats(kit)) <= 9
+    assert len({(trial.confirms, trial.repeat) for trial in repeats(kit)}) == len(repeats(kit))
     assert kit.store.get_sweep(kit.sweep.id).state is SweepState.FINISHED
 
 
-def test_agent_after_a_crash_adds_only_the_missing_repeats(tmp_path: Path) -> None:
-    kit = Kit(tmp_path, CONFIG)
-    backend = ScriptedBackend(noisy)
-    killed = kit.agent(backend, agent_id="killed", confirm=CONFIRM)
-    while len(repeats(kit)) < 4:
-        killed.tick()
-    kit.advance(3600)
-    kit.agent(backend, agent_id="next", parallel=2, confirm=CONFIRM).run()
-    assert len(repeats(kit)) == 9
-    assert kit.states() == ["finished"] * 20
+def test_next_agent_after_a_crash_adds_the_same_repeats(tmp_path: Path) -> None:
+    planned = []
+    for n_before_crash in (0, 1, 4, 7):
+        (folder := tmp_path / str(n_before_crash)).mkdir()
+        kit = Kit(folder, CONFIG)
+        backend = ScriptedBackend(noisy)
+        killed = kit.agent(backend, agent_id="killed", confirm=CONFIRM)
+        while len(repeats(kit)) < n_before_crash:
+            killed.tick()
+        kit.advance(3600)
+        kit.agent(backend, agent_id="next", confirm=CONFIRM).run()
+        assert set(kit.states()) == {"finished"}
+        planned.append([(trial.number, trial.confirms, trial.repeat) for trial in repeats(kit)])
+    assert planned == [planned[0]] * 4
 
 
 def test_exact_script_gets_no_more_repeats_than_needed(tmp_path: Path) -> None:
@@ -113,7 +120,9 @@ def test_requested_repeats_do_not_count_for_run_cap(tmp_path: Path) -> None:
     kit.agent(backend).run()
     ask(kit, 4, 8)
     kit.agent(backend, agent_id="b").run()
-    assert [is_repeat(trial) for trial in kit.trials()] == [False] * 20 + [True] * 8
+    assert [is_repeat(trial) for trial in kit.trials()[:21]] == [False] * 20 + [True]
+    assert 4 <= len(repeats(kit)) <= 8
+    assert len(kit.trials()) == 20 + len(repeats(kit))
     assert kit.store.get_sweep(kit.sweep.id).state is SweepState.FINISHED
 
 
@@ -126,8 +135,8 @@ def test_running_agent_sees_the_request(tmp_path: Path) -> None:
     agent.run()
     first = next(trial.number for trial in repeats(kit))
     assert first < 10
-    assert len(repeats(kit)) == 6
-    assert len(kit.trials()) == 26
+    assert 3 <= len(repeats(kit)) <= 6
+    assert len(kit.trials()) == 20 + len(repeats(kit))
 
 
 def test_agent_without_search_adds_only_repeats(tmp_path: Path) -> None:
@@ -136,8 +145,8 @@ def test_agent_without_search_adds_only_repeats(tmp_path: Path) -> None:
     kit.agent(backend, count=10).run()
     ask(kit, 3, 6)
     kit.agent(backend, agent_id="b", searches=False).run()
-    assert len(kit.trials()) == 16
-    assert len(repeats(kit)) == 6
+    assert 3 <= len(repeats(kit)) <= 6
+    assert len(kit.trials()) == 10 + len(repeats(kit))
     assert kit.store.get_sweep(kit.sweep.id).state is SweepState.RUNNING
 
 
