@@ -143,6 +143,13 @@ class RepeatsDocument(TypedDict):
     objectives: list[float | None]
 
 
+class ConfirmDocument(TypedDict):
+    """The repeats that `smsweep confirm` asks for."""
+
+    id: str
+    repeats: int  # maximum number of repeats that agents will add
+
+
 class BestTrialDocument(TrialFields):
     """The best trial of a sweep."""
 

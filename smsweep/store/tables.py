@@ -15,7 +15,7 @@ from smsweep.core.trial import MetricStats, Scalar, TrialState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
-SCHEMA = 4  # the newest file in migrations/versions leads here
+SCHEMA = 5  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
 metadata = sa.MetaData()
 version = sa.Table(

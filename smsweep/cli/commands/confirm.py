@@ -10,6 +10,7 @@ from smsweep.cli.options import Backend, Json, NewestSweepId, On, Parallel, Yes
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.run_agent import follow
 from smsweep.cli.text import counted
+from smsweep.core.json_documents import ConfirmDocument
 from smsweep.core.sweep import SweepState
 from smsweep.services.sweeps import control
 from smsweep.services.views import json_views
@@ -48,7 +49,8 @@ def confirm(
             code = follow(sweep.id, as_json=as_json, yes=yes, searches=False, **where)
         raise typer.Exit(code)
     if as_json:
-        print_json({"id": sweep.id, "repeats": asked.n_left})
+        document: ConfirmDocument = {"id": sweep.id, "repeats": asked.n_left}
+        print_json(document)
     else:
         print_result(sweep.id)
     how = f"smsweep confirm {sweep.id} --top {top} --repeats {repeats} --run"
