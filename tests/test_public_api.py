@@ -54,8 +54,8 @@ METHODS = {
     ),
     "smsweep.api.plots:Report": "save",
     "smsweep.api.api:ApiRun": (
-        "config entity history id name objective project repeats reproduce scan_history state summary summary_metrics"
-        " sweep url"
+        "config entity history id name objective project repeats reproduce scan_history state summary"
+        " summary_metrics sweep url"
     ),
     "smsweep.runtime.script.run:Run": (
         "config define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"

@@ -15,6 +15,11 @@ from smsweep.core.sweep import SweepState
 from smsweep.services.sweeps import control
 from smsweep.services.views import json_views
 
+CONFIRM_EXAMPLES = """
+smsweep confirm abcd1234
+smsweep confirm abcd1234 --top 3 --repeats 5 --run --parallel 4
+"""
+
 
 def confirm(
     sweep_id: NewestSweepId = "",
@@ -31,9 +36,10 @@ def confirm(
     yes: Yes = False,
     as_json: Json = False,
 ) -> None:
-    """Repeat the best trials with new seeds, to find the best one despite noise.
+    """Repeat the best trials with new seeds.
 
-    Agents of the sweep run at most K * N repeats. Each goes to the trial where it can change the result most, and
+    `smsweep best` then compares means, because the value of the best of many noisy trials is partly luck. Agents
+    of the sweep run at most K * N repeats. Each goes to the trial where it can change the result most, and
     none run once the result is clear. A script reads its repeat from SMSWEEP_REPEAT, and uses it as the seed. The
     repeats do not count as trials of run_cap, but the budget limits them. With --run, also resumes the sweep, and
     runs an agent for the repeats only.
