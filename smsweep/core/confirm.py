@@ -17,7 +17,7 @@ from smsweep.core.objective import mean, objective
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import Trial, TrialState
 
-MIN_SPREAD = 0.1  # smallest share of the observed variance that is not noise
+MIN_SPREAD = 0.1  # smallest variance of the expected values, as a share of the observed variance or the noise
 MIN_GAIN = 0.001  # expected gain of all remaining repeats, in deviations of the noise, that is not worth them
 FIRST_NOISE = 0.5  # share of the observed variance that counts as noise until two values of a trial are known
 NORMAL = NormalDist()
@@ -91,10 +91,10 @@ def estimate(trials: Iterable[Trial], metric: Metric) -> Estimates:
     noise = FIRST_NOISE * spread
     if degrees:
         noise = sum(_variance(known, mean(known)) * len(known) for known in values.values()) / degrees
-    prior = max(spread - noise, MIN_SPREAD * spread)
+    prior = max(spread - noise, MIN_SPREAD * max(spread, noise))
     estimates = []
     for number, known in values.items():
-        weight = _share(prior, noise / len(known))
+        weight = _share(prior, noise / len(known)) if prior else 1.0
         estimates.append(
             Estimate(
                 number=number,

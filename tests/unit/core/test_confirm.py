@@ -105,6 +105,14 @@ def test_trial_without_repeats_does_not_beat_a_confirmed_one_by_luck() -> None:
     assert best.trial.number != 12
 
 
+@pytest.mark.parametrize("repeats", [[1.0], [1.2, 0.9]])
+def test_best_of_equal_values_is_not_a_bad_trial(repeats: list[float]) -> None:
+    trials = with_repeats(searched(9.0, 8.0, 1.0, 1.0, 1.0, 1.0, 1.0), of_2=repeats, of_3=[1.0])
+    best = find_best(trials, LOSS, 1)
+    assert best is not None
+    assert best.repeats[0].number in (2, 3) if best.repeats else best.trial.number > 3
+
+
 def confirmed(true: list[float], rng: random.Random, noise: float = 0.5) -> list[Trial]:
     """Return a search with noise, and up to 15 repeats of its best trials."""
     trials = searched(*(value + rng.gauss(0, noise) for value in true))
