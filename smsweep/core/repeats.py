@@ -29,7 +29,7 @@ class Repeats:
     A combined trial runs until all its members have ended. It is finished if a member is finished. Its objective
     is the mean of the finished members, or of the stopped members if none is finished. Its curve is the mean of
     their curves, up to the shortest one. With several metrics, it has the mean of the last values of each metric
-    that all of these members reported. A removed member is left out.
+    that all of these members reported. Its usage is that of all members together. A removed member is left out.
 
     Args:
         n: Number of trials of each assignment.
@@ -85,6 +85,7 @@ class Repeats:
             state=counted[0].state,
             metrics=self._mean(counted),
             curve=tuple(map(mean, zip(*(member.curve for member in counted), strict=False))),
+            usage={unit: sum(member.usage.get(unit, 0.0) for member in members) for unit in ("instance_s", "usd")},
         )
 
     def _mean(self, counted: Sequence[Trial]) -> dict[str, MetricStats]:

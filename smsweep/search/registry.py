@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from smsweep.core.budget import SearchCost
 from smsweep.core.job import JobTemplate
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import SweepConfig
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options")
+NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost")
 
 
 class Repeated:
@@ -62,7 +63,8 @@ class SearchSpec:
             receives the values that `needs` lists as keyword arguments.
         needs: Arguments of the factory: `space` (the `SearchSpace`), `seed` (an int), `metric` (the `Metric`; a
             sweep without one is refused), `metrics` (a tuple of all metrics, which can be empty), `scheduler` (the
-            section of that name), `options` (an instance of the options model).
+            section of that name), `options` (an instance of the options model), `cost` (the `SearchCost` to save,
+            or None; a method without this need is refused if job.yaml sets `search.cost`).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
     """
@@ -104,7 +106,7 @@ METHODS = PluginRegistry(
                 name="bayes",
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
-                needs=("space", "metric", "seed"),
+                needs=("space", "metric", "seed", "cost"),
             ),
             SearchSpec(
                 name="pareto",
@@ -161,24 +163,39 @@ def engine_of(config: SweepConfig) -> str:
     return engine
 
 
-def make_strategy(config: SweepConfig, seed: int, repeats: int = 1) -> SearchStrategy:
+def make_strategy(
+    config: SweepConfig, seed: int, repeats: int = 1, cost: SearchCost | None = None
+) -> SearchStrategy:
     """Return the strategy that proposes the sweep's trials.
 
     Args:
         config: The sweep.
         seed: The seed of the search.
         repeats: How often each assignment is tried.
+        cost: The cost that the search saves; None to count trials only.
 
     Raises:
-        ConfigError: The method is not installed, or its options are not valid.
+        ConfigError: The method is not installed, its options are not valid, or it does not know costs.
         SpaceError: The method cannot search the space, or lacks a metric.
         UsageError: The plug-in that provides the method is broken.
     """
-    strategy = build_strategy(METHODS[engine_of(config)], config, seed)
+    check_cost(config, cost)
+    strategy = build_strategy(METHODS[engine_of(config)], config, seed, cost)
     return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric, config.metrics))
 
 
-def build_strategy(spec: SearchSpec, config: SweepConfig, seed: int) -> SearchStrategy:
+def check_cost(config: SweepConfig, cost: SearchCost | None) -> None:
+    """Raise ConfigError if the search method of a sweep cannot save costs."""
+    if cost is not None and "cost" not in METHODS[engine_of(config)].needs:
+        raise ConfigError(
+            f"search.cost: the search method {engine_of(config)} does not choose params by their cost; "
+            "use method bayes, or remove search.cost from job.yaml"
+        )
+
+
+def build_strategy(
+    spec: SearchSpec, config: SweepConfig, seed: int, cost: SearchCost | None = None
+) -> SearchStrategy:
     """Return the strategy of a spec for a sweep. `make_strategy` documents the errors."""
     if "metric" in spec.needs and config.metric is None:
         raise SpaceError(f"method {spec.name} needs to know what to improve: add metric with a name and a goal")
@@ -188,6 +205,7 @@ def build_strategy(spec: SearchSpec, config: SweepConfig, seed: int) -> SearchSt
         "metric": config.metric,
         "metrics": config.all_metrics,
         "scheduler": config.scheduler or {},
+        "cost": cost,
     }
     if spec.model is not None:
         from smsweep.util.sections import read_options  # pydantic is slow to import

@@ -57,8 +57,8 @@ SEARCH_KEYS = (
     "name",
     "description",
 )
-# Keys of a job.yaml that describe the sweep, not a trial.
-SWEEP_KEYS = ("budget", "confirm", "repeats", "notify", "in_place")  # a repetition runs the recorded source
+# Keys of a job.yaml that describe the sweep, not a trial. A repetition runs the recorded source, not in place.
+SWEEP_KEYS = ("budget", "confirm", "in_place", "notify", "repeats", "search")
 
 
 def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:

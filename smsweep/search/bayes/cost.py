@@ -1,8 +1,8 @@
 """The predicted cost of a trial, so that the search can prefer cheap trials.
 
-A second Gaussian process models the logarithm of the cost. The acquisition divides the expected improvement by the
-predicted cost to the power of a weight. The weight decreases from 1 to 0 while the budget is spent, because the end
-of a search must reach the best params, also if they are expensive.
+A second Gaussian process models the logarithm of the cost. The acquisition divides the expected improvement by
+the predicted cost to the power of a weight. The weight decreases from 1 to 0 while the budget is spent, because
+the end of a search must reach the best params, also if they are expensive.
 
 Source: Lee, Perrone, Archambeau and Seeger, Cost-aware Bayesian Optimization, arXiv:2003.10870.
 """
@@ -10,10 +10,10 @@ Source: Lee, Perrone, Archambeau and Seeger, Cost-aware Bayesian Optimization, a
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
 
+from smsweep.core.budget import SearchCost
 from smsweep.core.trial import History, Trial, TrialState, is_number
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.space.unit_cube import Array, Cube
@@ -21,28 +21,12 @@ from smsweep.space.unit_cube import Array, Cube
 MIN_KNOWN = 5  # trials with a cost before the search uses costs
 MAX_FITTED = 90  # newest trials with a cost that the model uses
 REFIT = 10  # the kernel is chosen again after so many more trials
-UNITS = {"time": "instance_s", "dollars": "usd"}  # value of `search.cost` -> key of Trial.usage
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cost:
-    """The cost that a search saves.
-
-    Attributes:
-        unit: Key of `Trial.usage`: `instance_s` or `usd`.
-        horizon: Total cost of the sweep, in this unit; None if unlimited.
-        n_trials: Total number of trials; None if unlimited.
-    """
-
-    unit: str
-    horizon: float | None = None
-    n_trials: int | None = None
 
 
 class CostModel:
     """Tracks the costs of a history. An update costs as much as the changed trials."""
 
-    def __init__(self, cost: Cost, cube: Cube) -> None:
+    def __init__(self, cost: SearchCost, cube: Cube) -> None:
         self._cost = cost
         self._cube = cube
         self._history: History | None = None

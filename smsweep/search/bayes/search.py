@@ -10,10 +10,11 @@ from contextlib import AbstractContextManager
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from smsweep.core.budget import SearchCost
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
 from smsweep.search.bayes.acquisition import design_point, log_belief_inside, log_expected_improvement, maximise
-from smsweep.search.bayes.cost import Cost, CostModel
+from smsweep.search.bayes.cost import CostModel
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.search.bayes.observations import (
     N_START,
@@ -58,7 +59,7 @@ class BayesSearch:
         cost: The cost to save; None to count trials only.
     """
 
-    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0, cost: Cost | None = None) -> None:
+    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0, cost: SearchCost | None = None) -> None:
         self._space = space
         self._seed = seed
         self._cube = Cube(space)

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # Keys of a job.yaml that do not affect the results of a trial.
 IRRELEVANT = frozenset(
     {
-        *("budget", "confirm", "notify", "price_per_hour", "repeats", "retries", "stop_if", "tags"),
+        *("budget", "confirm", "notify", "price_per_hour", "repeats", "retries", "search", "stop_if", "tags"),
         *("keep_alive_period_in_seconds", "max_retry_attempts", "max_run", "max_wait", "use_spot_instances"),
     }
 )

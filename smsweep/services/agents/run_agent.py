@@ -19,8 +19,8 @@ from typing import Any, Literal
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
 from smsweep.config_files.code_consent import refuse_code
-from smsweep.core.budget import Budget, BudgetTracker
-from smsweep.core.job import JobTemplate
+from smsweep.core.budget import Budget, BudgetTracker, search_cost_of
+from smsweep.core.job import JobTemplate, with_search_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
@@ -199,7 +199,7 @@ def agent(
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
-        template = replace(template, repeats=stored.job.repeats, confirm=stored.job.confirm)  # as at creation
+        template = with_search_of(template, stored.job)  # trial numbers depend on it
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -355,7 +355,8 @@ def make_controller(
 ) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
     config = stored.config
-    strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
+    cost = search_cost_of(template, config.run_cap)
+    strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats, cost)
     rule = make_rule(config, template.stop_if)
     cap = template.budget.get("trials")
     options: dict[str, Any] = {

@@ -457,6 +457,7 @@ def _without_counterpart(template: JobTemplate, config: SweepConfig) -> Iterator
         "places": template.places,
         "repeats": template.repeats > 1,
         "retries": template.document.get("retries"),
+        "search": template.document.get("search"),
         "secrets": template.secrets,
         "stop_if": template.stop_if,
     }
