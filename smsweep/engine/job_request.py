@@ -34,6 +34,7 @@ from smsweep.space.distribution import Distribution
 from smsweep.space.space import MISSING, SearchSpace
 
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # which repetition of its assignment a script runs, for example as its seed
+CONFIRMS_VARIABLE = "SMSWEEP_CONFIRMS"  # number of the trial that a script repeats; for `smsweep recover`
 
 
 def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> TrainingJobRequest:
@@ -73,6 +74,8 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
     if template.repeats > 1 or template.confirm is not None or is_repeat(trial):
         repeat = str(repeat_of(trial, template.repeats))
         request["Environment"] = {**request.get("Environment", {}), REPEAT_VARIABLE: repeat}
+    if trial.confirms is not None:
+        request["Environment"] = {**request["Environment"], CONFIRMS_VARIABLE: str(trial.confirms)}
     return request
 
 

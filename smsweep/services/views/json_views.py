@@ -317,7 +317,7 @@ def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
 
 FIELDS = (  # fields of a trial that are single values
     *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place", "place_name"),
-    *("created_at", "started_at", "ended_at"),
+    *("confirms", "repeat", "created_at", "started_at", "ended_at"),
 )
 
 

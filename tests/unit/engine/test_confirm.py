@@ -190,7 +190,8 @@ def test_script_reads_its_repeat_from_the_environment(tmp_path: Path, confirm: C
     template = JobTemplate(confirm=confirm)
     plain, repeat = Trial(number=0, params={}), Trial(number=4, params={}, confirms=0, repeat=2)
     environments = [training_job(template, kit.sweep, trial, SITE).get("Environment") for trial in (plain, repeat)]
-    assert environments == [{"SMSWEEP_REPEAT": "0"} if confirm else None, {"SMSWEEP_REPEAT": "2"}]
+    repeated = {"SMSWEEP_REPEAT": "2", "SMSWEEP_CONFIRMS": "0"}
+    assert environments == [{"SMSWEEP_REPEAT": "0"} if confirm else None, repeated]
 
 
 def test_best_trial_is_compared_by_its_repeats(tmp_path: Path) -> None:
