@@ -129,3 +129,48 @@ def test_invalid_confirm_creates_no_sweep(cli: Cli, folder: Path, job: str, swee
     assert refused.code == 2
     assert problem in refused.err
     assert cli("ls").out == ""
+
+
+def test_recovered_sweep_knows_its_repeats(cli: Cli, folder: Path) -> None:
+    (folder / "job.yaml").write_text("confirm: {top: 2, trials: 5}\n")
+    sweep_id = cli("run", "sweep.yaml", "--job", "job.yaml").out.strip()
+    before = json.loads(cli("trials", sweep_id, "--json").out)
+    (folder / ".smsweep" / "store.db").unlink()
+    assert cli("recover", sweep_id, "sweep.yaml", "--job", "job.yaml").code == 0
+    cli("agent", sweep_id)
+    after = json.loads(cli("trials", sweep_id, "--json").out)
+    facts = ("number", "params", "confirms", "repeat", "objective")
+    assert [[trial[name] for name in facts] for trial in after] == [
+        [trial[name] for name in facts] for trial in before
+    ]
+
+
+@pytest.mark.parametrize(
+    ("job", "method", "problem"),
+    [
+        (
+            "search: {cost: time}",
+            "grid",
+            "search.cost: the search method grid does not choose params by their cost",
+        ),
+        ("search: {cost: dollars}", "bayes", "job.yaml:1: search.cost: dollars needs price_per_hour"),
+        ("search: {cost: epochs}", "bayes", "job.yaml:1: search.cost"),
+    ],
+)
+def test_invalid_cost_creates_no_sweep(cli: Cli, folder: Path, job: str, method: str, problem: str) -> None:
+    (folder / "job.yaml").write_text(job)
+    (folder / "sweep.yaml").write_text(SWEEP.replace("grid", method))
+    refused = cli("sweep", "sweep.yaml", "--job", "job.yaml")
+    assert refused.code == 2
+    assert problem in refused.err
+    assert cli("ls").out == ""
+
+
+def test_bayes_sweep_saves_instance_time(cli: Cli, folder: Path) -> None:
+    (folder / "job.yaml").write_text("search: {cost: time}\nbudget: {trials: 9}\n")
+    (folder / "sweep.yaml").write_text(
+        SWEEP.replace("grid", "bayes").replace("values: [1, 2, 3, 4]", "min: 1, max: 90")
+    )
+    sweep = check("smsweep run", cli("run", "sweep.yaml", "--job", "job.yaml", "--json", "--quiet").out)
+    assert sweep["trials"] == {"finished": 9}
+    assert cli("plan", sweep["id"]).code == 0
