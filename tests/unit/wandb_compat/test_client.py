@@ -85,7 +85,7 @@ def test_settings_of_the_search_are_refused_for_a_hosted_sweep(
 ) -> None:
     (tmp_path / "train.py").touch()
     monkeypatch.chdir(tmp_path)
-    for name, value in served.environ().items():
+    for name, value in served.environ.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigError, match=f"{key}: W&B chooses the params"):
         hosted.attach("team/digits/abcd1234", job=job)
