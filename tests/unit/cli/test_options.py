@@ -79,18 +79,22 @@ READING = ("show", "trials", "best", "export", "watch", "logs", "report")
 
 @pytest.fixture
 def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], str]]:
-    """Connect stdin and stderr to a terminal at each call. A call returns the output since the last one."""
+    """Connect stdin and stderr to a terminal at each call. A call returns the output since the last one.
+
+    The kernel delivers the output of a terminal in parts, so a call reads to a mark that it writes itself.
+    """
     main, other = os.openpty()
-    os.set_blocking(main, False)
+    mark = "\x1e"
     with open(other, "r+b", buffering=0) as raw, open(other, "w", closefd=False) as text:  # noqa: PTH123 - a descriptor
 
         def connect() -> str:
             monkeypatch.setattr(sys, "stdin", raw)
             monkeypatch.setattr(sys, "stderr", text)
-            try:
-                return os.read(main, 65536).decode()
-            except BlockingIOError:
-                return ""
+            print(mark, end="", file=text, flush=True)
+            output = ""
+            while mark not in output:
+                output += os.read(main, 65536).decode()
+            return output.removesuffix(mark)
 
         yield connect
     os.close(main)
