@@ -185,6 +185,8 @@ def mean_text(best: BestTrialDocument) -> str:
         return ""
     n, interval = repeats["n_values"], repeats["interval"]
     between = f" (95 % interval {interval[0]:.6g} to {interval[1]:.6g})" if interval else ""
+    if interval and interval[0] == interval[1]:
+        between = " (all repeats are equal; is SMSWEEP_REPEAT the seed of the script?)"
     return f"mean {repeats['mean']:.6g} of {n} repeat{'' if n == 1 else 's'}{between}"
 
 

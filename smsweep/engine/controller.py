@@ -186,9 +186,14 @@ class Controller:
             n_waiting: Number of pending trials that only agents of other places can run.
         """
         n_repeats = max(self._request.get("trials", 0), self._confirm.trials if self._confirm else 0)
+        if n_repeats <= len(self._repeated):
+            return False
         counts = self.history.counts
+        if not self._searches:  # the search of other agents can be endless
+            repeats = filter(None, map(self.history.get, self._repeated))
+            counts = Counter(trial.state for trial in repeats)
         n_open = counts[TrialState.RUNNING] + counts[TrialState.STOPPING]
-        return n_repeats > len(self._repeated) and (n_open > 0 or counts[TrialState.PENDING] > n_waiting)
+        return n_open > 0 or counts[TrialState.PENDING] > n_waiting
 
     def _add_repeats(self, numbers: Sequence[int]) -> bool:
         """Add a pending repeat of each of the trials, as `_add`."""

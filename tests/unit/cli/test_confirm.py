@@ -60,6 +60,14 @@ def test_confirm_run_finds_the_best_trial_despite_noise(cli: Cli, folder: Path) 
     assert run.repeats == best["repeats"]
 
 
+def test_equal_repeats_get_a_hint(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(TRAIN.replace('os.environ.get("SMSWEEP_REPEAT", "0")', "os.devnull == 7"))
+    sweep_id = cli("run", "sweep.yaml", "--parallel", "4").out.strip()
+    assert cli("confirm", sweep_id, "--top", "2", "--run").code == 0
+    assert "all repeats are equal; is SMSWEEP_REPEAT the seed of the script?" in cli("best", sweep_id).out
+    assert len(cli("trials", sweep_id).out.splitlines()) == 7  # a header, four trials and two repeats
+
+
 def test_confirm_of_job_yaml_repeats_the_best_trials(cli: Cli, folder: Path) -> None:
     (folder / "job.yaml").write_text("confirm: {top: 2, trials: 5}\n")
     sweep = check("smsweep run", cli("run", "sweep.yaml", "--job", "job.yaml", "--json", "--quiet").out)

@@ -150,6 +150,17 @@ def test_agent_without_search_adds_only_repeats(tmp_path: Path) -> None:
     assert kit.store.get_sweep(kit.sweep.id).state is SweepState.RUNNING
 
 
+def test_agent_without_search_does_not_wait_for_the_search_of_others(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**CONFIG, "run_cap": 100})
+    kit.agent(ScriptedBackend(exact), count=10).run()
+    endless = kit.agent(ScriptedBackend(lambda trial: Plot(ends=False)), agent_id="endless")
+    endless.tick()
+    ask(kit, 3, 6)
+    kit.agent(ScriptedBackend(exact), agent_id="b", searches=False).run()
+    assert len(repeats(kit)) == 3
+    assert sorted(kit.states()) == ["finished"] * 13 + ["running"]
+
+
 def test_budget_limits_requested_repeats(tmp_path: Path) -> None:
     kit = Kit(tmp_path, CONFIG)
     backend = ScriptedBackend(noisy)
