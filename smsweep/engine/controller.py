@@ -269,8 +269,8 @@ class Controller:
             return True  # their agents mark the end of the sweep
         if counts[TrialState.PENDING]:
             return self._budget.is_spent() or counts[TrialState.PENDING] <= n_waiting
-        if not self._searches:
-            return True  # the search can have more trials
+        if not self._searches and self._can_search(n_waiting):
+            return True
         try:
             self.sweep = self._store.set_sweep_state(
                 self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED, revision=self._revision
@@ -292,6 +292,14 @@ class Controller:
         if blocked is None and self._strategy.suggest(self.history, 1):
             return False
         return not self._final_repeats(1) and not self._awaits_values(n_waiting)
+
+    def _can_search(self, n_waiting: int) -> bool:
+        """Return True if an agent that searches finds more trials to run."""
+        self._searches = True
+        try:
+            return not self.is_exhausted(n_waiting)
+        finally:
+            self._searches = False
 
     def missing_objective(self, trial: Trial) -> str:
         """Return why a finished trial cannot be compared; "" if it reported all metrics of the sweep."""
