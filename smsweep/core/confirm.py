@@ -87,10 +87,9 @@ def estimate(trials: Iterable[Trial], metric: Metric) -> Estimates:
     first = sorted(known[0] for known in values.values())
     center = statistics.median_low(first)
     spread = _variance([value for value in first if value <= center], center)
-    degrees = sum(len(known) - 1 for known in values.values())
-    noise = FIRST_NOISE * spread
-    if degrees:
-        noise = sum(_variance(known, mean(known)) * len(known) for known in values.values()) / degrees
+    noise, degrees = pooled_noise(values.values())
+    if not degrees:
+        noise = FIRST_NOISE * spread
     prior = max(spread - noise, MIN_SPREAD * max(spread, noise))
     estimates = []
     for number, known in values.items():
@@ -109,6 +108,14 @@ def estimate(trials: Iterable[Trial], metric: Metric) -> Estimates:
             )
         )
     return Estimates(all=estimates, noise=noise, degrees=degrees)
+
+
+def pooled_noise(groups: Iterable[Sequence[float]]) -> tuple[float, int]:
+    """Return the variance between the values of one group, of all groups together, and its degrees of freedom."""
+    known = list(groups)
+    degrees = sum(len(values) - 1 for values in known)
+    total = sum(_variance(values, mean(values)) * len(values) for values in known)
+    return total / max(degrees, 1), degrees
 
 
 def next_repeats(trials: Sequence[Trial], metric: Metric, top: int, n: int, n_left: int) -> list[int]:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import variance
 
-from smsweep.core.confirm import assignments, estimate, interval_of, is_repeat, value_of
+from smsweep.core.confirm import assignments, estimate, interval_of, is_repeat, pooled_noise, value_of
 from smsweep.core.json_documents import BestTrialDocument
 from smsweep.core.objective import best_trial, front, last_value, mean, objective
 from smsweep.core.sweep import Metric
@@ -137,14 +136,23 @@ def find_best(trials: Iterable[Trial], metric: Metric, repeats: int) -> Best | N
     members = groups.members(history, winner.number)
     best = best_trial(members, metric) or members[0]
     values = [own for trial in members if (own := value_of(trial, metric)) is not None]
-    noise = variance(values) if len(values) > 1 else 0.0
+    noise, degrees = pooled_noise(_values_by_group(history, repeats, metric))
     return Best(
         trial=best,
         objective=value,
         repeats=tuple(members),
         n_values=max(len(values), 1),
-        interval=_interval(values, noise, len(values) - 1, metric) if values else None,
+        interval=_interval(values, noise, degrees, metric) if values else None,
     )
+
+
+def _values_by_group(history: History, repeats: int, metric: Metric) -> list[list[float]]:
+    """Return the values of the finished trials of each assignment; lower is better."""
+    groups: dict[int, list[float]] = {}
+    for trial in history:
+        if (value := value_of(trial, metric)) is not None:
+            groups.setdefault(trial.number // repeats, []).append(value)
+    return list(groups.values())
 
 
 def _find_confirmed(trials: Sequence[Trial], metric: Metric) -> Best | None:
