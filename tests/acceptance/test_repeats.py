@@ -32,5 +32,5 @@ def test_best_assignment_has_best_mean(cli: Cli, folder: Path) -> None:
     # the variance of both assignments together is (32 + 2) / 2, with two degrees of freedom
     assert best["repeats"].pop("interval") == pytest.approx([3 - 12.545, 3 + 12.545], abs=1e-3)
     assert best["repeats"] == {"mean": 3.0, "n_values": 2, "trials": [2, 3], "objectives": [4.0, 2.0]}
-    shown = "loss=2  mean 3 of 2 repeats (95 % interval -9.54523 to 15.5452)"
+    shown = "loss=2  mean 3 of 2 repeats (95 % interval -9.54529 to 15.5453)"
     assert cli("best", sweep_id).out == f"{sweep_id}/3  {shown}\na=2\n"
