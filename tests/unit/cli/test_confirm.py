@@ -53,6 +53,8 @@ def test_confirm_run_finds_the_best_trial_despite_noise(cli: Cli, folder: Path) 
     assert best["params"] == {"a": 1}
     assert best["repeats"]["interval"][0] < best["repeats"]["mean"] < best["repeats"]["interval"][1]
     assert "95 % interval" in cli("best", sweep_id).out
+    assert "repeat of" in cli("trials", sweep_id).out.splitlines()[0]
+    assert "trial 3, repeat 1" in cli("show", f"{sweep_id}/4").out
     assert seeds(cli, sweep_id, 3)[0] == 1
     assert seeds(cli, sweep_id, 0) == list(range(1, len(seeds(cli, sweep_id, 0)) + 1))
     run = smsweep.Api().sweep(sweep_id).best_run()
