@@ -24,7 +24,7 @@ SIGNATURES = {
     " backend=None, on=(), requirements=None, job=None, estimator=None, inputs=None,"
     " max_consecutive_failed_runs=None,"
     " term_timeout=None, forward_signals=False, reuse=False, in_place=None, notify=(), until=None,"
-    " on_change=...)",
+    " searches=True, on_change=...)",
     "config": "a mapping",
     "define_metric": "(name, step_metric=None, step_sync=None, hidden=None, summary=None, overwrite=None, *,"
     " goal=None)",
@@ -46,7 +46,7 @@ SIGNATURES = {
 METHODS = {
     "smsweep.api.api:Api": "diff run sweep sweeps",
     "smsweep.api.api:ApiSweep": (
-        "best_run config entity expected_run_count export id name order plot project report runs state"
+        "best_run config confirm entity expected_run_count export id name order plot project report runs state"
         " to_dataframe"
     ),
     "smsweep.api.plots:Plots": (
@@ -54,8 +54,8 @@ METHODS = {
     ),
     "smsweep.api.plots:Report": "save",
     "smsweep.api.api:ApiRun": (
-        "config entity history id name objective project reproduce scan_history state summary summary_metrics"
-        " sweep url"
+        "config entity history id name objective project repeats reproduce scan_history state summary"
+        " summary_metrics sweep url"
     ),
     "smsweep.runtime.script.run:Run": (
         "config define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"

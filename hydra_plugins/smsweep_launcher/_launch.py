@@ -188,10 +188,11 @@ def _backend(settings: Mapping[str, Any]) -> str | None:
             "use process, or hydra/launcher=basic"
         )
     template = load_job(settings["job"]).template
-    if template.repeats > 1:
-        raise UsageError(
-            "job.yaml: repeats: Hydra's sweeper chooses all jobs; remove repeats, and sweep over a seed"
-        )
+    for key, is_set in (("repeats", template.repeats > 1), ("confirm", template.confirm is not None)):
+        if is_set:
+            raise UsageError(
+                f"job.yaml: {key}: Hydra's sweeper chooses all jobs; remove {key}, and sweep over a seed"
+            )
     if settings["backend"] or settings["on"] or template.places or os.environ.get("SMSWEEP_BACKEND"):
         backend: str | None = settings["backend"]
         return backend

@@ -9,7 +9,7 @@ from os import PathLike, fspath
 from typing import TYPE_CHECKING, Any
 
 from smsweep.core.objective import objective
-from smsweep.core.repeats import find_best
+from smsweep.core.repeats import Best, find_best
 from smsweep.core.sweep import Goal, Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial
 from smsweep.errors import UsageError
@@ -38,9 +38,10 @@ class _Shaped:
 class ApiRun(_Shaped):
     """A trial, as it was when it was read. Read it again with `Api().run(label)`."""
 
-    def __init__(self, trial: Trial, sweep: Sweep) -> None:
+    def __init__(self, trial: Trial, sweep: Sweep, best: Best | None = None) -> None:
         self.trial = trial
         self._sweep = sweep
+        self._best = best
 
     @property
     def id(self) -> str:
@@ -83,6 +84,17 @@ class ApiRun(_Shaped):
         """Value of the sweep's metric; None without a value."""
         metric = self._sweep.config.metric
         return objective(self.trial, metric) if metric else None
+
+    @property
+    def repeats(self) -> dict[str, Any] | None:
+        """The repeats of the best run: their `mean`, its 95 % `interval`, `n_values`, `trials` and `objectives`.
+
+        None for a run that `best_run` did not return, or without repeats.
+        """
+        from smsweep.services.views.json_views import best_data  # slow to import
+
+        repeats = best_data(self._best, self._sweep).get("repeats") if self._best else None
+        return dict(repeats) if repeats else None
 
     @property
     def sweep(self) -> ApiSweep:
@@ -241,7 +253,7 @@ class ApiSweep(_Shaped):
     @property
     def expected_run_count(self) -> int | None:
         """Number of runs: the cells of a grid, at most `run_cap`; None if unlimited."""
-        return expected_trial_count(self.sweep.config, self.sweep.job.repeats)
+        return expected_trial_count(self.sweep.config, self.sweep.job)
 
     @property
     def runs(self) -> Runs:
@@ -301,6 +313,23 @@ class ApiSweep(_Shaped):
 
         return export(self.id, fspath(to), form=format, force=force).n_trials
 
+    def confirm(self, top: int = 5, repeats: int = 3) -> int:
+        """Ask agents to repeat the best runs with new seeds, as `smsweep confirm`.
+
+        Args:
+            top: Number of best runs to repeat.
+            repeats: Repeats of each of them on average.
+
+        Returns:
+            The maximum number of repeats that the next agents will run.
+
+        Raises:
+            UsageError: If an argument is invalid, or the sweep has no best run that could be repeated.
+        """
+        from smsweep.services.sweeps.control import confirm  # slow to import
+
+        return confirm(self.id, top=top, repeats=repeats).n_left
+
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run; None if no run has a value.
 
@@ -312,7 +341,7 @@ class ApiSweep(_Shaped):
         if order is None:
             metric = self.sweep.config.metric
             best = find_best([run.trial for run in runs], metric, self.sweep.job.repeats) if metric else None
-            return ApiRun(best.trial, self.sweep) if best else None
+            return ApiRun(best.trial, self.sweep, best) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
         pairs = [(run, run.summary.get(name)) for run in runs]
         with_value = [(run, value) for run, value in pairs if isinstance(value, (int, float)) and not isnan(value)]

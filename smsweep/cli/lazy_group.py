@@ -39,6 +39,7 @@ PANELS = {
     },
     "Manage": {
         "retry": "Queue failed or stopped trials again.",
+        "confirm": "Repeat the best trials with new seeds.",
         "rm": "Remove trials or whole sweeps.",
         "prune": "Delete models and checkpoints of ended trials.",
         "recover": "Rebuild a lost sweep from its jobs.",

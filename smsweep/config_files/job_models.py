@@ -194,6 +194,22 @@ class BudgetSection(Section):
     trials: Count | None = Field(None, description="trials")
 
 
+class ConfirmSection(Section):
+    """Repeats of the best trials with new seeds, when the search is over."""
+
+    top: Count = Field(5, description="number of best trials that are repeated")
+    repeats: Count = Field(3, description="repeats of each of them on average, and at most top * repeats in all")
+    trials: Count | None = Field(None, description="maximum number of repeats in all, instead of repeats")
+
+
+class SearchSection(Section):
+    """Settings of the search that sweep.yaml cannot express."""
+
+    cost: Literal["time", "dollars"] | None = Field(
+        None, description="method bayes: find good params at a low total cost, in instance time or in dollars"
+    )
+
+
 class NotifySection(Section):
     """A webhook or command to notify when the sweep ends or its first trial fails. A plain string is its url."""
 
@@ -314,6 +330,8 @@ class JobSection(Section):
     secrets: dict[str, SecretReference] | None = None
     secrets_env: bool | None = None
     repeats: Count | None = None
+    confirm: ConfirmSection | None = None
+    search: SearchSection | None = None
     stop_if: Annotated[list[Text], BeforeValidator(_condition_list)] | None = None
     price_per_hour: PricePerHour | None = None
     resources_per_trial: ResourcesSection | None = None

@@ -202,6 +202,18 @@ def _check_pairs(data: Mapping[str, Any], problems: Problems) -> None:
         problems.add(("secrets_env",), "has no effect with in_place; use `secrets:`, or remove one of the two")
     if isinstance(source_dir, str) and "://" in source_dir:
         problems.add(("source_dir",), f"expected a folder, got {source_dir!r}; smsweep uploads the source itself")
+    search, places = data.get("search"), data.get("places")
+    places = [place for place in places if isinstance(place, dict)] if isinstance(places, list) else []
+    has_price = any("price_per_hour" in place for place in (data, *places))
+    if isinstance(search, dict) and search.get("cost") == "dollars" and not has_price:
+        problems.add(("search", "cost"), "dollars needs price_per_hour: a number, or aws for AWS's own list")
+    confirm = data.get("confirm")
+    if confirm is not None and data.get("repeats") not in (None, 1):
+        problems.add(
+            ("confirm",), "cannot be combined with repeats, which repeat every trial; keep one of the two"
+        )
+    if isinstance(confirm, dict) and {"repeats", "trials"} <= confirm.keys():
+        problems.add(("confirm", "repeats"), "cannot be combined with trials; keep one of the two")
     for key, other in (("subnets", "security_group_ids"), ("security_group_ids", "subnets")):
         if key in data and other not in data:
             problems.add((key,), f"needs {other}; add it")

@@ -10,13 +10,28 @@ from typing import Any
 
 from smsweep.config_files.document import Document, Problems, non_finite, show
 from smsweep.config_files.from_python import from_mapping, to_yaml
-from smsweep.config_files.job_models import JobSection, NotifySection, PlaceSection, ResourcesSection
+from smsweep.config_files.job_models import (
+    ConfirmSection,
+    JobSection,
+    NotifySection,
+    PlaceSection,
+    ResourcesSection,
+)
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
 from smsweep.config_files.validation import check
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
-from smsweep.core.job import DEFAULT_MAX_RUN_S, EVENTS, Hook, JobTemplate, PlaceSpec, Price
+from smsweep.core.job import (
+    DEFAULT_MAX_RUN_S,
+    EVENTS,
+    Confirm,
+    Hook,
+    JobTemplate,
+    PlaceSpec,
+    Price,
+    SearchSettings,
+)
 from smsweep.core.resources import Resources
 from smsweep.errors import ConfigError
 
@@ -27,6 +42,7 @@ OF_SWEEP = frozenset(
         *(
             "agent",
             "budget",
+            "confirm",
             "entrypoint",
             "in_place",
             "metric_definitions",
@@ -34,6 +50,7 @@ OF_SWEEP = frozenset(
             "places",
             "repeats",
             "retries",
+            "search",
         ),
         *("secrets", "secrets_env", "source_dir", "stop_if"),
     }
@@ -124,6 +141,8 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         metric_definitions=_metric_definitions(request),
         retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
         repeats=job.repeats or 1,
+        confirm=_confirm(job.confirm),
+        search=SearchSettings(cost=job.search.cost) if job.search else SearchSettings(),
         stop_if=tuple(job.stop_if or ()),
         price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
         asks_price=job.price_per_hour == "aws",
@@ -138,6 +157,12 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
     problems.raise_errors()
     text = document.text if resolved == data else to_yaml(resolved)
     return ParsedJob(template=template, warnings=problems.warnings, text=text)
+
+
+def _confirm(section: ConfirmSection | None) -> Confirm | None:
+    if section is None:
+        return None
+    return Confirm(top=section.top, trials=section.trials or section.top * section.repeats)
 
 
 def at_place(document: Mapping[str, Any], overlay: Mapping[str, Any]) -> dict[str, Any]:

@@ -113,6 +113,32 @@ def max_run_s(template: JobTemplate) -> int:
     return int(template.request.get("StoppingCondition", {}).get("MaxRuntimeInSeconds", DEFAULT_MAX_RUN_S))
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchCost:
+    """The cost of trials that a search saves."""
+
+    unit: str  # instance_s | usd: a key of Trial.usage
+    horizon: float | None = None  # total cost of the sweep in this unit; None if unlimited
+    n_trials: int | None = None  # total number of trials; None if unlimited
+
+
+def search_cost_of(template: JobTemplate, run_cap: int | None) -> SearchCost | None:
+    """Return the cost that the search of a sweep saves; None if it counts trials only.
+
+    Args:
+        template: The job template. The budget of the same unit is the horizon.
+        run_cap: The maximum number of trials; None for no limit.
+    """
+    if template.search.cost is None:
+        return None
+    caps = [cap for cap in (run_cap, template.budget.get("trials")) if cap is not None]
+    n_trials = int(min(caps)) if caps else None
+    if template.search.cost == "dollars":
+        return SearchCost(unit="usd", horizon=template.budget.get("usd"), n_trials=n_trials)
+    hours = template.budget.get("hours")
+    return SearchCost(unit="instance_s", horizon=None if hours is None else hours * 3600, n_trials=n_trials)
+
+
 class BudgetTracker:
     """Counts what the trials of a sweep used, and how many more the budgets cover.
 
@@ -167,12 +193,18 @@ class BudgetTracker:
         """
         return self._fit(self._totals, place_name)
 
-    def is_spent(self) -> bool:
-        """Return True if the budgets cover no further trial, even if active trials cost nothing more."""
+    def is_spent(self, n_set_aside: int = 0) -> bool:
+        """Return True if the budgets cover no further trial, even if active trials cost nothing more.
+
+        Args:
+            n_set_aside: Number of trials of average cost for which the budgets must suffice, too.
+        """
         reserved = [sum(worst) for worst in zip(*self._reserved.values(), strict=True)] or [0.0] * len(
             self._budgets
         )
-        return self._fit([total - held for total, held in zip(self._totals, reserved, strict=True)], None) <= 0
+        used = [total - held for total, held in zip(self._totals, reserved, strict=True)]
+        n_known = max(len(self._used) - len(self._reserved), 1)
+        return self._fit([total + n_set_aside * total / n_known for total in used], None) <= 0
 
     def _fit(self, totals: Sequence[float], place_name: str | None) -> int:
         counts = (budget.fit(total, place_name) for budget, total in zip(self._budgets, totals, strict=True))

@@ -5,9 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from smsweep.core.resources import Resources
 
@@ -152,6 +152,21 @@ class AccountFacts:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Confirm:
+    """How many trials of a sweep are repeated with new seeds to confirm the best one."""
+
+    top: int = 5  # number of best trials that are repeated
+    trials: int = 15  # maximum number of repeats of all of them together
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SearchSettings:
+    """The settings of the search that sweep.yaml cannot express."""
+
+    cost: Literal["time", "dollars"] | None = None  # cost of trials that bayes saves; None to count trials only
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class JobTemplate:
     """A CreateTrainingJob request without the fields of a trial, and the settings of smsweep for its jobs."""
 
@@ -174,6 +189,8 @@ class JobTemplate:
     retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> number of retries
     notify: tuple[Hook, ...] = ()  # notified of the sweep's end and of its first failure
     repeats: int = 1  # number of trials of each assignment
+    search: SearchSettings = field(default_factory=SearchSettings)
+    confirm: Confirm | None = None  # repeats of the best trials when the search is over; None for none
     stop_if: tuple[str, ...] = ()  # a trial is stopped if one of these becomes true; see stop_condition.py
     price: Price | None = None  # of one instance; None if unknown
     asks_price: bool = False  # read the price from AWS's price list
@@ -185,6 +202,11 @@ class JobTemplate:
     sbatch: Mapping[str, str] = field(default_factory=dict)  # options of sbatch for jobs on a SLURM cluster
     agent: Mapping[str, Any] = field(default_factory=dict)  # settings of a detached agent's own job
     document: Mapping[str, Any] = field(default_factory=dict)  # job.yaml as plain data, with absolute paths
+
+
+def with_search_of(template: JobTemplate, stored: JobTemplate) -> JobTemplate:
+    """Return a template with the keys of a stored sweep that never change: `repeats`, `confirm` and `search`."""
+    return replace(template, repeats=stored.repeats, confirm=stored.confirm, search=stored.search)
 
 
 def instance_count(resources: Mapping[str, Any]) -> int:

@@ -103,6 +103,8 @@ class TrialFields(TypedDict):
     place_name: str  # place in the agent's list, such as "local"; "" for an agent with one backend
     retries: dict[str, int]  # kind of failure -> number of retries
     usage: TrialUsageDocument
+    confirms: int | None  # number of the trial that this one repeats with a new seed
+    repeat: int  # which repeat of that trial, from 1; 0 for none
     created_at: str | None  # ISO 8601, as all times
     started_at: str | None
     ended_at: str | None
@@ -132,15 +134,26 @@ class PlaceUseDocument(TypedDict):
 class RepeatsDocument(TypedDict):
     """The repeats of the best assignment."""
 
-    mean: float
+    mean: float  # without the trial of the search, if the repeats confirm it
+    interval: (
+        list[float] | None
+    )  # lowest and highest mean, 95 % confidence interval of the mean; None if the noise is unknown
+    n_values: int  # number of values in the mean
     trials: list[int]
     objectives: list[float | None]
+
+
+class ConfirmDocument(TypedDict):
+    """The repeats that `smsweep confirm` asks for."""
+
+    id: str
+    repeats: int  # maximum number of repeats that agents will add
 
 
 class BestTrialDocument(TrialFields):
     """The best trial of a sweep."""
 
-    repeats: NotRequired[RepeatsDocument]  # if job.yaml has `repeats`
+    repeats: NotRequired[RepeatsDocument]  # if job.yaml has `repeats`, or repeats confirm the trial
 
 
 class FrontTrialDocument(TrialFields):

@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from smsweep.core.confirm import assignments, estimate, interval_of, is_repeat, pooled_noise, value_of
+from smsweep.core.json_documents import BestTrialDocument
 from smsweep.core.objective import best_trial, front, last_value, mean, objective
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Trial, TrialState, is_number
 
 
-def repeat_of(number: int, n: int) -> int:
+def repeat_of(trial: Trial, n: int) -> int:
     """Return the repetition of a trial, from 0.
 
     Args:
-        number: Number of the trial.
-        n: Number of trials of each assignment.
+        trial: The trial, which can repeat another one to confirm it.
+        n: Number of trials of each assignment in the search.
     """
-    return number % n
+    return trial.repeat if is_repeat(trial) else trial.number % n
 
 
 class Repeats:
@@ -26,7 +28,7 @@ class Repeats:
     A combined trial runs until all its members have ended. It is finished if a member is finished. Its objective
     is the mean of the finished members, or of the stopped members if none is finished. Its curve is the mean of
     their curves, up to the shortest one. With several metrics, it has the mean of the last values of each metric
-    that all of these members reported. A removed member is left out.
+    that all of these members reported. Its usage is that of all members together. A removed member is left out.
 
     Args:
         n: Number of trials of each assignment.
@@ -82,6 +84,7 @@ class Repeats:
             state=counted[0].state,
             metrics=self._mean(counted),
             curve=tuple(map(mean, zip(*(member.curve for member in counted), strict=False))),
+            usage={unit: sum(member.usage.get(unit, 0.0) for member in members) for unit in ("instance_s", "usd")},
         )
 
     def _mean(self, counted: Sequence[Trial]) -> dict[str, MetricStats]:
@@ -102,6 +105,8 @@ class Best:
     trial: Trial  # the best one of its assignment
     objective: float  # the mean over the assignment's trials that finished, or the trial's own
     repeats: tuple[Trial, ...] = ()  # all trials of the assignment; () where nothing is repeated
+    n_values: int = 1  # number of values in the mean
+    interval: tuple[float, float] | None = None  # 95 % confidence interval of the mean; None if unknown
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -114,9 +119,13 @@ class Unbeaten:
 def find_best(trials: Iterable[Trial], metric: Metric, repeats: int) -> Best | None:
     """Return the best trial; where assignments are repeated, of the assignment with the best mean.
 
-    None when no trial has an objective, or no assignment has been tried as often as asked for.
+    None when no trial has an objective, or no assignment has been tried as often as asked for. After repeats that
+    confirm the best trials, the finished trials are compared by the estimates of `core/confirm.py`. The mean and
+    its interval then leave out the value of the search, which was selected because it was good.
     """
     history, groups = History(trials), Repeats(repeats, metric)
+    if repeats == 1 and any(map(is_repeat, history)):
+        return _find_confirmed(list(history), metric)
     winner = best_trial(groups.follow(history), metric)
     if winner is None:
         return None
@@ -126,7 +135,67 @@ def find_best(trials: Iterable[Trial], metric: Metric, repeats: int) -> Best | N
         return Best(trial=winner, objective=value)
     members = groups.members(history, winner.number)
     best = best_trial(members, metric) or members[0]
-    return Best(trial=best, objective=value, repeats=tuple(members))
+    values = [own for trial in members if (own := value_of(trial, metric)) is not None]
+    noise, degrees = pooled_noise(_values_by_group(history, repeats, metric))
+    return Best(
+        trial=best,
+        objective=value,
+        repeats=tuple(members),
+        n_values=max(len(values), 1),
+        interval=_interval(values, noise, degrees, metric) if values else None,
+    )
+
+
+def _values_by_group(history: History, repeats: int, metric: Metric) -> list[list[float]]:
+    """Return the values of the finished trials of each assignment; lower is better."""
+    groups: dict[int, list[float]] = {}
+    for trial in history:
+        if (value := value_of(trial, metric)) is not None:
+            groups.setdefault(trial.number // repeats, []).append(value)
+    return list(groups.values())
+
+
+def _find_confirmed(trials: Sequence[Trial], metric: Metric) -> Best | None:
+    estimates = estimate(trials, metric)
+    if not estimates.all:
+        return None
+    number = min(estimates.all, key=lambda each: (each.expected, each.number)).number
+    members = sorted(assignments(trials)[number], key=lambda trial: trial.number)
+    best = best_trial([trial for trial in members if trial.state is TrialState.FINISHED], metric)
+    assert best is not None
+    values = [own for trial in members if is_repeat(trial) and (own := value_of(trial, metric)) is not None]
+    if not values:
+        value = objective(best, metric)
+        assert value is not None
+        return Best(trial=best, objective=value)
+    return Best(
+        trial=best,
+        objective=metric.goal.sign * mean(values),
+        repeats=tuple(members),
+        n_values=len(values),
+        interval=_interval(values, estimates.noise, estimates.degrees, metric),
+    )
+
+
+def _interval(values: Sequence[float], noise: float, degrees: int, metric: Metric) -> tuple[float, float] | None:
+    """Return the interval of a mean in units of the metric. values: lower is better."""
+    bounds = interval_of(values, noise, degrees)
+    if bounds is None:
+        return None
+    low, high = sorted(metric.goal.sign * bound for bound in bounds)
+    return low, high
+
+
+def mean_text(best: BestTrialDocument) -> str:
+    """Return the mean over the repeats of the best trial with its interval, for the user; "" without repeats."""
+    repeats = best.get("repeats")
+    if not repeats:
+        return ""
+    n, interval = repeats["n_values"], repeats["interval"]
+    between = f" (95 % interval {interval[0]:.6g} to {interval[1]:.6g})" if interval else ""
+    if interval and interval[0] == interval[1]:
+        between = " (all repeats are equal; is SMSWEEP_REPEAT the seed of the script?)"
+    return f"mean {repeats['mean']:.6g} of {n} repeat{'' if n == 1 else 's'}{between}"
 
 
 def find_front(trials: Iterable[Trial], metrics: Sequence[Metric], repeats: int) -> list[Unbeaten]:

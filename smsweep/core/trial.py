@@ -151,6 +151,8 @@ class Trial:
     usage: Mapping[str, Any] = field(default_factory=dict)  # of all its jobs; see outcome.usage_after
     revision: int = 0  # grows with each change in the sweep; 0 outside a store
     is_removed: bool = False  # removed by the user; its params can be tried again
+    confirms: int | None = None  # number of the trial that this one repeats with a new seed; None for none
+    repeat: int = 0  # which repeat of that trial, from 1; 0 for none
 
     @property
     def label(self) -> str:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
+from smsweep.core.confirm import is_repeat, next_repeats
+from smsweep.core.job import Confirm
 from smsweep.core.objective import Targets
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep, SweepState
@@ -49,6 +52,8 @@ class Controller:
         prior: Ended trials of earlier sweeps that inform the strategy.
         trial_cap: Maximum number of trials, in addition to the sweep's `run_cap`; None for no limit.
         repeats: Number of trials of each assignment.
+        confirm: Repeats of the best trials when the search is over; None for none.
+        searches: False to add only repeats that the user asked for, and no trials of the search.
         budget: The limits on cost; None for no limits.
     """
 
@@ -62,6 +67,8 @@ class Controller:
         prior: Iterable[Trial] = (),
         trial_cap: int | None = None,
         repeats: int = 1,
+        confirm: Confirm | None = None,
+        searches: bool = True,
         budget: BudgetTracker | None = None,
     ) -> None:
         self.sweep = sweep
@@ -74,9 +81,12 @@ class Controller:
         self._revision = 0
         self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics)
         self._targets = Targets(sweep.config)
-        caps = [cap for cap in (sweep.config.run_cap, trial_cap) if cap is not None]
         self._outlook: str | None = None  # the stored outlook; None before the first read
-        self._cap = min(caps) if caps else None
+        self._trial_cap = trial_cap
+        self._confirm = confirm
+        self._searches = searches
+        self._repeated: set[int] = set()  # numbers of the trials that repeat others
+        self._request: dict[str, int] = {}  # of `smsweep confirm`
 
     def refresh(self) -> None:
         """Read the state of the sweep, and the trials that changed since the last call."""
@@ -87,8 +97,8 @@ class Controller:
         metric = self.sweep.config.metric
         curve_of = metric.name if metric is not None and self._reads_curves() else None
         trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
-        self.history.update(trials)
-        self._budget.update(trials)
+        self._request = notes.CONFIRM.get(self._store, self.sweep.id)
+        self._read(trials)
         self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
         self.sweep = sweep
 
@@ -100,10 +110,15 @@ class Controller:
         Args:
             written: Trials as the store returned them, in the order of the writes.
         """
-        self.history.update(written)
-        self._budget.update(written)
+        self._read(written)
         if written[0].revision == self._revision + 1 and not self._reads_curves():
             self._revision = written[-1].revision
+
+    def _read(self, trials: Sequence[Trial]) -> None:
+        self.history.update(trials)
+        self._budget.update(trials)
+        self._repeated.update(trial.number for trial in trials if is_repeat(trial))
+        self._repeated.difference_update(trial.number for trial in trials if trial.is_removed)
 
     def affords_more(self, place_name: str | None = None) -> bool:
         """Return True if the budget covers the worst case of one more trial at a place; None for the cheapest."""
@@ -127,20 +142,75 @@ class Controller:
         for _ in range(ATTEMPTS):
             if self.history.has_gaps:  # a claimed trial is newer than the last read
                 self.refresh()
-            if (blocked := self._blocked()) is not None:
-                return blocked
-            params = self._strategy.suggest(self.history, min(n, self._n_allowed()))
-            self._save_outlook(outlook(self._strategy, self.history))
-            if not params:
-                return Proposal.EXHAUSTED
-            if self._add(params):
+            repeated = self._requested_repeats(n)
+            if not repeated:
+                params: list[Params] = []
+                if (blocked := self._blocked()) is None:
+                    params = self._strategy.suggest(self.history, min(n, self._n_allowed()))
+                    self._save_outlook(outlook(self._strategy, self.history))
+                elif blocked is not Proposal.EXHAUSTED:
+                    return blocked
+                if params:
+                    if self._add(params):
+                        return Proposal.ADDED
+                    continue
+                repeated = self._final_repeats(n)
+            if not repeated:
+                return Proposal.RESERVED if self._awaits_values() else Proposal.EXHAUSTED
+            if self._add_repeats(repeated):
                 return Proposal.ADDED
         return Proposal.CONTENDED
 
-    def _add(self, params: Sequence[Params]) -> bool:
+    def _requested_repeats(self, n: int) -> list[int]:
+        """Return the numbers of at most n trials to repeat now, because the user asked for it."""
+        return self._next_repeats(n, self._request.get("top", 0), self._request.get("trials", 0))
+
+    def _final_repeats(self, n: int) -> list[int]:
+        """Return the numbers of at most n trials to repeat after the search."""
+        return self._next_repeats(n, self._confirm.top, self._confirm.trials) if self._confirm else []
+
+    def _next_repeats(self, n: int, top: int, n_repeats: int) -> list[int]:
+        """Return the numbers of trials to repeat. n_repeats: how many repeats the sweep can have."""
+        metric, n_left = self.sweep.config.metric, n_repeats - len(self._repeated)
+        if metric is None or n_left <= 0 or not self.sweep.state.takes_trials:
+            return []
+        n = min(n, n_left, self._budget.n_affordable())
+        if self._trial_cap is not None:
+            n = min(n, self._trial_cap - len(self.history))
+        return next_repeats(self.history[:], metric, top, n, n_left) if n > 0 else []
+
+    def _awaits_values(self, n_waiting: int = 0) -> bool:
+        """Return True if the values of active or pending trials can lead to more repeats.
+
+        Args:
+            n_waiting: Number of pending trials that only agents of other places can run.
+        """
+        n_repeats = max(self._request.get("trials", 0), self._confirm.trials if self._confirm else 0)
+        if n_repeats <= len(self._repeated):
+            return False
+        counts = self.history.counts
+        if not self._searches:  # the search of other agents can be endless
+            repeats = filter(None, map(self.history.get, self._repeated))
+            counts = Counter(trial.state for trial in repeats)
+        n_open = counts[TrialState.RUNNING] + counts[TrialState.STOPPING]
+        return n_open > 0 or counts[TrialState.PENDING] > n_waiting
+
+    def _add_repeats(self, numbers: Sequence[int]) -> bool:
+        """Add a pending repeat of each of the trials, as `_add`."""
+        n_known = Counter(trial.confirms for trial in self.history if is_repeat(trial))
+        params, repeats = [], []
+        for number in numbers:
+            trial = self.history.get(number)
+            assert trial is not None
+            n_known[number] += 1
+            params.append(trial.params)
+            repeats.append((number, n_known[number]))
+        return self._add(params, repeats)
+
+    def _add(self, params: Sequence[Params], repeats: Sequence[tuple[int, int]] = ()) -> bool:
         """Add pending trials at the next number; on a conflict, read what changed and return False."""
         try:
-            added = self._store.add_trials(self.sweep.id, self.history.next_number, params)
+            added = self._store.add_trials(self.sweep.id, self.history.next_number, params, repeats=repeats)
         except StoreConflict:
             self.refresh()
             return False
@@ -164,6 +234,8 @@ class Controller:
             return []
         stopping = []
         for decision in self._rule.judge(self.history):
+            if decision.number in self._repeated:
+                continue  # a repeat confirms the final value
             try:
                 trial = self._store.move(
                     self.sweep.id,
@@ -190,13 +262,15 @@ class Controller:
         trial is pending or active; if anything in the sweep changes at the same moment, nothing is marked.
         """
         self.refresh()
-        if not self.is_exhausted():
+        if not self.is_exhausted(n_waiting):
             return False
         counts = self.history.counts
         if counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
             return True  # their agents mark the end of the sweep
         if counts[TrialState.PENDING]:
             return self._budget.is_spent() or counts[TrialState.PENDING] <= n_waiting
+        if not self._searches and self._can_search(n_waiting):
+            return True
         try:
             self.sweep = self._store.set_sweep_state(
                 self.sweep.id, [SweepState.RUNNING], SweepState.FINISHED, revision=self._revision
@@ -206,12 +280,26 @@ class Controller:
         log.info("sweep %s finished", self.sweep.id)
         return True
 
-    def is_exhausted(self) -> bool:
-        """Return True if `propose` would return EXHAUSTED for what was read last."""
+    def is_exhausted(self, n_waiting: int = 0) -> bool:
+        """Return True if `propose` would return EXHAUSTED for what was read last.
+
+        Args:
+            n_waiting: Number of pending trials that only agents of other places can run.
+        """
         blocked = self._blocked()
-        if blocked is not None:
-            return blocked is Proposal.EXHAUSTED
-        return not self._strategy.suggest(self.history, 1)
+        if blocked not in (None, Proposal.EXHAUSTED) or self._requested_repeats(1):
+            return False
+        if blocked is None and self._strategy.suggest(self.history, 1):
+            return False
+        return not self._final_repeats(1) and not self._awaits_values(n_waiting)
+
+    def _can_search(self, n_waiting: int) -> bool:
+        """Return True if an agent that searches finds more trials to run."""
+        self._searches = True
+        try:
+            return not self.is_exhausted(n_waiting)
+        finally:
+            self._searches = False
 
     def missing_objective(self, trial: Trial) -> str:
         """Return why a finished trial cannot be compared; "" if it reported all metrics of the sweep."""
@@ -227,13 +315,15 @@ class Controller:
         return self._rule is not None or self.sweep.config.method == "bayes"
 
     def _blocked(self) -> Proposal | None:
-        """Return why no trial can be added, whatever the strategy suggests; None if one can."""
+        """Return why the search can add no trial, whatever the strategy suggests; None if it can."""
         if not self.sweep.state.takes_trials:
             return Proposal.CLOSED
+        if not self._searches:
+            return Proposal.EXHAUSTED
         if self._targets.are_reached(self._repeats.follow(self.history)):
             self._save_outlook("the target is reached, so no new trials are started")
             return Proposal.EXHAUSTED
-        if self._cap is not None and len(self.history) >= self._cap:
+        if (room := self._room()) is not None and room <= 0:
             return Proposal.EXHAUSTED
         is_over_budget = self._budget.n_affordable() <= 0
         if is_over_budget and not self._is_over_budget:
@@ -243,11 +333,28 @@ class Controller:
                 self._budget,
             )
         self._is_over_budget = is_over_budget
-        if not is_over_budget:
-            return None
-        return Proposal.EXHAUSTED if self._budget.is_spent() else Proposal.RESERVED
+        if self._budget.is_spent(self._n_set_aside()):
+            return Proposal.EXHAUSTED
+        return Proposal.RESERVED if is_over_budget else None
+
+    def _n_set_aside(self) -> int:
+        """Return for how many repeats after the search the budget must suffice."""
+        return max(self._confirm.trials - len(self._repeated), 0) if self._confirm else 0
+
+    def _room(self) -> int | None:
+        """Return how many more trials the caps allow the search; None for any number.
+
+        `run_cap` includes the repeats after the search, but not those that the user asked for later.
+        """
+        rooms = []
+        if self.sweep.config.run_cap is not None:
+            n_final = self._confirm.trials if self._confirm else 0
+            rooms.append(self.sweep.config.run_cap - n_final - (len(self.history) - len(self._repeated)))
+        if self._trial_cap is not None:
+            rooms.append(self._trial_cap - self._n_set_aside() - len(self.history))
+        return min(rooms, default=None)
 
     def _n_allowed(self) -> int:
         """Return how many more trials the cap and the budget allow."""
-        n_allowed = self._budget.n_affordable()
-        return n_allowed if self._cap is None else min(n_allowed, self._cap - len(self.history))
+        n_allowed, room = self._budget.n_affordable(), self._room()
+        return n_allowed if room is None else min(n_allowed, room)

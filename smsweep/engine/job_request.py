@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smsweep.aws.image_uris import is_algorithm_of_aws
+from smsweep.core.confirm import is_repeat
 from smsweep.core.job import (
     DEFAULT_MAX_RUN_S,
     MAX_HYPERPARAMETER_KEY,
@@ -33,6 +34,7 @@ from smsweep.space.distribution import Distribution
 from smsweep.space.space import MISSING, SearchSpace
 
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # which repetition of its assignment a script runs, for example as its seed
+CONFIRMS_VARIABLE = "SMSWEEP_CONFIRMS"  # number of the trial that a script repeats; for `smsweep recover`
 
 
 def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) -> TrainingJobRequest:
@@ -69,9 +71,11 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
         references = {f"{SECRET_PREFIX}{name}": reference for name, reference in template.secrets.items()}
         request["Environment"] = {**request.get("Environment", {}), **references}
     request["Tags"] = [*request.get("Tags", ()), *_tags(sweep, trial)]
-    if template.repeats > 1:
-        repeat = str(repeat_of(trial.number, template.repeats))
+    if template.repeats > 1 or template.confirm is not None or is_repeat(trial):
+        repeat = str(repeat_of(trial, template.repeats))
         request["Environment"] = {**request.get("Environment", {}), REPEAT_VARIABLE: repeat}
+    if trial.confirms is not None:
+        request["Environment"] = {**request["Environment"], CONFIRMS_VARIABLE: str(trial.confirms)}
     return request
 
 

@@ -12,6 +12,7 @@ from smsweep.config_files.job_models import SECRET_REFERENCES
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.core.job import END, FAILURE, VARIABLE, Hook
 from smsweep.core.json_documents import NotificationDocument, SweepDocument, TrialDocument
+from smsweep.core.repeats import mean_text
 from smsweep.errors import UsageError
 from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.secrets import ENV, PREFIX, with_secrets
@@ -72,7 +73,8 @@ def _text(document: NotificationDocument) -> str:
     best, metric = sweep["best"], sweep["metric"]
     outcome = ""
     if best and metric:
-        outcome = f"; best {sweep['id']}/{best['number']} with {clean(metric['name'])} {best['objective']:.6g}"
+        value = mean_text(best) or format(best["objective"], ".6g")
+        outcome = f"; best {sweep['id']}/{best['number']} with {clean(metric['name'])} {value}"
     return f"sweep {clean(name)} is {sweep['state']}: {counts}{outcome}"
 
 

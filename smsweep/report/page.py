@@ -12,6 +12,7 @@ from importlib import resources
 from typing import Any
 
 from smsweep.core.json_documents import PlaceUseDocument
+from smsweep.core.repeats import mean_text
 from smsweep.core.trial import ended_of, flat_params
 from smsweep.report.axes import exact
 from smsweep.report.figures.registry import FIGURES
@@ -147,7 +148,7 @@ def facts(snapshot: Snapshot) -> str:
         ("method", f"{sweep['method']}, seed {sweep['seed']}"),
         ("metric", "; ".join(f"{metric['name']}, {metric['goal']}" for metric in metrics)),
         ("trials", f"{ended_of(sweep['trials'], sweep['expected_trial_count'])}: {states}"),
-        ("best", f"{best['objective']:.6g}, trial {best['number']}" if best else ""),
+        ("best", f"{mean_text(best) or format(best['objective'], '.6g')}, trial {best['number']}" if best else ""),
         ("front", counted(len(snapshot.front), "trial") if snapshot.front else ""),
         ("jobs", _used(usage, "hours", "{:.3g}", " instance hours")),
         ("cost", _used(usage, "usd", "${:.2f}")),

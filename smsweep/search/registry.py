@@ -6,7 +6,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smsweep.core.repeats import Repeats, repeat_of
+from smsweep.core.budget import SearchCost
+from smsweep.core.job import JobTemplate
+from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options")
+NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost")
 
 
 class Repeated:
@@ -36,7 +38,7 @@ class Repeated:
         fresh = iter(self._strategy.suggest(seen, len(groups) - len(begun[:1])))
         made: list[Params] = []
         for number in numbers:
-            if current is None or repeat_of(number, size) == 0:
+            if current is None or number % size == 0:
                 current = next(fresh, None)
             if current is None:
                 break
@@ -61,7 +63,8 @@ class SearchSpec:
             receives the values that `needs` lists as keyword arguments.
         needs: Arguments of the factory: `space` (the `SearchSpace`), `seed` (an int), `metric` (the `Metric`; a
             sweep without one is refused), `metrics` (a tuple of all metrics, which can be empty), `scheduler` (the
-            section of that name), `options` (an instance of the options model).
+            section of that name), `options` (an instance of the options model), `cost` (the `SearchCost` to save,
+            or None; a method without this need is refused if job.yaml sets `search.cost`).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
     """
@@ -103,7 +106,7 @@ METHODS = PluginRegistry(
                 name="bayes",
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
-                needs=("space", "metric", "seed"),
+                needs=("space", "metric", "seed", "cost"),
             ),
             SearchSpec(
                 name="pareto",
@@ -160,24 +163,39 @@ def engine_of(config: SweepConfig) -> str:
     return engine
 
 
-def make_strategy(config: SweepConfig, seed: int, repeats: int = 1) -> SearchStrategy:
+def make_strategy(
+    config: SweepConfig, seed: int, repeats: int = 1, cost: SearchCost | None = None
+) -> SearchStrategy:
     """Return the strategy that proposes the sweep's trials.
 
     Args:
         config: The sweep.
         seed: The seed of the search.
         repeats: How often each assignment is tried.
+        cost: The cost that the search saves; None to count trials only.
 
     Raises:
-        ConfigError: The method is not installed, or its options are not valid.
+        ConfigError: The method is not installed, its options are not valid, or it does not know costs.
         SpaceError: The method cannot search the space, or lacks a metric.
         UsageError: The plug-in that provides the method is broken.
     """
-    strategy = build_strategy(METHODS[engine_of(config)], config, seed)
+    check_cost(config, cost)
+    strategy = build_strategy(METHODS[engine_of(config)], config, seed, cost)
     return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric, config.metrics))
 
 
-def build_strategy(spec: SearchSpec, config: SweepConfig, seed: int) -> SearchStrategy:
+def check_cost(config: SweepConfig, cost: SearchCost | None) -> None:
+    """Raise ConfigError if the search method of a sweep cannot save costs."""
+    if cost is not None and "cost" not in METHODS[engine_of(config)].needs:
+        raise ConfigError(
+            f"search.cost: the search method {engine_of(config)} does not choose params by their cost; "
+            "use method bayes, or remove search.cost from job.yaml"
+        )
+
+
+def build_strategy(
+    spec: SearchSpec, config: SweepConfig, seed: int, cost: SearchCost | None = None
+) -> SearchStrategy:
     """Return the strategy of a spec for a sweep. `make_strategy` documents the errors."""
     if "metric" in spec.needs and config.metric is None:
         raise SpaceError(f"method {spec.name} needs to know what to improve: add metric with a name and a goal")
@@ -187,6 +205,7 @@ def build_strategy(spec: SearchSpec, config: SweepConfig, seed: int) -> SearchSt
         "metric": config.metric,
         "metrics": config.all_metrics,
         "scheduler": config.scheduler or {},
+        "cost": cost,
     }
     if spec.model is not None:
         from smsweep.util.sections import read_options  # pydantic is slow to import
@@ -213,11 +232,13 @@ class PluginStrategy:
             return outlook(self._strategy, history)
 
 
-def expected_trial_count(config: SweepConfig, repeats: int = 1) -> int | None:
+def expected_trial_count(config: SweepConfig, job: JobTemplate) -> int | None:
     """Return how many trials the sweep makes if no user intervenes; None if it continues until stopped.
 
-    Cells that trials of an earlier sweep cover are counted, although they are not run.
+    Cells that trials of an earlier sweep cover are counted, although they are not run. So are all repeats of the
+    best trials, although the sweep can end without some of them.
     """
     cells = config.space.grid_size if config.method == "grid" else None
-    wanted = cells * repeats if cells is not None else None
+    n_final = job.confirm.trials if job.confirm is not None else 0
+    wanted = cells * job.repeats + n_final if cells is not None else None
     return min((n for n in (wanted, config.run_cap) if n is not None), default=None)

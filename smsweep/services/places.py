@@ -10,7 +10,7 @@ from typing import Any
 from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, is_local
 from smsweep.config_files.job_yaml import at_place, parse_job
 from smsweep.config_files.place_text import parse_place
-from smsweep.core.job import JobTemplate, PlaceSpec, Price
+from smsweep.core.job import JobTemplate, PlaceSpec, Price, with_search_of
 from smsweep.errors import UsageError
 from smsweep.services.backends import AUTO, backend_name, with_trial_resources
 from smsweep.services.workspace import Workspace
@@ -159,7 +159,7 @@ def _alternatives(
 
 def _template(template: JobTemplate, backend: str, overlay: dict[str, Any]) -> JobTemplate:
     placed = parse_job(at_place(template.document, overlay)).template
-    placed = replace(placed, repeats=template.repeats, in_place=template.in_place, places=())
+    placed = replace(with_search_of(placed, template), in_place=template.in_place, places=())
     if backend_spec(backend).ask_price is None and "price_per_hour" not in overlay:
         has_prices = placed.price is not None or placed.asks_price or "usd" in placed.budget
         return replace(placed, price=Price(per_hour=0.0) if has_prices else None, asks_price=False)  # it is free

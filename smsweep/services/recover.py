@@ -17,7 +17,7 @@ from smsweep.backends.registry import backend_spec
 from smsweep.core.job import job_name
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Params, Trial, TrialState
-from smsweep.engine.job_request import read_plain_params
+from smsweep.engine.job_request import CONFIRMS_VARIABLE, REPEAT_VARIABLE, read_plain_params
 from smsweep.errors import ConfigError, NotFound, UsageError
 from smsweep.runtime.job.failure import JobFailure
 from smsweep.runtime.job.trial_document import KEY, Assignment, read_assignment
@@ -79,7 +79,7 @@ def recover(
     sweep_id = parse_sweep_id(sweep_id)
     place = backend_name(backend, workspace)
     parsed, parsed_job = read(sweep, job, program=program)
-    assignments = _assignments(
+    assignments, repeats = _assignments(
         sweep_id, place, workspace, parsed.config, runs_image=parsed_job.template.runs_image
     )
     fixed = parsed_job.template.request.get("HyperParameters", {})
@@ -108,11 +108,16 @@ def recover(
             code=read_code(parsed.config, parsed_job, origin_of(sweep)),
         )
     with workspace.store() as store, closing(open_backend(place, workspace)) as opened:
-        return rebuild(store, sweep_id, params, attempts, opened.place)
+        return rebuild(store, sweep_id, params, attempts, opened.place, repeats)
 
 
 def rebuild(
-    store: Store, sweep_id: str, params: Mapping[int, Params], attempts: Mapping[int, int], place: str
+    store: Store,
+    sweep_id: str,
+    params: Mapping[int, Params],
+    attempts: Mapping[int, int],
+    place: str,
+    repeats: Mapping[int, tuple[int, int]] = {},
 ) -> Recovered:
     """Write the trials of a sweep to the store, so that an agent can continue them.
 
@@ -122,6 +127,7 @@ def rebuild(
         params: Params of each trial that has a job, by trial number.
         attempts: Current attempt of each trial that has a job, by trial number.
         place: Place of the jobs.
+        repeats: Number of a trial that repeats another one -> the number of that trial, and which repeat it is.
 
     Raises:
         UsageError: If an agent runs trials of the sweep.
@@ -133,7 +139,10 @@ def rebuild(
         pass  # trials of an interrupted recovery
     known = {trial.number: trial for trial in store.list_trials(sweep_id, since=0)}
     for number in range(max(params) + 1):
-        trial = known.get(number) or store.add_trials(sweep_id, number, [params.get(number, {})])[0]
+        repeated = [repeats[number]] if number in repeats else []
+        trial = (
+            known.get(number) or store.add_trials(sweep_id, number, [params.get(number, {})], repeats=repeated)[0]
+        )
         if number in params:
             _move_to_attempt(store, trial, attempts[number], agent_id, place)
         elif not trial.is_removed:
@@ -160,9 +169,13 @@ def _move_to_attempt(store: Store, trial: Trial, attempt: int, agent_id: str, pl
 
 def _assignments(
     sweep_id: str, backend: str, workspace: Workspace, config: SweepConfig, *, runs_image: bool
-) -> dict[int, Assignment]:
-    """Return the assignment of each trial's last job, by trial number. Raises NotFound if there is no job."""
+) -> tuple[dict[int, Assignment], dict[int, tuple[int, int]]]:
+    """Return the assignment of each trial's last job, and the repeats as of `rebuild`, by trial number.
+
+    Raises NotFound if there is no job.
+    """
     assignments: dict[int, Assignment] = {}
+    repeats: dict[int, tuple[int, int]] = {}
     find = backend_spec(backend).find_jobs
     if find is None:
         raise UsageError(
@@ -184,12 +197,16 @@ def _assignments(
         known = assignments.get(assignment.number)
         if known is None or known.attempt < assignment.attempt:
             assignments[assignment.number] = assignment
+            environment = request.get("Environment", {})
+            of, which = (str(environment.get(name, "")) for name in (CONFIRMS_VARIABLE, REPEAT_VARIABLE))
+            if of.isdecimal() and which.isdecimal():
+                repeats[assignment.number] = int(of), int(which)
     if not assignments:
         raise NotFound(
             f"there is no job of sweep {sweep_id} with --backend {backend}; name the backend that ran it, and "
             "for jobs on this machine set SMSWEEP_DIR to the folder that has them"
         )
-    return assignments
+    return assignments, repeats
 
 
 def _of_image(name: str, sweep_id: str, carried: Mapping[str, str], config: SweepConfig) -> Assignment:

@@ -10,6 +10,7 @@ from pathlib import Path
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.confirm import is_repeat
 from smsweep.core.json_documents import (
     ReproducedMetricDocument,
     ReproductionDocument,
@@ -56,8 +57,8 @@ SEARCH_KEYS = (
     "name",
     "description",
 )
-# Keys of a job.yaml that describe the sweep, not a trial.
-SWEEP_KEYS = ("budget", "repeats", "notify", "in_place")  # a repetition runs the recorded source
+# Keys of a job.yaml that describe the sweep, not a trial. A repetition runs the recorded source, not in place.
+SWEEP_KEYS = ("budget", "confirm", "in_place", "notify", "repeats", "search")
 
 
 def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
@@ -241,12 +242,12 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
 
 def _job_yaml(trial: Trial, sweep: Sweep) -> str:
     """Return the sweep's job.yaml for one trial, with the same repetition index."""
-    if not sweep.job_yaml:
+    if not sweep.job_yaml and not is_repeat(trial):
         return ""
     kept = {key: value for key, value in sweep.job.document.items() if key not in SWEEP_KEYS}
-    repeats = sweep.job.repeats
-    if repeats > 1:
-        repeat = str(repeat_of(trial.number, repeats))
+    job = sweep.job
+    if job.repeats > 1 or job.confirm is not None or is_repeat(trial):
+        repeat = str(repeat_of(trial, job.repeats))
         kept["environment"] = {**kept.get("environment", {}), REPEAT_VARIABLE: repeat}
     return to_yaml(kept) if kept else ""
 

@@ -71,13 +71,22 @@ class Store(Protocol):
         """
         ...
 
-    def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
+    def add_trials(
+        self,
+        sweep_id: str,
+        first_number: int,
+        params: Sequence[Params],
+        *,
+        repeats: Sequence[tuple[int, int]] = (),
+    ) -> list[Trial]:
         """Add pending trials.
 
         Args:
             sweep_id: Id of the sweep.
             first_number: Number of the first trial, which must be the next free number.
             params: Params of each trial.
+            repeats: For each trial, the number of the trial that it repeats with a new seed, and which repeat it
+                is, from 1. Empty if the trials repeat no other trials.
 
         Returns:
             The new trials.

@@ -62,6 +62,7 @@ OUTLOOK = Note[str]("outlook", str)  # why more trials will hardly find anything
 AGENT_JOBS = Note[dict[str, str]]("agents", dict)  # training job of an agent -> its start
 HANDLED_COMMANDS = Note[dict[str, str]]("orders", dict)  # id of a command -> "" or the reason for its refusal
 PRUNED = Note[dict[str, str]]("pruned", dict)  # NUMBER/ATTEMPT -> when `smsweep prune` deleted its files
+CONFIRM = Note[dict[str, int]]("confirm", dict)  # request of `smsweep confirm`; `trials` limits all repeats
 REJECTED_COMMANDS = Note[dict[str, str]]("rejected_commands", dict)  # id of an invalid command -> the reason
 
 

@@ -99,7 +99,13 @@ class SqlStore(Store):
 
     @writes
     def add_trials(
-        self, connection: sa.Connection, sweep_id: str, first_number: int, params: Sequence[Params]
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        first_number: int,
+        params: Sequence[Params],
+        *,
+        repeats: Sequence[tuple[int, int]] = (),
     ) -> list[Trial]:
         revision = connection.execute(
             queries.RESERVE_NUMBERS,
@@ -125,8 +131,12 @@ class SqlStore(Store):
                 params=assignment,
                 created_at=now,
                 revision=revision - len(params) + 1 + i,
+                confirms=confirms,
+                repeat=repeat,
             )
-            for i, assignment in enumerate(params)
+            for i, (assignment, (confirms, repeat)) in enumerate(
+                zip(params, repeats or itertools.repeat((None, 0), len(params)), strict=True)
+            )
         ]
         if added:
             connection.execute(queries.INSERT_TRIALS, [trial_row(trial) for trial in added])

@@ -15,7 +15,7 @@ from smsweep.core.trial import MetricStats, Scalar, TrialState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
-SCHEMA = 4  # the newest file in migrations/versions leads here
+SCHEMA = 5  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
 metadata = sa.MetaData()
 version = sa.Table(
@@ -172,6 +172,8 @@ trials = sa.Table(
         "retries", Json, "JSON object: class of failure to how often it was retried after one", default="{}"
     ),
     _required("usage", Json, "JSON object: seconds, dollars and URIs of its jobs so far", default="{}"),
+    _optional("confirms", sa.BigInteger, "number of the trial that it repeats with a new seed; null for none"),
+    _required("repeat", sa.BigInteger, "which repeat of that trial, from 1; 0 for none", default="0"),
     comment="one assignment of params, its state and what it reported so far",
 )
 # Literals, not parameters: SQLite uses a partial index only where it can see that the query implies it.

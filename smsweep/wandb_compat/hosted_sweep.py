@@ -246,7 +246,7 @@ class HostedController(Controller):
                 return Proposal.ADDED
         return Proposal.CONTENDED
 
-    def is_exhausted(self) -> bool:
+    def is_exhausted(self, n_waiting: int = 0) -> bool:
         """Return True if the server has no more runs."""
         return self._blocked() is Proposal.EXHAUSTED
 

@@ -112,11 +112,11 @@ class Interleavings(RuleBasedStateMachine):
         except StoreConflict:
             return
 
-    def _add_late(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
+    def _add_late(self, sweep_id: str, first_number: int, params: Sequence[Params], **options: Any) -> list[Trial]:
         if self.n_conflicts:
             self.n_conflicts -= 1
             self._add_trials(sweep_id, first_number, params[:1])
-        return self._add_trials(sweep_id, first_number, params)
+        return self._add_trials(sweep_id, first_number, params, **options)
 
     def _claim_late(
         self, sweep_id: str, agent_id: str, place: str, lease_s: float, **options: Any

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.unit.cli.conftest import Cli, cli, folder
 
 __all__ = ["cli", "folder"]  # fixtures
@@ -27,5 +29,8 @@ def test_best_assignment_has_best_mean(cli: Cli, folder: Path) -> None:
     assert (shown["trials"], shown["expected_trial_count"]) == ({"finished": 4}, 4)
     best = json.loads(cli("best", sweep_id, "--json").out)
     assert (best["number"], best["objective"]) == (3, 2.0)
-    assert best["repeats"] == {"mean": 3.0, "trials": [2, 3], "objectives": [4.0, 2.0]}
-    assert cli("best", sweep_id).out == f"{sweep_id}/3  loss=2  mean 3 of 2 repeats\na=2\n"
+    # the variance of both assignments together is (32 + 2) / 2, with two degrees of freedom
+    assert best["repeats"].pop("interval") == pytest.approx([3 - 12.545, 3 + 12.545], abs=1e-3)
+    assert best["repeats"] == {"mean": 3.0, "n_values": 2, "trials": [2, 3], "objectives": [4.0, 2.0]}
+    shown = "loss=2  mean 3 of 2 repeats (95 % interval -9.54529 to 15.5453)"
+    assert cli("best", sweep_id).out == f"{sweep_id}/3  {shown}\na=2\n"

@@ -56,6 +56,15 @@ def test_added_trials_are_pending_and_read_as_written(sweep: Store, clock: FakeC
     assert sweep.list_trials(SWEEP) == [trial]
 
 
+def test_added_repeats_have_the_number_of_their_trial(sweep: Store) -> None:
+    add(sweep, 2)
+    params = [{"lr": 0.1}, {"lr": 0.0}]
+    added = sweep.add_trials(SWEEP, 2, params, repeats=[(1, 1), (0, 3)])
+    assert [(trial.confirms, trial.repeat) for trial in added] == [(1, 1), (0, 3)]
+    assert [sweep.get_trial(SWEEP, number) for number in (2, 3)] == added
+    assert [(trial.confirms, trial.repeat) for trial in sweep.list_trials(SWEEP)][:2] == [(None, 0)] * 2
+
+
 def test_adding_empty_list_adds_no_trial(sweep: Store) -> None:
     assert sweep.add_trials(SWEEP, 0, []) == []
     assert sweep.list_trials(SWEEP) == []

@@ -10,7 +10,7 @@ from typing import Any
 from smsweep.backends.base import Backend
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.budget import Budget, BudgetTracker, budgets_of
-from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
+from smsweep.core.job import Confirm, JobTemplate, Site, TrainingJobRequest
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
@@ -68,6 +68,8 @@ class Kit:
         trial_cap: int | None = None,
         stop_if: Sequence[str] = (),
         repeats: int = 1,
+        confirm: Confirm | None = None,
+        searches: bool = True,
         hours: float | None = None,
         grace_s: float | None = None,
         until: frozenset[int] | None = None,
@@ -89,7 +91,15 @@ class Kit:
             budgets = budgets_of(JobTemplate(request=AN_HOUR, budget=budget))
         budget_tracker = BudgetTracker(budgets)
         controller = Controller(
-            self.store, self.sweep, strategy, rule, trial_cap=trial_cap, repeats=repeats, budget=budget_tracker
+            self.store,
+            self.sweep,
+            strategy,
+            rule,
+            trial_cap=trial_cap,
+            repeats=repeats,
+            confirm=confirm,
+            searches=searches,
+            budget=budget_tracker,
         )
         return Agent(
             self.store,

@@ -192,6 +192,7 @@ def show_trial(data: ShownTrialDocument) -> None:
             ("place", clean(data["place_name"])),
             ("waiting", waits(data["waiting"]) if data["waiting"] else ""),
             ("started", time_text(data["started_at"])),
+            ("repeats", "" if data["confirms"] is None else f"trial {data['confirms']}, repeat {data['repeat']}"),
             ("ended", time_text(data["ended_at"])),
             ("time", duration(data["started_at"], data["ended_at"])),
             ("cost", f"${usage['usd']:.4f}" if "usd" in usage else ""),

@@ -13,6 +13,7 @@ from smsweep.cli.display.trials_table import sort_trials, trials_table
 from smsweep.cli.options import Json, NewestSweepId, complete_from
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.text import STATES, cell, clean, pairs
+from smsweep.core.repeats import mean_text
 from smsweep.errors import NotFound, UsageError
 from smsweep.services.views import json_views, model_download
 
@@ -103,7 +104,8 @@ def best(
     """Show the best trial and its params.
 
     Compares the best value of the sweep's metric that each trial reported. Failed and crashed trials do not
-    count. For a sweep with several metrics, shows the Pareto front.
+    count. After `smsweep confirm`, compares the expected values that the repeats show, and prints their mean with
+    its 95 % confidence interval. For a sweep with several metrics, shows the Pareto front.
     """
     sweep = json_views.show(sweep_id)
     if sweep["metrics"]:
@@ -127,9 +129,8 @@ def best(
     if as_json:
         print_json(trial)
         return
-    repeats = trial.get("repeats")
-    mean = f"  mean {cell(repeats['mean'])} of {len(repeats['trials'])} repeats" if repeats else ""
-    print_result(f"{sweep['id']}/{trial['number']}  {clean(metric['name'])}={cell(trial['objective'])}{mean}")
+    value = f"{clean(metric['name'])}={cell(trial['objective'])}"
+    print_result("  ".join(filter(None, (f"{sweep['id']}/{trial['number']}", value, mean_text(trial)))))
     print_result(pairs(json_views.flat_params(trial["params"])))
 
 

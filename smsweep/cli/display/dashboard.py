@@ -13,6 +13,7 @@ from rich.text import Text
 
 from smsweep.cli.text import cell, clean, counted, counts, front, lasting, pairs, place_use, used
 from smsweep.core.json_documents import SweepDocument, TrialFields
+from smsweep.core.repeats import mean_text
 from smsweep.services.views import json_views
 from smsweep.services.views.watcher import Slot, SweepView
 
@@ -78,8 +79,8 @@ def best(view: SweepView) -> str:
     if not trial or not sweep["metric"]:
         return ""
     name = clean(sweep["metric"]["name"])
-    value = trial["repeats"]["mean"] if "repeats" in trial else trial["objective"]
-    return f"best {name}={cell(value)} ({sweep['id']}/{trial['number']})  {_params(view, trial)}"
+    value = f": {mean}" if (mean := mean_text(trial)) else f"={cell(trial['objective'])}"
+    return f"best {name}{value} ({sweep['id']}/{trial['number']})  {_params(view, trial)}"
 
 
 def hint(view: SweepView) -> str:

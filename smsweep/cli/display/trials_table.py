@@ -87,6 +87,7 @@ def trials_table(trials: Sequence[TrialFields], sweep: SweepDocument, *, err: bo
         same = {name: params[0][name] for name in names if all(_is_same(row, params[0], name) for row in params)}
         names = [name for name in names if name not in same]
     has_retries = any(trial["attempt"] for trial in trials)
+    has_repeats = any(trial["confirms"] is not None for trial in trials)
     has_reason = any(trial["reason"] for trial in trials)
     has_places = any(trial["place_name"] for trial in trials)
     rows = [
@@ -96,6 +97,7 @@ def trials_table(trials: Sequence[TrialFields], sweep: SweepDocument, *, err: bo
             *([trial["metrics"].get(name) for name in metrics] or [trial["objective"]]),
             duration(trial["started_at"], trial["ended_at"]),
             *([trial["attempt"] + 1] if has_retries else ()),
+            *([trial["confirms"]] if has_repeats else ()),
             *([trial["place_name"]] if has_places else ()),
             *(values.get(name) for name in names),
             *([first_line(trial["reason"])] if has_reason else ()),
@@ -103,8 +105,9 @@ def trials_table(trials: Sequence[TrialFields], sweep: SweepDocument, *, err: bo
         for trial, values in zip(trials, params, strict=True)
     ]
     retried = ["attempts"] if has_retries else []
+    repeated = ["repeat of"] if has_repeats else []
     placed = ["place"] if has_places else []
-    columns = ["trial", "state", *(metrics or ["objective"]), "time", *retried, *placed, *names]
+    columns = ["trial", "state", *(metrics or ["objective"]), "time", *retried, *repeated, *placed, *names]
     columns += ["reason"] if has_reason else []
     hidden = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)
     if same:

@@ -94,8 +94,15 @@ class RoutedStore:
     def set_source_hash(self, sweep_id: str, source_hash: str) -> Sweep:
         return self._writable(sweep_id).set_source_hash(sweep_id, source_hash)
 
-    def add_trials(self, sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
-        return self._writable(sweep_id).add_trials(sweep_id, first_number, params)
+    def add_trials(
+        self,
+        sweep_id: str,
+        first_number: int,
+        params: Sequence[Params],
+        *,
+        repeats: Sequence[tuple[int, int]] = (),
+    ) -> list[Trial]:
+        return self._writable(sweep_id).add_trials(sweep_id, first_number, params, repeats=repeats)
 
     def list_trials(self, sweep_id: str, *, since: int | None = None, curve_of: str | None = None) -> list[Trial]:
         return self._of(sweep_id).list_trials(sweep_id, since=since, curve_of=curve_of)

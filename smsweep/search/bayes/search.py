@@ -10,9 +10,11 @@ from contextlib import AbstractContextManager
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
+from smsweep.core.budget import SearchCost
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
 from smsweep.search.bayes.acquisition import design_point, log_belief_inside, log_expected_improvement, maximise
+from smsweep.search.bayes.cost import CostModel
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.search.bayes.observations import (
     N_START,
@@ -54,18 +56,22 @@ class BayesSearch:
         space: The parameters.
         metric: The metric to improve.
         seed: The seed of all draws.
+        cost: The cost to save; None to count trials only.
     """
 
-    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0) -> None:
+    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0, cost: SearchCost | None = None) -> None:
         self._space = space
         self._seed = seed
         self._cube = Cube(space)
         self._ledger = Ledger(self._cube, metric)
+        self._costs = CostModel(cost, self._cube) if cost is not None else None
         self._coverage = coverage_of(space)
         self._n_start = min(max(self._cube.d + 2, MIN_START), MAX_START)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         evidence = self._ledger.follow(history)
+        if self._costs is not None:
+            self._costs.follow(history)
         if self._coverage is not None:
             self._coverage.follow(history)
         suggested: list[Params] = []
@@ -140,8 +146,13 @@ class BayesSearch:
         if pending:
             belief = belief.believing(np.array(pending))
 
+        weight = self._costs.weight(number) if self._costs is not None else 0.0
+        log_cost = self._costs.predictor() if self._costs is not None and weight else None
+
         def score(at: Array) -> Array:
             improvement = log_expected_improvement(*belief.predict(at), best)
+            if log_cost is not None:
+                improvement = improvement - weight * log_cost(at)
             return improvement + log_belief_inside(at, self._cube.is_nominal, len(known))
 
         excluded = {point.tobytes() for point in (*points, *pending)}

@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 # Keys of a job.yaml that do not affect the results of a trial.
 IRRELEVANT = frozenset(
     {
-        *("budget", "notify", "price_per_hour", "repeats", "retries", "stop_if", "tags"),
+        *("budget", "confirm", "notify", "price_per_hour", "repeats", "retries", "search", "stop_if", "tags"),
         *("keep_alive_period_in_seconds", "max_retry_attempts", "max_run", "max_wait", "use_spot_instances"),
     }
 )
@@ -113,7 +113,7 @@ def make_reuse(
 
 
 def _key(trial: Trial, repeats: int) -> Key:
-    return _canonical(trial.params), repeat_of(trial.number, repeats)
+    return _canonical(trial.params), repeat_of(trial, repeats)
 
 
 def _what_runs(sweep: Sweep) -> tuple[Any, ...]:

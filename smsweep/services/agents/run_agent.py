@@ -19,8 +19,8 @@ from typing import Any, Literal
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
 from smsweep.config_files.code_consent import refuse_code
-from smsweep.core.budget import Budget, BudgetTracker
-from smsweep.core.job import JobTemplate
+from smsweep.core.budget import Budget, BudgetTracker, search_cost_of
+from smsweep.core.job import JobTemplate, with_search_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
@@ -105,6 +105,7 @@ def agent(
     in_place: bool | None = None,
     notify: Iterable[str | Mapping[str, Any]] = (),
     until: Iterable[int] | None = None,
+    searches: bool = True,
     on_change: Listener = lambda trial: None,
 ) -> AgentResult:
     """Run trials of a sweep until no trial is left, and return how they ended.
@@ -143,6 +144,7 @@ def agent(
         notify: Webhooks and commands to notify of the sweep's end and its first failure, in addition to those of
             job.yaml. Each is a value of `--notify` or an entry of `notify:` in a job.yaml.
         until: Numbers of trials. The agent adds no trials, and returns once these trials have ended.
+        searches: False to add no trials of the search, only repeats that `smsweep confirm` asked for.
         on_change: Called with each trial whose state or metrics changed.
 
     Raises:
@@ -197,7 +199,7 @@ def agent(
             raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
-        template = replace(template, repeats=stored.job.repeats)  # trial numbers depend on it
+        template = with_search_of(template, stored.job)  # trial numbers depend on it
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -244,7 +246,7 @@ def agent(
             worker = Agent(
                 store,
                 places,
-                make_controller(store, stored, template, budgets),
+                make_controller(store, stored, template, budgets, searches=searches),
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
@@ -348,16 +350,21 @@ def _make_sleep(backends: Sequence[Backend], terminated: threading.Event) -> Cal
     return sleep
 
 
-def make_controller(store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Controller:
+def make_controller(
+    store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget], *, searches: bool = True
+) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
     config = stored.config
-    strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats)
+    cost = search_cost_of(template, config.run_cap)
+    strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats, cost)
     rule = make_rule(config, template.stop_if)
     cap = template.budget.get("trials")
     options: dict[str, Any] = {
         "prior": read_prior(store, stored),
         "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
+        "confirm": template.confirm,
+        "searches": searches,
         "budget": BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, stored.id)),
     }
     note = notes.WANDB_SWEEP.get(store, stored.id)

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from smsweep.backends.registry import BACKENDS
 from smsweep.config_files.place_text import parse_place
+from smsweep.core.confirm import count_repeats, estimate
+from smsweep.core.job import Confirm
 from smsweep.core.sweep import VERBS, Sweep, SweepState
 from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.errors import StoreConflict, UsageError
@@ -256,3 +258,75 @@ def reopened(retried: Retried) -> Iterator[None]:
             # The sweep has another state if its search is over, or if the user changed it.
             with Workspace().store() as store, suppress(StoreConflict):
                 store.set_sweep_state(retried.sweep_id, [SweepState.RUNNING], before)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Confirmation:
+    """The repeats that the user asked for."""
+
+    sweep: Sweep  # as it is now
+    n_left: int  # maximum number of repeats that agents will add
+    backend: str  # that ran the trials; "" if unknown, or if they ran at places
+    on: tuple[str, ...] = ()  # as of `Retried`
+
+
+def confirm(sweep_id: str, *, top: int = Confirm().top, repeats: int = 3) -> Confirmation:
+    """Ask the agents of a sweep to repeat its best trials with new seeds. A finished sweep is running again.
+
+    If the same repeats were asked for and are not complete, nothing is added to them.
+
+    Args:
+        sweep_id: Id of the sweep.
+        top: Number of best trials to repeat.
+        repeats: Repeats of each of them on average. Agents distribute top * repeats repeats, or fewer.
+
+    Raises:
+        NotFound: If there is no such sweep.
+        UsageError: If an argument is invalid, or the sweep has no best trial that could be repeated.
+    """
+    for name, value in (("top", top), ("repeats", repeats)):
+        if value < 1:
+            raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")
+    with Workspace().store() as store:
+        sweep = store.get_sweep(parse_sweep_id(sweep_id))
+        trials = store.list_trials(sweep.id)
+        _check_confirm(store, sweep, trials)
+        n_repeats, n_asked = count_repeats(trials), top * repeats
+        before = notes.CONFIRM.get(store, sweep.id)
+        is_same = (before.get("top"), before.get("asked")) == (top, n_asked)
+        limit = before["trials"] if is_same and before["trials"] > n_repeats else n_repeats + n_asked
+        notes.CONFIRM.put(store, sweep.id, {"top": top, "asked": n_asked, "trials": limit})
+        with suppress(StoreConflict):  # it is paused, stopped or cancelled
+            # also if it is running, because its agents read the note after a change of the sweep
+            sweep = store.set_sweep_state(sweep.id, [SweepState.RUNNING, SweepState.FINISHED], SweepState.RUNNING)
+        backend, on = _usual_places(sweep, trials)
+    return Confirmation(sweep=sweep, n_left=limit - n_repeats, backend=backend, on=on)
+
+
+def _check_confirm(store: Store, sweep: Sweep, trials: Sequence[Trial]) -> None:
+    """Raise UsageError if the best trials of a sweep cannot be repeated."""
+    metric = sweep.config.metric
+    if metric is None:
+        raise UsageError(f"sweep {sweep.id} has no metric to compare trials by; add metric to sweep.yaml")
+    if sweep.job.repeats > 1:
+        raise UsageError(f"sweep {sweep.id} repeats every trial already, because its job.yaml has repeats")
+    if notes.WANDB_SWEEP.get(store, sweep.id):
+        raise UsageError(f"W&B chooses the params of sweep {sweep.id}; start the repeats from W&B")
+    n = len(estimate(trials, metric).all)
+    if n < 2:
+        raise UsageError(
+            f"sweep {sweep.id} has {n} finished trials with a value of {metric.name!r}; confirm needs two or more"
+        )
+
+
+@contextlib.contextmanager
+def confirming(sweep_id: str, before: SweepState) -> Iterator[None]:
+    """Resume a sweep for its repeats. Afterwards, give it the state from before again."""
+    with Workspace().store() as store:
+        store.set_sweep_state(sweep_id, list(SweepState), SweepState.RUNNING)
+    try:
+        yield
+    finally:
+        if before is not SweepState.RUNNING:
+            with Workspace().store() as store, suppress(StoreConflict):
+                store.set_sweep_state(sweep_id, [SweepState.RUNNING], before)

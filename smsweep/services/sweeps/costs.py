@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from statistics import fmean
 from typing import Any, cast
 
@@ -12,7 +11,7 @@ from smsweep.aws.image_uris import machines
 from smsweep.aws.options import emulator_url
 from smsweep.backends.registry import backend_spec
 from smsweep.core.budget import max_run_s, worst_instance_s
-from smsweep.core.job import JobTemplate, Price, instance_count
+from smsweep.core.job import JobTemplate, Price, instance_count, with_search_of
 from smsweep.core.json_documents import (
     AmountsDocument,
     EstimateDocument,
@@ -99,7 +98,7 @@ def launch_of_sweep(
     with workspace.store(read_only=True) as store:
         sweep = store.get_sweep(parse_sweep_id(sweep_id))
         trials = store.list_trials(sweep.id)
-    template = replace(load_job(job).template, repeats=sweep.job.repeats) if job else sweep.job
+    template = with_search_of(load_job(job).template, sweep.job) if job else sweep.job
     places = choose_places(template, workspace, on=on, backend=backend, parallel=parallel)
     if not any(map(_has_price, places)):
         return None
@@ -155,7 +154,7 @@ def _launch(
     request = complete.request
     facts = spec.ask_account(complete, environ) if spec.ask_account else None
     unknown |= facts.unknown if facts else {}
-    limits = [expected_trial_count(sweep.config, whole.repeats), template.budget.get("trials")]
+    limits = [expected_trial_count(sweep.config, whole), template.budget.get("trials")]
     started = sum(trial.state is not TrialState.PENDING for trial in trials)
     remaining = [max(0, int(limit) - started) for limit in limits if limit is not None]
     n_trials = min([*remaining, *([] if count is None else [count])], default=None)

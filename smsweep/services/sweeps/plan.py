@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.registry import backend_spec
+from smsweep.core.budget import search_cost_of
 from smsweep.core.job import JobTemplate, TrainingJobRequest, image_command
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Params, Trial, TrialState
@@ -101,8 +102,9 @@ def plan(
     sweep_config = parsed.config
     repeats = parsed_job.template.repeats
     code = read_code(sweep_config, parsed_job, origin_of(config))
-    strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), repeats)
-    expected = expected_trial_count(sweep_config, repeats)
+    cost = search_cost_of(parsed_job.template, sweep_config.run_cap)
+    strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), repeats, cost)
+    expected = expected_trial_count(sweep_config, parsed_job.template)
     suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
     trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]
     requests: list[TrainingJobRequest] = []
@@ -172,7 +174,8 @@ def plan_sweep(
         sent = notes.FUNCTION.get(store, stored.id)
         searched = config_of(store, stored)
     pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
-    strategy = make_strategy(searched, stored.seed, stored.job.repeats)
+    cost = search_cost_of(stored.job, stored.config.run_cap)
+    strategy = make_strategy(searched, stored.seed, stored.job.repeats, cost)
     suggested = strategy.suggest(history, n - len(pending)) if n > len(pending) else []
     proposed = [
         Trial(sweep_id=stored.id, number=history.next_number + i, params=params)
@@ -183,7 +186,7 @@ def plan_sweep(
     requests = _requests(stored, template, trials, backend, on)
     return Plan(
         method=stored.config.method,
-        expected_trial_count=expected_trial_count(stored.config, stored.job.repeats),
+        expected_trial_count=expected_trial_count(stored.config, stored.job),
         trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
         warnings=(),
         function=sent.get("name", "") if needs_program(stored.config, stored.job) else None,

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from smsweep.core.confirm import assignments, estimate, is_repeat
 from smsweep.core.objective import front, objective
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep
@@ -123,9 +124,13 @@ def best_numbers(sweep: Sweep, trials: Collection[Trial], k: int) -> set[int]:
     """Return the numbers of the k best ended trials of a sweep; with several metrics, of the Pareto front.
 
     Failed and crashed trials are never best. If assignments are repeated, k assignments count, with all their
-    trials.
+    trials. After repeats that confirm the best trials, the finished trials are compared as `smsweep best` does.
     """
     metric, metrics, n = sweep.config.metric, sweep.config.metrics, sweep.job.repeats
+    if metric is not None and any(map(is_repeat, trials)):
+        confirmed = sorted(estimate(trials, metric).all, key=lambda each: (each.expected, each.number))[:k]
+        groups = assignments(trials)
+        return {trial.number for each in confirmed for trial in groups[each.number]}
     history, repeats = History(trials), Repeats(n, metric, metrics)
     combined = repeats.follow(history)
     ended = [trial for trial in combined if trial.state.is_terminal]

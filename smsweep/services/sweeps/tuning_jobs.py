@@ -453,9 +453,11 @@ def _without_counterpart(template: JobTemplate, config: SweepConfig) -> Iterator
     """Yield the settings of a sweep's jobs that tuning jobs do not have."""
     settings = {
         "budget": template.budget,
+        "confirm": template.confirm,
         "places": template.places,
         "repeats": template.repeats > 1,
         "retries": template.document.get("retries"),
+        "search": template.document.get("search"),
         "secrets": template.secrets,
         "stop_if": template.stop_if,
     }

@@ -215,7 +215,7 @@ def sweep_data(sweep: Sweep) -> SweepFields:
         "method": sweep.config.method,
         "metrics": [metric_data(each) for each in sweep.config.metrics],
         "metric": metric_data(metric) if metric else None,
-        "expected_trial_count": expected_trial_count(sweep.config, sweep.job.repeats),
+        "expected_trial_count": expected_trial_count(sweep.config, sweep.job),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
         "image": image_of(sweep.job) if sweep.job.runs_image else "",
@@ -292,6 +292,8 @@ def trial_data(trial: Trial, sweep: Sweep) -> TrialDocument:
         "place_name": trial.place_name,
         "retries": dict(trial.retries),
         "usage": cast(TrialUsageDocument, usage_of(trial)),
+        "confirms": trial.confirms,
+        "repeat": trial.repeat,
         "created_at": _time(trial.created_at),
         "started_at": _time(trial.started_at),
         "ended_at": _time(trial.ended_at),
@@ -305,6 +307,8 @@ def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
         repeats = [trial_data(trial, sweep) for trial in best.repeats]
         data["repeats"] = {
             "mean": best.objective,
+            "interval": list(best.interval) if best.interval else None,
+            "n_values": best.n_values,
             "trials": [trial["number"] for trial in repeats],
             "objectives": [trial["objective"] for trial in repeats],
         }
@@ -313,7 +317,7 @@ def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
 
 FIELDS = (  # fields of a trial that are single values
     *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place", "place_name"),
-    *("created_at", "started_at", "ended_at"),
+    *("confirms", "repeat", "created_at", "started_at", "ended_at"),
 )
 
 

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from smsweep.core.json_documents import SweepDocument, TrialDocument
+from smsweep.core.repeats import mean_text
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial, ended_of, flat_params, is_number
 from smsweep.errors import SmsweepError
@@ -151,7 +152,7 @@ def _facts(document: SweepDocument) -> list[tuple[str, str]]:
         ),
         (
             "best",
-            f"{notebook_html.escaped_text(best['objective'])} (trial {best['number']}) "
+            f"{notebook_html.escaped_text(mean_text(best) or best['objective'])} (trial {best['number']}) "
             f"{notebook_html.pairs(flat_params(best['params']))}"
             if best
             else "",

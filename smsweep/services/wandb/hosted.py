@@ -107,6 +107,12 @@ def _find(store: Store, place: SweepPath) -> Sweep | None:
 def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: HostedSweep, job: JobLike) -> None:
     parsed, parsed_job = _parsed(place, hosted), load_job(job)
     warn(parsed_job.warnings)
+    for key, is_set in (
+        ("confirm", parsed_job.template.confirm is not None),
+        ("search.cost", parsed_job.template.search.cost is not None),
+    ):
+        if is_set:
+            raise ConfigError(f"{key}: W&B chooses the params of sweep {place}; remove {key} from job.yaml")
     refuse_code(hook_codes(parsed_job.template.notify), workspace.environ)
     store.create_sweep(
         Sweep(

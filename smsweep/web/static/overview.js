@@ -145,6 +145,8 @@ function tiles(sweep, all) {
     sweep.metrics.length > 1 ? tile("Pareto front", many(sweep.front.length, "trial"),
       `no trial is better in all of ${sweep.metrics.map(({ name }) => name).join(", ")}`) : metric && tile(`Best ${metric.name}`, best ? make("a", { href: path("sweeps", sweep.id, "trials", String(best.number)),
       title: `trial ${best.number}`, textContent: number(best.repeats?.mean ?? best.objective) }) : "–",
+    best?.repeats && `mean of ${many(best.repeats.n_values, "repeat")}` + (best.repeats.interval
+      ? `, 95 % interval ${best.repeats.interval.map(number).join(" to ")}` : ""),
     best ? make("span", {}, `trial ${best.number} `, pairs(flat(best.params))) : `${metric.goal}; no value yet`,
     sweep.metric?.target !== null && sweep.metric?.target !== undefined ? `target ${number(sweep.metric.target)}` : ""),
     tile("Time", duration(passed), isActive ? (Number.isFinite(remaining) ? `about ${duration(remaining)} left` : "running") : total ? "from the first start to the last end" : ""),

@@ -288,6 +288,8 @@ def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
         "secrets",
         "secrets_env",
         "repeats",
+        "search",
+        "confirm",
         "stop_if",
         "price_per_hour",
         "budget",

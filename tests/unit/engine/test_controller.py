@@ -37,11 +37,11 @@ def before_each_insert(kit: Kit, act: Callable[[], object]) -> None:
     """Run `act` between the strategy's suggestion and the insert of the kit's own agents."""
     add_trials = kit.store.add_trials
 
-    def add_late(sweep_id: str, first_number: int, params: Sequence[Params]) -> list[Trial]:
+    def add_late(sweep_id: str, first_number: int, params: Sequence[Params], **options: Any) -> list[Trial]:
         kit.store.add_trials = add_trials  # type: ignore[method-assign]
         act()
         kit.store.add_trials = add_late  # type: ignore[method-assign]
-        return add_trials(sweep_id, first_number, params)
+        return add_trials(sweep_id, first_number, params, **options)
 
     kit.store.add_trials = add_late  # type: ignore[method-assign]
 

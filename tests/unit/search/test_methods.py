@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.errors import ConfigError
 from smsweep.search.grid_and_random import GridSearch
@@ -68,4 +69,4 @@ def test_make_strategy_returns_the_class_of_the_method() -> None:
     ],
 )
 def test_expected_count_is_the_grid_size_or_the_cap(method: str, run_cap: int | None, count: int | None) -> None:
-    assert expected_trial_count(SweepConfig(method=method, space=SPACE, run_cap=run_cap)) == count
+    assert expected_trial_count(SweepConfig(method=method, space=SPACE, run_cap=run_cap), JobTemplate()) == count

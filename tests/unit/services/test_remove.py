@@ -413,6 +413,13 @@ def test_best_assignments_keep_all_their_repeats() -> None:
     assert prune.best_numbers(sweep, unknown, 1) == {2, 3, 6, 7}
 
 
+def test_confirmed_best_trial_is_kept_with_its_repeats() -> None:
+    trials = [ended(0, 0.5), ended(1, 1.0), ended(2, 2.0), ended(3, 3.0), ended(4, 4.0)]
+    repeats = [(0, 1.9), (1, 1.1), (0, 2.1), (1, 0.9)]
+    trials += [replace(ended(5 + i, value), confirms=of) for i, (of, value) in enumerate(repeats)]
+    assert prune.best_numbers(a_sweep(), trials, 1) == {1, 6, 8}
+
+
 def test_pareto_front_is_kept() -> None:
     metrics = (Metric(name="loss"), Metric(name="cost"))
     sweep = replace(a_sweep(), config=replace(a_sweep().config, metric=None, metrics=metrics))

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from smsweep.errors import BackendUnavailable, NotFound, UsageError
+from smsweep.errors import BackendUnavailable, ConfigError, NotFound, UsageError
+from smsweep.services.wandb import hosted
+from smsweep.services.workspace import Workspace
 from smsweep.wandb_compat.hosted_sweep import SweepPath, WandbServer, parse_path, read_runs, read_sweep
 from tests.support.wandb_server import FakeRun, FakeWandb, fake_wandb
 
@@ -72,3 +75,19 @@ def test_unreachable_server_can_be_retried() -> None:
 def test_invalid_server_url_is_refused() -> None:
     with pytest.raises(NotFound, match="is not the URL of a server"):
         WandbServer("file:///etc/passwd", "key")
+
+
+@pytest.mark.parametrize(
+    ("key", "job"), [("confirm", {"confirm": {}}), ("search.cost", {"search": {"cost": "time"}})]
+)
+def test_settings_of_the_search_are_refused_for_a_hosted_sweep(
+    served: FakeWandb, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, job: dict[str, object]
+) -> None:
+    (tmp_path / "train.py").touch()
+    monkeypatch.chdir(tmp_path)
+    for name, value in served.environ.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigError, match=f"{key}: W&B chooses the params"):
+        hosted.attach("team/digits/abcd1234", job=job)
+    with Workspace().store(create=True) as store:
+        assert store.list_sweeps() == []
