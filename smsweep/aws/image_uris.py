@@ -211,10 +211,11 @@ def _uri(account: str, region: str, image: str) -> str:
     return f"{account}.dkr.ecr.{region}.{domain}/{image}"
 
 
-def is_algorithm_of_aws(image: str) -> bool:
-    """Return True if an image in ECR has the name of one of AWS's built-in algorithms."""
+def algorithm_of_aws(image: str) -> str:
+    """Return the repository of an image in ECR that has the name of one of AWS's built-in algorithms, or ""."""
     registry = ECR.match(image)
-    return registry is not None and re.split("[:@]", image[registry.end() + 1 :])[0] in ALGORITHMS
+    repository = re.split("[:@]", image[registry.end() + 1 :])[0] if registry else ""
+    return repository if repository in ALGORITHMS else ""
 
 
 def check_python(request: Mapping[str, Any], environ: Mapping[str, str], python: str) -> None:

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from smsweep.aws.image_uris import is_algorithm_of_aws
+from smsweep.aws.image_uris import algorithm_of_aws
 from smsweep.core.confirm import is_repeat
 from smsweep.core.job import (
     DEFAULT_MAX_RUN_S,
@@ -86,7 +86,7 @@ def _algorithm(template: JobTemplate) -> dict[str, Any]:
         algorithm.setdefault(
             "ContainerEntrypoint", ["python3", f"/opt/ml/input/data/{RUNTIME_CHANNEL}/{RUNTIME_ZIP}"]
         )
-    if template.runs_image and is_algorithm_of_aws(algorithm.get("TrainingImage", "")):
+    if template.runs_image and algorithm_of_aws(algorithm.get("TrainingImage", "")):
         algorithm.pop("MetricDefinitions", None)  # SageMaker rejects others than the algorithm's own
     elif template.metric_definitions:
         algorithm["MetricDefinitions"] = [

@@ -19,6 +19,7 @@ from tests.docker.conftest import job_containers
 from tests.sagemaker.conftest import FAST
 from tests.support.account import BUCKET, ROLE, Account, open_account
 from tests.support.working_dir import TIMEOUT_S, WorkingDir, grid
+from tests.unit.services.test_tuning_jobs import XGBOOST
 from tools.docker_engine import IMAGE
 
 TAG = "smsweep-test-program"
@@ -38,6 +39,12 @@ read -r params < /opt/ml/input/config/hyperparameters.json
 echo "params: $params"
 echo "arguments: $*"
 for channel in /opt/ml/input/data/*; do echo "channel: ${channel##*/}"; done
+case $params in
+  *max_depth*)
+    depth=${params#*\"max_depth\": \"}; depth=${depth%%\"*}
+    printf '[0]#011train-auc:0.99#011validation-auc:0.%02d\n' "$depth"
+    exit 0 ;;
+esac
 x=${params#*\"x\": \"}; x=${x%%\"*}
 case $x in
   13) echo 'no luck' > /opt/ml/output/failure; exit 3 ;;
@@ -249,3 +256,31 @@ def test_training_jobs_run_the_image(workdir: WorkingDir, account: Account, back
     assert [item["MetricName"] for item in described["FinalMetricDataList"]] == ["loss"]
     keys = [item["Key"] for item in account.s3.list_objects_v2(Bucket=BUCKET)["Contents"]]
     assert not [key for key in keys if key.startswith("smsweep/assets")], "nothing is uploaded"
+
+
+def test_documented_tuning_job_of_xgboost_runs(account: Account, docker_engine: DockerClient) -> None:
+    name = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost"
+    docker_engine.images.get(TAG).tag(name, "1.7-1")
+    for channel in ("train", "validation"):
+        account.s3.put_object(Bucket=BUCKET, Key=f"{channel}/a.csv", Body=b"1,2")
+    request = json.loads(json.dumps(XGBOOST).replace("s3://bucket/", f"s3://{BUCKET}/"))
+    request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] = 2
+    request["TrainingJobDefinition"]["ResourceConfig"]["InstanceCount"] = 1
+    try:
+        account.sagemaker.create_hyper_parameter_tuning_job(**request)
+        deadline = time.monotonic() + TIMEOUT_S
+        while True:
+            tuning = account.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="xgboost")
+            if tuning["HyperParameterTuningJobStatus"] != "InProgress":
+                break
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+    finally:
+        docker_engine.images.remove(f"{name}:1.7-1")
+    assert tuning["HyperParameterTuningJobStatus"] == "Completed", tuning
+    assert tuning["TrainingJobStatusCounters"]["Completed"] == 2
+    best = tuning["BestTrainingJob"]
+    assert best["FinalHyperParameterTuningJobObjectiveMetric"]["MetricName"] == "validation:auc"
+    depth = best["TunedHyperParameters"]["max_depth"]
+    assert best["FinalHyperParameterTuningJobObjectiveMetric"]["Value"] == pytest.approx(int(depth) / 100)
+    assert "channel: validation" in account.lines(best["TrainingJobName"])

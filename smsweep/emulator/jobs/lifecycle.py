@@ -14,7 +14,7 @@ from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
 from smsweep.emulator.jobs.job import Job, JobTable
-from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices
+from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices, metric_definitions
 from smsweep.emulator.jobs.staging import Staging
 from smsweep.emulator.jobs.warm_pools import Offer, offers
 from smsweep.errors import JobError
@@ -225,7 +225,7 @@ class JobLifecycle:
 
     def _copy_log(self, job: Job) -> None:
         page = self._backend.read_logs(job.name, job.log_cursor)
-        reader = MetricReader(job.request["AlgorithmSpecification"].get("MetricDefinitions", ()))
+        reader = MetricReader(metric_definitions(job.request))
         while page.lines:
             now = self._clock()
             self._moto_services.write_log(job, page.lines, now)

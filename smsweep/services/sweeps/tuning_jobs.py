@@ -21,7 +21,7 @@ from typing import Any
 
 from smsweep.aws import request_model, s3_transfer, tuning_jobs
 from smsweep.aws.client import Aws
-from smsweep.aws.image_uris import image_uri, is_algorithm_of_aws, machines
+from smsweep.aws.image_uris import image_uri, algorithm_of_aws, machines
 from smsweep.aws.job_template import PREFIX as BUCKET_PREFIX
 from smsweep.aws.job_template import bucket_of, mark_source, prepare
 from smsweep.config_files.from_python import to_yaml
@@ -406,7 +406,7 @@ def export_request(store: Store, sweep: Sweep, workspace: Workspace) -> dict[str
         region = aws.region
     if "TrainingImage" not in algorithm and template.framework:
         algorithm["TrainingImage"] = image_uri(template.framework, region, machines(job))
-    if template.runs_image and is_algorithm_of_aws(algorithm.get("TrainingImage", "")):
+    if template.runs_image and algorithm_of_aws(algorithm.get("TrainingImage", "")):
         algorithm.pop("MetricDefinitions", None)  # SageMaker rejects others than the algorithm's own
     elif config.metric and config.metric.name not in dict(template.metric_definitions):
         problems.append(
