@@ -85,7 +85,7 @@ class Kit:
         """
         config = self.sweep.config
         rule = make_rule(config, stop_if)
-        strategy = make_strategy(config, self.sweep.seed, repeats)
+        strategy = make_strategy(config, self.sweep.seed, JobTemplate(repeats=repeats))
         budget = {} if hours is None else {"hours": hours}
         if budgets is None:
             budgets = budgets_of(JobTemplate(request=AN_HOUR, budget=budget))
