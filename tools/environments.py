@@ -99,6 +99,12 @@ ENVIRONMENTS = _by_name(
         has_smsweep=True,
         extras=("report",),
     ),
+    Environment(
+        name="mcp",
+        requirements=("mcp==2.3.0", "plotly"),
+        python_below=(3, 15),
+        has_smsweep=True,
+    ),
     Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     Environment(
         name="optuna",

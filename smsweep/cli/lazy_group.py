@@ -45,6 +45,7 @@ PANELS = {
         "recover": "Rebuild a lost sweep from its jobs.",
         "doctor": "Check that this machine has what sweeps need.",
         "completion": "Print a shell completion script.",
+        "mcp": "Serve tools with limits to coding agents (MCP).",
     },
     "Share": {
         "export": "Export the trials of a sweep to a file or another tool.",
@@ -84,6 +85,7 @@ MODULES = {
     "iam": "setup",
     "ui": "serve",
     "emulator": "serve",
+    "mcp": "serve",
     "export": "share",
     "report": "share",
     "wandb_import": "share",
