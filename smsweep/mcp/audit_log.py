@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,14 +80,18 @@ class AuditLog:
         trials, usd = (wanted.trials, wanted.usd) if wanted else (0, 0.0)
         if totals.trials + trials > limits.max_trials:
             raise UsageError(
-                f"trials: {trials} do not fit: {totals.trials} of the {limits.max_trials} that the user allows are "
-                "reserved; lower run_cap or trials, or ask the user to raise --max-trials"
+                f"trials: {trials} do not fit: {totals.trials} of the {limits.max_trials} that the user allows "
+                "are reserved; lower run_cap or trials, or ask the user to raise --max-trials"
             )
         if totals.usd + usd > limits.budget_usd + 1e-9:
             raise UsageError(
                 f"usd: ${usd:,.2f} do not fit: ${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user "
                 "allows are reserved; lower max_run, trials or usd, or ask the user to raise --budget-usd"
             )
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Hold the lock of the spending calls, in all servers of the workspace."""
+        return exclusive(self._lock)
 
     @contextmanager
     def reserved(self, limits: Limits, wanted: Reservation) -> Iterator[None]:
@@ -98,7 +102,7 @@ class AuditLog:
         Raises:
             UsageError: If the reservation exceeds the limits.
         """
-        with exclusive(self._lock):
+        with self.locked():
             self.check(limits, wanted)
             fields = {name: getattr(wanted, name) for name in ("sweep_id", "backend", "trials", "usd", "is_new")}
             key = os.urandom(8).hex()

@@ -91,7 +91,7 @@ class Limits:
         """Check the request of a job, after job.yaml's key `request` was applied.
 
         Raises:
-            ConfigError: If the job needs a role, an instance type, a secret, a place or a file that is not allowed.
+            ConfigError: If the job has a role, an instance type, a secret, a place or a file that is not allowed.
         """
         problems = []
         role = str(template.request.get("RoleArn", ""))
@@ -113,6 +113,9 @@ class Limits:
         if template.places:
             problems.append("job.yaml: places: a sweep of an MCP client runs on one backend; remove places")
         for uri in _files(template.request):
+            if "%" in uri:  # parsers of URIs decode it, some of them twice
+                problems.append(f"job.yaml: {uri}: escapes are not allowed in file:// here; write the path itself")
+                continue
             try:
                 self.check_inside(Path(uri[len(FILE) :]), "job.yaml")
             except (UsageError, ValueError, OSError, RuntimeError) as err:
@@ -155,7 +158,7 @@ def parse_instance_types(text: str) -> dict[str, float | None]:
 
 
 def refuse_all_code(codes: Sequence[Code]) -> None:
-    """Raise ConfigError if a sweep has code that needs the user's consent, even if the user has consented to it."""
+    """Raise ConfigError if a sweep has code that needs consent, even if the user has consented to it."""
     if codes:
         raise ConfigError(
             [f"{code.where}: it {code.what}; such code does not run through MCP; {BY_USER}" for code in codes]

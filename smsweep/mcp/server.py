@@ -1,4 +1,4 @@
-"""Serve the tools over stdio with the official `mcp` package: check arguments, mask and bound responses, log calls."""
+"""Serve the tools over stdio with the package `mcp`: check arguments, mask and bound responses, log calls."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -25,7 +25,8 @@ from smsweep.services.workspace import Workspace
 from smsweep.util.terminal_text import clean
 
 MAX_CHARACTERS = 50_000  # of one response
-MAX_ERROR, MAX_LOGGED = 4_000, 2_000  # characters of an error, and of the arguments in the audit log
+MAX_ERROR = 4_000  # characters of an error
+MAX_NAME, MAX_LOGGED = 100, 2_000  # characters of a tool's name and of arguments in the audit log
 # (characters of a text, items of a list), tried in this order until a document fits
 CUTS = ((4_000, 500), (1_000, 100), (300, 30), (100, 10), (40, 3))
 INSTRUCTIONS = """smsweep runs hyperparameter sweeps within limits that the user has set: see `status`.
@@ -46,7 +47,7 @@ class ToolServer:
     def __init__(self, limits: Limits, workspace: Workspace) -> None:
         self._tools = Tools(limits, workspace)
         self._redact = make_redact(workspace.environ)
-        self._functions: dict[str, Callable[..., Any]] = {
+        self._functions: dict[str, Any] = {
             function.__name__: validate_call(function) for function in self._tools.functions
         }
 
@@ -68,12 +69,13 @@ class ToolServer:
         Returns:
             The response as JSON, or the message of an error; and whether the call failed.
         """
-        shown = self._visible(json.dumps(arguments, default=str)[:MAX_LOGGED])
-        self._tools.log.record("call", tool=self._visible(name[:100]), arguments=shown)
+        shown = self._visible(json.dumps(arguments, default=str))[:MAX_LOGGED]
+        tool = self._visible(name)[:MAX_NAME]
+        self._tools.log.record("call", tool=tool, arguments=shown)
         text, is_error = "", True
         try:
             if name not in self._functions:
-                raise UsageError(f"{clean(name[:100])}: no such tool; use one of {', '.join(self._functions)}")
+                raise UsageError(f"{tool}: no such tool; use one of {', '.join(self._functions)}")
             text, is_error = self._response(self._functions[name](**arguments)), False
         except ValidationError as err:
             text = "\n".join(_argument_error(name, problem) for problem in err.errors(include_url=False))
@@ -85,8 +87,8 @@ class ToolServer:
             traceback.print_exception(err)
             text = f"{name}: internal error ({type(err).__name__}); the server's standard error has the traceback"
         if is_error:
-            text = "\n".join(map(self._visible, text[:MAX_ERROR].split("\n")))
-        self._tools.log.record("failed" if is_error else "done", tool=name[:100], text=text if is_error else "")
+            text = self._visible(text)[:MAX_ERROR]
+        self._tools.log.record("failed" if is_error else "done", tool=tool, text=text if is_error else "")
         return text, is_error
 
     def _response(self, document: Mapping[str, Any]) -> str:

@@ -180,9 +180,15 @@ class Tools:
         if dry_run:
             launch = costs.launch_of_sweep(stored.id, backend=reservation.backend, parallel=parallel)
             return {"dry_run": True, **answer, "launch": launch}
-        daemon = detach.start_local_agent(
-            stored.id, parallel=parallel, backend=reservation.backend, accepts_cost=True
-        )
+        with self.log.locked():
+            running = [agent["number"] for agent in detach.local_agents(stored) if agent["is_running"]]
+            if running:
+                raise UsageError(
+                    f"sweep {stored.id}: agent {running[0]} runs it already; see its progress in status"
+                )
+            daemon = detach.start_local_agent(
+                stored.id, parallel=parallel, backend=reservation.backend, accepts_cost=True
+            )
         return {**answer, "agent": daemon.number, "pid": daemon.pid}
 
     def status(self, sweep: SweepName = "", cursor: Cursor = 0, limit: Limit = 20) -> Document:
@@ -319,6 +325,7 @@ class Tools:
             )
             document["price_per_hour"] = price.per_hour
         limited = replace(parse_job({**document, "budget": budget}), warnings=first_job.warnings)
+        limits.check_job(limited.template, backend)
         check_can_run(parsed.config, limited.template)
         plan_service.check_backend(parsed.config, limited.template, backend)
         return _Draft(

@@ -22,7 +22,7 @@ def filled(value: Any, known: dict[str, str]) -> Any:
 async def ask(question: dict[str, Any]) -> dict[str, Any]:
     parameters = StdioServerParameters(
         command=sys.executable,
-        args=["-m", "smsweep.cli.main", "mcp", *question["options"]],
+        args=["-m", *question["module"], "mcp", *question["options"]],
         cwd=question["folder"],
         env=question["environ"],
     )
@@ -32,7 +32,10 @@ async def ask(question: dict[str, Any]) -> dict[str, Any]:
         tools = await session.list_tools()
 
         async def call(name: str, arguments: dict[str, Any]) -> dict[str, Any]:
-            answer = await session.call_tool(name, filled(arguments, known))
+            try:
+                answer = await session.call_tool(name, filled(arguments, known), read_timeout_seconds=60)
+            except Exception as err:  # the server was killed
+                return {"is_error": True, "text": f"no answer: {err}"}
             text = answer.content[0].text
             if not answer.is_error:
                 document = json.loads(text)
