@@ -79,14 +79,16 @@ class AuditLog:
         totals = self.totals()
         trials, usd = (wanted.trials, wanted.usd) if wanted else (0, 0.0)
         if totals.trials + trials > limits.max_trials:
+            more = f"{trials} do not fit: " if wanted else ""
             raise UsageError(
-                f"trials: {trials} do not fit: {totals.trials} of the {limits.max_trials} that the user allows "
-                "are reserved; lower run_cap or trials, or ask the user to raise --max-trials"
+                f"trials: {more}{totals.trials} of the {limits.max_trials} that the user allows are reserved; "
+                f"{'lower run_cap or trials, or ' if wanted else ''}ask the user to raise --max-trials"
             )
         if totals.usd + usd > limits.budget_usd + 1e-9:
+            more = f"${usd:,.2f} do not fit: " if wanted else ""
             raise UsageError(
-                f"usd: ${usd:,.2f} do not fit: ${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user "
-                "allows are reserved; lower max_run, trials or usd, or ask the user to raise --budget-usd"
+                f"usd: {more}${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user allows are reserved; "
+                f"{'lower max_run, trials or usd, or ' if wanted else ''}ask the user to raise --budget-usd"
             )
 
     def locked(self) -> AbstractContextManager[None]:

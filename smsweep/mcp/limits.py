@@ -6,16 +6,28 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from smsweep.aws.image_uris import machines
 from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.config_files.code_consent import Code
+from smsweep.config_files.job_models import RetriesSection
+from smsweep.config_files.job_request import PLACES
 from smsweep.core.job import JobTemplate, Price
 from smsweep.errors import ConfigError, UsageError
+from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
 from smsweep.services.agents.detach import costs_money
 
-FILE = "file://"
 BY_USER = "only the user can do this, outside MCP"
+# Fields of a request that jobs may have: those with a key of job.yaml. Others start more machines, such as debugger
+# rules, or use capacity that the user has reserved.
+FIELDS = {place[0] for place in PLACES.values()} | {"HyperParameters"}
+RESOURCES = {place[1] for place in PLACES.values() if place[0] == "ResourceConfig"} - {"TrainingPlanArn"}
+STORAGE = ("InputDataConfig", "OutputDataConfig", "CheckpointConfig")  # fields with the locations of data
+MAX_VOLUME_GB = 200  # per instance, because prices do not include storage
+MOST_RETRIES: Mapping[str, int] = {name: field.default for name, field in RetriesSection.model_fields.items()}
+# Containers on this machine get these variables of their agent.
+CREDENTIALS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -30,6 +42,7 @@ class Limits:
     )  # type -> dollars per hour; None for the price of AWS's list
     roles: tuple[str, ...] = ()  # RoleArn of jobs
     folders: tuple[Path, ...]  # absolute, with links resolved
+    workspace: Path  # absolute, with links resolved; jobs may not read or write its files
 
     def check(self) -> None:
         """Raise UsageError if the limits cannot hold together."""
@@ -91,37 +104,55 @@ class Limits:
         """Check the request of a job, after job.yaml's key `request` was applied.
 
         Raises:
-            ConfigError: If the job has a role, an instance type, a secret, a place or a file that is not allowed.
+            ConfigError: If the job has a field, a value or a file that is not allowed.
         """
-        problems = []
-        role = str(template.request.get("RoleArn", ""))
+        problems = [
+            *self._role_problems(template.request),
+            *(self._machine_problems(template.request) if costs_money(backend) else ()),
+            *_field_problems(template),
+            *self._file_problems(template.request, has_s3=costs_money(backend)),
+        ]
+        if problems:
+            raise ConfigError([f"job.yaml: {problem}" for problem in problems])
+
+    def _role_problems(self, request: Mapping[str, Any]) -> Iterator[str]:
+        role = str(request.get("RoleArn", ""))
         if role and role not in self.roles:
             allowed = f"use {' or '.join(self.roles)}" if self.roles else "remove it"
-            problems.append(f"job.yaml: role: {role} is not allowed; {allowed}")
-        if costs_money(backend):
-            types = machines(template.request)
-            for name in types:
-                if name not in self.instance_types:
-                    problems.append(
-                        f"job.yaml: instance_type: {name} is not allowed; use {' or '.join(self.instance_types)}"
-                    )
-            if not types:
-                problems.append("job.yaml: instance_type: missing, so the cost is unknown; add it")
-        if template.secrets or template.carries_secrets_env:
-            key = "secrets" if template.secrets else "secrets_env"
-            problems.append(f"job.yaml: {key}: an MCP client cannot pass secrets to jobs; remove {key}")
-        if template.places:
-            problems.append("job.yaml: places: a sweep of an MCP client runs on one backend; remove places")
-        for uri in _files(template.request):
-            if "%" in uri:  # parsers of URIs decode it, some of them twice
-                problems.append(f"job.yaml: {uri}: escapes are not allowed in file:// here; write the path itself")
+            yield f"role: {role} is not allowed; {allowed}"
+
+    def _machine_problems(self, request: Mapping[str, Any]) -> Iterator[str]:
+        """Yield what can cost money in another way than by the price of an allowed instance type."""
+        resources = request.get("ResourceConfig", {})
+        types = machines(request)
+        for name in types:
+            if name not in self.instance_types:
+                yield f"instance_type: {name} is not allowed; use {' or '.join(self.instance_types)}"
+        if not types:
+            yield "instance_type: missing, so the cost is unknown; add it"
+        for name in sorted(resources.keys() - RESOURCES):
+            yield f"ResourceConfig.{name}: not allowed, because its cost is unknown; remove it"
+        if resources.get("VolumeSizeInGB", 0) > MAX_VOLUME_GB:
+            yield f"volume_size: {resources['VolumeSizeInGB']} is not allowed; use at most {MAX_VOLUME_GB}"
+
+    def _file_problems(self, request: Mapping[str, Any], *, has_s3: bool) -> Iterator[str]:
+        """Yield the locations of data that are not allowed. has_s3: S3 is read with the role of the job."""
+        for uri in _texts([request.get(name) for name in STORAGE]):
+            scheme = _scheme(uri)
+            if scheme == "s3" and not has_s3:
+                yield f"{uri}: jobs on this machine read and write S3 with the user's credentials; use file://"
+        for uri in _texts(request):
+            if _scheme(uri) != "file":
                 continue
             try:
-                self.check_inside(Path(uri[len(FILE) :]), "job.yaml")
+                path = _path_of(uri)
+                self.check_inside(path, uri)
             except (UsageError, ValueError, OSError, RuntimeError) as err:
-                problems.append(str(err))
-        if problems:
-            raise ConfigError(problems)
+                yield str(err)
+                continue
+            own, path = self.workspace, path.resolve()
+            if path.is_relative_to(own) or own.is_relative_to(path):
+                yield f"{uri}: contains smsweep's own files, or is one of them; use another folder"
 
     def price_of(self, template: JobTemplate, backend: str, environ: Mapping[str, str]) -> Price | None:
         """Return the price of an allowed job: from the user, else from AWS's list; None for a free backend.
@@ -165,13 +196,50 @@ def refuse_all_code(codes: Sequence[Code]) -> None:
         )
 
 
-def _files(value: Any) -> Iterator[str]:
-    """Yield each file:// URI in a document."""
-    if isinstance(value, str) and value.strip().lower().startswith(FILE):
-        yield value.strip()
+def _field_problems(template: JobTemplate) -> Iterator[str]:
+    """Yield the keys of a job that no client may use."""
+    for name in sorted(template.request.keys() - FIELDS):
+        yield f"request.{name}: not allowed; remove it"
+    if template.secrets:
+        yield "secrets: an MCP client cannot pass secrets to jobs; remove it"
+    for name in template.request.get("Environment", {}):
+        if name.startswith(SECRET_PREFIX):
+            yield f"environment.{name}: an MCP client cannot pass secrets to jobs; remove it"
+    if template.carries_secrets_env:
+        yield "secrets_env: an MCP client cannot pass secrets to jobs; remove it"
+    if template.notify:
+        yield "notify: an MCP client cannot send messages from the user's machine; remove it"
+    if template.places:
+        yield "places: a sweep of an MCP client runs on one backend; remove it"
+    for name, n_retries in template.retries.items():
+        if n_retries > MOST_RETRIES.get(name, 0):
+            yield f"retries.{name}: {n_retries} is not allowed; use at most {MOST_RETRIES.get(name, 0)}"
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """Yield each text in a document."""
+    if isinstance(value, str):
+        yield value
     elif isinstance(value, Mapping):
         for item in value.values():
-            yield from _files(item)
+            yield from _texts(item)
     elif isinstance(value, (list, tuple)):
         for item in value:
-            yield from _files(item)
+            yield from _texts(item)
+
+
+def _scheme(text: str) -> str:
+    """Return the scheme of a URI in lower case; "file" for a text that no parser accepts."""
+    try:
+        return urlsplit(text.strip()).scheme
+    except ValueError:
+        return "file"
+
+
+def _path_of(uri: str) -> Path:
+    """Return the path of a file:// URI. Raises UsageError if parsers can disagree about the path."""
+    path = Path(unquote(urlsplit(uri).path, errors="surrogateescape"))
+    plain = f"file://{path}"
+    if "%" in str(path) or not path.is_absolute() or uri.rstrip("/") not in (plain, path.as_uri()):
+        raise UsageError(f"{uri}: escapes, queries and hosts are not allowed; write file:///PATH")
+    return path

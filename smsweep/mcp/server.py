@@ -16,6 +16,7 @@ from mcp.types import CallToolResult, ListToolsResult, TextContent, Tool, ToolAn
 from pydantic import TypeAdapter, ValidationError, validate_call
 
 from smsweep._version import __version__
+from smsweep.config_files.code_consent import ALLOW
 from smsweep.errors import SmsweepError, UsageError
 from smsweep.exports.contents import json_safe
 from smsweep.mcp.limits import Limits
@@ -69,8 +70,8 @@ class ToolServer:
         Returns:
             The response as JSON, or the message of an error; and whether the call failed.
         """
-        shown = self._visible(json.dumps(arguments, default=str))[:MAX_LOGGED]
-        tool = self._visible(name)[:MAX_NAME]
+        shown = self._visible(json.dumps(arguments, default=str)[: 10 * MAX_LOGGED])[:MAX_LOGGED]
+        tool = self._visible(name[:MAX_LOGGED])[:MAX_NAME]
         self._tools.log.record("call", tool=tool, arguments=shown)
         text, is_error = "", True
         try:
@@ -139,6 +140,7 @@ def serve(limits: Limits) -> None:
     Raises:
         UsageError: If the workspace cannot be used.
     """
+    os.environ.pop(ALLOW, None)  # the consent of the user is not that of a client
     workspace = Workspace()
     workspace.make()
     os.chdir(limits.folders[0])  # relative paths of clients

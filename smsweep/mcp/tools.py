@@ -22,11 +22,12 @@ from smsweep.core.json_documents import LaunchDocument
 from smsweep.core.sweep import Sweep
 from smsweep.errors import NotFound, UsageError
 from smsweep.mcp.audit_log import AuditLog, Reservation
-from smsweep.mcp.limits import BY_USER, Limits, refuse_all_code
+from smsweep.mcp.limits import BY_USER, CREDENTIALS, Limits, refuse_all_code
 from smsweep.search.registry import expected_trial_count
 from smsweep.services import report as report_service
 from smsweep.services import reproduce as reproduce_service
 from smsweep.services.agents import detach
+from smsweep.services.agents.detach import costs_money
 from smsweep.services.labels import full_label, new_sweep_id, parse_sweep_id, parse_trial
 from smsweep.services.sweeps import control, costs, create
 from smsweep.services.sweeps import plan as plan_service
@@ -186,9 +187,7 @@ class Tools:
                 raise UsageError(
                     f"sweep {stored.id}: agent {running[0]} runs it already; see its progress in status"
                 )
-            daemon = detach.start_local_agent(
-                stored.id, parallel=parallel, backend=reservation.backend, accepts_cost=True
-            )
+            daemon = _start_agent(stored.id, reservation.backend, parallel)
         return {**answer, "agent": daemon.number, "pid": daemon.pid}
 
     def status(self, sweep: SweepName = "", cursor: Cursor = 0, limit: Limit = 20) -> Document:
@@ -247,7 +246,7 @@ class Tools:
         self, sweep: SweepName, how: Literal["pause", "resume", "stop", "cancel"] = "stop", dry_run: DryRun = False
     ) -> Document:
         """Stop a sweep: `stop` lets running trials finish, `cancel` ends them. Or pause or resume it."""
-        stored, _ = self._own(sweep)
+        stored, _ = self._own(sweep) if how == "resume" else self._created(sweep)
         if dry_run:
             return {"dry_run": True, "sweep": stored.id, "state": stored.state.value}
         return {"sweep": stored.id, "state": detach.set_state(stored.id, how).state.value}
@@ -293,7 +292,7 @@ class Tools:
             reproduce_service.begin(
                 label, backend=reservation.backend, again_id=again_id, budget={"usd": usd} if usd else {}
             )
-        daemon = detach.start_local_agent(again_id, parallel=1, backend=reservation.backend, accepts_cost=True)
+        daemon = _start_agent(again_id, reservation.backend, 1)
         return {"again": again_id, "pid": daemon.pid, "usd": usd, "limits": self._left()}
 
     def _draft(self, config: str, job: str, backend: str, trials: int | None, usd: float | None) -> _Draft:
@@ -385,24 +384,40 @@ class Tools:
             return True
         return False
 
+    def _created(self, label: str) -> tuple[Sweep, Reservation]:
+        """Return a sweep that MCP created, and its reservation. Raises NotFound, or UsageError for another sweep."""
+        stored = self._stored(label)
+        reservation = self.log.sweeps().get(stored.id)
+        if reservation is None:
+            raise UsageError(f"sweep {stored.id}: MCP did not create it; {BY_USER}")
+        return stored, reservation
+
     def _own(self, label: str) -> tuple[Sweep, Reservation]:
-        """Return a sweep that MCP created, and its reservation, after a check against the limits of this server.
+        """Return what `_created` returns, after a check against the limits of this server.
 
         Raises:
             UsageError: If the user created the sweep, or the limits are lower than when the sweep was created.
             ConfigError: If its job is not allowed.
             NotFound: If there is no such sweep.
         """
-        stored = self._stored(label)
-        reservation = self.log.sweeps().get(stored.id)
-        if reservation is None:
-            raise UsageError(f"sweep {stored.id}: MCP did not create it; {BY_USER}")
+        stored, reservation = self._created(label)
         self.log.check(self._limits)
         self._limits.check_backend(reservation.backend)
         self._limits.check_job(stored.job, reservation.backend)
         with self._workspace.store() as store:
             refuse_all_code(codes_of(stored.config, stored_code(store, stored), stored.job))
         return stored, reservation
+
+
+def _start_agent(sweep_id: str, backend: str, parallel: int) -> detach.Daemon:
+    """Start an agent. It has no AWS credentials if it does not need them, because its containers would get them."""
+    return detach.start_local_agent(
+        sweep_id,
+        parallel=parallel,
+        backend=backend,
+        accepts_cost=True,
+        without=() if costs_money(backend) else CREDENTIALS,
+    )
 
 
 def _reservation(draft: _Draft, sweep_id: str) -> Reservation:

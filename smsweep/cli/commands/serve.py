@@ -218,6 +218,7 @@ def mcp(
     """
     from smsweep.mcp.limits import Limits, parse_instance_types  # `smsweep ui` does not need it
 
+    workspace = Workspace()
     limits = Limits(
         max_trials=max_trials,
         budget_usd=budget_usd,
@@ -225,9 +226,9 @@ def mcp(
         instance_types=parse_instance_types(instance_types),
         roles=tuple(role or ()),
         folders=tuple(path.expanduser().resolve() for path in folder or [Path.cwd()]),
+        workspace=workspace.dir.resolve(),
     )
     limits.check()
-    workspace = Workspace()
     os.environ["SMSWEEP_DIR"] = str(workspace.dir)  # the server changes to the first folder
     try:
         from smsweep.mcp.server import serve  # an extra
