@@ -47,8 +47,9 @@ async def ask(question: dict[str, Any]) -> dict[str, Any]:
         answers: list[Any] = []
         for step in question["steps"]:
             if step == "wait":  # until no trial of the last sweep is open
+                last = "$again" if "again" in known else "$sweep"
                 while True:
-                    found = json.loads((await call("status", {"sweep": "$sweep"}))["text"])["sweep"]
+                    found = json.loads((await call("status", {"sweep": last}))["text"])["sweep"]
                     if found["state"] == "finished" and not {"pending", "running"} & set(found["trials"]):
                         break
                     await asyncio.sleep(0.2)

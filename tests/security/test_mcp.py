@@ -184,7 +184,7 @@ def test_files_outside_the_allowed_folders_are_refused(server: Server, tmp_path:
         "outside" in text
         or "no such file" in text
         or "link leads out" in text
-        or "escapes are" in text
+        or "escapes, queries and hosts are" in text
         or "expected s3:" in text
         for text in texts
     ), texts
@@ -202,11 +202,14 @@ def test_code_that_needs_consent_does_not_run_even_with_consent(tmp_path: Path, 
         search=grid(a=[1]) | {"method": "custom", "run_cap": 1, "scheduler": program},
         hook={"notify": {"command": ["touch", str(mark)]}},
         header={"notify": {"url": "http://127.0.0.1:9/", "headers": {"Authorization": "env:HOOK_TOKEN"}}},
+        webhook={"notify": "http://127.0.0.1:9/"},
         secret={"secrets": {"TOKEN": "env:HOOK_TOKEN"}},
+        variable={"environment": {"SMSWEEP_SECRET_X": "env:HOOK_TOKEN"}},
         file={"secrets_env": True},
         places={"places": ["process:2"]},
     )
-    jobs = ["hook.yaml", "header.yaml", "secret.yaml", "file.yaml", "places.yaml"]
+    names = ("hook", "header", "webhook", "secret", "variable", "file", "places")
+    jobs = [f"{name}.yaml" for name in names]
     answers = server.ask(
         ["create", {"config": "search.yaml"}],
         ["plan", {"config": "search.yaml"}],
@@ -261,14 +264,13 @@ def test_client_reads_but_does_not_change_sweeps_of_the_user(server: Server) -> 
 
 def test_lower_limits_apply_to_earlier_sweeps(server: Server) -> None:
     (created,) = documents(server.ask(["create", {"config": "sweep.yaml"}]))
-    run = ["run", {"sweep": created["sweep"]}]
-    trials, backend = errors(
-        [
-            *server.ask(run, options=(*PROCESS, "--max-trials", "2")),
-            *server.ask(run, options=("--backends", "docker")),
-        ]
-    )
-    assert trials.startswith("trials: 0 do not fit: 3 of the 2 that the user allows are reserved")
+    run, stop = ["run", {"sweep": created["sweep"]}], ["stop", {"sweep": created["sweep"]}]
+    resume = ["stop", {"sweep": created["sweep"], "how": "resume"}]
+    too_many, stopped, resumed = server.ask(run, stop, resume, options=(*PROCESS, "--max-trials", "2"))
+    (backend,) = errors(server.ask(run, options=("--backends", "docker")))
+    message = "trials: 3 of the 2 that the user allows are reserved; ask the user to raise --max-trials"
+    assert errors([too_many, resumed]) == [message] * 2
+    assert documents([stopped])[0]["state"] == "stopped"
     assert backend == "backend: process is not allowed; use docker"
     assert server.trials(created["sweep"]) == []
 
@@ -325,6 +327,22 @@ def test_secrets_are_masked_and_control_characters_are_escaped(tmp_path: Path) -
     log = (tmp_path / ".smsweep" / "mcp.jsonl").read_text()
     assert secret not in log
     assert log.replace("\n", "").isprintable()
+
+
+def test_trials_on_this_machine_get_no_credentials_of_aws(tmp_path: Path) -> None:
+    names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SMSWEEP_ALLOW_CODE")
+    server = Server(tmp_path, {name: f"{name.lower()}-value" for name in names})
+    (tmp_path / "train.py").write_text(f"import os\nprint('has', [n for n in {names} if n in os.environ])\n")
+    logs = server.ask(
+        ["create", {"config": "sweep.yaml"}],
+        ["run", {"sweep": "$sweep"}],
+        "wait",
+        ["logs", {"trial": "$sweep/0"}],
+        ["reproduce", {"trial": "$sweep/0"}],
+        "wait",
+        ["logs", {"trial": "$again/0"}],
+    )
+    assert [documents([logs[index]])[0]["lines"] for index in (2, 4)] == [["has []"]] * 2
 
 
 def test_audit_log_records_every_call(server: Server) -> None:
