@@ -45,6 +45,7 @@ PANELS = {
         "recover": "Rebuild a lost sweep from its jobs.",
         "doctor": "Check that this machine has what sweeps need.",
         "completion": "Print a shell completion script.",
+        "skill": "Print instructions for coding agents.",
     },
     "Share": {
         "export": "Export the trials of a sweep to a file or another tool.",
@@ -80,6 +81,7 @@ MODULES = {
     "recover": "manage",
     "doctor": "setup",
     "completion": "setup",
+    "skill": "setup",
     "auth": "setup",
     "iam": "setup",
     "ui": "serve",
