@@ -29,7 +29,8 @@ smsweep completion fish > ~/.config/fish/completions/smsweep.fish
 """
 SKILL_EXAMPLES = """
 smsweep skill
-smsweep skill > .claude/skills/smsweep/SKILL.md
+smsweep skill > SKILL.md
+smsweep skill --json
 """
 IAM_EXAMPLES = """
 smsweep iam --job job.yaml
