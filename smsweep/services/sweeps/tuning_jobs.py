@@ -21,7 +21,7 @@ from typing import Any
 
 from smsweep.aws import request_model, s3_transfer, tuning_jobs
 from smsweep.aws.client import Aws
-from smsweep.aws.image_uris import image_uri, algorithm_of_aws, machines
+from smsweep.aws.image_uris import algorithm_of_aws, image_uri, machines
 from smsweep.aws.job_template import PREFIX as BUCKET_PREFIX
 from smsweep.aws.job_template import bucket_of, mark_source, prepare
 from smsweep.config_files.from_python import to_yaml
