@@ -46,6 +46,7 @@ PANELS = {
         "doctor": "Check that this machine has what sweeps need.",
         "completion": "Print a shell completion script.",
         "mcp": "Serve tools with limits to coding agents (MCP).",
+        "skill": "Print instructions for coding agents.",
     },
     "Share": {
         "export": "Export the trials of a sweep to a file or another tool.",
@@ -81,6 +82,7 @@ MODULES = {
     "recover": "manage",
     "doctor": "setup",
     "completion": "setup",
+    "skill": "setup",
     "auth": "setup",
     "iam": "setup",
     "ui": "serve",
