@@ -34,7 +34,7 @@ KINDS = {
 
 
 def on_files(files: Any, *, config: Any) -> None:
-    """Add what is generated: the home page from the README, the Python API, the keys of the files, and llms.txt."""
+    """Add the generated files: the home page from the README, the Python API, the keys of the files, llms.txt."""
     generated = {
         "index.md": _from_root((ROOT / "README.md").read_text(encoding="utf-8")),
         "python.md": _python(),

@@ -34,7 +34,7 @@ MARKS = {
 LANGUAGES = ("bash", "console", "python", "yaml", "toml", "text", "json", "gitignore", "csv", "diff", "")
 # Its commands exist only after its changes are applied: tests/acceptance/test_extending.py applies them.
 EXTENDING = ROOT / "docs" / "extending.md"
-# Pages by file name in a message. The wheel has no pages but skill.md, which `smsweep skill` prints, for a file SKILL.md.
+# Pages by file name in a message. Only skill.md is in the wheel: `smsweep skill` prints it, for a file SKILL.md.
 PAGE_NAME = re.compile(r"\b(?!skill\.md|SKILL\.md)[\w/-]+\.md\b")
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 

@@ -87,8 +87,8 @@ class AuditLog:
         if totals.usd + usd > limits.budget_usd + 1e-9:
             more = f"${usd:,.2f} do not fit: " if wanted else ""
             raise UsageError(
-                f"usd: {more}${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user allows are reserved; "
-                f"{'lower max_run, trials or usd, or ' if wanted else ''}ask the user to raise --budget-usd"
+                f"usd: {more}${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user allows are "
+                f"reserved; {'lower max_run, trials or usd, or ' if wanted else ''}ask the user to raise --budget-usd"
             )
 
     def locked(self) -> AbstractContextManager[None]:

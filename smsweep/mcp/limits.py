@@ -19,8 +19,8 @@ from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
 from smsweep.services.agents.detach import costs_money
 
 BY_USER = "only the user can do this, outside MCP"
-# Fields of a request that jobs may have: those with a key of job.yaml. Others start more machines, such as debugger
-# rules, or use capacity that the user has reserved.
+# Fields of a request that jobs may have: those with a key of job.yaml. Others can start more machines, such as
+# debugger rules, or use capacity that the user has reserved.
 FIELDS = {place[0] for place in PLACES.values()} | {"HyperParameters"}
 RESOURCES = {place[1] for place in PLACES.values() if place[0] == "ResourceConfig"} - {"TrainingPlanArn"}
 STORAGE = ("InputDataConfig", "OutputDataConfig", "CheckpointConfig")  # fields with the locations of data

@@ -385,7 +385,7 @@ class Tools:
         return False
 
     def _created(self, label: str) -> tuple[Sweep, Reservation]:
-        """Return a sweep that MCP created, and its reservation. Raises NotFound, or UsageError for another sweep."""
+        """Return a sweep that MCP created, and its reservation. Raises NotFound, UsageError for other sweeps."""
         stored = self._stored(label)
         reservation = self.log.sweeps().get(stored.id)
         if reservation is None:
@@ -410,7 +410,7 @@ class Tools:
 
 
 def _start_agent(sweep_id: str, backend: str, parallel: int) -> detach.Daemon:
-    """Start an agent. It has no AWS credentials if it does not need them, because its containers would get them."""
+    """Start an agent. On this machine it has no AWS credentials, because its containers would get them."""
     return detach.start_local_agent(
         sweep_id,
         parallel=parallel,

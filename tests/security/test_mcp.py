@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from tests.sagemaker.conftest import ROLE, Account, account  # noqa: F401
-from tests.support.markdown import ROOT
 from tests.support.working_dir import WorkingDir, grid
 from tools.environments import oracle
 
@@ -303,7 +302,8 @@ def test_secrets_are_masked_and_control_characters_are_escaped(tmp_path: Path) -
     server = Server(tmp_path, {"MY_API_TOKEN": secret})
     (tmp_path / "train.py").write_text(
         f"print('token {secret}')\nprint('\\x1b[31mred\\x1b[0m \\u202eleft \\x07')\nprint('y' * 1_000_000)\n"
-        f"import smsweep, sys\nsmsweep.log({{'loss': 1, 'n\\x1b[2J{secret}': 2}})\nsys.exit('bad {secret} \\x1b]0;t\\x07')\n"
+        f"import smsweep, sys\nsmsweep.log({{'loss': 1, 'n\\x1b[2J{secret}': 2}})\n"
+        f"sys.exit('bad {secret} \\x1b]0;t\\x07')\n"
     )
     answers = server.ask(
         ["create", {"config": "sweep.yaml", "name": f"n{secret}"}],
@@ -382,7 +382,7 @@ PAID = (
 )
 
 
-def test_limit_of_dollars_holds_on_sagemaker(account: Account) -> None:
+def test_limit_of_dollars_holds_on_sagemaker(account: Account) -> None:  # noqa: F811 - the fixture
     server = Server(account.folder, account_environ())
     job = {**account.job, "max_run": 600}  # at most 60 cents per trial
     del job["agent"]
