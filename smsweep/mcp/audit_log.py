@@ -80,15 +80,17 @@ class AuditLog:
         trials, usd = (wanted.trials, wanted.usd) if wanted else (0, 0.0)
         if totals.trials + trials > limits.max_trials:
             more = f"{trials} do not fit: " if wanted else ""
+            fix = "lower run_cap or trials, or " if wanted else ""
             raise UsageError(
                 f"trials: {more}{totals.trials} of the {limits.max_trials} that the user allows are reserved; "
-                f"{'lower run_cap or trials, or ' if wanted else ''}ask the user to raise --max-trials"
+                f"{fix}ask the user to raise --max-trials"
             )
         if totals.usd + usd > limits.budget_usd + 1e-9:
             more = f"${usd:,.2f} do not fit: " if wanted else ""
+            fix = "lower max_run, trials or usd, or " if wanted else ""
             raise UsageError(
-                f"usd: {more}${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user allows are "
-                f"reserved; {'lower max_run, trials or usd, or ' if wanted else ''}ask the user to raise --budget-usd"
+                f"usd: {more}${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user allows are reserved; "
+                f"{fix}ask the user to raise --budget-usd"
             )
 
     def locked(self) -> AbstractContextManager[None]:
