@@ -89,8 +89,8 @@ class AuditLog:
             more = f"${usd:,.2f} do not fit: " if wanted else ""
             fix = "lower max_run, trials or usd, or " if wanted else ""
             raise UsageError(
-                f"usd: {more}${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user allows are reserved; "
-                f"{fix}ask the user to raise --budget-usd"
+                f"usd: {more}${totals.usd:,.2f} of the ${limits.budget_usd:,.2f} that the user allows are "
+                f"reserved; {fix}ask the user to raise --budget-usd"
             )
 
     def locked(self) -> AbstractContextManager[None]:

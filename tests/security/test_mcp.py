@@ -222,7 +222,7 @@ def test_code_that_needs_consent_does_not_run_even_with_consent(tmp_path: Path, 
 def test_limit_of_trials_holds_over_servers_and_simultaneous_calls(server: Server) -> None:
     create = ["create", {"config": "sweep.yaml"}]
     options = (*PROCESS, "--max-trials", "7")
-    first = server.ask([create, create, create], options=options)[0]
+    first: Any = server.ask([create, create, create], options=options)[0]
     second = server.ask(create, ["create", {"config": "sweep.yaml", "trials": 1}], create, options=options)
     assert sorted(answer["is_error"] for answer in first) == [False, False, True]
     assert [answer["is_error"] for answer in second] == [True, False, True]
