@@ -18,9 +18,7 @@ from smsweep.errors import SmsweepError, UsageError
 from smsweep.services.verify.session import AWS, EMULATOR, Facts
 
 
-def find_account(
-    backend: str, template: JobTemplate, environ: Mapping[str, str], instance_type: str
-) -> Facts:
+def find_account(backend: str, template: JobTemplate, environ: Mapping[str, str], instance_type: str) -> Facts:
     """Return the facts of a run in an account.
 
     Args:
@@ -73,8 +71,8 @@ def _price(template: JobTemplate, environ: Mapping[str, str], instance_type: str
         if template.price is not None and own == instance_type:
             return template.price.per_hour
         raise UsageError(
-            f"{instance_type}: its price is unknown, so the run cannot keep a cap ({err}); allow pricing:GetProducts, "
-            "or use a job.yaml with price_per_hour and the same instance_type"
+            f"{instance_type}: its price is unknown, so the run cannot keep a cap ({err}); allow "
+            "pricing:GetProducts, or use a job.yaml with price_per_hour and the same instance_type"
         ) from err
 
 
@@ -92,4 +90,6 @@ def _check_bucket(aws: Aws, template: JobTemplate) -> None:
         raise aws.error(err, "s3", "head_bucket") from err
     region = found.get("BucketRegion") or aws.region
     if region != aws.region:
-        raise UsageError(f"bucket {bucket}: is in {region}, but the jobs run in {aws.region}; add --region {region}")
+        raise UsageError(
+            f"bucket {bucket}: is in {region}, but the jobs run in {aws.region}; add --region {region}"
+        )

@@ -17,7 +17,7 @@ from smsweep.aws.iam_policy import scope_of
 from smsweep.backends.sagemaker.backend import QUOTA
 from smsweep.services.verify.assumption import Assumption, Observed
 from smsweep.services.verify.run_state import TAG
-from smsweep.services.verify.session import Facts, NotVerified, Session, job_seconds
+from smsweep.services.verify.session import NotVerified, Session, job_seconds
 
 API = "smsweep/emulator/api/training_jobs.py"
 PAGING = "smsweep/emulator/api/paging.py"
@@ -168,9 +168,7 @@ def refused(change: Change) -> Callable[[Session], Observed]:
         request |= change(session, request)
         code, message, found = answer(session, "sagemaker", "create_training_job", **request)
         if found:
-            session.aws.translated(
-                "sagemaker", "stop_training_job", TrainingJobName=request["TrainingJobName"]
-            )
+            session.aws.translated("sagemaker", "stop_training_job", TrainingJobName=request["TrainingJobName"])
         return {"code": code or "accepted", "message": message}
 
     return observe
@@ -328,7 +326,7 @@ CHECKS = (
     ),
     Assumption(
         id="policies",
-        statement="The policies that `smsweep iam` prints allow each call of a sweep, and no other sweep's objects.",
+        statement="The policies of `smsweep iam` allow each call of a sweep, and no objects of other sweeps.",
         calls="iam:SimulateCustomPolicy, which changes nothing",
         observe=simulated_policies,
         expected={"refused": [], "allowed_for_another_sweep": []},
@@ -337,7 +335,7 @@ CHECKS = (
     ),
     Assumption(
         id="list-order",
-        statement="ListTrainingJobs returns the newest jobs first, and StatusEquals filters a page after it is cut.",
+        statement="ListTrainingJobs returns the newest jobs first; StatusEquals filters a page after it is cut.",
         calls="five ListTrainingJobs calls",
         observe=list_order,
         expected={
@@ -395,7 +393,7 @@ CHECKS = (
     ),
     Assumption(
         id="repeated-calls",
-        statement="A second Create of a name returns ResourceInUse; Stop of an ended job returns ValidationException.",
+        statement="Create of a taken name returns ResourceInUse; Stop of an ended job, ValidationException.",
         calls="one job, then CreateTrainingJob and StopTrainingJob with its name",
         observe=repeated_calls,
         expected={
@@ -424,5 +422,3 @@ CHECKS = (
         usual_s=60,
     ),
 )
-
-

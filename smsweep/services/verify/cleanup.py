@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from collections.abc import Callable, Iterator
@@ -124,13 +123,9 @@ def _delete_record(aws: Aws, name: str) -> None:
     """Delete the record and the log of an ended job. Both cost nothing, so a missing permission is no error."""
     try:
         aws.call("sagemaker", "delete_training_job", TrainingJobName=name)
-        page = aws.call(
-            "logs", "describe_log_streams", logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/"
-        )
+        page = aws.call("logs", "describe_log_streams", logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
         for stream in page["logStreams"]:
-            aws.call(
-                "logs", "delete_log_stream", logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"]
-            )
+            aws.call("logs", "delete_log_stream", logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"])
     except (ClientError, BotoCoreError, SmsweepError) as err:
         log.info("%s: its record or log stays in the account: %s", name, err)
 
@@ -139,9 +134,9 @@ def _remove_sweep(session: Session, sweep_id: str) -> None:
     """Remove a sweep of the run with its objects in S3. Its jobs have ended."""
     if not (session.folder / "sweep" / ".smsweep").exists():
         return
-    known = [sweep["id"] for sweep in json.loads(session.command("ls", "--json"))]
-    if sweep_id not in known:
-        return
+    with session.store() as store:
+        if sweep_id not in [sweep.id for sweep in store.list_sweeps()]:
+            return
     objects = ["--s3"] if session.in_aws else []
     session.command("rm", sweep_id, "--yes", "--force", *objects)
 

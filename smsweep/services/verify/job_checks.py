@@ -8,7 +8,7 @@ import tarfile
 from typing import Any
 
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
-from smsweep.runtime.script.records import MARK
+from smsweep.runtime.script.records import END, MARK
 from smsweep.services.verify.api_checks import answer, channel
 from smsweep.services.verify.assumption import ALL, Assumption, Observed
 from smsweep.services.verify.session import (
@@ -26,8 +26,15 @@ STAGING = "smsweep/emulator/jobs/staging.py"
 LOGS = "smsweep/emulator/jobs/moto_services.py"
 POOLS = "smsweep/emulator/jobs/warm_pools.py"
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
-PASSING = ("Pending", "LaunchingMLInstances", "PreparingTrainingStack", "DownloadingTrainingImage")  # can be absent
+PASSING = (
+    "Pending",
+    "LaunchingMLInstances",
+    "PreparingTrainingStack",
+    "DownloadingTrainingImage",
+)  # can be absent
+SHOWN = 80  # characters of each end of a long text
 IDLE_S = 120  # of a warm pool
+BEGIN = ("Starting", "Downloading", "Training")
 USUAL_S = 90  # instance seconds of a short job
 
 
@@ -73,7 +80,6 @@ def log(session: Session) -> Observed:
     numbers = [each["number"] for each in documents_in(lines)]
     observed: dict[str, Any] = {"numbers": numbers}
     if session.facts.backend == "sagemaker":
-        observed["has_end_record"] = any(line.startswith(f'{MARK}{{"end"') for line in lines)
         observed |= _events(session, name)
     return observed
 
@@ -86,8 +92,12 @@ def _events(session: Session, name: str) -> dict[str, Any]:
     events = page.get("events", [])
     written = [(documents_in([event["message"]]), event) for event in events]
     pairs = [(found[0]["time"], event) for found, event in written if found and "time" in found[0]]
+    streams = sorted({event["logStreamName"].removeprefix(f"{name}/") for event in events})
+    last = events[-1]["message"] if events else ""
     return {
-        "streams": sorted({event["logStreamName"].removeprefix(f"{name}/") for event in events}),
+        "has_end_record": last.startswith(f'{MARK}{{"{END}"'),
+        "n_streams": len(streams),
+        "stream": streams[0] if streams else "",
         "seconds_until_event": round(max((e["timestamp"] / 1000 - at for at, e in pairs), default=0), 1),
         "seconds_until_ingestion": round(max((e["ingestionTime"] / 1000 - at for at, e in pairs), default=0), 1),
     }
@@ -100,13 +110,18 @@ def failures(session: Session) -> Observed:
     for action, status in zip(actions, statuses, strict=True):
         observed[f"{action}_status"] = status.status
         observed[f"{action}_exit_code"] = status.exit_code
-        observed[f"{action}_reason"] = status.failure_reason[:200]
+        observed[f"{action}_reason"] = status.failure_reason[:SHOWN]
     observed["long_reason_fits"] = len(statuses[3].failure_reason) <= MAX_FAILURE_REASON
     if session.facts.backend == "sagemaker":
         described = [session.description(status.name).get("FailureReason", "") for status in statuses]
-        observed |= {f"{action}_text": text[-200:] for action, text in zip(actions, described, strict=True)}
+        observed |= {f"{action}_text": _ends(text) for action, text in zip(actions, described, strict=True)}
         observed["long_reason_characters"] = len(described[3])
     return observed
+
+
+def _ends(text: str) -> str:
+    """Return the first and the last characters of a text."""
+    return text if len(text) <= 2 * SHOWN else f"{text[:SHOWN]} ... {text[-SHOWN:]}"
 
 
 def stop(session: Session) -> Observed:
@@ -272,7 +287,7 @@ def _spot_worst(facts: Facts) -> float:
 CHECKS = (
     Assumption(
         id="probe",
-        statement="A job runs the script with smsweep's variables, the files of its channel, and the name of its host.",
+        statement="A job has smsweep's variables, the files of its channel, and the name of its host.",
         calls="one job of a minute",
         observe=probe,
         expected={
@@ -291,10 +306,11 @@ CHECKS = (
     ),
     Assumption(
         id="log",
-        statement="The log has all lines of a job in order, in one stream algo-1-TIME, and ends with smsweep's record.",
+        statement="The log has all lines in order, in one stream algo-1-TIME, and ends with smsweep's record.",
         calls="one job of a minute, and FilterLogEvents",
         observe=log,
         expected={"numbers": [0, 1, 2, 3, 4]},
+        expected_in={"sagemaker": {"has_end_record": True, "n_streams": 1, "stream": re.compile(r"algo-1-\d+")}},
         file=LOGS,
         backends=ALL,
         worst_s=_jobs(1),
@@ -302,10 +318,10 @@ CHECKS = (
     ),
     Assumption(
         id="channel-names",
-        statement="A channel has all objects whose key starts with its prefix, and no file for a key that ends with a slash.",
+        statement="A channel has all objects with its prefix, and no file for a key that ends with a slash.",
         calls="one job of a minute",
         observe=channel_names,
-        expected={"status": "Completed"},
+        expected={"status": "Completed", "files": ["a", "trainer/b"]},
         file=STAGING,
         worst_s=_jobs(1),
         usual_s=USUAL_S,
@@ -316,6 +332,7 @@ CHECKS = (
         calls="one job of a minute, and StopTrainingJob",
         observe=stop,
         expected={"status": "Stopped", "signals": [15]},
+        expected_in={"sagemaker": {"model": ["stopped 644"], "transitions": [*BEGIN, "Stopping", "Stopped"]}},
         file=LIFECYCLE,
         backends=ALL,
         worst_s=_jobs(1),
@@ -345,7 +362,7 @@ CHECKS = (
     ),
     Assumption(
         id="failure-texts",
-        statement="A failed job has the exit code of its script, and the first 1,024 characters of its failure file.",
+        statement="A failed job has its script's exit code, and the start of its failure file.",
         calls="five jobs of a minute, of which four fail",
         observe=failures,
         expected={
@@ -360,6 +377,18 @@ CHECKS = (
             "long_reason_fits": True,
             "reason_without_failure_status": "Completed",
         },
+        expected_in={
+            "sagemaker": {
+                "error_text": re.compile(
+                    r"AlgorithmError: ValueError: smsweep-verify failed.*, exit code: 1", re.DOTALL
+                ),
+                "code_text": re.compile(r"AlgorithmError: .*, exit code: 3", re.DOTALL),
+                "killed_text": re.compile(r"AlgorithmError: .*, exit code: 137", re.DOTALL),
+                "long_reason_text": re.compile(r"AlgorithmError: smsweep-verify .*, exit code: 1", re.DOTALL),
+                "reason_without_failure_text": "",
+                "long_reason_characters": MAX_FAILURE_REASON,
+            }
+        },
         file=LIFECYCLE,
         backends=ALL,
         worst_s=_jobs(5),
@@ -367,7 +396,7 @@ CHECKS = (
     ),
     Assumption(
         id="checkpoints",
-        statement="A job finds the checkpoints of the last job with the same location, without those that it removed.",
+        statement="A job finds the checkpoints that the last job with the same location left.",
         calls="three jobs of a minute, one after the other",
         observe=checkpoints,
         expected={"first_job": [], "second_job": ["old"], "third_job": ["new"]},
@@ -381,7 +410,7 @@ CHECKS = (
         statement="The model keeps links, modes and empty folders; a job without output has no output.tar.gz.",
         calls="one job of a minute",
         observe=artifacts,
-        expected={"status": "Completed", "output": None},
+        expected={"status": "Completed", "model": ["empty/", "link -> weights", "weights 755"], "output": None},
         file=STAGING,
         worst_s=_jobs(1),
         usual_s=USUAL_S,
@@ -408,7 +437,7 @@ CHECKS = (
     ),
     Assumption(
         id="two-hosts",
-        statement="The hosts of a job are algo-1 and algo-2, resolve each other's name, and write one stream each.",
+        statement="The hosts of a job are algo-1 and algo-2, and resolve each other's name.",
         calls="one job of a minute on two instances",
         observe=two_hosts,
         expected={

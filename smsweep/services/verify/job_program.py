@@ -11,14 +11,14 @@ import socket
 import sys
 import time
 from pathlib import Path
-from typing import Any, Callable, Dict, List  # noqa: UP035 - Python 3.8
+from typing import Any, Callable
 
 MARK = "VERIFY "  # starts a line with one JSON document
 ML = Path(os.environ.get("SMSWEEP_ML_ROOT", "/opt/ml"))
 LONG = "smsweep-verify " * 200  # 3,000 characters: more than SageMaker keeps
 
 
-def report(document: Dict[str, Any]) -> None:
+def report(document: dict[str, Any]) -> None:
     """Print a document that the check reads from the log."""
     print(MARK + json.dumps(document, sort_keys=True), flush=True)
 
@@ -34,7 +34,9 @@ def probe() -> None:
             "folder": str(Path.cwd()),
             "python": "%d.%d" % sys.version_info[:2],
             "n_cpus": os.cpu_count(),
-            "variables": sorted(name for name in os.environ if name.startswith(("SM_", "SAGEMAKER_", "TRAINING_"))),
+            "variables": sorted(
+                name for name in os.environ if name.startswith(("SM_", "SAGEMAKER_", "TRAINING_"))
+            ),
             "mounts": _mounts(),
             "open_files": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "shared_memory_bytes": _size("/dev/shm"),  # nosec B108 - only its size is read
@@ -51,14 +53,14 @@ def probe() -> None:
     )
 
 
-def _first_process() -> List[str]:
+def _first_process() -> list[str]:
     try:
-        return Path("/proc/1/cmdline").read_bytes().decode(errors="replace").split("\0")[:3]
+        return Path("/proc/1/cmdline").read_bytes().decode(errors="replace").split("\0")[:2]
     except OSError:
         return []
 
 
-def _mounts() -> List[str]:
+def _mounts() -> list[str]:
     try:
         lines = Path("/proc/self/mountinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -83,7 +85,7 @@ def _can_write(folder: Path) -> bool:
     return True
 
 
-def _resources() -> Dict[str, Any]:
+def _resources() -> dict[str, Any]:
     try:
         found = json.loads((ML / "input" / "config" / "resourceconfig.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -210,7 +212,7 @@ def _sleep() -> None:
         time.sleep(0.2)
 
 
-ACTIONS: Dict[str, Callable[[], None]] = {
+ACTIONS: dict[str, Callable[[], None]] = {
     function.__name__: function
     for function in (
         probe,

@@ -10,6 +10,7 @@ from smsweep.services.verify.session import Session
 ACCOUNT = re.compile(r"(?<![0-9A-Za-z])\d{12}(?![0-9A-Za-z])")
 ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b")
 ARN = re.compile(r"(arn:[\w-]+:(?:iam|sts)::[^:\s]*:[\w-]+)/[^\s\"',;)]+")
+MAX_TEXT = 500  # characters of a text in a report
 REQUEST_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
@@ -38,7 +39,8 @@ class Mask:
         for name, replacement in self._names.items():
             text = text.replace(name, replacement)
         text = ARN.sub(r"\1/NAME", ACCOUNT.sub("ACCOUNT", text))
-        return REQUEST_ID.sub("ID", ACCESS_KEY.sub("KEY", text))
+        text = REQUEST_ID.sub("ID", ACCESS_KEY.sub("KEY", text))
+        return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} ..."
 
     def data(self, value: Any) -> Any:
         """Return plain data with each text masked."""

@@ -19,7 +19,7 @@ STATE_FILE = "state.json"
 LOCK_FILE = "lock"  # in FOLDER
 RUN_PREFIX = "vrfy"  # of the id of each run, so that its jobs can be found without this file
 RUN_ID = re.compile(rf"{RUN_PREFIX}[a-z0-9]{{4}}")
-TAG = "smsweep:verify"  # tag of everything that a run creates; the value is the id of the run
+TAG = "smsweep-verify"  # tag of everything that a run creates; the value is the id of the run
 KINDS = ("jobs", "prefixes", "buckets", "roles", "sweeps")  # what a run creates
 
 

@@ -142,8 +142,8 @@ def verify(
         remains = clean(session, on_progress)
         if remains:
             raise JobError(
-                f"run {plan.run}: not everything of its last attempt could be removed: {'; '.join(remains)}; remove "
-                "it, then repeat the command"
+                f"run {plan.run}: not everything of its last attempt could be removed: {'; '.join(remains)}; "
+                "remove it, then repeat the command"
             )
         try:
             with exit_on_sigterm():
@@ -155,12 +155,12 @@ def verify(
         if has_all and not remains:
             session.state.finished_at = utc_now().isoformat()
         session.state.save()
-        return Verification(
-            facts=session.facts, state=session.state, results=results, remains=tuple(remains)
-        )
+        return Verification(facts=session.facts, state=session.state, results=results, remains=tuple(remains))
 
 
-def clean_all(options: Options, *, on_progress: Callable[[str], None], workspace: Workspace | None = None) -> list[str]:
+def clean_all(
+    options: Options, *, on_progress: Callable[[str], None], workspace: Workspace | None = None
+) -> list[str]:
     """Remove what all earlier runs of this workspace left, and stop lost jobs of other runs in the account.
 
     Returns:
@@ -260,8 +260,8 @@ def _run(
         result = _observe(check, session)
         usd = _spent(session, planned.worst_usd)
         state.spent[check.id] = usd
-        result = replace(result, usd=usd)
-        state.results[check.id] = asdict(_masked(result, session))
+        result = _masked(replace(result, usd=usd), session)
+        state.results[check.id] = asdict(result)
         state.save()
         on_result(check, result)
 
@@ -283,7 +283,7 @@ def _masked(result: Result, session: Session) -> Result:
 
 
 def _spent(session: Session, worst: float) -> float:
-    """Return the dollars of the jobs since the last check: billed seconds, or the worst case if they are unknown."""
+    """Return the dollars of the jobs since the last check, or the worst case if they are unknown."""
     if not session.facts.is_priced or not worst:
         return 0.0
     names = [name for name in session.state.left("jobs") if name not in session.counted]
@@ -367,7 +367,8 @@ def _backend(options: Options, workspace: Workspace) -> tuple[str, BackendSpec, 
     if spec.ask_price is not None:
         if "RoleArn" not in template.request:
             raise UsageError(
-                f"--backend {name}: its jobs need a role; give --job job.yaml with role: arn:aws:iam::ACCOUNT:role/NAME"
+                f"--backend {name}: its jobs need a role; give --job job.yaml with "
+                "role: arn:aws:iam::ACCOUNT:role/NAME"
             )
         if not template.framework and "TrainingImage" not in template.request.get("AlgorithmSpecification", {}):
             template = replace(template, framework=DEFAULT_FRAMEWORK)

@@ -11,7 +11,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,8 +25,10 @@ from smsweep.engine.job_request import training_job
 from smsweep.errors import CapacityError, QuotaExceeded, SmsweepError
 from smsweep.runtime.script.records import MARK
 from smsweep.services.verify.run_state import TAG, RunState
+from smsweep.services.workspace import Workspace
 from smsweep.source.runtime_zip import runtime_zip
 from smsweep.space.space import SearchSpace
+from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 
 if TYPE_CHECKING:
@@ -93,9 +95,7 @@ class Session:
         environ: The user's environment variables; those of the emulator if jobs run there.
     """
 
-    def __init__(
-        self, state: RunState, facts: Facts, template: JobTemplate, environ: Mapping[str, str]
-    ) -> None:
+    def __init__(self, state: RunState, facts: Facts, template: JobTemplate, environ: Mapping[str, str]) -> None:
         self.state = state
         self.facts = facts
         self.template = template
@@ -290,7 +290,8 @@ class Session:
     def whole_log(self, name: str) -> list[str]:
         """Return the log of an ended job, as soon as the backend has read it to its end."""
         deadline = time.monotonic() + LOCAL_S
-        cursor, lines = "", []
+        lines: list[str] = []
+        cursor = ""
         while time.monotonic() < deadline:
             self._describe(name)
             page = self.backend.read_logs(name, cursor)
@@ -321,18 +322,26 @@ class Session:
             for name, status in statuses.items()
         ]
 
+    def store(self) -> AbstractContextManager[Store]:
+        """Open the store of the run's own workspace."""
+        return Workspace(self._own_environ()).store()
+
+    def _own_environ(self) -> dict[str, str]:
+        own = {**self.environ, "SMSWEEP_DIR": str(self.folder / "sweep" / ".smsweep")}
+        own.pop("SMSWEEP_STORE", None)
+        return own
+
     def smsweep(self, *arguments: str, environ: Mapping[str, str] | None = None) -> subprocess.Popen[str]:
         """Start a command of smsweep in its own workspace in the folder of the run.
 
         Args:
             arguments: The arguments of the command.
-            environ: Environment variables that replace those of the run.
+            environ: Environment variables that replace those of the run. An empty value removes a variable.
         """
         folder = self.folder / "sweep"
         folder.mkdir(exist_ok=True)
         (folder / SCRIPT).write_bytes(PROGRAM.read_bytes())
-        variables = {**self.environ, **(environ or {}), "SMSWEEP_DIR": str(folder / ".smsweep")}
-        variables.pop("SMSWEEP_STORE", None)
+        variables = {name: value for name, value in {**self._own_environ(), **(environ or {})}.items() if value}
         argv = [sys.executable, "-m", "smsweep", *arguments]
         with (self.folder / "commands.log").open("a", encoding="utf-8") as errors:
             return subprocess.Popen(  # nosec B603 - an argument list of this module
@@ -386,7 +395,9 @@ class Session:
         from smsweep.aws.job_template import ASSETS, PREFIX, bucket_of, prepare  # boto3 is slow to import
 
         bucket, _ = bucket_of(self.template.request, self.facts.region)
-        output = self.template.request.get("OutputDataConfig", {}).get("S3OutputPath") or f"s3://{bucket}/{PREFIX}/jobs"
+        output = (
+            self.template.request.get("OutputDataConfig", {}).get("S3OutputPath") or f"s3://{bucket}/{PREFIX}/jobs"
+        )
         prefix = f"{ASSETS}/verify/{self.state.run}"
         for uri in (
             f"s3://{bucket}/{prefix}/",
@@ -398,7 +409,7 @@ class Session:
 
 
 def template_of(template: JobTemplate, facts: Facts, run: str) -> JobTemplate:
-    """Return the template of the jobs of a run: role, image, network and output of the user's, and nothing else."""
+    """Return the template of the jobs of a run: only role, image, network and output are the user's."""
     request = {
         name: template.request[name]
         for name in ("RoleArn", "VpcConfig", "OutputDataConfig")
@@ -415,7 +426,9 @@ def template_of(template: JobTemplate, facts: Facts, run: str) -> JobTemplate:
         }
         request["Tags"] = [{"Key": TAG, "Value": run}]
     price = Price(per_hour=facts.price_per_hour) if facts.is_priced else None
-    return replace(JobTemplate(), request=request, framework=template.framework, sbatch=template.sbatch, price=price)
+    return replace(
+        JobTemplate(), request=request, framework=template.framework, sbatch=template.sbatch, price=price
+    )
 
 
 def documents_in(lines: Sequence[str]) -> list[dict[str, Any]]:

@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from smsweep.core.trial import TrialState
 from smsweep.services.verify.api_checks import answer
 from smsweep.services.verify.assumption import ALL, Assumption, Observed
 from smsweep.services.verify.run_state import TAG
-from smsweep.services.verify.session import AWS, MAX_RUN_S, START_S, SCRIPT, NotVerified, Session, job_seconds
+from smsweep.services.verify.session import AWS, MAX_RUN_S, SCRIPT, START_S, NotVerified, Session, job_seconds
 
 TRAIN_S = 8.0  # how long the trial of a killed agent runs
 ROLE_WAIT_S = 90  # until a new role can be used everywhere in AWS
@@ -102,8 +103,9 @@ def _wait_for_running(session: Session, sweep_id: str) -> None:
     """Wait until the job of the only trial runs its script."""
     deadline = time.monotonic() + START_S
     while time.monotonic() < deadline:
-        trials = json.loads(session.command("trials", sweep_id, "--json"))
-        if trials and trials[0]["state"] == "running":
+        with session.store() as store:
+            states = [trial.state for trial in store.list_trials(sweep_id)]
+        if TrialState.RUNNING in states:
             if not session.in_aws:
                 return
             status = session.backend.describe([f"smsweep-{sweep_id}-0-0"]).get(f"smsweep-{sweep_id}-0-0")
@@ -114,11 +116,12 @@ def _wait_for_running(session: Session, sweep_id: str) -> None:
 
 
 def _trials(session: Session, sweep_id: str) -> dict[str, Any]:
-    trials = json.loads(session.command("trials", sweep_id, "--json"))
+    with session.store() as store:
+        trials = sorted(store.list_trials(sweep_id), key=lambda trial: trial.number)
     return {
-        "states": [trial["state"] for trial in trials],
-        "attempts": [trial["attempt"] for trial in trials],
-        "values": [trial["objective"] for trial in trials],
+        "states": [trial.state.value for trial in trials],
+        "attempts": [trial.attempt for trial in trials],
+        "values": [trial.metrics["loss"].last if "loss" in trial.metrics else None for trial in trials],
     }
 
 
@@ -127,7 +130,10 @@ def _roles(session: Session, policies: Mapping[str, Any]) -> Iterator[tuple[str,
     """Create a role for the jobs and a role for the agent. Yield the first one's ARN and keys of the second."""
     account, run = session.facts.account, session.state.run
     names = {"role": f"smsweep-{run}-role", "launcher": f"smsweep-{run}-launcher"}
-    principals = {"role": {"Service": "sagemaker.amazonaws.com"}, "launcher": {"AWS": f"arn:aws:iam::{account}:root"}}
+    principals = {
+        "role": {"Service": "sagemaker.amazonaws.com"},
+        "launcher": {"AWS": f"arn:aws:iam::{account}:root"},
+    }
     user_role = session.template.request["RoleArn"]
     arns = {}
     for kind, name in names.items():
