@@ -39,6 +39,7 @@ class Assumption:
     usual_s: float = 0.0  # instance seconds that it usually costs, for the order
     is_late: bool = False  # runs last, because it uses the jobs of the other checks
     images: frozenset[str] = frozenset()  # fields that are judged only if jobs run in their image
+    instances: int = 1  # that the quota must allow
     needs_images: bool = False  # the check is impossible if jobs do not run in their image
     makes_roles: bool = False  # the check creates IAM roles, for which the user must ask
 

@@ -53,7 +53,7 @@ def clean(session: Session, on_progress: Callable[[str], None] = lambda text: No
     for sweep_id in state.left("sweeps"):
         attempt("sweeps", sweep_id, lambda sweep_id: _remove_sweep(session, sweep_id))
     for role in state.left("roles"):
-        attempt("roles", role, lambda role: _delete_role(session.aws, role))
+        attempt("roles", role, lambda role: _delete_role(session.aws, role, state.run))
     if not remains:
         for uri in state.left("prefixes"):
             attempt("prefixes", uri, lambda uri: _delete_prefix(session.aws, uri, state.run))
@@ -100,23 +100,12 @@ def stop_lost_jobs(session: Session) -> list[str]:
 
 def _end_job(session: Session, name: str) -> None:
     """Stop a job, wait for its end, and delete its record and its log if the permissions allow it."""
-    status = session.backend.describe([name]).get(name)
+    status = session.end(name)
     if status is None:
         return  # it was never started
-    if not status.is_terminal:
-        session.backend.stop(name, grace_s=0)
-        session.wait(name)
     if session.facts.backend == "sagemaker":
-        _end_warm_pool(session, name)
         _delete_record(session.aws, name)
     session.backend.forget(name)
-
-
-def _end_warm_pool(session: Session, name: str) -> None:
-    found = session.description(name)
-    if found.get("WarmPoolStatus", {}).get("Status") == "Available":
-        none = {"KeepAlivePeriodInSeconds": 0}
-        session.aws.translated("sagemaker", "update_training_job", TrainingJobName=name, ResourceConfig=none)
 
 
 def _delete_record(aws: Aws, name: str) -> None:
@@ -138,7 +127,7 @@ def _remove_sweep(session: Session, sweep_id: str) -> None:
         if sweep_id not in [sweep.id for sweep in store.list_sweeps()]:
             return
     objects = ["--s3"] if session.in_aws else []
-    session.command("rm", sweep_id, "--yes", "--force", *objects)
+    session.command("rm", sweep_id, "--yes", *objects)
 
 
 def _delete_prefix(aws: Aws, uri: str, run: str) -> None:
@@ -186,7 +175,9 @@ def _delete_bucket(session: Session, place: str, run: str) -> None:
         aws.call("s3", "delete_bucket", Bucket=bucket)
 
 
-def _delete_role(aws: Aws, name: str) -> None:
+def _delete_role(aws: Aws, name: str, run: str) -> None:
+    if run not in name:
+        raise NotVerified(f"{name}: is not a role of run {run}")
     try:
         for policy in aws.call("iam", "list_role_policies", RoleName=name)["PolicyNames"]:
             aws.call("iam", "delete_role_policy", RoleName=name, PolicyName=policy)

@@ -205,7 +205,7 @@ def artifacts(session: Session) -> Observed:
 
 
 def checkpoints(session: Session) -> Observed:
-    location = {"S3Uri": _checkpoint_uri(session)}
+    location = {"S3Uri": session.checkpoint_uri}
     first = session.submit(session.request("checkpoint", CheckpointConfig=location))
     session.wait(first)
     second = session.submit(session.request("checkpoint", CheckpointConfig=location))
@@ -214,13 +214,6 @@ def checkpoints(session: Session) -> Observed:
     session.wait(third)
     seen = [_only(session, name, "checkpoints")["checkpoints"] for name in (first, second, third)]
     return {"first_job": seen[0], "second_job": seen[1], "third_job": seen[2]}
-
-
-def _checkpoint_uri(session: Session) -> str:
-    request = session.request("checkpoint", EnableManagedSpotTraining=True)
-    found = request.get("CheckpointConfig", {}).get("S3Uri")
-    root = found.rpartition("/")[0] if found else session.uri
-    return f"{root}/checkpoints"
 
 
 def spot(session: Session) -> Observed:
@@ -450,5 +443,6 @@ CHECKS = (
         worst_s=_jobs(1, instances=2),
         usual_s=2 * USUAL_S,
         needs_images=True,
+        instances=2,
     ),
 )

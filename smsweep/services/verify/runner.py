@@ -13,7 +13,7 @@ from pathlib import Path
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.registry import backend_spec
 from smsweep.core.job import JobTemplate
-from smsweep.errors import JobError, UsageError
+from smsweep.errors import JobError, SmsweepError, UsageError
 from smsweep.services.backends import backend_name
 from smsweep.services.signals import exit_on_sigterm
 from smsweep.services.sweeps.load import JobLike, load_job
@@ -64,6 +64,7 @@ class Planned:
     check: Assumption
     worst_usd: float
     reason: str = ""  # why the check does not run; "" if it runs
+    is_over_cap: bool = False  # the check does not fit into the rest of the cap
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -151,8 +152,8 @@ def verify(
         finally:
             remains = clean(session, on_progress)
         results = _results(plan, session.state)
-        has_all = all(result.verdict != SKIPPED for result in results)
-        if has_all and not remains:
+        is_complete = set(session.state.results) >= {each.check.id for each in plan.checks if _can_run(each)}
+        if is_complete and not remains:
             session.state.finished_at = utc_now().isoformat()
         session.state.save()
         return Verification(facts=session.facts, state=session.state, results=results, remains=tuple(remains))
@@ -196,10 +197,14 @@ def make_plan(options: Options, session: Session) -> Plan:
     left = cap - state.total_usd
     planned = []
     for check in ordered(_chosen(options.only), facts):
-        if check.id in state.results:
+        if state.results.get(check.id, {}).get("verdict", UNKNOWN) != UNKNOWN:
             continue
         worst = check.worst_usd(facts)
-        planned.append(Planned(check=check, worst_usd=worst, reason=_reason(check, facts, options, worst, left)))
+        reason = _reason(check, facts, options)
+        if not reason and worst > left:
+            planned.append(Planned(check=check, worst_usd=worst, reason=_over_cap(worst, left), is_over_cap=True))
+        else:
+            planned.append(Planned(check=check, worst_usd=worst, reason=reason))
     return Plan(
         facts=facts,
         max_usd=cap,
@@ -224,14 +229,20 @@ def _chosen(only: Sequence[str]) -> list[Assumption]:
     return [check for check in CHECKS if not only or check.id in only]
 
 
-def _reason(check: Assumption, facts: Facts, options: Options, worst: float, left: float) -> str:
+def _reason(check: Assumption, facts: Facts, options: Options) -> str:
+    """Return why a check cannot run, whatever the cap; "" if it can."""
     if check.needs_images and not facts.runs_images:
         return "jobs do not run in their image"
     if check.makes_roles and not options.creates_roles:
         return "needs --create-roles"
-    if worst > left:
-        return _over_cap(worst, left)
+    if check.usual_s and facts.quota is not None and facts.quota < check.instances:
+        return f"the quota of {facts.instance_type} is {facts.quota:g}; use another --instance-type"
     return ""
+
+
+def _can_run(planned: Planned) -> bool:
+    """Return True if a check runs, or runs with a larger cap."""
+    return not planned.reason or planned.is_over_cap
 
 
 def _over_cap(worst: float, left: float) -> str:
@@ -248,33 +259,30 @@ def _run(
     for planned in plan.checks:
         check = planned.check
         left = plan.max_usd - state.total_usd
-        if planned.reason and planned.worst_usd <= left:
+        if planned.reason and not planned.is_over_cap:
             continue
         if planned.worst_usd > left:
             on_result(check, Result(id=check.id, verdict=SKIPPED, reason=_over_cap(planned.worst_usd, left)))
             continue
         on_progress(f"{check.id}: {check.calls}")
         # The worst case counts before the first job starts, so that a kill cannot make the run forget its cost.
-        state.spent[check.id] = planned.worst_usd
+        before = state.spent.get(check.id, 0.0)  # of an attempt that was killed
+        state.spent[check.id] = before + planned.worst_usd
         state.save()
         result = _observe(check, session)
-        usd = _spent(session, planned.worst_usd)
-        state.spent[check.id] = usd
-        result = _masked(replace(result, usd=usd), session)
+        state.spent[check.id] = before + _end_jobs(session, planned.worst_usd)
+        result = _masked(replace(result, usd=state.spent[check.id]), session)
         state.results[check.id] = asdict(result)
         state.save()
         on_result(check, result)
 
 
 def _observe(check: Assumption, session: Session) -> Result:
-    """Run a check, and stop its jobs whatever happens."""
     try:
         return judge(check, check.observe(session), session.facts)
-    except (NotVerified, JobError, UsageError) as err:
+    except SmsweepError as err:
         log.debug("check %s has no result", check.id, exc_info=True)
         return Result(id=check.id, verdict=UNKNOWN, reason=str(err))
-    finally:
-        session.stop_live_jobs()
 
 
 def _masked(result: Result, session: Session) -> Result:
@@ -282,21 +290,21 @@ def _masked(result: Result, session: Session) -> Result:
     return replace(result, observed=mask.data(result.observed), reason=mask.text(result.reason))
 
 
-def _spent(session: Session, worst: float) -> float:
-    """Return the dollars of the jobs since the last check, or the worst case if they are unknown."""
-    if not session.facts.is_priced or not worst:
-        return 0.0
+def _end_jobs(session: Session, worst: float) -> float:
+    """Stop the jobs of a check, and return what they cost in dollars; the worst case if that is unknown."""
     names = [name for name in session.state.left("jobs") if name not in session.counted]
     session.counted.update(names)
-    instance_s = 0.0
-    for status in session.backend.describe(names).values():
-        results = status.results
-        if results is None or results.billable_s is None:
-            if status.started_at is None and status.is_terminal:
-                continue  # it never had an instance
-            return worst
-        instance_s += results.billable_s * results.instance_count
-    return min(session.facts.usd(instance_s), worst)
+    billed: list[float | None] = []
+    for name in names:
+        try:
+            status = session.end(name)
+            billed.append(0.0 if status is None else session.billed_s(status))
+        except SmsweepError as err:
+            log.warning("%s: may still run, until its limit: %s", name, err)
+            billed.append(None)
+    if None in billed:
+        return worst
+    return min(session.facts.usd(sum(filter(None, billed))), worst)
 
 
 def _results(plan: Plan, state: RunState) -> tuple[Result, ...]:

@@ -16,9 +16,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from smsweep.aws.options import EVENTS_QUEUE
 from smsweep.backends.base import Backend, BackendContext
 from smsweep.backends.registry import backend_spec, open_client
 from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR, STOP_GRACE_S, JobStatus, JobTemplate, Price, Site
+from smsweep.core.job import VARIABLE as HOOKS
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import Trial
 from smsweep.engine.job_request import training_job
@@ -40,6 +42,7 @@ AWS, EMULATOR, LOCAL = "AWS", "the emulator", "this machine"  # where jobs run
 MAX_RUN_S = 180  # limit of each job, if its check sets no other
 SETUP_S = 600  # billed time of a job besides its script: download of the image and the data, upload of the results
 START_S = 1800  # how long a job may wait for an instance
+ANSWER_S = 120  # how long a backend may take to answer a call
 LOCAL_S = 240  # how long a job may take on this machine, besides its script
 PROGRAM = Path(__file__).with_name("job_program.py")
 SCRIPT = "train.py"
@@ -153,6 +156,11 @@ class Session:
         """The prefix for objects that the jobs of this run read, without a slash at the end."""
         return self._prepared()[1].assets_uri.rpartition("/")[0]
 
+    @property
+    def checkpoint_uri(self) -> str:
+        """A prefix for the checkpoints of this run."""
+        return f"{self._prepared()[1].checkpoint_uri}/{self.state.run}/shared"
+
     def put(self, name: str, data: bytes) -> str:
         """Store a file that jobs of this run can read as a channel, and return its URI.
 
@@ -213,8 +221,8 @@ class Session:
                 self.backend.submit(request)
                 return str(request["TrainingJobName"])
             except (QuotaExceeded, CapacityError) as err:
-                if time.monotonic() > deadline:
-                    raise NotVerified(f"no instance was free in {START_S} s: {err}") from err
+                if getattr(err, "limit", None) == 0 or time.monotonic() > deadline:
+                    raise NotVerified(f"no instance is free: {err}") from err
             except SmsweepError as err:
                 if not getattr(err, "retryable", False) or time.monotonic() > deadline:
                     raise
@@ -310,17 +318,44 @@ class Session:
         """Return the answer of DescribeTrainingJob."""
         return dict(self.aws.translated("sagemaker", "describe_training_job", TrainingJobName=name))
 
-    def stop_live_jobs(self) -> list[JobStatus]:
-        """Stop all jobs of the run that have not ended, wait for them, and return the status of all jobs."""
-        names = self.state.left("jobs")
-        statuses = self.backend.describe(names) if names else {}
-        for name, status in statuses.items():
-            if not status.is_terminal:
-                self.backend.stop(name, grace_s=0)
-        return [
-            self.wait(name, wait_s=START_S) if not status.is_terminal else status
-            for name, status in statuses.items()
-        ]
+    def status(self, name: str) -> JobStatus | None:
+        """Return the status of a job; None if it does not exist. Wait while the backend limits the rate of calls.
+
+        Raises:
+            JobError: If the backend has no answer in time.
+        """
+        deadline = time.monotonic() + ANSWER_S
+        while True:
+            try:
+                return self.backend.describe([name]).get(name)
+            except SmsweepError as err:
+                if not getattr(err, "retryable", False) or time.monotonic() > deadline:
+                    raise
+            self.backend.wait(0.5)
+
+    def end(self, name: str) -> JobStatus | None:
+        """Stop a job, wait for its end, and end its warm pool. Return its status; None if it does not exist."""
+        status = self.status(name)
+        if status is not None and not status.is_terminal:
+            self.backend.stop(name, grace_s=0)
+            status = self.wait(name)
+        if status is not None and self.facts.backend == "sagemaker":
+            pool = self.description(name).get("WarmPoolStatus", {})
+            if pool.get("Status") == "Available":
+                none = {"KeepAlivePeriodInSeconds": 0}
+                self.aws.translated("sagemaker", "update_training_job", TrainingJobName=name, ResourceConfig=none)
+        return status
+
+    def billed_s(self, status: JobStatus) -> float | None:
+        """Return the billed instance seconds of an ended job; None if they are unknown."""
+        results = status.results
+        if results is None or results.billable_s is None:
+            return 0.0 if status.started_at is None else None  # a job without a start had no instance
+        idle_s = 0.0
+        if self.facts.backend == "sagemaker":
+            pool = self.description(status.name).get("WarmPoolStatus", {})
+            idle_s = pool.get("ResourceRetainedBillableTimeInSeconds", 0)
+        return (results.billable_s + idle_s) * results.instance_count
 
     def store(self) -> AbstractContextManager[Store]:
         """Open the store of the run's own workspace."""
@@ -454,6 +489,11 @@ def _write_source(path: Path) -> None:
 
 
 def user_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return environment variables with the PATH of this Python first, so that commands use the same smsweep."""
+    """Return the environment variables of a run.
+
+    The PATH of this Python is first, so that commands use the same smsweep. Hooks and the queue of job events are
+    absent, because they belong to the user's agents.
+    """
     path = environ.get("PATH", os.defpath)
-    return {**environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}"}
+    kept = {name: value for name, value in environ.items() if name not in (EVENTS_QUEUE, HOOKS)}
+    return {**kept, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}"}
