@@ -27,7 +27,6 @@ from smsweep.services.verify.session import (
     EMULATOR,
     LOCAL,
     Facts,
-    NotVerified,
     Session,
     template_of,
     user_environ,
@@ -41,7 +40,7 @@ log = logging.getLogger(__name__)
 CHECKS: Sequence[Assumption] = (*api_checks.CHECKS, *job_checks.CHECKS, *sweep_checks.CHECKS)
 DEFAULT_INSTANCE = "ml.m5.large"
 DEFAULT_FRAMEWORK = {"framework": "pytorch", "framework_version": "2.3.0", "py_version": "py311"}
-EMULATOR_BUCKET = "smsweep-verify"
+EMULATOR_BUCKET = "verified-bucket"
 EMULATOR_JOB = {
     "role": "arn:aws:iam::123456789012:role/smsweep-verify",
     "image_uri": "123456789012.dkr.ecr.us-east-1.amazonaws.com/smsweep-verify:1",
