@@ -74,8 +74,10 @@ def test_emulator_confirms_every_check(tmp_path: Path) -> None:
     written = {path.suffix: path.read_text() for path in (tmp_path / ".smsweep" / "verify").glob("2*")}
     assert json.loads(written[".json"]) == report
     assert "123456789012" not in written[".md"]
-    (state,) = list_runs(tmp_path / ".smsweep")
-    assert not any(state.made.values())
+    assert {path.name for path in (tmp_path / ".smsweep" / "verify").iterdir()} == {
+        "lock",
+        *(f"{report['date']}-sagemaker-{report['run']}{suffix}" for suffix in (".md", ".json")),
+    }
 
 
 def test_free_checks_create_no_job(account: Account) -> None:
@@ -204,7 +206,7 @@ def test_run_in_aws_needs_consent(account: Account, monkeypatch: pytest.MonkeyPa
         monkeypatch.setenv(name, value)
     (account.folder / "job.yaml").write_text(json.dumps(account.job))
     argv = [*SMSWEEP, "verify", "--backend", "sagemaker", "--job", "job.yaml"]
-    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(argv, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=240)
     assert done.returncode == 2
     assert "there is no terminal to ask you; read the plan, then add --yes" in done.stderr
     assert "probe" in done.stderr

@@ -18,7 +18,9 @@ from smsweep.errors import SmsweepError, UsageError
 from smsweep.services.verify.session import AWS, EMULATOR, Facts
 
 
-def find_account(backend: str, template: JobTemplate, environ: Mapping[str, str], instance_type: str) -> Facts:
+def find_account(
+    backend: str, template: JobTemplate, environ: Mapping[str, str], instance_type: str, *, runs_jobs: bool
+) -> Facts:
     """Return the facts of a run in an account.
 
     Args:
@@ -26,6 +28,7 @@ def find_account(backend: str, template: JobTemplate, environ: Mapping[str, str]
         template: The user's job.yaml.
         environ: The user's environment variables.
         instance_type: The type of all instances.
+        runs_jobs: Check the bucket, and read the price and the quotas. A cleanup needs none of them.
 
     Raises:
         UsageError: If the price is unknown, or the role or the bucket is of another account or region.
@@ -42,22 +45,27 @@ def find_account(backend: str, template: JobTemplate, environ: Mapping[str, str]
                 f"job.yaml: the role is in account {owner}, but your credentials are for {account}; use a role of "
                 "your account"
             )
+        known = Facts(
+            backend=backend,
+            place=EMULATOR if emulator_url(environ) else AWS,
+            region=aws.region,
+            account=account,
+            instance_type=instance_type,
+            runs_images=not emulator_url(environ),
+        )
+        if not runs_jobs:
+            return known
         _check_bucket(aws, template)
         limits = f"{instance_type} for training job usage", f"{instance_type} for training warm pool usage"
         try:
             quotas = ask_quotas(aws, limits)
         except SmsweepError:
             quotas = {}
-        return Facts(
-            backend=backend,
-            place=EMULATOR if emulator_url(environ) else AWS,
-            region=aws.region,
-            account=account,
-            instance_type=instance_type,
+        return replace(
+            known,
             price_per_hour=_price(template, environ, instance_type),
             quota=quotas.get(limits[0]),
             warm_pool_quota=quotas.get(limits[1]),
-            runs_images=not emulator_url(environ),
         )
 
 

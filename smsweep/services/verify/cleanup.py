@@ -12,7 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.errors import SmsweepError
 from smsweep.services.verify.run_state import RUN_PREFIX, TAG, RunState
-from smsweep.services.verify.session import LOCAL, NotVerified, Session
+from smsweep.services.verify.session import NotVerified, Session
 
 if TYPE_CHECKING:
     from smsweep.aws.client import Aws
@@ -47,6 +47,8 @@ def clean(session: Session, on_progress: Callable[[str], None] = lambda text: No
 
     if any(state.made.values()):
         on_progress(f"cleaning up run {state.run}")
+    for sweep_id in state.left("sweeps"):
+        _cancel_sweep(session, sweep_id)
     # Jobs first, because they cost money and write objects until they end.
     for name in state.left("jobs"):
         attempt("jobs", name, lambda name: _end_job(session, name))
@@ -59,7 +61,7 @@ def clean(session: Session, on_progress: Callable[[str], None] = lambda text: No
             attempt("prefixes", uri, lambda uri: _delete_prefix(session.aws, uri, state.run))
     for place in state.left("buckets"):
         attempt("buckets", place, lambda place: _delete_bucket(session, place, state.run))
-    if not remains and session.facts.place == LOCAL:
+    if not remains:
         for name in ("jobs", "assets", "checkpoints", "sweep"):
             shutil.rmtree(session.folder / name, ignore_errors=True)
     return remains
@@ -117,6 +119,15 @@ def _delete_record(aws: Aws, name: str) -> None:
             aws.call("logs", "delete_log_stream", logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"])
     except (ClientError, BotoCoreError, SmsweepError) as err:
         log.info("%s: its record or log stays in the account: %s", name, err)
+
+
+def _cancel_sweep(session: Session, sweep_id: str) -> None:
+    """Cancel a sweep, so that an agent of a killed run starts no job any more."""
+    if (session.folder / "sweep" / ".smsweep").exists():
+        try:
+            session.command("sweep", "--cancel", sweep_id)
+        except NotVerified as err:  # the sweep was removed, or has ended
+            log.debug("sweep %s: %s", sweep_id, err)
 
 
 def _remove_sweep(session: Session, sweep_id: str) -> None:

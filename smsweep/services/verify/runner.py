@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -24,7 +25,6 @@ from smsweep.services.verify.masking import Mask
 from smsweep.services.verify.run_state import FOLDER, LOCK_FILE, STATE_FILE, RunState, list_runs, new_run_id
 from smsweep.services.verify.session import (
     AWS,
-    EMULATOR,
     LOCAL,
     Facts,
     Session,
@@ -53,6 +53,7 @@ EMULATOR_SETTINGS = {
     "SMSWEEP_SAGEMAKER_LOG_LAG_S": "2",
     "SMSWEEP_SAGEMAKER_RATES": "create=1000,list=1000,describe=1000,stop=1000,logs=1000",
 }
+OWN_EMULATOR = "emulator-"  # start of the name of a folder in FOLDER
 BATCH_QUEUE = "SMSWEEP_BATCH_QUEUE"
 
 
@@ -170,9 +171,9 @@ def clean_all(
     remains: list[str] = []
     with exclusive(workspace.dir / FOLDER / LOCK_FILE, _refuse_second):
         name, spec, template, environ = _backend(options, workspace)
-        facts = find_facts(name, spec, template, environ, options.instance_type)
+        facts = find_facts(name, spec, template, environ, options.instance_type, runs_jobs=False)
         for state in list_runs(workspace.dir):
-            if state.target != _target(facts):
+            if not _is_of_account(state, facts):
                 continue
             with closing(Session(state, facts, template_of(template, facts, state.run), environ)) as session:
                 remains += clean(session, on_progress)
@@ -330,7 +331,7 @@ def _opened(options: Options, workspace: Workspace) -> Iterator[Session]:
             workspace, options = stack.enter_context(_emulated(options, workspace))
         name, spec, template, environ = _backend(options, workspace)
         facts = find_facts(name, spec, template, environ, options.instance_type)
-        state = _state(workspace, facts, is_new=options.is_new or options.against_emulator)
+        state = _state(workspace, facts, is_new=options.is_new)
         session = Session(state, facts, template_of(template, facts, state.run), environ)
         stack.callback(session.close)
         if name == "sagemaker" and facts.place == AWS:
@@ -354,8 +355,11 @@ def _emulated(options: Options, workspace: Workspace) -> Iterator[tuple[Workspac
 
     if backend_spec(backend_name(options.backend, workspace)).ask_price is None:
         raise UsageError("--against emulator: needs a backend that the emulator serves; use sagemaker or batch")
-    with tempfile.TemporaryDirectory(dir=workspace.dir / FOLDER, prefix="emulator-") as folder:
-        environ = {**workspace.environ, "SMSWEEP_DIR": str(workspace.dir)}
+    for stale in (workspace.dir / FOLDER).glob(f"{OWN_EMULATOR}*"):  # of a killed run, whose emulator has ended
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(dir=workspace.dir / FOLDER, prefix=OWN_EMULATOR) as folder:
+        # The run has its own workspace, because nothing of it outlives its emulator.
+        environ = {**workspace.environ, "SMSWEEP_DIR": folder}
         with run_emulator(folder=Path(folder) / "emulator", quota=EMULATOR_QUOTA, environ=environ) as opened:
             outer = {name: value for name, value in environ.items() if not name.startswith("AWS_")}
             queue = {BATCH_QUEUE: environ.get(BATCH_QUEUE) or "smsweep-verify"}
@@ -383,9 +387,17 @@ def _backend(options: Options, workspace: Workspace) -> tuple[str, BackendSpec, 
 
 
 def find_facts(
-    name: str, spec: BackendSpec, template: JobTemplate, environ: dict[str, str], instance_type: str
+    name: str,
+    spec: BackendSpec,
+    template: JobTemplate,
+    environ: dict[str, str],
+    instance_type: str,
+    *,
+    runs_jobs: bool = True,
 ) -> Facts:
     """Return the account, the region, the price and the quotas of a run. Every call is free and changes nothing.
+
+    Without `runs_jobs`, price and quotas are unknown.
 
     Raises:
         UsageError: If the price is unknown, or the role or the bucket is of another account or region.
@@ -395,7 +407,7 @@ def find_facts(
         return Facts(backend=name, place=LOCAL, runs_images=spec.uses_images)
     from smsweep.services.verify.account import find_account  # boto3 is slow to import
 
-    return find_account(name, template, environ, instance_type)
+    return find_account(name, template, environ, instance_type, runs_jobs=runs_jobs)
 
 
 def _target(facts: Facts) -> dict[str, str]:
@@ -408,14 +420,21 @@ def _target(facts: Facts) -> dict[str, str]:
     }
 
 
+def _is_of_account(state: RunState, facts: Facts) -> bool:
+    """Return True if what a run left can be removed with the credentials of another run."""
+    target = _target(facts)
+    return all(state.target.get(name) == target[name] for name in ("backend", "place", "region", "account"))
+
+
 def _state(workspace: Workspace, facts: Facts, *, is_new: bool) -> RunState:
     """Return the last run against the same target if it is not complete; else a new one."""
     target = _target(facts)
-    open_runs = [run for run in list_runs(workspace.dir) if run.target == target and not run.finished_at]
+    runs = [run for run in list_runs(workspace.dir) if _is_of_account(run, facts)]
+    open_runs = [run for run in runs if run.target == target and not run.finished_at]
     if open_runs and not is_new:
         return open_runs[-1]
-    unclean = [run.run for run in open_runs if any(run.made.values())]
-    if unclean and facts.place != EMULATOR:
+    unclean = [run.run for run in runs if any(run.made.values())]
+    if unclean:
         raise UsageError(
             f"run {', '.join(unclean)} has not cleaned up; run smsweep verify --clean before you start a new run"
         )

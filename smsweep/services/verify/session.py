@@ -6,6 +6,7 @@ import io
 import json
 import logging
 import os
+import signal
 import subprocess  # only argument lists, no shell # nosec B404
 import sys
 import tarfile
@@ -393,7 +394,12 @@ class Session:
     def command(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
         """Run a command of smsweep as `smsweep` does, and return its output. Raises NotVerified if it fails."""
         process = self.smsweep(*arguments, environ=environ)
-        output, _ = process.communicate(timeout=START_S)
+        try:
+            output, _ = process.communicate(timeout=START_S)
+        except BaseException:  # the command must not continue without this process
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
+            raise
         if process.returncode:
             log_file = self.folder / "commands.log"
             tail = " ".join(log_file.read_text(encoding="utf-8", errors="replace").splitlines()[-3:])
