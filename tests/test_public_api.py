@@ -47,7 +47,7 @@ METHODS = {
     "smsweep.api.api:Api": "diff run sweep sweeps",
     "smsweep.api.api:ApiSweep": (
         "best_run config confirm entity expected_run_count export id name order plot project report runs state"
-        " to_dataframe"
+        " to_dataframe update"
     ),
     "smsweep.api.plots:Plots": (
         "contours cost curves front history importance parallel_coordinates slices timeline"

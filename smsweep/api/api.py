@@ -330,6 +330,27 @@ class ApiSweep(_Shaped):
 
         return confirm(self.id, top=top, repeats=repeats).n_left
 
+    def update(self, changes: Mapping[str, Any] | None = None, /, **values: Any) -> ApiSweep:
+        """Change the config of the sweep while it runs, as `smsweep set`. Agents apply it at their next poll.
+
+        Args:
+            changes: Keys with dots and their new values, such as {"parameters.lr.max": 0.1}. None removes a key.
+            values: The same for keys without dots, such as `run_cap=200` and `budget={"usd": 50}`.
+
+        Returns:
+            The changed sweep.
+
+        Raises:
+            ConfigError: If a key cannot change, or the changed config is invalid. Then nothing changes.
+            UsageError: If there is no change.
+        """
+        from smsweep.config_files.config_change import Change  # slow to import
+        from smsweep.services.sweeps.change import change
+
+        wanted = {**(changes or {}), **values}
+        self.sweep = change(self.id, [Change(key=key, value=value) for key, value in wanted.items()]).sweep
+        return self
+
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run; None if no run has a value.
 

@@ -38,6 +38,7 @@ PANELS = {
         "ui": "Show and control sweeps in a browser.",
     },
     "Manage": {
+        "set": "Change the config of a sweep while it runs.",
         "retry": "Queue failed or stopped trials again.",
         "confirm": "Repeat the best trials with new seeds.",
         "rm": "Remove trials or whole sweeps.",
@@ -77,6 +78,7 @@ MODULES = {
     "logs": "show",
     "why": "show",
     "reproduce": "diff",
+    "set": "change",
     "rm": "manage",
     "prune": "manage",
     "retry": "manage",

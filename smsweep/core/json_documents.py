@@ -190,6 +190,16 @@ class ListedSweepDocument(SweepFields):
     has_agent: bool  # an agent holds a trial, or the sweep is detached to SageMaker
 
 
+class RevisionDocument(TypedDict):
+    """A revision of a sweep's config."""
+
+    number: int  # from 1, the config with which the sweep was created
+    changes: dict[str, Any]  # key -> new value, or null if it was removed
+    changed_by: str  # USER@HOST; "" for revision 1
+    changed_at: str | None
+    first_number: int  # the trials from this number on were proposed with this or a later revision
+
+
 class FailureDocument(TypedDict):
     """The number of trials that failed for a reason."""
 
@@ -238,6 +248,7 @@ class SweepDocument(ListedSweepDocument):
     waiting: list[WaitingTrialDocument]
     places: list[PlaceUseDocument]  # where trials ran; empty for agents with one backend
     failures: list[FailureDocument]  # most frequent first
+    revisions: list[RevisionDocument]  # of the config, oldest first
 
 
 class EndedAgentDocument(SweepDocument):
@@ -819,6 +830,14 @@ class ChangedSweepAnswer(TypedDict):
 
     id: str
     state: SweepStateName
+
+
+class ChangedConfigAnswer(TypedDict):
+    """The answer to a change of a sweep's config."""
+
+    id: str
+    revision: RevisionDocument  # the newest one
+    hint: str  # how to continue a sweep that no agent continues; "" if agents apply the change
 
 
 class ChangedTrialsAnswer(TypedDict):

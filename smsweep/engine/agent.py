@@ -108,6 +108,7 @@ class Agent:
         self._bound: dict[int, Trial] = {}  # pending trials whose checkpoints are at a place
         self._cursor = 0  # of the history: `_bound` is up to date to this position
         self._trouble = ""
+        self._n_slots: int | None = None  # the last change of the number of slots
 
     def leave(self, how: ShutdownLevel | None = None, *, machine_goes: bool = False) -> ShutdownLevel:
         """Ask the agent to exit. Safe in a signal handler.
@@ -154,6 +155,8 @@ class Agent:
         self._renew_leases()
         happened = self._observe()
         self._controller.refresh()
+        self._trouble = self._trouble or self._controller.trouble
+        self._apply_parallel(self._controller.parallel)
         self._apply_remote_changes()
         happened |= self._judge()
         self._pass_on_stops()
@@ -162,6 +165,16 @@ class Agent:
         if self._errors and self._leaving:
             raise next(iter(self._errors.values()))  # `run` decides how long a leaving agent tries again
         return happened
+
+    def _apply_parallel(self, n_slots: int | None) -> None:
+        """Change the number of slots. Running trials finish, also beyond a lower number."""
+        if n_slots is None or n_slots == self._n_slots:
+            return
+        self._n_slots = n_slots
+        if self._places.resize(n_slots):
+            log.info("sweep %s: this agent now runs %s trials at the same time", self._sweep_id, n_slots)
+        else:
+            log.warning("sweep %s: this agent keeps the slots of its places; parallel is ignored", self._sweep_id)
 
     def _asked_by(self) -> str:
         if self._leaves_for_machine:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 from smsweep.core.job import JobTemplate
-from smsweep.core.sweep import Sweep, SweepConfig, SweepState
+from smsweep.core.sweep import ConfigRevision, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 
 # Parses a stored sweep's sweep.yaml and job.yaml, in this order. job.yaml is "" for a sweep without one.
@@ -71,6 +71,38 @@ class Store(Protocol):
         """
         ...
 
+    def change_config(
+        self,
+        sweep_id: str,
+        number: int,
+        *,
+        sweep_yaml: str,
+        job_yaml: str,
+        changes: Mapping[str, Any],
+        changed_by: str,
+    ) -> Sweep:
+        """Replace the config and the job template of a sweep by a new revision.
+
+        Args:
+            sweep_id: Id of the sweep.
+            number: Number of the new revision, which must be the next one.
+            sweep_yaml: The new config as YAML text. It must be valid.
+            job_yaml: The new job config as YAML text; "" without one.
+            changes: Changed key -> new value, or None if it was removed.
+            changed_by: The user, as USER@HOST.
+
+        Returns:
+            The changed sweep.
+
+        Raises:
+            StoreConflict: If another process changed the config first.
+        """
+        ...
+
+    def list_revisions(self, sweep_id: str) -> list[ConfigRevision]:
+        """Return the revisions of the config of a sweep, sorted by number, at least one."""
+        ...
+
     def add_trials(
         self,
         sweep_id: str,
@@ -78,6 +110,7 @@ class Store(Protocol):
         params: Sequence[Params],
         *,
         repeats: Sequence[tuple[int, int]] = (),
+        config_revision: int | None = None,
     ) -> list[Trial]:
         """Add pending trials.
 
@@ -87,12 +120,14 @@ class Store(Protocol):
             params: Params of each trial.
             repeats: For each trial, the number of the trial that it repeats with a new seed, and which repeat it
                 is, from 1. Empty if the trials repeat no other trials.
+            config_revision: The revision of the config that the trials are for; None for any.
 
         Returns:
             The new trials.
 
         Raises:
-            StoreConflict: If another process added trials first, or the state of the sweep allows no new trials.
+            StoreConflict: If another process added trials or changed the config first, or the state of the sweep
+                allows no new trials.
         """
         ...
 

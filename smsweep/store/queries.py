@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 from smsweep.core.trial import MetricPoint, MetricStats, Scalar, Trial
 from smsweep.store.rows import SWEEP_FIELDS, TRIAL_FIELDS, point_of, point_row
-from smsweep.store.tables import IS_ACTIVE, IS_HELD, IS_PENDING, notes, points, sweeps, trials
+from smsweep.store.tables import IS_ACTIVE, IS_HELD, IS_PENDING, notes, points, revisions, sweeps, trials
 
 _sweep_columns = [sweeps.c[name] for name in SWEEP_FIELDS]
 _trial_columns = [trials.c[name] for name in TRIAL_FIELDS]
@@ -44,6 +44,15 @@ RESERVE_NUMBERS = (
     )
     .returning(sweeps.c.revision)
 )
+RESERVE_NUMBERS_OF_CONFIG = RESERVE_NUMBERS.where(sweeps.c.config_revision == bindparam("of_config"))
+
+NEXT_NUMBER = select(sweeps.c.next_number).where(_this_sweep)
+REVISIONS = (
+    select(*[column for column in revisions.c if column.name != "sweep_id"])
+    .where(revisions.c.sweep_id == bindparam("of_sweep"))
+    .order_by(revisions.c.number)
+)
+INSERT_REVISIONS = insert(revisions)
 
 TRIAL = select(*_trial_columns).where(_this_trial)
 TRIAL_TO_CHANGE = TRIAL.with_for_update()

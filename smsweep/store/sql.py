@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
 from smsweep.core.job import JobTemplate
-from smsweep.core.sweep import Sweep, SweepConfig, SweepState
+from smsweep.core.sweep import ConfigRevision, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotInStore, StoreConflict
 from smsweep.store import notes, queries
@@ -19,6 +19,8 @@ from smsweep.store.base import ParseStored, Store, adopt_all
 from smsweep.store.queries import add_points
 from smsweep.store.rows import clean, curve_of, moved, point_of, started, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
+
+FIRST_CHANGE = 2  # number of the revision that the first change of a config makes
 
 
 class SqlStore(Store):
@@ -42,8 +44,8 @@ class SqlStore(Store):
         self.transactions = Transactions(engine, sleep)
         self._clock = clock
         self._parse = parse
-        # By sweep id. They never change, so each sweep's texts are parsed once.
-        self._parsed: dict[str, tuple[SweepConfig, JobTemplate]] = {}
+        # By sweep id, with the number of the revision. Each revision is parsed once.
+        self._parsed: dict[str, tuple[int, SweepConfig, JobTemplate]] = {}
 
     @writes
     def create_sweep(self, connection: sa.Connection, sweep: Sweep) -> Sweep:
@@ -98,6 +100,48 @@ class SqlStore(Store):
         return changed
 
     @writes
+    def change_config(
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        number: int,
+        *,
+        sweep_yaml: str,
+        job_yaml: str,
+        changes: Mapping[str, Any],
+        changed_by: str,
+    ) -> Sweep:
+        of_sweep = {"of_sweep": sweep_id}
+        sweep = self._sweep_of(connection.execute(queries.SWEEP_TO_CHANGE, of_sweep).one_or_none(), sweep_id)
+        if number != sweep.config_revision + 1:
+            raise StoreConflict(f"sweep {sweep_id} has config {sweep.config_revision} now: read the sweep again")
+        made = {"sweep_yaml": sweep_yaml, "job_yaml": job_yaml}
+        row = {
+            **made,
+            "sweep_id": sweep_id,
+            "number": number,
+            "changes": dict(changes),
+            "changed_by": clean(changed_by),
+            "changed_at": self._now(connection),
+            "first_number": connection.execute(queries.NEXT_NUMBER, of_sweep).scalar_one(),
+        }
+        if number == FIRST_CHANGE:
+            connection.execute(queries.INSERT_REVISIONS, {"sweep_id": sweep_id, **asdict(_first_revision(sweep))})
+        connection.execute(queries.INSERT_REVISIONS, row)
+        made |= {"config_revision": number, "revision": sweep.revision + 1}
+        connection.execute(queries.UPDATE_SWEEP, {**of_sweep, **made})
+        return self._sweep_of(connection.execute(queries.SWEEP, of_sweep).one_or_none(), sweep_id)
+
+    @reads
+    def list_revisions(self, connection: sa.Connection, sweep_id: str) -> list[ConfigRevision]:
+        of_sweep = {"of_sweep": sweep_id}
+        rows = connection.execute(queries.REVISIONS, of_sweep).mappings().all()
+        if rows:
+            return [ConfigRevision(**row) for row in rows]
+        sweep = self._sweep_of(connection.execute(queries.SWEEP, of_sweep).one_or_none(), sweep_id)
+        return [_first_revision(sweep)]
+
+    @writes
     def add_trials(
         self,
         connection: sa.Connection,
@@ -106,23 +150,27 @@ class SqlStore(Store):
         params: Sequence[Params],
         *,
         repeats: Sequence[tuple[int, int]] = (),
+        config_revision: int | None = None,
     ) -> list[Trial]:
-        revision = connection.execute(
-            queries.RESERVE_NUMBERS,
-            {
-                "of_sweep": sweep_id,
-                "first_number": first_number,
-                "in_state": SweepState.RUNNING,
-                "n": len(params),
-            },
-        ).scalar_one_or_none()
+        values = {
+            "of_sweep": sweep_id,
+            "first_number": first_number,
+            "in_state": SweepState.RUNNING,
+            "n": len(params),
+        }
+        statement = queries.RESERVE_NUMBERS
+        if config_revision is not None:
+            statement, values["of_config"] = queries.RESERVE_NUMBERS_OF_CONFIG, config_revision
+        revision = connection.execute(statement, values).scalar_one_or_none()
         if revision is None:
             state = self._find_state(connection, sweep_id)
             if state is None:
                 raise self._no_sweep(sweep_id)
             if not state.takes_trials:
                 raise StoreConflict(f"sweep {sweep_id} is {state.value} and takes no trials")
-            raise StoreConflict(f"trial {sweep_id}/{first_number} is not the next: read the sweep again")
+            raise StoreConflict(
+                f"trial {sweep_id}/{first_number} is not the next, or the config changed: read the sweep again"
+            )
         now = self._now(connection)
         added = [
             Trial(
@@ -396,9 +444,11 @@ class SqlStore(Store):
     def _sweep_of(self, row: sa.Row[Any] | None, sweep_id: str) -> Sweep:
         if row is None:
             raise self._no_sweep(sweep_id)
-        if sweep_id not in self._parsed:
-            self._parsed[sweep_id] = self._parse(row.sweep_yaml, row.job_yaml)
-        return sweep_of(row, *self._parsed[sweep_id])
+        known = self._parsed.get(sweep_id)
+        if known is None or known[0] != row.config_revision:
+            known = (row.config_revision, *self._parse(row.sweep_yaml, row.job_yaml))
+            self._parsed[sweep_id] = known
+        return sweep_of(row, *known[1:])
 
     def _find_state(self, connection: sa.Connection, sweep_id: str) -> SweepState | None:
         state: SweepState | None = connection.execute(
@@ -421,6 +471,12 @@ class SqlStore(Store):
             f"{self.transactions.name}: no sweep {sweep_id!r} in this store; set SMSWEEP_DIR or "
             "SMSWEEP_STORE to the store that has it"
         )
+
+
+def _first_revision(sweep: Sweep) -> ConfigRevision:
+    return ConfigRevision(
+        number=1, sweep_yaml=sweep.sweep_yaml, job_yaml=sweep.job_yaml, changed_at=sweep.created_at
+    )
 
 
 def _check_holder(trial: Trial, agent_id: str | None) -> None:

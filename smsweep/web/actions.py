@@ -10,7 +10,9 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from smsweep.config_files.config_change import parse_change
 from smsweep.core.json_documents import (
+    ChangedConfigAnswer,
     ChangedTrialsAnswer,
     CreatedSweepAnswer,
     DraftCheckDocument,
@@ -20,6 +22,8 @@ from smsweep.core.sweep import VERBS
 from smsweep.errors import NotFound, UsageError
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import control, draft
+from smsweep.services.sweeps.change import change as change_sweep
+from smsweep.services.sweeps.change import revision_data
 from smsweep.services.sweeps.remove import remove
 from smsweep.web.queries import local_agents
 from smsweep.web.responses import answer, json_errors, state_of
@@ -42,9 +46,18 @@ def _change(request: Request) -> Response:
         state_of(request).live.forget(names["sweep_id"])
         noted: NotesAnswer = {"id": names["sweep_id"], "notes": text}
         return answer(noted)
+    if names.get("verb") == "set":
+        changes = map(parse_change, _strings(document.get("changes"), "changes"))
+        made = change_sweep(names["sweep_id"], changes)
+        set_to: ChangedConfigAnswer = {
+            "id": made.sweep.id,
+            "revision": revision_data(made.revision),
+            "hint": made.hint,
+        }
+        return answer(set_to)
     if "sweep_id" in names:
         if names["verb"] not in VERBS:
-            raise NotFound(f"unknown action {names['verb']!r}; use one of {', '.join(VERBS)}")
+            raise NotFound(f"unknown action {names['verb']!r}; use one of {', '.join((*VERBS, 'set'))}")
         changed = detach.set_state(names["sweep_id"], names["verb"])
         return answer({"id": changed.id, "state": changed.state.value})
     if names["action"] not in ACTIONS:

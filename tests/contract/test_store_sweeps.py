@@ -8,7 +8,7 @@ from datetime import timedelta
 
 import pytest
 
-from smsweep.core.sweep import SweepState
+from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import NotFound, StoreConflict
 from smsweep.store.base import Store
@@ -154,3 +154,59 @@ def test_missing_note_is_none(sweep: Store) -> None:
 
 def test_config_is_parsed_by_specified_function(sweep: Store) -> None:
     assert sweep.get_sweep(SWEEP).config is CONFIG
+
+
+def change(store: Store, number: int = 2, **changes: object) -> Sweep:
+    return store.change_config(
+        SWEEP, number, sweep_yaml=f"run_cap: {number}", job_yaml="", changes=changes, changed_by="ann@host"
+    )
+
+
+def test_changed_config_is_the_next_revision(sweep: Store, open_another: Callable[[], Store]) -> None:
+    before = sweep.get_sweep(SWEEP)
+    changed = change(sweep, run_cap=2)
+    assert (changed.config_revision, changed.sweep_yaml) == (2, "run_cap: 2")
+    assert changed.revision == before.revision + 1
+    assert open_another().get_sweep(SWEEP) == changed
+
+
+def test_unchanged_sweep_has_one_revision(sweep: Store) -> None:
+    stored = sweep.get_sweep(SWEEP)
+    (first,) = sweep.list_revisions(SWEEP)
+    assert (first.number, first.sweep_yaml, first.changes) == (1, stored.sweep_yaml, {})
+    assert (first.changed_by, first.changed_at, first.first_number) == ("", stored.created_at, 0)
+
+
+def test_revisions_record_who_changed_what_when(sweep: Store, clock: FakeClock) -> None:
+    sweep.add_trials(SWEEP, 0, [{"lr": 1}, {"lr": 2}])
+    clock.advance(60)
+    change(sweep, run_cap=2, early_terminate=None)
+    first, second = sweep.list_revisions(SWEEP)
+    assert first.sweep_yaml == a_sweep().sweep_yaml
+    assert (second.number, second.changed_by, second.changed_at) == (2, "ann@host", clock.now)
+    assert (second.changes, second.first_number) == ({"run_cap": 2, "early_terminate": None}, 2)
+
+
+def test_second_change_with_the_same_number_conflicts_and_changes_nothing(
+    sweep: Store, open_another: Callable[[], Store]
+) -> None:
+    other = open_another()
+    changed = change(sweep, run_cap=2)
+    with pytest.raises(StoreConflict, match="read the sweep again"):
+        change(other, run_cap=3)
+    assert other.get_sweep(SWEEP) == changed
+    assert len(other.list_revisions(SWEEP)) == 2
+
+
+def test_trials_of_an_old_config_are_not_added(sweep: Store) -> None:
+    change(sweep, run_cap=2)
+    with pytest.raises(StoreConflict, match="the config changed"):
+        sweep.add_trials(SWEEP, 0, [{"lr": 1}], config_revision=1)
+    assert [trial.number for trial in sweep.add_trials(SWEEP, 0, [{"lr": 1}], config_revision=2)] == [0]
+
+
+def test_revisions_are_removed_with_their_sweep(sweep: Store) -> None:
+    change(sweep, run_cap=2)
+    sweep.remove_sweep(SWEEP)
+    sweep.create_sweep(a_sweep())
+    assert [revision.number for revision in sweep.list_revisions(SWEEP)] == [1]

@@ -28,11 +28,13 @@ from smsweep.core.json_documents import (
     DetachedAgentDocument,
     ListedSweepDocument,
     MetricDocument,
+    RevisionDocument,
     ShownTrialDocument,
     SweepDocument,
     WaitingDocument,
     WhyDocument,
 )
+from smsweep.core.sweep import changes_text
 from smsweep.core.trial import ended_of
 from smsweep.services import labels
 from smsweep.services.views import json_views
@@ -107,12 +109,19 @@ def show_sweep(data: SweepDocument) -> None:
             ("price", priced(data["usage"]["price"])),
             ("program", clean(data["program"] or "")),
             ("function", function(data)),
+            *(("revision", revision(each)) for each in data["revisions"][1:][-MAX_REASONS:]),
             ("image", clean(data["image"])),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
             ("source", data["source_hash"][:16]),
             ("created", time_text(data["created_at"])),
         ]
     )
+
+
+def revision(data: RevisionDocument) -> str:
+    """Return the number and the changes of a revision, and the user who made them."""
+    changes = clean(changes_text(data["changes"]))
+    return f"{data['number']}: {changes}, by {clean(data['changed_by'])} on {time_text(data['changed_at'])}"
 
 
 def agent_call(data: SweepDocument) -> str:

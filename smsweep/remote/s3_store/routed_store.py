@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.sweep import ConfigRevision, Sweep, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotFound, StoreError, UsageError
 from smsweep.store.base import Store, adopt_all
@@ -94,6 +94,35 @@ class RoutedStore:
     def set_source_hash(self, sweep_id: str, source_hash: str) -> Sweep:
         return self._writable(sweep_id).set_source_hash(sweep_id, source_hash)
 
+    def change_config(
+        self,
+        sweep_id: str,
+        number: int,
+        *,
+        sweep_yaml: str,
+        job_yaml: str,
+        changes: Mapping[str, Any],
+        changed_by: str,
+    ) -> Sweep:
+        def work(store: Store) -> Sweep:
+            return store.change_config(
+                sweep_id,
+                number,
+                sweep_yaml=sweep_yaml,
+                job_yaml=job_yaml,
+                changes=changes,
+                changed_by=changed_by,
+            )
+
+        if sweep_id not in self._elsewhere.ids():
+            return work(self._home)
+        # Without the texts: the agent makes and checks them, so that no command can change the program.
+        command = {"do": "change_config", "number": number, "changes": dict(changes), "changed_by": changed_by}
+        return self._change(sweep_id, work, command)
+
+    def list_revisions(self, sweep_id: str) -> list[ConfigRevision]:
+        return self._of(sweep_id).list_revisions(sweep_id)
+
     def add_trials(
         self,
         sweep_id: str,
@@ -101,8 +130,11 @@ class RoutedStore:
         params: Sequence[Params],
         *,
         repeats: Sequence[tuple[int, int]] = (),
+        config_revision: int | None = None,
     ) -> list[Trial]:
-        return self._writable(sweep_id).add_trials(sweep_id, first_number, params, repeats=repeats)
+        return self._writable(sweep_id).add_trials(
+            sweep_id, first_number, params, repeats=repeats, config_revision=config_revision
+        )
 
     def list_trials(self, sweep_id: str, *, since: int | None = None, curve_of: str | None = None) -> list[Trial]:
         return self._of(sweep_id).list_trials(sweep_id, since=since, curve_of=curve_of)

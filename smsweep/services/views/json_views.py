@@ -41,6 +41,7 @@ from smsweep.search.registry import expected_trial_count
 from smsweep.services.agent_ids import is_gone
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
+from smsweep.services.sweeps.change import revision_data
 from smsweep.services.sweeps.load import needs_program
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
@@ -99,6 +100,7 @@ def show_data(
         ],
         "places": places_of(trials),
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
+        "revisions": [revision_data(revision) for revision in store.list_revisions(sweep.id)],
     }
 
 
