@@ -130,6 +130,7 @@ class Sweep:
     created_at: datetime | None = None  # aware UTC
     revision: int = 0  # grows with each change of the sweep or of one of its trials
     config_revision: int = 1  # number of its config and its job template; a change of them adds one
+    n_orders: int = 0  # grows with each order of the user to one of its agents
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

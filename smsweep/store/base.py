@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import ConfigRevision, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
@@ -210,6 +211,49 @@ class Store(Protocol):
 
     def holders(self, sweep_id: str) -> set[str]:
         """Return the ids of the agents that hold active trials of a sweep."""
+        ...
+
+    def put_agent(self, agent: AgentRecord) -> None:
+        """Record an agent that works on a sweep, or replace its record. Its heartbeat is now."""
+        ...
+
+    def beat(self, agent_id: str, slots: Mapping[str, int]) -> AgentRecord | None:
+        """Record the heartbeat of an agent, and return its record with the orders of the user.
+
+        Args:
+            agent_id: Id of the agent.
+            slots: Place -> number of trials that can run there at the same time.
+
+        Returns:
+            The record; None if there is none.
+        """
+        ...
+
+    def remove_agent(self, agent_id: str) -> None:
+        """Remove the record of an agent that has exited."""
+        ...
+
+    def order_agent(
+        self, sweep_id: str, agent_id: str, *, order: str = "", parallel: int | None = None
+    ) -> AgentRecord:
+        """Give an agent an order, which it reads at its next poll.
+
+        Args:
+            sweep_id: Id of the sweep that the agent works on.
+            agent_id: Id of the agent.
+            order: "drain", "stop", or "" for no new one.
+            parallel: The new number of its slots; None for no change.
+
+        Raises:
+            NotFound: If the sweep has no such agent.
+        """
+        ...
+
+    def list_agents(self, sweep_id: str | None = None) -> list[AgentRecord]:
+        """Return the recorded agents of a sweep, or of all sweeps, in the order of their start.
+
+        The list includes agents that were killed and have not been replaced.
+        """
         ...
 
     def move(

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import ConfigRevision, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
@@ -20,6 +21,7 @@ from smsweep.store.queries import add_points
 from smsweep.store.rows import clean, curve_of, moved, point_of, started, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
 
+FORGOTTEN_AFTER = timedelta(days=1)  # the record of a lost agent is removed after this time
 FIRST_CHANGE = 2  # number of the revision that the first change of a config makes
 
 
@@ -281,6 +283,63 @@ class SqlStore(Store):
         if not held_by:
             self._require_sweep(connection, sweep_id)
         return held_by
+
+    @writes
+    def put_agent(self, connection: sa.Connection, agent: AgentRecord) -> None:
+        now = self._now(connection)
+        self._lock_sweep(connection, agent.sweep_id)
+        of_sweep = {"of_sweep": agent.sweep_id, "before": now - FORGOTTEN_AFTER}
+        connection.execute(queries.DELETE_OLD_AGENTS, of_sweep)
+        connection.execute(queries.DELETE_AGENT, {"of_agent": agent.id})
+        row = {name: getattr(agent, name) for name in ("id", "sweep_id", "version", "order", "parallel")}
+        row |= {"slots": dict(agent.slots), "started_at": agent.started_at or now, "seen_at": now}
+        connection.execute(queries.INSERT_AGENT, row)
+
+    @writes
+    def beat(self, connection: sa.Connection, agent_id: str, slots: Mapping[str, int]) -> AgentRecord | None:
+        of_agent = {"of_agent": agent_id}
+        changes = {"slots": dict(slots), "seen_at": self._now(connection)}
+        if not connection.execute(queries.UPDATE_AGENT, {**of_agent, **changes}).rowcount:
+            return None
+        return AgentRecord(**connection.execute(queries.AGENT, of_agent).mappings().one())
+
+    @writes
+    def remove_agent(self, connection: sa.Connection, agent_id: str) -> None:
+        connection.execute(queries.DELETE_AGENT, {"of_agent": agent_id})
+
+    @writes
+    def order_agent(
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        agent_id: str,
+        *,
+        order: str = "",
+        parallel: int | None = None,
+    ) -> AgentRecord:
+        self._lock_sweep(connection, sweep_id)
+        of_agent = {"of_agent": agent_id}
+        row = connection.execute(queries.AGENT, of_agent).mappings().one_or_none()
+        if row is None or row["sweep_id"] != sweep_id:
+            raise NotInStore(f"sweep {sweep_id} has no agent {agent_id!r}; list its agents with: smsweep agents")
+        changes: dict[str, Any] = {"order": order} if order else {}
+        changes |= {"parallel": parallel} if parallel is not None else {}
+        if changes:
+            connection.execute(queries.UPDATE_AGENT, {**of_agent, **changes})
+            connection.execute(queries.NEXT_ORDER, {"of_sweep": sweep_id})
+        return AgentRecord(**{**row, **changes})
+
+    @reads
+    def list_agents(self, connection: sa.Connection, sweep_id: str | None = None) -> list[AgentRecord]:
+        held: dict[str, list[int]] = {}
+        for agent_id, number in connection.execute(queries.HELD):
+            held.setdefault(agent_id, []).append(number)
+        agents = [AgentRecord(**row) for row in connection.execute(queries.AGENTS).mappings()]
+        return [
+            replace(agent, trials=tuple(held.get(agent.id, ())))
+            for agent in agents
+            if sweep_id is None or agent.sweep_id == sweep_id
+        ]
 
     @writes
     def move(

@@ -1,4 +1,4 @@
-"""The schema: five tables, the types of their columns, and the number of its version."""
+"""The schema: six tables, the types of their columns, and the number of its version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smsweep.core.trial import MetricStats, Scalar, TrialState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
-SCHEMA = 6  # the newest file in migrations/versions leads here
+SCHEMA = 7  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
 metadata = sa.MetaData()
 version = sa.Table(
@@ -132,6 +132,12 @@ sweeps = sa.Table(
     _required(
         "config_revision", sa.BigInteger, "number of sweep_yaml and job_yaml, from 1; see revisions", default="1"
     ),
+    _required(
+        "n_orders",
+        sa.BigInteger,
+        "grows by one with each order of the user to one of its agents",
+        default="0",
+    ),
     comment="a W&B sweep: its config and its state",
 )
 trials = sa.Table(
@@ -247,6 +253,19 @@ revisions = sa.Table(
     _required("changed_at", UtcTime, "microseconds since 1970, UTC"),
     _required("first_number", sa.BigInteger, "number of the next trial at the time of the change"),
     comment="the configs of a sweep that was changed after its creation",
+)
+agents = sa.Table(
+    "agents",
+    metadata,
+    _required("id", sa.Text, "HOST:PID:TOKEN", primary_key=True),
+    _required("sweep_id", sa.Text, "the sweep that it works on", sa.ForeignKey("sweeps.id", ondelete="CASCADE")),
+    _required("slots", Json, "JSON object: place to the number of trials that can run there at the same time"),
+    _required("version", sa.Text, "version of smsweep"),
+    _required("started_at", UtcTime, "microseconds since 1970, UTC"),
+    _required("seen_at", UtcTime, "last heartbeat; microseconds since 1970, UTC"),
+    _required("order", sa.Text, "drain, stop; empty for none"),
+    _optional("parallel", sa.BigInteger, "number of slots that the user set; null for none"),
+    comment="the agents that work on sweeps, as of their last heartbeat",
 )
 notes = sa.Table(
     "notes",

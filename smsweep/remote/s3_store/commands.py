@@ -119,7 +119,19 @@ class ChangeConfig(_Command):
             raise StoreConflict(str(err)) from err
 
 
-Command = SetSweepState | Move | RemoveTrial | ChangeConfig
+class OrderAgent(_Command):
+    """Drain or stop the agent, or change the number of its slots."""
+
+    do: Literal["order_agent"]
+    agent_id: Annotated[str, Field(max_length=MAX_NAME)]
+    order: Literal["", "drain", "stop"] = ""
+    parallel: Annotated[int, Field(ge=1, le=MAX_NUMBER)] | None = None
+
+    def carry_out(self, store: Store, sweep_id: str) -> None:
+        store.order_agent(sweep_id, self.agent_id, order=self.order, parallel=self.parallel)
+
+
+Command = SetSweepState | Move | RemoveTrial | ChangeConfig | OrderAgent
 _READER: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="do")])
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.sweep import ConfigRevision, Sweep, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotFound, StoreError, UsageError
@@ -179,6 +180,36 @@ class RoutedStore:
 
     def holders(self, sweep_id: str) -> set[str]:
         return self._of(sweep_id).holders(sweep_id)
+
+    def put_agent(self, agent: AgentRecord) -> None:
+        self._writable(agent.sweep_id).put_agent(agent)
+
+    def beat(self, agent_id: str, slots: Mapping[str, int]) -> AgentRecord | None:
+        return self._home.beat(agent_id, slots)
+
+    def remove_agent(self, agent_id: str) -> None:
+        self._home.remove_agent(agent_id)
+
+    def order_agent(
+        self, sweep_id: str, agent_id: str, *, order: str = "", parallel: int | None = None
+    ) -> AgentRecord:
+        def work(store: Store) -> AgentRecord:
+            return store.order_agent(sweep_id, agent_id, order=order, parallel=parallel)
+
+        if sweep_id not in self._elsewhere.ids():
+            return work(self._home)
+        command = {"do": "order_agent", "agent_id": agent_id, "order": order, "parallel": parallel}
+        return self._change(sweep_id, work, command)
+
+    def list_agents(self, sweep_id: str | None = None) -> list[AgentRecord]:
+        if sweep_id is not None:
+            return self._of(sweep_id).list_agents(sweep_id)
+        away = self._elsewhere.ids()
+        agents = [agent for agent in self._home.list_agents() if agent.sweep_id not in away]
+        for each in away:
+            with suppress(StoreError):  # lists show the sweeps whose store can be read
+                agents += self._of(each).list_agents(each)
+        return agents
 
     def move(
         self,
