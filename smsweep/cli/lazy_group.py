@@ -38,6 +38,7 @@ PANELS = {
         "ui": "Show and control sweeps in a browser.",
     },
     "Manage": {
+        "agents": "List the agents of all machines, or drain, stop or resize one.",
         "set": "Change the config of a sweep while it runs.",
         "retry": "Queue failed or stopped trials again.",
         "confirm": "Repeat the best trials with new seeds.",

@@ -187,7 +187,22 @@ class ListedSweepDocument(SweepFields):
     """A sweep, as `smsweep ls --json` lists it."""
 
     trials: dict[str, int]  # state -> number of trials
-    has_agent: bool  # an agent holds a trial, or the sweep is detached to SageMaker
+    has_agent: bool  # an agent works on the sweep, or the sweep is detached to SageMaker
+    n_agents: int  # agents that work on the sweep
+
+
+class AgentDocument(TypedDict):
+    """An agent on any machine: `smsweep agents --json`."""
+
+    id: str  # HOST:PID:TOKEN
+    sweep: str
+    host: str
+    state: Literal["running", "draining", "stopping", "lost"]
+    slots: dict[str, int]  # place -> trials that can run there at the same time
+    trials: list[int]  # numbers of the active trials that it holds
+    started_at: str | None
+    seen_at: str | None  # last heartbeat
+    version: str  # of smsweep
 
 
 class RevisionDocument(TypedDict):
@@ -882,6 +897,7 @@ class LocalAgentsAnswer(BackendChoicesDocument):
     """The answer of GET and POST /api/sweeps/ID/agents, and of POST /api/sweeps/ID/agents/N/stop."""
 
     agents: list[LocalAgentDocument]
+    all: list[AgentDocument]  # the agents of the sweep on all machines
 
 
 class DraftAnswer(DraftDocument, BackendChoicesDocument):

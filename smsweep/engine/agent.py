@@ -200,8 +200,8 @@ class Agent:
         if record.parallel != self._ordered_parallel:
             self._ordered_parallel = record.parallel
             self._resize(record.parallel)
-        if record.order and not self._leaving:
-            is_stop = record.order == "stop"
+        is_stop = record.order == "stop"
+        if record.order and self._leaving < (ShutdownLevel.STOP if is_stop else ShutdownLevel.DRAIN):
             what = "stops its trials and queues them again" if is_stop else "finishes its running trials"
             log.warning("sweep %s: the user ordered %s: this agent %s", self._sweep_id, record.order, what)
             self.leave(ShutdownLevel.STOP if is_stop else ShutdownLevel.DRAIN, machine_goes=is_stop)

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from smsweep.config_files.config_change import parse_change
+from smsweep.core.agent_record import ORDERS
 from smsweep.core.json_documents import (
     ChangedConfigAnswer,
     ChangedTrialsAnswer,
@@ -21,6 +22,7 @@ from smsweep.core.json_documents import (
 from smsweep.core.sweep import VERBS
 from smsweep.errors import NotFound, UsageError
 from smsweep.services.agents import detach
+from smsweep.services.agents.listing import order_agent
 from smsweep.services.sweeps import control, draft
 from smsweep.services.sweeps.change import change as change_sweep
 from smsweep.services.sweeps.change import revision_data
@@ -66,8 +68,14 @@ def _change(request: Request) -> Response:
 
 
 def _change_agents(names: Mapping[str, Any], document: Mapping[str, Any]) -> None:
-    """Start an agent, or stop the agent with the number in the path."""
+    """Start an agent, stop the agent with the number in the path, or order something from one on any machine."""
     sweep_id = names["sweep_id"]
+    if "agent" in document:
+        order, n_slots = document.get("order", ""), document.get("parallel")
+        if order not in ("", *ORDERS) or not (n_slots is None or type(n_slots) is int):
+            raise UsageError(f"expected order {' or '.join(ORDERS)}, or a number as parallel")
+        order_agent(_text(document, "agent"), order=order, parallel=n_slots)
+        return None
     if "number" in names:
         return detach.stop_local_agent(sweep_id, names["number"], at_once=document.get("at_once") is True)
     parallel = document.get("parallel", 1)

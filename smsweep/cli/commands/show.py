@@ -16,6 +16,7 @@ from smsweep.cli.text import (
     cell,
     clean,
     clean_line,
+    counted,
     counts,
     duration,
     front,
@@ -151,7 +152,10 @@ def is_idle(data: ListedSweepDocument) -> bool:
 
 
 def state(data: ListedSweepDocument) -> str:
-    return f"{data['state']}, no agent" if is_idle(data) else data["state"]
+    """Return the state, as W&B names it: `pending` if no agent runs trials; with the number of agents otherwise."""
+    if is_idle(data):
+        return "pending"
+    return f"{data['state']}, {counted(data['n_agents'], 'agent')}" if data["n_agents"] else data["state"]
 
 
 def aim(metric: MetricDocument) -> str:

@@ -37,6 +37,7 @@ DOCUMENTS: dict[str, Any] = {
     "smsweep logs, each line": documents.LogLineDocument,
     "smsweep export": list[documents.TrialDocument],
     "smsweep export --to": documents.ExportDocument,
+    "smsweep agents": list[documents.AgentDocument],
     "smsweep set": documents.SweepDocument,
     "smsweep retry": list[str],
     "smsweep confirm": documents.ConfirmDocument,
