@@ -55,8 +55,8 @@ def agents(
 ) -> None:
     """List the agents of all machines, or drain, stop or resize one.
 
-    An agent carries out an order at its next poll. An agent is lost if it has sent no heartbeat for a minute, or if
-    its process on this machine has ended.
+    An agent carries out an order at its next poll. An agent is lost if it has sent no heartbeat for a minute, or
+    if its process on this machine has ended.
     """
     if not action:
         if parallel is not None:

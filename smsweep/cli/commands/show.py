@@ -152,7 +152,7 @@ def is_idle(data: ListedSweepDocument) -> bool:
 
 
 def state(data: ListedSweepDocument) -> str:
-    """Return the state, as W&B names it: `pending` if no agent runs trials; with the number of agents otherwise."""
+    """Return the state, as W&B names it: `pending` without an agent; otherwise with the number of agents."""
     if is_idle(data):
         return "pending"
     return f"{data['state']}, {counted(data['n_agents'], 'agent')}" if data["n_agents"] else data["state"]
