@@ -233,8 +233,10 @@ def agent(
 
         def rules(sweep: Sweep) -> Rules:
             changed = _with_changes(template, store, sweep)
-            settings = {"budget": changed.budget, "stop_if": changed.stop_if}
-            placed = [replace(place, template=replace(place.template, **settings)) for place in chosen]
+            placed = [
+                replace(place, template=replace(place.template, budget=changed.budget, stop_if=changed.stop_if))
+                for place in chosen
+            ]
             if changed.budget != template.budget:
                 placed = [with_known_price(place, store, sweep.id) for place in placed]
             made = make_rules(store, sweep, changed, note_worst_cases(placed, store, sweep.id))
