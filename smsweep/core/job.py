@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from smsweep.core.resources import Resources
+from smsweep.space.belief import Belief
 
 # The keyword arguments of boto3's create_training_job. botocore's service model defines the shape.
 TrainingJobRequest = Mapping[str, Any]
@@ -165,6 +166,7 @@ class SearchSettings:
 
     cost: Literal["time", "dollars"] | None = None  # cost of trials that bayes saves; None to count trials only
     distinct: bool | None = None  # each assignment once before any is repeated; None for the method's default
+    beliefs: Mapping[str, Belief] = field(default_factory=dict)  # dotted name of a parameter -> its likely optimum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

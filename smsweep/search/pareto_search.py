@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +14,7 @@ from smsweep.core.trial import History, MetricStats, Params, Trial
 from smsweep.errors import SpaceError
 from smsweep.search.bayes.observations import EXTREME
 from smsweep.search.bayes.search import BayesSearch
+from smsweep.space.belief import Belief
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array
 
@@ -34,6 +35,7 @@ class ParetoSearch:
         space: The parameters.
         metrics: Two or more metrics.
         seed: The seed of all draws.
+        beliefs: Name of a parameter, nested names joined by dots -> where its best values are expected.
 
     Raises:
         SpaceError: There are fewer than two metrics.
@@ -41,14 +43,20 @@ class ParetoSearch:
     Source: ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274.
     """
 
-    def __init__(self, space: SearchSpace, metrics: Sequence[Metric], seed: int = 0) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        metrics: Sequence[Metric],
+        seed: int = 0,
+        beliefs: Mapping[str, Belief] | None = None,
+    ) -> None:
         if len(metrics) < 2:
             raise SpaceError(
                 "a search for a front needs two metrics or more; for one, use metric and method bayes"
             )
         self._metrics = metrics
         self._seed = seed
-        self._bayes = BayesSearch(space, MIXTURE, seed)
+        self._bayes = BayesSearch(space, MIXTURE, seed, beliefs=beliefs)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         trials, n_prior = [*history.prior, *history], len(history.prior)

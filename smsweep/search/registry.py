@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct")
+NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct", "beliefs")
 
 
 class Repeated:
@@ -66,7 +66,8 @@ class SearchSpec:
             section of that name), `options` (an instance of the options model), `cost` (the `SearchCost` to save,
             or None; a method without this need is refused if job.yaml sets `search.cost`), `distinct` (True to
             propose each assignment of a finite space once before any is repeated; a method without this need
-            is refused if job.yaml sets `search.distinct: false`).
+            is refused if job.yaml sets `search.distinct: false`), `beliefs` (dotted name of a parameter -> the
+            `Belief` about its optimum; a method without this need is refused if job.yaml sets `search.beliefs`).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
     """
@@ -103,19 +104,19 @@ METHODS = PluginRegistry(
                 name="random",
                 summary="independent draws",
                 factory="smsweep.search.grid_and_random:RandomSearch",
-                needs=("space", "seed", "distinct"),
+                needs=("space", "seed", "distinct", "beliefs"),
             ),
             SearchSpec(
                 name="bayes",
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
-                needs=("space", "metric", "seed", "cost"),
+                needs=("space", "metric", "seed", "cost", "beliefs"),
             ),
             SearchSpec(
                 name="pareto",
                 summary="the Pareto front of several metrics",
                 factory="smsweep.search.pareto_search:ParetoSearch",
-                needs=("space", "metrics", "seed"),
+                needs=("space", "metrics", "seed", "beliefs"),
                 is_engine=True,
             ),
             SearchSpec(
@@ -182,7 +183,7 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
     job = job or JobTemplate()
     check_search(config, job.search)
     spec, cost = METHODS[engine_of(config)], search_cost_of(job, config.run_cap)
-    strategy = build_strategy(spec, config, seed, cost, is_distinct=bool(job.search.distinct))
+    strategy = build_strategy(spec, config, seed, cost, job.search)
     if job.repeats == 1:
         return strategy
     return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics))
@@ -197,6 +198,11 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
             f"search.cost: the search method {method} does not choose params by their cost; "
             "use method bayes, or remove search.cost from job.yaml"
         )
+    if settings.beliefs and "beliefs" not in needs:
+        raise ConfigError(
+            f"search.beliefs: the search method {method} cannot use beliefs; "
+            "use method random or bayes, or remove search.beliefs from job.yaml"
+        )
     if settings.distinct is False and "distinct" not in needs:
         raise ConfigError(
             f"search.distinct: the search method {method} cannot repeat params; "
@@ -205,9 +211,14 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
 
 
 def build_strategy(
-    spec: SearchSpec, config: SweepConfig, seed: int, cost: SearchCost | None = None, *, is_distinct: bool = False
+    spec: SearchSpec,
+    config: SweepConfig,
+    seed: int,
+    cost: SearchCost | None = None,
+    settings: SearchSettings | None = None,
 ) -> SearchStrategy:
     """Return the strategy of a spec for a sweep. `make_strategy` documents the errors."""
+    settings = settings or SearchSettings()
     if "metric" in spec.needs and config.metric is None:
         raise SpaceError(f"method {spec.name} needs to know what to improve: add metric with a name and a goal")
     values: dict[str, Any] = {
@@ -217,7 +228,8 @@ def build_strategy(
         "metrics": config.all_metrics,
         "scheduler": config.scheduler or {},
         "cost": cost,
-        "distinct": is_distinct,
+        "distinct": bool(settings.distinct),
+        "beliefs": settings.beliefs,
     }
     if spec.model is not None:
         from smsweep.util.sections import read_options  # pydantic is slow to import

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -14,6 +14,7 @@ from smsweep.core.budget import SearchCost
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
 from smsweep.search.bayes.acquisition import design_point, log_belief_inside, log_expected_improvement, maximise
+from smsweep.search.bayes.beliefs import Beliefs
 from smsweep.search.bayes.cost import CostModel
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.search.bayes.observations import (
@@ -30,6 +31,7 @@ from smsweep.search.bayes.observations import (
     thinned,
 )
 from smsweep.search.coverage import coverage_of
+from smsweep.space.belief import Belief
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
 
@@ -57,12 +59,21 @@ class BayesSearch:
         metric: The metric to improve.
         seed: The seed of all draws.
         cost: The cost to save; None to count trials only.
+        beliefs: Name of a parameter, nested names joined by dots -> where its optimum is expected.
     """
 
-    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0, cost: SearchCost | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        metric: Metric,
+        seed: int = 0,
+        cost: SearchCost | None = None,
+        beliefs: Mapping[str, Belief] | None = None,
+    ) -> None:
         self._space = space
         self._seed = seed
         self._cube = Cube(space)
+        self._beliefs = Beliefs(beliefs or {}, space, self._cube)
         self._ledger = Ledger(self._cube, metric)
         self._costs = CostModel(cost, self._cube) if cost is not None else None
         self._coverage = coverage_of(space)
@@ -123,7 +134,7 @@ class BayesSearch:
             pass  # only constants: there is one point
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
-            yield self._cube.snap((0.5 + INNER * (point - 0.5))[None])[0]
+            yield self._cube.snap(self._beliefs.placed(point, INNER)[None])[0]
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
             yield from self._promising(known, pending, number, rng)
@@ -142,18 +153,21 @@ class BayesSearch:
         points = data[0]
         mean, _ = belief.predict(points)
         best = float(mean.min())
-        near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
+        near = self._beliefs.with_peak(points[np.argsort(mean, kind="stable")[:N_NEAR]])
         if pending:
             belief = belief.believing(np.array(pending))
 
         weight = self._costs.weight(number) if self._costs is not None else 0.0
         log_cost = self._costs.predictor() if self._costs is not None and weight else None
 
+        has_own_prior = self._cube.is_nominal | self._beliefs.is_believed
+
         def score(at: Array) -> Array:
             improvement = log_expected_improvement(*belief.predict(at), best)
             if log_cost is not None:
                 improvement = improvement - weight * log_cost(at)
-            return improvement + log_belief_inside(at, self._cube.is_nominal, len(known))
+            improvement = improvement + self._beliefs.log_weight(at, len(known))
+            return improvement + log_belief_inside(at, has_own_prior, len(known))
 
         excluded = {point.tobytes() for point in (*points, *pending)}
         return maximise(score, self._cube, near, excluded, rng)
