@@ -1,7 +1,8 @@
 """The user's beliefs about the optimum, in the acquisition and in the initial design of a Bayesian search.
 
 The density of a belief is a mix: with the probability `confidence` a peak around the expected value, otherwise
-uniform. A wrong belief therefore reduces the density of other values by a limited factor only.
+uniform. A wrong belief therefore reduces the density of other values by a limited factor only. Beliefs guide half
+of the trials, and their weight decreases with the number of trials.
 
 Source: Hvarfner et al., piBO: Augmenting Acquisition Functions with User Beliefs, arXiv:2204.11051.
 """
@@ -55,9 +56,17 @@ class Beliefs:
         self.is_believed: NDArray[np.bool_] = np.zeros(cube.d, dtype=bool)
         self.is_believed[[each.dimension for each in self._believed]] = True
 
-    def log_weight(self, points: Array, n_observed: int) -> Array:
-        """Return the log weight of the beliefs at [n, d] points. It decreases with 1 / n_observed."""
+    def log_weight(self, points: Array, n_observed: int, number: int) -> Array:
+        """Return the log weight of the beliefs at [n, d] points, which decreases with 1 / n_observed.
+
+        Args:
+            points: [n, d] points of the cube.
+            n_observed: The number of observations, at least 1.
+            number: The number of the trial.
+        """
         total = np.zeros(len(points))
+        if not _is_guided(number):
+            return total
         for each in self._believed:
             column, confidence = points[:, each.dimension], each.belief.confidence
             if each.n_listed:
@@ -77,14 +86,17 @@ class Beliefs:
             peak[0, each.dimension] = each.peak.center
         return np.vstack([points, peak])
 
-    def placed(self, point: Array, inner: float) -> Array:
-        """Return a point of the initial design, whose beliefs hold in the share `confidence` of all points.
+    def placed(self, point: Array, inner: float, number: int) -> Array:
+        """Return a point of the initial design. If the beliefs guide it, a share `confidence` is near their centers.
 
         Args:
             point: [d] coordinates that are uniform in [0, 1].
             inner: The middle part of each edge that points without a belief cover.
+            number: The number of the trial.
         """
         moved = 0.5 + inner * (point - 0.5)
+        if not _is_guided(number):
+            return moved
         for each in self._believed:
             is_near, part = split(each.belief, float(point[each.dimension]))
             if not is_near:
@@ -92,3 +104,8 @@ class Beliefs:
             else:
                 moved[each.dimension] = each.peak.center if each.n_listed else each.peak.ppf(part)
         return moved
+
+
+def _is_guided(number: int) -> bool:
+    """Return True if the beliefs guide the trial: two of four, because the views of the search alternate as well."""
+    return number // 2 % 2 == 0

@@ -134,7 +134,7 @@ class BayesSearch:
             pass  # only constants: there is one point
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
-            yield self._cube.snap(self._beliefs.placed(point, INNER)[None])[0]
+            yield self._cube.snap(self._beliefs.placed(point, INNER, number)[None])[0]
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
             yield from self._promising(known, pending, number, rng)
@@ -166,7 +166,7 @@ class BayesSearch:
             improvement = log_expected_improvement(*belief.predict(at), best)
             if log_cost is not None:
                 improvement = improvement - weight * log_cost(at)
-            improvement = improvement + self._beliefs.log_weight(at, len(known))
+            improvement = improvement + self._beliefs.log_weight(at, len(known), number)
             return improvement + log_belief_inside(at, has_own_prior, len(known))
 
         excluded = {point.tobytes() for point in (*points, *pending)}
