@@ -340,7 +340,9 @@ class ApiSweep(_Shaped):
         runs = self.runs
         if order is None:
             metric = self.sweep.config.metric
-            best = find_best([run.trial for run in runs], metric, self.sweep.job.repeats) if metric else None
+            constraints = self.sweep.job.search.outcome_constraints
+            trials = [run.trial for run in runs]
+            best = find_best(trials, metric, self.sweep.job.repeats, constraints) if metric else None
             return ApiRun(best.trial, self.sweep, best) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
         pairs = [(run, run.summary.get(name)) for run in runs]

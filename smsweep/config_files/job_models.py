@@ -229,6 +229,9 @@ class SearchSection(Section):
     beliefs: dict[str, BeliefSection] | None = Field(
         None, description="methods random and bayes: where the optimum of a parameter is expected"
     )
+    outcome_constraints: Annotated[list[Text], BeforeValidator(_condition_list)] | None = Field(
+        None, description="what the metrics of a usable trial meet, such as latency <= 50"
+    )
 
 
 class NotifySection(Section):

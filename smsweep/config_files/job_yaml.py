@@ -256,7 +256,12 @@ def _search(section: SearchSection) -> SearchSettings:
         name: Belief(around=belief.around, confidence=belief.confidence)
         for name, belief in (section.beliefs or {}).items()
     }
-    return SearchSettings(cost=section.cost, distinct=section.distinct, beliefs=beliefs)
+    return SearchSettings(
+        cost=section.cost,
+        distinct=section.distinct,
+        beliefs=beliefs,
+        outcome_constraints=tuple(section.outcome_constraints or ()),
+    )
 
 
 def _resources(section: ResourcesSection | None) -> Resources:

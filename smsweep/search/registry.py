@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct", "beliefs")
+NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct", "beliefs", "constraints")
 
 
 class Repeated:
@@ -67,7 +67,8 @@ class SearchSpec:
             or None; a method without this need is refused if job.yaml sets `search.cost`), `distinct` (True to
             propose each assignment of a finite space once before any is repeated; a method without this need
             is refused if job.yaml sets `search.distinct: false`), `beliefs` (dotted name of a parameter -> the
-            `Belief` about its optimum; a method without this need is refused if job.yaml sets `search.beliefs`).
+            `Belief` about its optimum; a method without this need is refused if job.yaml sets `search.beliefs`),
+            `constraints` (the texts of the outcome constraints; other methods propose trials without them).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
     """
@@ -110,13 +111,13 @@ METHODS = PluginRegistry(
                 name="bayes",
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
-                needs=("space", "metric", "seed", "cost", "beliefs"),
+                needs=("space", "metric", "seed", "cost", "beliefs", "constraints"),
             ),
             SearchSpec(
                 name="pareto",
                 summary="the Pareto front of several metrics",
                 factory="smsweep.search.pareto_search:ParetoSearch",
-                needs=("space", "metrics", "seed", "beliefs"),
+                needs=("space", "metrics", "seed", "beliefs", "constraints"),
                 is_engine=True,
             ),
             SearchSpec(
@@ -186,7 +187,7 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
     strategy = build_strategy(spec, config, seed, cost, job.search)
     if job.repeats == 1:
         return strategy
-    return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics))
+    return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics, job.search.outcome_constraints))
 
 
 def check_search(config: SweepConfig, settings: SearchSettings) -> None:
@@ -230,6 +231,7 @@ def build_strategy(
         "cost": cost,
         "distinct": bool(settings.distinct),
         "beliefs": settings.beliefs,
+        "constraints": settings.outcome_constraints,
     }
     if spec.model is not None:
         from smsweep.util.sections import read_options  # pydantic is slow to import

@@ -16,6 +16,7 @@ from smsweep.core.trial import History, Params
 from smsweep.search.bayes.acquisition import design_point, log_belief_inside, log_expected_improvement, maximise
 from smsweep.search.bayes.beliefs import Beliefs
 from smsweep.search.bayes.cost import CostModel
+from smsweep.search.bayes.feasibility import FeasibilityModel
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.search.bayes.observations import (
     N_START,
@@ -44,6 +45,7 @@ REFIT = 20  # the model is chosen again when the observations have grown by 1/20
 GUESS = 0.1  # variance that each guessed coordinate adds to a target
 OUTLOOK_FROM = 18  # minimum number of trials for an outlook; with many parameters, 3 * d + 6
 MIN_GAIN = 2e-3  # share of the gain so far; a smaller expected gain is not worth a trial
+LIKELY = math.log(0.5)  # log probability from which on params count as feasible
 DRAWS = 32  # random draws before a free assignment is chosen directly
 
 
@@ -60,6 +62,7 @@ class BayesSearch:
         seed: The seed of all draws.
         cost: The cost to save; None to count trials only.
         beliefs: Name of a parameter, nested names joined by dots -> where its optimum is expected.
+        constraints: The outcome constraints that the best trial must meet.
     """
 
     def __init__(
@@ -69,11 +72,13 @@ class BayesSearch:
         seed: int = 0,
         cost: SearchCost | None = None,
         beliefs: Mapping[str, Belief] | None = None,
+        constraints: Sequence[str] = (),
     ) -> None:
         self._space = space
         self._seed = seed
         self._cube = Cube(space)
         self._beliefs = Beliefs(beliefs or {}, space, self._cube)
+        self._feasibility = FeasibilityModel(constraints, self._cube) if constraints else None
         self._ledger = Ledger(self._cube, metric)
         self._costs = CostModel(cost, self._cube) if cost is not None else None
         self._coverage = coverage_of(space)
@@ -83,6 +88,8 @@ class BayesSearch:
         evidence = self._ledger.follow(history)
         if self._costs is not None:
             self._costs.follow(history)
+        if self._feasibility is not None:
+            self._feasibility.follow(history)
         if self._coverage is not None:
             self._coverage.follow(history)
         suggested: list[Params] = []
@@ -110,7 +117,7 @@ class BayesSearch:
                 return f"all {self._coverage.size} assignments of the space have been tried"
         known = observed(evidence)
         n_valued = int(known.sets_scale.sum())
-        if not self._cube.d or n_valued < max(OUTLOOK_FROM, 3 * self._cube.d + 6):
+        if self._feasibility is not None or not self._cube.d or n_valued < max(OUTLOOK_FROM, 3 * self._cube.d + 6):
             return ""
         values = known.values[known.sets_scale]
         spread = float(np.median(values[:N_START]) - values.min())
@@ -152,8 +159,10 @@ class BayesSearch:
         # the best noisy value was partly luck, so improve on the predicted means instead
         points = data[0]
         mean, _ = belief.predict(points)
-        best = float(mean.min())
-        near = self._beliefs.with_peak(points[np.argsort(mean, kind="stable")[:N_NEAR]])
+        log_feasible = self._feasibility.log_probability() if self._feasibility is not None else None
+        is_feasible = log_feasible(points) > LIKELY if log_feasible is not None else np.ones(len(points), dtype=bool)
+        best = float(mean[is_feasible].min()) if is_feasible.any() else None
+        near = self._beliefs.with_peak(points[np.lexsort((mean, ~is_feasible))[:N_NEAR]])
         if pending:
             belief = belief.believing(np.array(pending))
 
@@ -163,7 +172,11 @@ class BayesSearch:
         has_own_prior = self._cube.is_nominal | self._beliefs.is_believed
 
         def score(at: Array) -> Array:
-            improvement = log_expected_improvement(*belief.predict(at), best)
+            expected, deviation = belief.predict(at)
+            # as long as no params are likely feasible, search for such params, where little is known
+            improvement = np.log(deviation) if best is None else log_expected_improvement(expected, deviation, best)
+            if log_feasible is not None:
+                improvement = improvement + log_feasible(at)
             if log_cost is not None:
                 improvement = improvement - weight * log_cost(at)
             improvement = improvement + self._beliefs.log_weight(at, len(known), number)
