@@ -104,8 +104,9 @@ def best(
     """Show the best trial and its params.
 
     Compares the best value of the sweep's metric that each trial reported. Failed and crashed trials do not
-    count, nor do trials that violate `search.outcome_constraints` of job.yaml. After `smsweep confirm`, compares the expected values that the repeats show, and prints their mean with
-    its 95 % confidence interval. For a sweep with several metrics, shows the Pareto front.
+    count, and neither do trials that violate an outcome constraint of job.yaml. After `smsweep confirm`, compares
+    the expected values that the repeats show, and prints their mean with its 95 % confidence interval. For a sweep
+    with several metrics, shows the Pareto front.
     """
     sweep = json_views.show(sweep_id)
     if sweep["metrics"]:
