@@ -17,7 +17,7 @@ from smsweep.core.condition import Condition
 from smsweep.core.feasibility import ENDED, parse_outcome_constraint, value_of_constraint
 from smsweep.core.trial import History, Trial
 from smsweep.search.bayes.gaussian_process import Posterior, fit
-from smsweep.search.bayes.observations import EXTREME
+from smsweep.search.bayes.observations import EXTREME, N_START
 from smsweep.space.unit_cube import Array, Cube
 
 MIN_KNOWN = 3  # trials with a value before the search uses a constraint
@@ -44,6 +44,10 @@ class FeasibilityModel:
         for model in self._models:
             model.follow(history)
 
+    def violating(self) -> set[bytes]:
+        """Return the points, as bytes, of the trials that violate a constraint."""
+        return {point.tobytes() for model in self._models for point in model.violating()}
+
     def log_probability(self) -> Callable[[Array], Array]:
         """Return the function that maps [n, d] points to the log probability that they meet all constraints."""
         known = [each for model in self._models if (each := model.predictor()) is not None]
@@ -68,7 +72,8 @@ class _Model:
     def follow(self, history: History) -> None:
         if history is not self._history:
             self._history, self._cursor = history, 0
-            self._known: dict[int, tuple[Array, float]] = {}  # number -> point and excess over the limit
+            # number -> point, excess over the limit, True if the constraint is met
+            self._known: dict[int, tuple[Array, float, bool]] = {}
             for i, trial in enumerate(history.prior):
                 self._read(-1 - i, trial)
         changed, self._cursor = history.since(self._cursor)
@@ -81,16 +86,20 @@ class _Model:
             return
         value = value_of_constraint(trial, self._constraint)
         if value is not None:
-            excess = self._sign * (value - self._limit)
-            self._known[number] = self._cube.encode(trial.params)[0], min(max(excess, -EXTREME), EXTREME)
+            excess = min(max(self._sign * (value - self._limit), -EXTREME), EXTREME)
+            is_met = self._constraint.is_true_of(value)
+            self._known[number] = self._cube.encode(trial.params)[0], excess, is_met
+
+    def violating(self) -> list[Array]:
+        return [point for point, _, is_met in self._known.values() if not is_met]
 
     def predictor(self) -> Callable[[Array], Array] | None:
         if len(self._known) < MIN_KNOWN:
             return None
         numbers = sorted(self._known)
         excesses = np.array([self._known[number][1] for number in numbers])
-        settled = np.abs(excesses[: max(len(numbers) - len(numbers) % REFIT, MIN_KNOWN)])
-        unit = float(np.median(settled)) or float(settled.max()) or 1.0
+        first = np.abs(excesses[:N_START])  # later trials are near the limit, and the unit must not shrink
+        unit = float(np.median(first)) or float(first.max()) or 1.0
         chosen = np.sort(np.argsort(np.abs(excesses), kind="stable")[:MAX_FITTED])
         points = np.array([self._known[numbers[i]][0] for i in chosen.tolist()])
         scaled = excesses[chosen] / unit

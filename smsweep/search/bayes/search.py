@@ -46,6 +46,8 @@ GUESS = 0.1  # variance that each guessed coordinate adds to a target
 OUTLOOK_FROM = 18  # minimum number of trials for an outlook; with many parameters, 3 * d + 6
 MIN_GAIN = 2e-3  # share of the gain so far; a smaller expected gain is not worth a trial
 LIKELY = math.log(0.5)  # log probability from which on params count as feasible
+UNLIKELY = math.log(0.05)  # log probability below which params are proposed only if no others are left
+FAR_OUT = 1e3  # weight of the difference below it
 DRAWS = 32  # random draws before a free assignment is chosen directly
 
 
@@ -160,7 +162,11 @@ class BayesSearch:
         points = data[0]
         mean, _ = belief.predict(points)
         log_feasible = self._feasibility.log_probability() if self._feasibility is not None else None
-        is_feasible = log_feasible(points) > LIKELY if log_feasible is not None else np.ones(len(points), dtype=bool)
+        is_feasible = np.ones(len(points), dtype=bool)
+        if self._feasibility is not None and log_feasible is not None:
+            violating = self._feasibility.violating()
+            is_feasible = log_feasible(points) > LIKELY
+            is_feasible &= [point.tobytes() not in violating for point in points]
         best = float(mean[is_feasible].min()) if is_feasible.any() else None
         near = self._beliefs.with_peak(points[np.lexsort((mean, ~is_feasible))[:N_NEAR]])
         if pending:
@@ -176,7 +182,9 @@ class BayesSearch:
             # as long as no params are likely feasible, search for such params, where little is known
             improvement = np.log(deviation) if best is None else log_expected_improvement(expected, deviation, best)
             if log_feasible is not None:
-                improvement = improvement + log_feasible(at)
+                probability = log_feasible(at)
+                # when little is left to gain, params that are hardly feasible would look best
+                improvement = improvement + probability + FAR_OUT * np.minimum(probability - UNLIKELY, 0.0)
             if log_cost is not None:
                 improvement = improvement - weight * log_cost(at)
             improvement = improvement + self._beliefs.log_weight(at, len(known), number)
