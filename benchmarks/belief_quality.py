@@ -59,7 +59,7 @@ def cell(regrets: Mapping[str, list[list[float]]], kind: str, i: int) -> str:
 
 def beliefs_of(task: Task, confidence: float) -> dict[str, dict[str, Belief]]:
     """Return no beliefs, right ones and wrong ones, about all parameters of a task."""
-    rng = random.Random(0)  # noqa: S311 - reproducible, not a secret
+    rng = random.Random(0)
     space, sign = task.config.space, task.metric.goal.sign
     sample = [space.sample(rng) for _ in range(SAMPLE)]
     best = flat_params(min(sample, key=lambda params: sign * task.true(params)))

@@ -10,8 +10,8 @@ from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
 from smsweep.core.confirm import is_repeat, next_repeats
-from smsweep.core.job import Confirm
 from smsweep.core.feasibility import feasible_assignments, is_feasible
+from smsweep.core.job import Confirm
 from smsweep.core.objective import Targets
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep, SweepState

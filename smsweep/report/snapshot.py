@@ -53,7 +53,11 @@ class Snapshot:
 
         Leaves out failed and crashed trials, and trials that violate an outcome constraint.
         """
-        pairs = ((trial, self.objective(trial)) for trial in self.trials if trial["state"] not in NO_BEST and not trial["infeasible"])
+        pairs = (
+            (trial, self.objective(trial))
+            for trial in self.trials
+            if trial["state"] not in NO_BEST and not trial["infeasible"]
+        )
         return [(trial, value) for trial, value in pairs if value is not None and abs(value) < float("inf")]
 
     def best_so_far(self, values: Iterable[float]) -> list[float]:

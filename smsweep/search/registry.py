@@ -19,7 +19,18 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct", "beliefs", "constraints")
+NEEDS = (
+    "space",
+    "seed",
+    "metric",
+    "metrics",
+    "scheduler",
+    "options",
+    "cost",
+    "distinct",
+    "beliefs",
+    "constraints",
+)
 
 
 class Repeated:

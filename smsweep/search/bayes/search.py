@@ -180,7 +180,9 @@ class BayesSearch:
         def score(at: Array) -> Array:
             expected, deviation = belief.predict(at)
             # as long as no params are likely feasible, search for such params, where little is known
-            improvement = np.log(deviation) if best is None else log_expected_improvement(expected, deviation, best)
+            improvement = (
+                np.log(deviation) if best is None else log_expected_improvement(expected, deviation, best)
+            )
             if log_feasible is not None:
                 probability = log_feasible(at)
                 # when little is left to gain, params that are hardly feasible would look best

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
 from smsweep.core.failure_kind import without_job_name as without_job_name
+from smsweep.core.feasibility import violated
 from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
     AmountsDocument,
@@ -29,7 +30,6 @@ from smsweep.core.json_documents import (
     TrialFields,
     TrialUsageDocument,
 )
-from smsweep.core.feasibility import violated
 from smsweep.core.objective import last_value, objective
 from smsweep.core.repeats import Best, find_best, find_front
 from smsweep.core.sweep import Metric, Sweep, SweepState

@@ -29,7 +29,9 @@ def trial(number: int, state: TrialState = S.FINISHED, confirms: int | None = No
         ("fast", False, list(FAST)),
     ],
 )
-def test_last_value_of_a_trial_meets_or_violates_a_constraint(value: Scalar, is_ok: bool, broken: list[str]) -> None:
+def test_last_value_of_a_trial_meets_or_violates_a_constraint(
+    value: Scalar, is_ok: bool, broken: list[str]
+) -> None:
     assert is_feasible(trial(0, latency=value), FAST) is is_ok
     assert violated(trial(0, latency=value), FAST) == broken
 

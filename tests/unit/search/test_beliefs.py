@@ -122,7 +122,9 @@ def test_suggestions_with_beliefs_do_not_depend_on_the_batch(method: str) -> Non
 
 def test_pareto_search_accepts_beliefs() -> None:
     metrics = {"metric": None, "method": "custom", "metrics": [{"name": "a"}, {"name": "b"}]}
-    config = parse_sweep({key: value for key, value in metrics.items() if value} | {"parameters": PARAMETERS}).config
+    config = parse_sweep(
+        {key: value for key, value in metrics.items() if value} | {"parameters": PARAMETERS}
+    ).config
     job = JobTemplate(search=SearchSettings(beliefs={"lr": Belief(around=1e-3, confidence=0.99)}))
     first = make_strategy(config, 0, job).suggest(History(), 1)[0]
     assert 1e-5 < first["lr"] < 1e-1
@@ -130,5 +132,9 @@ def test_pareto_search_accepts_beliefs() -> None:
 
 def test_grid_refuses_beliefs() -> None:
     config = parse_sweep({"method": "grid", "parameters": {"a": {"values": [1, 2]}}}).config
-    with pytest.raises(ConfigError, match=r"search\.beliefs: the search method grid cannot use beliefs; use method"):
-        make_strategy(config, 0, JobTemplate(search=SearchSettings(beliefs={"a": Belief(around=1, confidence=0.5)})))
+    with pytest.raises(
+        ConfigError, match=r"search\.beliefs: the search method grid cannot use beliefs; use method"
+    ):
+        make_strategy(
+            config, 0, JobTemplate(search=SearchSettings(beliefs={"a": Belief(around=1, confidence=0.5)}))
+        )

@@ -53,7 +53,9 @@ def test_bayes_finds_the_best_params_at_the_limit(seed: int) -> None:
 
 def test_bayes_finds_a_small_feasible_region() -> None:
     # 1 % of the space, not at the best loss
-    assert all(min(each["size"] for each in run(strategy(seed, ("size <= 0.14",)), 30)) <= 0.14 for seed in range(3))
+    assert all(
+        min(each["size"] for each in run(strategy(seed, ("size <= 0.14",)), 30)) <= 0.14 for seed in range(3)
+    )
 
 
 def test_constraint_that_no_trial_reports_has_no_influence() -> None:
@@ -96,7 +98,12 @@ def test_probability_of_feasibility_follows_the_values() -> None:
     model = FeasibilityModel((LIMIT, "size > -1"), cube)
     params = [{"x": x, "y": y} for x, y in rng.random((25, 2)).tolist()]
     history = History(
-        Trial(number=i, params=each, state=TrialState.FINISHED, metrics={"size": MetricStats().add(each["x"] + each["y"])})
+        Trial(
+            number=i,
+            params=each,
+            state=TrialState.FINISHED,
+            metrics={"size": MetricStats().add(each["x"] + each["y"])},
+        )
         for i, each in enumerate(params)
     )
     model.follow(history)
