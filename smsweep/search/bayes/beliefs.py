@@ -2,13 +2,15 @@
 
 The density of a belief is a mix: with the probability `confidence` a peak around the expected value, otherwise
 uniform. A wrong belief therefore reduces the density of other values by a limited factor only. Beliefs guide half
-of the trials, and their weight decreases with the number of trials.
+of the trials, and their weight decreases with the number of trials. If the first guided trials are worse than the
+first other trials, beliefs guide no more trials.
 
 Source: Hvarfner et al., piBO: Augmenting Acquisition Functions with User Beliefs, arXiv:2204.11051.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -16,9 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smsweep.search.bayes.acquisition import PRIOR_COUNT
+from smsweep.search.bayes.observations import Observations
 from smsweep.space.belief import Belief, Peak, is_listed, split
 from smsweep.space.space import MISSING, SearchSpace
 from smsweep.space.unit_cube import Array, Cube
+
+N_TESTED = 16  # numbers of the first trials, which decide whether the beliefs are credible
+REFUTED = -1.0  # deviations below an even comparison of guided and other trials
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -56,17 +62,41 @@ class Beliefs:
         self.is_believed: NDArray[np.bool_] = np.zeros(cube.d, dtype=bool)
         self.is_believed[[each.dimension for each in self._believed]] = True
 
-    def log_weight(self, points: Array, n_observed: int, number: int) -> Array:
+    def guide(self, number: int, known: Observations) -> bool:
+        """Return True if the beliefs guide the trial.
+
+        They guide two of every four trials, because the views of the search alternate as well. They guide no
+        trial if the guided ones of the first trials are worse than the others, by the rank test of Mann and
+        Whitney.
+
+        Args:
+            number: The number of the trial.
+            known: The values so far.
+        """
+        if not self._believed or not _is_candidate(number):
+            return False
+        tested = [
+            (_is_candidate(item.number), value)
+            for item, value in zip(known.evidence, known.values.tolist(), strict=True)
+            if 0 <= item.number < N_TESTED
+        ]
+        guided = np.array([value for is_guided, value in tested if is_guided])
+        others = np.array([value for is_guided, value in tested if not is_guided])
+        n_pairs = len(guided) * len(others)
+        if not n_pairs:
+            return True
+        n_won = np.sum(guided[:, None] < others) + 0.5 * np.sum(guided[:, None] == others)
+        deviation = math.sqrt(n_pairs * (len(tested) + 1) / 12.0)
+        return bool(n_won - 0.5 * n_pairs > REFUTED * deviation)
+
+    def log_weight(self, points: Array, n_observed: int) -> Array:
         """Return the log weight of the beliefs at [n, d] points, which decreases with 1 / n_observed.
 
         Args:
             points: [n, d] points of the cube.
             n_observed: The number of observations, at least 1.
-            number: The number of the trial.
         """
         total = np.zeros(len(points))
-        if not _is_guided(number):
-            return total
         for each in self._believed:
             column, confidence = points[:, each.dimension], each.belief.confidence
             if each.n_listed:
@@ -78,25 +108,20 @@ class Beliefs:
         return weighted
 
     def with_peak(self, points: Array) -> Array:
-        """Return [k, d] points and, with beliefs, the first of them at the center of all beliefs."""
-        if not self._believed:
-            return points
+        """Return [k, d] points, and the first of them moved to the center of all beliefs."""
         peak = points[:1].copy()
         for each in self._believed:
             peak[0, each.dimension] = each.peak.center
         return np.vstack([points, peak])
 
-    def placed(self, point: Array, inner: float, number: int) -> Array:
-        """Return a point of the initial design. If the beliefs guide it, a share `confidence` is near their centers.
+    def placed(self, point: Array, inner: float) -> Array:
+        """Return a guided point of the initial design: a share `confidence` is near the centers of the beliefs.
 
         Args:
             point: [d] coordinates that are uniform in [0, 1].
             inner: The middle part of each edge that points without a belief cover.
-            number: The number of the trial.
         """
-        moved = 0.5 + inner * (point - 0.5)
-        if not _is_guided(number):
-            return moved
+        moved: Array = 0.5 + inner * (point - 0.5)
         for each in self._believed:
             is_near, part = split(each.belief, float(point[each.dimension]))
             if not is_near:
@@ -106,6 +131,6 @@ class Beliefs:
         return moved
 
 
-def _is_guided(number: int) -> bool:
-    """Return True if the beliefs guide the trial: two of four, because the views of the search alternate as well."""
+def _is_candidate(number: int) -> bool:
+    """Return True for the first two of every four trials."""
     return number // 2 % 2 == 0

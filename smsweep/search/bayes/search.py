@@ -102,7 +102,7 @@ class BayesSearch:
             if params is None:
                 break
             suggested.append(params)
-            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube))
+            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube, number=number))
             if self._coverage is not None:
                 held.append(self._coverage.cell_of(params))
                 self._coverage.hold(held[-1:])
@@ -143,7 +143,9 @@ class BayesSearch:
             pass  # only constants: there is one point
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
-            yield self._cube.snap(self._beliefs.placed(point, INNER, number)[None])[0]
+            is_guided = self._beliefs.guide(number, known)
+            placed = self._beliefs.placed(point, INNER) if is_guided else 0.5 + INNER * (point - 0.5)
+            yield self._cube.snap(placed[None])[0]
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
             yield from self._promising(known, pending, number, rng)
@@ -168,14 +170,17 @@ class BayesSearch:
             is_feasible = log_feasible(points) > LIKELY
             is_feasible &= [point.tobytes() not in violating for point in points]
         best = float(mean[is_feasible].min()) if is_feasible.any() else None
-        near = self._beliefs.with_peak(points[np.lexsort((mean, ~is_feasible))[:N_NEAR]])
+        near = points[np.lexsort((mean, ~is_feasible))[:N_NEAR]]
+        is_guided = self._beliefs.guide(number, known)
+        if is_guided:
+            near = self._beliefs.with_peak(near)
         if pending:
             belief = belief.believing(np.array(pending))
 
         weight = self._costs.weight(number) if self._costs is not None else 0.0
         log_cost = self._costs.predictor() if self._costs is not None and weight else None
 
-        has_own_prior = self._cube.is_nominal | self._beliefs.is_believed
+        has_own_prior = self._cube.is_nominal | self._beliefs.is_believed if is_guided else self._cube.is_nominal
 
         def score(at: Array) -> Array:
             expected, deviation = belief.predict(at)
@@ -189,7 +194,8 @@ class BayesSearch:
                 improvement = improvement + probability + FAR_OUT * np.minimum(probability - UNLIKELY, 0.0)
             if log_cost is not None:
                 improvement = improvement - weight * log_cost(at)
-            improvement = improvement + self._beliefs.log_weight(at, len(known), number)
+            if is_guided:
+                improvement = improvement + self._beliefs.log_weight(at, len(known))
             return improvement + log_belief_inside(at, has_own_prior, len(known))
 
         excluded = {point.tobytes() for point in (*points, *pending)}

@@ -124,8 +124,9 @@ def carry_out_pruning(pruning: Pruning, on_progress: OnProgress = lambda n: None
 def best_numbers(sweep: Sweep, trials: Collection[Trial], k: int) -> set[int]:
     """Return the numbers of the k best ended trials of a sweep; with several metrics, of the Pareto front.
 
-    Failed and crashed trials, and trials that violate an outcome constraint, are never best. If assignments are repeated, k assignments count, with all their
-    trials. After repeats that confirm the best trials, the finished trials are compared as `smsweep best` does.
+    Failed and crashed trials, and trials that violate an outcome constraint, are never best. If assignments are
+    repeated, k assignments count, with all their trials. After repeats that confirm the best trials, the finished
+    trials are compared as `smsweep best` does.
     """
     metric, metrics, n = sweep.config.metric, sweep.config.metrics, sweep.job.repeats
     constraints = sweep.job.search.outcome_constraints

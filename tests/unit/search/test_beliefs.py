@@ -8,10 +8,12 @@ import pytest
 
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import JobTemplate, SearchSettings
+from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.search.base import SearchStrategy
 from smsweep.search.bayes.beliefs import Beliefs
+from smsweep.search.bayes.observations import Ledger, observed
 from smsweep.search.registry import make_strategy
 from smsweep.space.belief import Belief, Peak
 from smsweep.space.unit_cube import Cube
@@ -69,12 +71,29 @@ def test_weight_of_beliefs_is_limited_and_fades_with_observations() -> None:
     beliefs = Beliefs({"lr": Belief(around=1e-3, confidence=0.8)}, space, cube)
     near = cube.encode({"lr": 1e-3, "layers": 5, "optimizer": {"name": "sgd"}})[0]
     far = cube.encode({"lr": 0.9, "layers": 5, "optimizer": {"name": "sgd"}})[0]
-    weights = [beliefs.log_weight(np.array([near, far]), n, 0) for n in (10, 100, 1000)]
+    weights = [beliefs.log_weight(np.array([near, far]), n) for n in (10, 100, 1000)]
     gains = [float(weight[0] - weight[1]) for weight in weights]
     assert gains[0] > gains[1] > gains[2] > 0.0
     assert gains[0] == pytest.approx(10 * gains[1])
     assert gains[0] < np.log((0.2 + 0.8 * 4) / 0.2)
-    assert not beliefs.log_weight(np.array([near, far]), 10, 2).any()  # half of the trials ignore the beliefs
+
+
+def test_beliefs_guide_no_trials_after_bad_results() -> None:
+    space = parse_sweep({"method": "random", "parameters": PARAMETERS}).config.space
+    beliefs = Beliefs({"lr": Belief(around=1e-3, confidence=0.8)}, space, Cube(space))
+
+    def guided(is_right: bool) -> list[int]:
+        ledger, history = Ledger(Cube(space), Metric(name="loss")), History()
+        for number in range(8):
+            value = number % 4 + number / 10 if is_right else 10 - number % 4 + number / 10
+            params = {"lr": 0.1, "layers": 1 + number, "optimizer": {"name": "sgd"}}
+            stats = {"loss": MetricStats().add(value)}
+            history.update([Trial(number=number, params=params, state=TrialState.FINISHED, metrics=stats)])
+        known = observed(ledger.follow(history))
+        return [number for number in range(8, 16) if beliefs.guide(number, known)]
+
+    assert guided(True) == [8, 9, 12, 13]  # half of the trials ignore the beliefs
+    assert guided(False) == []
 
 
 def _loss(params: Params, best: float) -> float:
