@@ -330,6 +330,23 @@ class ApiSweep(_Shaped):
 
         return confirm(self.id, top=top, repeats=repeats).n_left
 
+    def enqueue(self, params: Mapping[str, Any]) -> ApiRun:
+        """Queue a run with chosen params, as `smsweep enqueue`.
+
+        Args:
+            params: Values of some parameters. The search method chooses missing values.
+
+        Returns:
+            The pending run. With `repeats`, the first one of its params.
+
+        Raises:
+            UsageError: If the params are not in the search space or in a tried cell of a grid, or the sweep accepts
+                no runs.
+        """
+        from smsweep.services.sweeps.enqueue import enqueue  # slow to import
+
+        return ApiRun(enqueue(self.id, params)[0], self.sweep)
+
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run; None if no run has a value.
 

@@ -226,6 +226,9 @@ class SearchSection(Section):
     distinct: bool | None = Field(
         None, description="method random: true to try each assignment of a finite space once before it repeats any"
     )
+    start_points: list[dict[str, Any]] | None = Field(
+        None, description="params of the first trials; the search method chooses missing values"
+    )
     beliefs: dict[str, BeliefSection] | None = Field(
         None, description="methods random and bayes: where the optimum of a parameter is expected"
     )

@@ -261,6 +261,7 @@ def _search(section: SearchSection) -> SearchSettings:
         distinct=section.distinct,
         beliefs=beliefs,
         outcome_constraints=tuple(section.outcome_constraints or ()),
+        start_points=tuple(section.start_points or ()),
     )
 
 

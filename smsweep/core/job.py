@@ -168,6 +168,7 @@ class SearchSettings:
     distinct: bool | None = None  # each assignment once before any is repeated; None for the method's default
     beliefs: Mapping[str, Belief] = field(default_factory=dict)  # dotted name of a parameter -> its likely optimum
     outcome_constraints: tuple[str, ...] = ()  # such as `latency <= 50`; see feasibility.py
+    start_points: tuple[Mapping[str, Any], ...] = ()  # params of the first trials; values can be missing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,6 +13,7 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
 from smsweep.search.base import SearchStrategy, outlook
+from smsweep.search.start_points import Completion, StartPoints
 from smsweep.util.plugins import PluginRegistry, check_needs, resolve
 
 if TYPE_CHECKING:
@@ -187,6 +188,7 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
         config: The sweep.
         seed: The seed of the search.
         job: The settings of the search in job.yaml: `repeats`, `search` and `budget`. Default: none.
+            The start points must be in the space; see `check_search_values`.
 
     Raises:
         ConfigError: The method is not installed, its options are not valid, or it lacks a setting of job.yaml.
@@ -197,9 +199,29 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
     check_search(config, job.search)
     spec, cost = METHODS[engine_of(config)], search_cost_of(job, config.run_cap)
     strategy = build_strategy(spec, config, seed, cost, job.search)
+    if job.search.start_points:
+        strategy = StartPoints(strategy, job.search.start_points, make_completion(config, seed, job.search))
     if job.repeats == 1:
         return strategy
     return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics, job.search.outcome_constraints))
+
+
+def make_completion(config: SweepConfig, seed: int, settings: SearchSettings) -> Completion:
+    """Return what completes start points, and params that the user adds, as the sweep's search method does.
+
+    Args:
+        config: The sweep.
+        seed: The seed of the search.
+        settings: The settings of the search in job.yaml.
+    """
+    method = engine_of(config)
+    return Completion(
+        config.space,
+        seed,
+        is_grid=method == "grid",
+        is_distinct=method in DISTINCT or bool(settings.distinct),
+        beliefs=settings.beliefs,
+    )
 
 
 def check_search(config: SweepConfig, settings: SearchSettings) -> None:

@@ -60,3 +60,26 @@ def test_belief_that_does_not_fit_is_an_error_with_its_line(tmp_path: Path, beli
     with pytest.raises(ConfigError) as caught:
         template(tmp_path, f"search:\n  beliefs:\n    {belief}\n")
     assert message in str(caught.value)
+
+
+def test_start_points_are_read(tmp_path: Path) -> None:
+    text = "search:\n  start_points: [{lr: 0.1, layers: 4}, {optimizer: sgd}]\n"
+    points = template(tmp_path, text).search.start_points
+    assert points == ({"lr": 0.1, "layers": 4}, {"optimizer": "sgd"})
+
+
+@pytest.mark.parametrize(
+    ("point", "message"),
+    [
+        ("{lrr: 0.1}", "job.yaml:4: search.start_points[1].lrr: not a parameter of sweep.yaml; did you mean lr?"),
+        ("{lr: 3}", "job.yaml:4: search.start_points[1].lr: 3 is not a value of lr; give a value that it can have"),
+        ("{optimizer: {name: sgd}}", "job.yaml:4: search.start_points[1].optimizer: a mapping is not a value of"),
+        ("{seed: 4}", "job.yaml:4: search.start_points[1].seed: 4 is not a value of seed; give"),
+        ("{}", "job.yaml:4: search.start_points[1]: no values; give the value of at least one parameter"),
+        ("8", "job.yaml:4: search.start_points[1]: expected a mapping, got 8"),
+    ],
+)
+def test_start_point_outside_the_space_is_an_error_with_its_line(tmp_path: Path, point: str, message: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        template(tmp_path, f"search:\n  start_points:\n  - {{lr: 0.1, seed: 3}}\n  - {point}\n")
+    assert message in str(caught.value)
