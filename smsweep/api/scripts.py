@@ -89,8 +89,14 @@ class _Progress:
         elif trial.state in BROKEN:
             _log(f"ERROR Run {run} errored: {reason}")
         elif trial.state.is_terminal:
-            values = [f"{clean(name)}={clean(str(value))}" for name, value in metrics_of(trial).items()][:MAX_METRICS]
-            _log(" ".join([f"Agent Finished Run: {run}", *([f"({trial.state.value}: {reason})"] if reason else values)]))
+            values = [f"{clean(name)}={clean(str(value))}" for name, value in metrics_of(trial).items()][
+                :MAX_METRICS
+            ]
+            _log(
+                " ".join(
+                    [f"Agent Finished Run: {run}", *([f"({trial.state.value}: {reason})"] if reason else values)]
+                )
+            )
         elif reason:  # it waits for another attempt, or ends
             _log(f"Run {run} is {trial.state.value}: {reason}")
 

@@ -129,18 +129,18 @@ wandb.agent(sweep_id, train, count=2)
 
 def printed(module: str, folder: Path, **environ: str) -> list[str]:
     """Run the script. Return its lines about the sweep and the runs, with ids replaced by SWEEP and RUN."""
-    packages = next(oracle("wandb").python.parents[1].glob("lib/python*/site-packages"))
+    python = oracle("wandb").python if module == "wandb" else sys.executable
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "SMSWEEP"))}
     done = subprocess.run(
-        [sys.executable, "-c", PRINTS.format(module=module)],
-        env={**kept, "PYTHONPATH": str(packages), "HOME": str(folder), **environ},
+        [str(python), "-c", PRINTS.format(module=module)],
+        env={**kept, "HOME": str(folder), **environ},
         cwd=folder,
         capture_output=True,
         text=True,
         timeout=240,
     )
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("Traceback") == done.stderr.count("ValueError: too high\n") - done.stderr.count("Run ")
+    assert "ValueError: too high" in done.stderr
     lines = [line.removeprefix(f"{module}: ") for line in (done.stdout + done.stderr).splitlines()]
     about = ("Create sweep", "Agent Starting Run", "\t", "ERROR Run", "Sweep Agent")
     sweep_id = re.search("ID: (.+)", done.stdout)
@@ -157,7 +157,10 @@ def test_script_prints_what_wandb_prints(tmp_path: Path) -> None:
         theirs = printed("wandb", tmp_path, **server.environ)
     ours = printed("smsweep", tmp_path)
     assert theirs[:3] == ["Create sweep with ID: SWEEP", "Agent Starting Run: RUN with config:", "\tlr: 0.1"]
-    assert ours == [*(line.replace("errored: ", "errored: ValueError: ") for line in theirs), "Sweep Agent: Exiting."]
+    assert ours == [
+        *(line.replace("errored: ", "errored: ValueError: ") for line in theirs),
+        "Sweep Agent: Exiting.",
+    ]
 
 
 def test_wandb_silent_silences_script(tmp_path: Path) -> None:

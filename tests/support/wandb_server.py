@@ -120,7 +120,9 @@ def _heartbeat(server: FakeWandb, variables: dict[str, Any]) -> Answer:
             run_id = f"run{len(runs)}"
             args = {name: {"value": value} for name, value in cells[0].items()}
             server.runs[run_id] = FakeRun(sweep=server.sweep_id, config=args)
-            commands.append({"type": "run", "run_id": run_id, "args": args, "program": server.sweep.get("program")})
+            commands.append(
+                {"type": "run", "run_id": run_id, "args": args, "program": server.sweep.get("program")}
+            )
         else:
             server.state = "FINISHED"
             commands.append({"type": "exit"})
