@@ -38,12 +38,21 @@ class _Shaped:
             if hasattr(cls, name):  # a property that raised AttributeError
                 return object.__getattribute__(self, name)
             names = ", ".join(each for each in sorted({*dir(cls), *vars(self)}) if not each.startswith("_"))
-            advice = cls._instead.get(name) or f"it has: {names}"
+            advice = cls._instead.get(name) or f"it has: {names}; keep `import wandb` for the rest of W&B's API"
             raise AttributeError(f"smsweep's {cls.__name__} has no {name!r}; {advice}")
 
 
 class ApiRun(_Shaped):
     """A trial, as it was when it was read. Read it again with `Api().run(label)`."""
+
+    _instead = {  # noqa: RUF012 - never changes
+        **dict.fromkeys(("files", "file", "logged_artifacts"), "list the files of jobs with: smsweep show ID/N"),
+        "console_logs": "read its log with: smsweep logs ID/N",
+        "delete": "remove it with: smsweep rm ID/N",
+        "load": "read it again with: Api().run(label)",
+        "wait_until_finished": "wait with: smsweep watch ID",
+        **dict.fromkeys(("update", "save"), "runs are read-only; log values in the script with: smsweep.log"),
+    }
 
     def __init__(self, trial: Trial, sweep: Sweep, best: Best | None = None) -> None:
         self.trial = trial
@@ -285,6 +294,11 @@ class ApiAgent(_Shaped):
 class ApiSweep(_Shaped):
     """A sweep, as it was when it was read. `runs` reads the runs at each access."""
 
+    _instead = {  # noqa: RUF012 - never changes
+        "url": "show it in a browser with: smsweep ui",
+        "get": "read it with: Api().sweep(ID)",
+    }
+
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
 
@@ -498,7 +512,9 @@ class Sweeps(list[ApiSweep]):
 class ApiProject(_Shaped):
     """A project: the sweeps that have its name."""
 
-    _instead = {"url": "smsweep has no page of a project; list its sweeps with: .sweeps()"}  # noqa: RUF012
+    _instead = {  # noqa: RUF012 - never changes
+        "url": "smsweep has no page of a project; list its sweeps with: .sweeps()"
+    }
 
     def __init__(self, name: str, entity: str, sweeps: Iterable[Sweep]) -> None:
         self.name = name
@@ -526,17 +542,8 @@ class ApiProject(_Shaped):
 class Api(_Shaped):
     """Reads sweeps and runs from the store (`SMSWEEP_STORE`, default: a file in `SMSWEEP_DIR`)."""
 
-    _instead = {  # noqa: RUF012 - never changed
+    _instead = {  # noqa: RUF012 - never changes
         "create_run": "a run belongs to a sweep; add one with: Api().sweep(ID).enqueue_run(config)",
-        **dict.fromkeys(
-            ("artifact", "artifacts", "artifact_exists", "artifact_type", "artifact_types"),
-            "artifacts are on W&B's server: keep `import wandb` for them; smsweep keeps the files of a run, see: "
-            "smsweep best ID --download DIR",
-        ),
-        **dict.fromkeys(
-            ("user", "users", "viewer", "team", "reports", "registry", "registries", "automations"),
-            "this belongs to W&B's server: keep `import wandb` for it",
-        ),
     }
 
     def __init__(self, overrides: Mapping[str, Any] | None = None, **ignored: Any) -> None:
