@@ -63,7 +63,7 @@ def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
     """Add errors for parameters that the method cannot search. space: the parameters without other errors."""
     for path, leaf in _leaves(space, ("parameters",)):
         if method == "grid" and leaf.grid_size is None:
-            problems.add(path, f"a grid cannot list {leaf.kind}; give values, or use method random or bayes")
+            problems.add(path, in_grid(leaf.kind))
         elif method == "grid" and leaf.kind == "q_uniform":
             problems.warn(path, "a grid over q_uniform excludes max, as in W&B; list the values to include it")
     is_whole = not problems.any_in(("parameters",))
@@ -71,6 +71,11 @@ def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
         problems.add(
             ("parameters",), "bayes has nothing to search, because every parameter is a constant; give a range"
         )
+
+
+def in_grid(kind: str) -> str:
+    """Return the error for a distribution that a grid cannot list."""
+    return f"a grid cannot list {kind}; give values, or use method random or bayes"
 
 
 def _needs(registry: Mapping[str, SearchSpec] | Mapping[str, StoppingSpec], name: object) -> Sequence[str]:
