@@ -18,6 +18,7 @@ from smsweep.config_files.sweep_rules import (
     check_rules,
     check_space,
     in_grid,
+    warn_of_engine,
 )
 from smsweep.config_files.validation import check, keys_of, not_a_choice
 from smsweep.config_files.yaml_reader import read_file, read_yaml
@@ -101,6 +102,7 @@ def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | No
     space = read_space(data["parameters"], ("parameters",), problems)
     if space is not None:
         check_space(space, data.get("method"), problems)
+        warn_of_engine(space, scheduler, problems)
     if data.get("method") == "grid":
         for path in _unread_probabilities(data["parameters"], space, ("parameters",)):
             problems.add(path, in_grid("categorical_w_probabilities"))
