@@ -278,8 +278,8 @@ def test_parameters_that_only_smsweep_passes_to_optuna_get_a_warning() -> None:
         "  opt: {parameters: {m: {min: 0.1, max: 1.0}}}\n"
     )
     assert [warning.partition(": W&B's scheduler refuses ")[::2] for warning in parsed.warnings] == [
-        ("line 6: parameters.decay", "normal with engine optuna; smsweep draws from it"),
-        ("line 7: parameters.opt.parameters.m", "nested parameters with engine optuna; smsweep searches them"),
+        ("<sweep>:6: parameters.decay", "normal with engine optuna; smsweep draws from it"),
+        ("<sweep>:7: parameters.opt.parameters.m", "nested parameters with engine optuna; smsweep searches them"),
     ]
 
 
