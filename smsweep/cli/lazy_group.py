@@ -44,7 +44,10 @@ PANELS = {
         "prune": "Delete models and checkpoints of ended trials.",
         "recover": "Rebuild a lost sweep from its jobs.",
         "doctor": "Check that this machine has what sweeps need.",
+        "verify": "Check what smsweep assumes about a backend.",
         "completion": "Print a shell completion script.",
+        "mcp": "Serve tools with limits to coding agents (MCP).",
+        "skill": "Print instructions for coding agents.",
     },
     "Share": {
         "export": "Export the trials of a sweep to a file or another tool.",
@@ -80,10 +83,12 @@ MODULES = {
     "recover": "manage",
     "doctor": "setup",
     "completion": "setup",
+    "skill": "setup",
     "auth": "setup",
     "iam": "setup",
     "ui": "serve",
     "emulator": "serve",
+    "mcp": "serve",
     "export": "share",
     "report": "share",
     "wandb_import": "share",
@@ -125,7 +130,6 @@ HINTS = {
     **dict.fromkeys(
         ("offline", "online", "enabled", "disabled"), "the variable WANDB_MODE, such as WANDB_MODE=offline"
     ),
-    "verify": "smsweep doctor",
     "sync": "smsweep wandb sync ID",
     "import": "smsweep wandb import ENTITY/PROJECT/ID",
     "help": "smsweep --help",
