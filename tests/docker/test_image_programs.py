@@ -212,6 +212,7 @@ def account(
 ) -> Iterator[Account]:
     folder = tmp_path_factory.mktemp("emulator")
     with open_account(folder, os.environ, backend="docker") as opened:
+        assert opened.s3.list_buckets()["Buckets"]  # the first access to S3 creates the bucket
         yield opened
     assert not job_containers(docker_engine, folder), "the emulator has not removed its containers"
 
