@@ -39,6 +39,7 @@ DOCUMENTS: dict[str, Any] = {
     "smsweep export --to": documents.ExportDocument,
     "smsweep set": documents.SweepDocument,
     "smsweep retry": list[str],
+    "smsweep enqueue": list[str],
     "smsweep confirm": documents.ConfirmDocument,
     "smsweep rm": list[str],
     "smsweep rm --dry-run": list[documents.RemovalDocument],
