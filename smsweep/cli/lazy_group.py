@@ -39,6 +39,7 @@ PANELS = {
     },
     "Manage": {
         "retry": "Queue failed or stopped trials again.",
+        "enqueue": "Queue a trial with params that you choose.",
         "confirm": "Repeat the best trials with new seeds.",
         "rm": "Remove trials or whole sweeps.",
         "prune": "Delete models and checkpoints of ended trials.",
