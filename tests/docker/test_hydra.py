@@ -22,8 +22,8 @@ pytestmark = pytest.mark.oracle
 
 TAG = "smsweep-test-hydra"
 FIND = """
-import json, sys, antlr4, hydra, omegaconf, yaml
-folders = [module.__path__[0] for module in (antlr4, hydra, omegaconf, yaml)]
+import json, sys, antlr4, hydra, omegaconf, packaging, yaml
+folders = [module.__path__[0] for module in (antlr4, hydra, omegaconf, packaging, yaml)]
 print(json.dumps([".".join(map(str, sys.version_info[:2])), folders]))
 """
 TRAIN = """
