@@ -144,7 +144,7 @@ def test_report_is_sandboxed_frame(outputs: dict[str, list[Output]]) -> None:
 def test_cells_of_docs_page_run(tmp_path: Path) -> None:
     cells = [block.text for block in blocks(ROOT / "docs/notebooks.md") if block.title == "notebook"]
     first, second = execute(cells, tmp_path)
-    created, progress = first
+    created, progress, *_ = first
     assert created["text"].startswith("Create sweep with ID: ")
     assert "is finished: 20 of 20 trials ended" in progress["data"]["text/plain"]
     assert second
