@@ -480,6 +480,19 @@ class ApiSweep(_Shaped):
 
         return ApiRun(enqueue(self.id, params)[0], self.sweep)
 
+    def enqueue_run(self, config: Mapping[str, Any], display_name: str | None = None) -> str:
+        """Queue a run as `enqueue` does, and return its id.
+
+        Args:
+            config: Values of some parameters. The search method chooses missing values.
+            display_name: Ignored, because a run is named after its sweep; for compatibility with W&B.
+
+        Raises:
+            UsageError: As `enqueue`.
+        """
+        del display_name
+        return self.enqueue(config).id
+
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run; None if no run has a value.
 
