@@ -65,7 +65,7 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
         UsageError: If the seed is invalid.
     """
     sweep_config = _read_config(config)
-    check_can_run(sweep_config, NO_JOB.template)
+    check_can_run(sweep_config, NO_JOB)
     strategy = _strategy(config, sweep_config, checked_seed(seed))
     return [dict(params) for params in strategy.suggest(_read_history(sweep_config, trials), n)]
 

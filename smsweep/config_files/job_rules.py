@@ -15,7 +15,8 @@ from smsweep.config_files.yaml_reader import read_scalar
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.core.line_regex import LineRegex
 from smsweep.core.regex_syntax import RegexError, nested_quantifier
-from smsweep.errors import ConfigError
+from smsweep.errors import ConfigError, SpaceError
+from smsweep.space.expression import parse_expression
 from smsweep.stopping.stop_if import parse_condition
 
 # Arguments that users of the SDK may try -> what to do instead.
@@ -91,6 +92,7 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     _check_names(data, problems)
     _check_metric_definitions(data, problems)
     _check_conditions(data.get("stop_if"), problems)
+    _check_constraints(data.get("search"), problems)
     _check_notify(data.get("notify"), problems)
 
 
@@ -360,6 +362,18 @@ def _check_conditions(conditions: Any, problems: Problems) -> None:
                 parse_condition(text)
         except ConfigError as err:
             problems.add(("stop_if",) if isinstance(conditions, str) else ("stop_if", index), str(err))
+
+
+def _check_constraints(search: Any, problems: Problems) -> None:
+    """Add the errors of constraints that are not valid expressions. The parameters are checked with the sweep."""
+    constraints = search.get("constraints") if isinstance(search, dict) else None
+    for index, text in enumerate([constraints] if isinstance(constraints, str) else constraints or ()):
+        try:
+            if isinstance(text, str):
+                parse_expression(text)
+        except SpaceError as err:
+            path = ("search", "constraints")
+            problems.add(path if isinstance(constraints, str) else (*path, index), str(err))
 
 
 def _check_notify(hooks: Any, problems: Problems) -> None:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from smsweep.core.resources import Resources
+from smsweep.space.structure import Condition
 
 # The keyword arguments of boto3's create_training_job. botocore's service model defines the shape.
 TrainingJobRequest = Mapping[str, Any]
@@ -165,6 +166,8 @@ class SearchSettings:
 
     cost: Literal["time", "dollars"] | None = None  # cost of trials that bayes saves; None to count trials only
     distinct: bool | None = None  # each assignment once before any is repeated; None for the method's default
+    conditions: tuple[Condition, ...] = ()  # when some parameters exist
+    constraints: tuple[str, ...] = ()  # expressions that all params meet
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -89,7 +89,12 @@ class GridSearch:
                     f"parameters.{'.'.join(path)}: {leaf.kind} cannot be in a grid; list its values, use "
                     "int_uniform or q_uniform, or search by method random or bayes"
                 )
-        self._coverage = Coverage(self._space.grid_size or 0, self._space.grid_index)
+        size = self._space.grid_size
+        if size is None:
+            raise SpaceError(
+                "the grid has too many combinations of the constrained parameters to check; list fewer values"
+            )
+        self._coverage = Coverage(size, self._space.grid_index)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         self._coverage.follow(history)

@@ -20,8 +20,7 @@ from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.errors import SpaceError, UsageError
 from smsweep.search.coverage import Coverage, coverage_of
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
-from smsweep.space.distribution import Distribution, identity
-from smsweep.space.distribution import MISSING
+from smsweep.space.distribution import MISSING, Distribution, identity
 from smsweep.space.space import SearchSpace
 
 SAMPLER = "TPESampler"  # unless scheduler.optimizer names another

@@ -251,7 +251,9 @@ class FeasibleDraws:
         if self._witness is None:
             rng = random.Random(0)  # noqa: S311 - reproducible, not a secret
             drawn = [leaf.sample(rng) for leaf in self._structure.leaves]
-            attempts = itertools.chain(self._plain(drawn, rng), self._from_boxes(drawn, rng), self._last(drawn, rng))
+            attempts = itertools.chain(
+                self._plain(drawn, rng), self._from_boxes(drawn, rng), self._last(drawn, rng)
+            )
             if any(values is not None for values in attempts):
                 self._witness = drawn  # with a value for each leaf, also if it does not exist
         if self._witness is not None:

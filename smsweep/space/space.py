@@ -198,7 +198,9 @@ class SearchSpace:
         if numbering is None:
             return None
         digits: list[int | None] = []
-        for leaf, value, exists in zip(self.structure.leaves, values, self.structure.existing(values), strict=True):
+        for leaf, value, exists in zip(
+            self.structure.leaves, values, self.structure.existing(values), strict=True
+        ):
             digit = kind.number(leaf, value) if exists else None
             if exists and digit is None:
                 return None

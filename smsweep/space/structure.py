@@ -26,6 +26,13 @@ class Allowed:
     def __post_init__(self) -> None:
         object.__setattr__(self, "_keys", frozenset(map(identity, self.values)))
 
+    def __str__(self) -> str:
+        if self.values:
+            return " or ".join(map(str, self.values))
+        if self.min is None or self.max is None:
+            return f"at least {self.min}" if self.max is None else f"at most {self.max}"
+        return f"{self.min} to {self.max}"
+
     def __contains__(self, value: Any) -> bool:
         if self.values:
             return identity(value) in self._keys
@@ -56,6 +63,9 @@ class Condition:
 
     parameter: str  # dotted name of a parameter, or of a group of nested parameters
     when: Mapping[str, Allowed]  # by the dotted name of the other parameter
+
+    def __str__(self) -> str:
+        return f"{self.parameter} if {' and '.join(f'{name} is {allowed}' for name, allowed in self.when.items())}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,8 +200,7 @@ def structure_problems(
         place = next(
             ("conditions", each.parameter) for each in conditions if cycle[0] in _leaves_of(each.parameter, names)
         )
-        way = " on ".join(cycle[1:])
-        problems.append((place, f"depends on itself: {cycle[0]} depends on {way}; remove one of the conditions"))
+        problems.append((place, f"depends on itself ({' -> '.join(cycle)}); remove one of the conditions"))
     for index, text in enumerate(constraints):
         try:
             parse_expression(text, leaves)
