@@ -117,12 +117,14 @@ METHODS = PluginRegistry(
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
                 needs=("space", "metric", "seed", "cost"),
+                structure=("constraints",),
             ),
             SearchSpec(
                 name="pareto",
                 summary="the Pareto front of several metrics",
                 factory="smsweep.search.pareto_search:ParetoSearch",
                 needs=("space", "metrics", "seed"),
+                structure=("constraints",),
                 is_engine=True,
             ),
             SearchSpec(

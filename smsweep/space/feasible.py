@@ -23,7 +23,9 @@ from smsweep.space.expression import Span, interval, span_of
 from smsweep.space.numeric import IntUniform
 from smsweep.space.structure import Structure
 
-PLAIN_DRAWS = 16  # before the first box
+PLAIN_DRAWS = 16  # before the first box, unless valid params are rare
+PROBES = 64  # plain draws that decide whether they are rare
+RARE = 8  # rare: fewer than one of so many draws
 LEVELS = ((256, 64), (4_096, 1_024))  # splits of the cube so far, then draws from its boxes
 MAX_SPLITS = 16_384  # to decide whether any params meet the constraints
 FINAL_DRAWS = 16_384
@@ -192,6 +194,7 @@ class FeasibleDraws:
         self._levels: list[tuple[list[_Box], list[float], int]] = []
         self._partition = _Partition(structure, self._involved)
         self._witness: list[Any] | None = None
+        self._n_plain: int | None = None
         self.n_draws = 0  # draws so far, for measurements
 
     def draw(self, rng: random.Random) -> list[Any]:
@@ -218,11 +221,25 @@ class FeasibleDraws:
 
     def _plain(self, drawn: list[Any], rng: random.Random) -> Iterator[list[Any] | None]:
         yield self._checked(drawn)
-        for _ in range(PLAIN_DRAWS - 1):
-            # other parameters are independent of the constraints
-            for i in self._involved:
-                drawn[i] = self._structure.leaves[i].sample(rng)
+        for _ in range(self._plain_draws()):
+            self._redraw(drawn, rng)
             yield self._checked(drawn)
+
+    def _redraw(self, drawn: list[Any], rng: random.Random) -> None:
+        for i in self._involved:  # other parameters are independent of the constraints
+            drawn[i] = self._structure.leaves[i].sample(rng)
+
+    def _plain_draws(self) -> int:
+        """Return the number of plain draws before the first box."""
+        if self._n_plain is None:
+            rng = random.Random(0)  # noqa: S311 - reproducible, not a secret
+            drawn = [leaf.sample(rng) for leaf in self._structure.leaves]
+            n_valid = 0
+            for _ in range(PROBES):
+                self._redraw(drawn, rng)
+                n_valid += self._structure.is_feasible(self._structure.active(drawn))
+            self._n_plain = PLAIN_DRAWS if n_valid * RARE >= PROBES else 0
+        return self._n_plain
 
     def _from_boxes(self, drawn: list[Any], rng: random.Random) -> Iterator[list[Any] | None]:
         for level in range(len(LEVELS)):

@@ -83,11 +83,11 @@ class Numbering:
         for level in range(len(self._sizes)):
             for run, below, n_each in self._branches(level, state):
                 if number < run.length * n_each:
+                    offset, number = divmod(number, n_each)
+                    digits.append(None if run.start is None else run.start + offset)
+                    state = below
                     break
                 number -= run.length * n_each
-            offset, number = divmod(number, n_each)
-            digits.append(None if run.start is None else run.start + offset)
-            state = below
         return digits
 
     def number(self, digits: Sequence[int | None]) -> int | None:

@@ -74,7 +74,7 @@ class SearchSpace:
     constraints: tuple[str, ...] = ()
     leaves: tuple[tuple[Path, Distribution], ...] = field(init=False, repr=False, compare=False)
     structure: Structure | None = field(init=False, repr=False, compare=False)
-    _draws: FeasibleDraws | None = field(init=False, repr=False, compare=False)
+    draws: FeasibleDraws | None = field(init=False, repr=False, compare=False)
     _numberings: dict[str, Numbering | None] = field(init=False, repr=False, compare=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -90,7 +90,7 @@ class SearchSpace:
             named = {".".join(path): leaf for path, leaf in leaves}
             structure = Structure(named, self.conditions, self.constraints)
         object.__setattr__(self, "structure", structure)
-        object.__setattr__(self, "_draws", FeasibleDraws(structure) if structure is not None else None)
+        object.__setattr__(self, "draws", FeasibleDraws(structure) if structure is not None else None)
 
     def nest(self, values: Sequence[Any]) -> dict[str, Any]:
         """Return params from one value per leaf, without MISSING values. Lists and dicts are copied."""
@@ -105,7 +105,7 @@ class SearchSpace:
         return params
 
     def flatten(self, params: Mapping[str, Any]) -> list[Any]:
-        """Return one value per leaf, MISSING if params have none or the leaf does not exist. Ignores other keys."""
+        """Return one value per leaf, MISSING if params have none or it does not exist. Ignores other keys."""
         return self._active([_lookup(params, path) for path, _ in self.leaves])
 
     def ppf(self, us: Sequence[float]) -> dict[str, Any]:
@@ -117,8 +117,8 @@ class SearchSpace:
 
     def sample(self, rng: random.Random) -> dict[str, Any]:
         """Draw params. Without constraints, with exactly one number of rng per leaf."""
-        if self._draws is not None:
-            return self.nest(self._draws.draw(rng))
+        if self.draws is not None:
+            return self.nest(self.draws.draw(rng))
         return self.nest([leaf.sample(rng) for _, leaf in self.leaves])
 
     def _active(self, values: list[Any]) -> list[Any]:
@@ -130,8 +130,8 @@ class SearchSpace:
 
     def check_feasible(self) -> None:
         """Raise SpaceError if no params meet the constraints, or none are found in a limited search."""
-        if self._draws is not None:
-            self._draws.check()
+        if self.draws is not None:
+            self.draws.check()
 
     @property
     def size(self) -> int | None:

@@ -179,7 +179,7 @@ def _all(verdicts: Any) -> bool | None:
 def structure_problems(
     leaves: Mapping[str, Distribution], conditions: Sequence[Condition], constraints: Sequence[str]
 ) -> list[tuple[Place, str]]:
-    """Return the problems of conditions and constraints: the place of each, and what is wrong and how to fix it."""
+    """Return the problems of conditions and constraints: the place and the message of each."""
     problems: list[tuple[Place, str]] = []
     names = list(leaves)
     parents: dict[str, list[str]] = {name: [] for name in names}

@@ -123,12 +123,13 @@ class BayesSearch:
             pass  # only constants: there is one point
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
-            yield self._cube.snap((0.5 + INNER * (point - 0.5))[None])[0]
+            snapped = self._cube.snap((0.5 + INNER * (point - 0.5))[None])[0]
+            yield self._cube.nearest_feasible(snapped, rng)
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
             yield from self._promising(known, pending, number, rng)
         while True:
-            yield self._cube.snap(rng.random((1, self._cube.d)))[0]
+            yield self._cube.draw(1, rng)[0]
 
     def _promising(
         self, known: Observations, pending: list[Array], number: int, rng: np.random.Generator
