@@ -19,6 +19,7 @@ from smsweep.space.space import SearchSpace
 MAX_LEVELS = 1024  # an axis with more values is treated as continuous
 TAIL = 1 / 512  # the levels of an infinite distribution end at this probability
 MIDDLE = 0.5
+N_POOL, N_FRESH = 256, 32  # points of a scan under constraints that are the same, and new, in each call
 N_NEARBY = 32  # valid points, of which the nearest replaces a point that breaks a constraint
 UNLISTED = -1.0  # on a nominal axis: a value that is not listed
 
@@ -84,6 +85,7 @@ class Cube:
         self._axes = {i: _axis(leaf) for i, (_, leaf) in enumerate(space.leaves) if leaf.size != 1}
         structure = space.structure
         self._constrained = frozenset(structure.involved() if structure is not None else ())
+        self._pool: Array | None = None
         self.is_nominal = np.array([axis.is_nominal for axis in self._axes.values()], dtype=bool)
 
     @property
@@ -115,6 +117,17 @@ class Cube:
             return self.snap(rng.random((n, self.d)))
         chance = random.Random(int(rng.integers(2**63)))  # noqa: S311 - reproducible, not a secret
         return np.array([self.encode(self._space.sample(chance))[0] for _ in range(n)]).reshape(n, self.d)
+
+    def scan(self, n: int, rng: np.random.Generator) -> Array:
+        """Return points from everywhere in the space that meet all constraints: n, or fewer under constraints.
+
+        Draws under constraints are slow, so most of the points are the same in each call.
+        """
+        if not self._constrained:
+            return self.draw(n, rng)
+        if self._pool is None:
+            self._pool = self.draw(N_POOL, np.random.default_rng(0))
+        return np.vstack([self._pool, self.draw(N_FRESH, rng)])
 
     def are_feasible(self, points: Array) -> NDArray[np.bool_]:
         """Return for each of [n, d] points whether it meets all constraints."""

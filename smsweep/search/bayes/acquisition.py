@@ -101,7 +101,7 @@ def maximise(
         return free, score(free)
 
     lengths = np.exp(rng.uniform(np.log(0.01), np.log(0.4), N_NEAR))
-    scan = np.vstack([cube.draw(N_ANYWHERE, rng), mutated(near, lengths, cube, rng)])
+    scan = np.vstack([cube.scan(N_ANYWHERE, rng), mutated(near, lengths, cube, rng)])
     points, scores = _best(*scored(scan))
     for step in STEPS:
         if not len(points):
