@@ -229,6 +229,21 @@ class ConditionSection(Section):
     )
 
 
+def _confidence(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise expected("a probability above 0 and below 1, such as 0.8")
+    return float(value)
+
+
+class BeliefSection(Section):
+    """Where the optimum of a parameter is expected."""
+
+    around: Any = Field(description="a value of the parameter")
+    confidence: Annotated[float, BeforeValidator(_confidence)] = Field(
+        description="the probability that the optimum is near this value"
+    )
+
+
 class SearchSection(Section):
     """Settings of the search that sweep.yaml cannot express."""
 
@@ -243,6 +258,15 @@ class SearchSection(Section):
     )
     constraints: Annotated[list[Text], BeforeValidator(_condition_list)] | None = Field(
         None, description="expressions that all params meet, such as layers * width <= 4096"
+    )
+    start_points: list[dict[str, Any]] | None = Field(
+        None, description="params of the first trials; the search method chooses missing values"
+    )
+    beliefs: dict[str, BeliefSection] | None = Field(
+        None, description="methods random and bayes: where the optimum of a parameter is expected"
+    )
+    outcome_constraints: Annotated[list[Text], BeforeValidator(_condition_list)] | None = Field(
+        None, description="what the metrics of a usable trial meet, such as latency <= 50"
     )
 
 

@@ -6,6 +6,7 @@ from smsweep.config_files.document import Document, Problems
 from smsweep.core.job import SearchSettings
 from smsweep.core.sweep import SweepConfig, with_structure
 from smsweep.errors import SpaceError
+from smsweep.search.start_points import given_values
 from smsweep.space.space import SearchSpace
 from smsweep.space.structure import structure_problems
 
@@ -38,6 +39,15 @@ def check_structure(config: SweepConfig, settings: SearchSettings, document: Doc
             problems.add((KEY, "constraints", index), f"{constraint!r}: {text}")
     if not problems.any_in(()) and (text := unsatisfiable(space, is_grid=is_grid)):
         problems.add((KEY, "constraints" if settings.constraints else "conditions"), text)
+    problems.raise_errors()
+    for index, point in enumerate(settings.start_points):
+        try:
+            space.draws_of(given=given_values(space, point)).check()
+        except SpaceError:
+            problems.add(
+                (KEY, "start_points", index),
+                "no params with these values meet the conditions and constraints; change the values",
+            )
     problems.raise_errors()
     return structured
 

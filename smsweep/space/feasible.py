@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from smsweep.errors import SpaceError
+from smsweep.space.belief import Belief, believed_value
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities, Constant
 from smsweep.space.distribution import Distribution
 from smsweep.space.expression import Span, interval, span_of
@@ -186,10 +187,16 @@ class _Partition:
 
 
 class FeasibleDraws:
-    """Draws of values that meet the constraints of a structure."""
+    """Draws of values that meet the constraints of a structure.
 
-    def __init__(self, structure: Structure) -> None:
+    Args:
+        structure: The leaves with their conditions and constraints.
+        beliefs: The belief about each leaf, or None. A draw uses them unless valid params are rare.
+    """
+
+    def __init__(self, structure: Structure, beliefs: Sequence[Belief | None] = ()) -> None:
         self._structure = structure
+        self._beliefs = beliefs or [None] * len(structure.leaves)
         self._involved = structure.involved()
         self._levels: list[tuple[list[_Box], list[float], int]] = []
         self._partition = _Partition(structure, self._involved)
@@ -203,7 +210,7 @@ class FeasibleDraws:
         Raises:
             SpaceError: No params that meet the constraints are known.
         """
-        drawn = [leaf.sample(rng) for leaf in self._structure.leaves]
+        drawn = [self._sample(i, rng) for i in range(len(self._structure.leaves))]
         for values in itertools.chain(self._plain(drawn, rng), self._from_boxes(drawn, rng)):
             if values is not None:
                 return values
@@ -211,8 +218,11 @@ class FeasibleDraws:
 
     def check(self) -> None:
         """Raise SpaceError if no params meet the constraints, or none are found in a limited search."""
-        if self._structure.constraints:
-            self._find_witness()
+        self._find_witness()
+
+    def _sample(self, i: int, rng: random.Random) -> Any:
+        leaf, belief = self._structure.leaves[i], self._beliefs[i]
+        return leaf.sample(rng) if belief is None else believed_value(leaf, belief, rng.random())
 
     def _checked(self, drawn: list[Any]) -> list[Any] | None:
         self.n_draws += 1
@@ -227,7 +237,7 @@ class FeasibleDraws:
 
     def _redraw(self, drawn: list[Any], rng: random.Random) -> None:
         for i in self._involved:  # other parameters are independent of the constraints
-            drawn[i] = self._structure.leaves[i].sample(rng)
+            drawn[i] = self._sample(i, rng)
 
     def _plain_draws(self) -> int:
         """Return the number of plain draws before the first box."""

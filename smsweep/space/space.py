@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from smsweep.space.belief import Belief
 from smsweep.space.distribution import MISSING, Distribution, check_index, identity
 from smsweep.space.feasible import FeasibleDraws
 from smsweep.space.numbering import Numbering, TooManyCombinations
@@ -85,10 +86,7 @@ class SearchSpace:
             else:
                 leaves.append(((name,), item))
         object.__setattr__(self, "leaves", tuple(leaves))
-        structure = None
-        if self.conditions or self.constraints:
-            named = {".".join(path): leaf for path, leaf in leaves}
-            structure = Structure(named, self.conditions, self.constraints)
+        structure = self._compiled() if self.conditions or self.constraints else None
         object.__setattr__(self, "structure", structure)
         object.__setattr__(self, "draws", FeasibleDraws(structure) if structure is not None else None)
 
@@ -121,6 +119,26 @@ class SearchSpace:
             return self.nest(self.draws.draw(rng))
         return self.nest([leaf.sample(rng) for _, leaf in self.leaves])
 
+    def draws_of(
+        self, beliefs: Mapping[str, Belief] | None = None, given: Sequence[Any] | None = None
+    ) -> FeasibleDraws:
+        """Return the draws of values, one per leaf, under beliefs and with given values.
+
+        Args:
+            beliefs: The beliefs by dotted names.
+            given: One value per leaf, MISSING for any value. A leaf with a given value must exist.
+        """
+        structure = self.structure or self._compiled()
+        names = [".".join(path) for path, _ in self.leaves]
+        return FeasibleDraws(
+            structure if given is None else structure.with_values(given),
+            [(beliefs or {}).get(name) for name in names],
+        )
+
+    def _compiled(self) -> Structure:
+        named = {".".join(path): leaf for path, leaf in self.leaves}
+        return Structure(named, self.conditions, self.constraints)
+
     def _active(self, values: list[Any]) -> list[Any]:
         return values if self.structure is None else self.structure.active(values)
 
@@ -130,7 +148,7 @@ class SearchSpace:
 
     def check_feasible(self) -> None:
         """Raise SpaceError if no params meet the constraints, or none are found in a limited search."""
-        if self.draws is not None:
+        if self.draws is not None and self.constraints:
             self.draws.check()
 
     @property

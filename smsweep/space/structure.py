@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -112,6 +113,17 @@ class Structure:
             _Constraint(each, tuple((name, numbers[name]) for name in each.names)) for each in parsed
         )
         self.has_conditions = any(self.requirements)
+        self._required: list[int] = []  # leaves that must exist
+
+    def with_values(self, given: Sequence[Any]) -> Structure:
+        """Return the structure of the params with given values: one per leaf, MISSING for any value."""
+        fixed = copy.copy(self)
+        fixed._required = [i for i, value in enumerate(given) if value is not MISSING]
+        leaves = list(self.leaves)
+        for i in fixed._required:
+            leaves[i] = Constant(value=given[i])
+        fixed.leaves = tuple(leaves)
+        return fixed
 
     def existing(self, values: Sequence[Any]) -> list[bool]:
         """Return for each leaf whether it exists."""
@@ -127,7 +139,7 @@ class Structure:
 
     def is_feasible(self, values: Sequence[Any]) -> bool:
         """Return True if active values meet all constraints."""
-        return all(
+        return all(values[i] is not MISSING for i in self._required) and all(
             constraint.expression.holds({name: values[i] for name, i in constraint.names})
             for constraint in self.constraints
             if not any(values[i] is MISSING for _, i in constraint.names)
@@ -146,7 +158,8 @@ class Structure:
                     _all((exists.get(parent, True), allowed.verdict(spans[parent])))
                     for parent, allowed in self.requirements[i]
                 )
-        known = [self._verdict(constraint, spans, exists) for constraint in self.constraints]
+        known = [exists.get(i, True) for i in self._required]
+        known += [self._verdict(constraint, spans, exists) for constraint in self.constraints]
         return _all(known)
 
     @staticmethod
@@ -162,7 +175,7 @@ class Structure:
     def involved(self) -> list[int]:
         """Return the leaves of the constraints, and the leaves that these depend on, ascending."""
         found: set[int] = set()
-        wanted = [i for constraint in self.constraints for _, i in constraint.names]
+        wanted = [*self._required, *(i for constraint in self.constraints for _, i in constraint.names)]
         while wanted:
             i = wanted.pop()
             if i not in found:

@@ -1,9 +1,10 @@
-"""`smsweep doctor`, `auth`, `iam` and `completion`: check and set up this machine and an AWS account."""
+"""`smsweep doctor`, `auth`, `iam`, `completion` and `skill`: check and set up this machine and an AWS account."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,11 @@ COMPLETION_EXAMPLES = """
 source <(smsweep completion bash)
 smsweep completion zsh > ~/.zfunc/_smsweep
 smsweep completion fish > ~/.config/fish/completions/smsweep.fish
+"""
+SKILL_EXAMPLES = """
+smsweep skill
+smsweep skill > SKILL.md
+smsweep skill --json
 """
 IAM_EXAMPLES = """
 smsweep iam --job job.yaml
@@ -77,6 +83,15 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")], as_j
     print_json({"shell": shell.value, "script": script}) if as_json else print_result(script)
 
 
+def skill(as_json: Json = False) -> None:
+    """Print instructions for coding agents.
+
+    They are a Markdown page with front matter: what to do, what never to do, and commands with their output.
+    """
+    page = (Path(__file__).parents[1] / "skill.md").read_text(encoding="utf-8")
+    print_json({"skill": page}) if as_json else print_result(page.rstrip("\n"))
+
+
 def iam(
     job: Job = None,
     sweep: Annotated[
@@ -93,6 +108,10 @@ def iam(
     with_delete: Annotated[
         bool, typer.Option("--with-delete", help="Let the launcher delete results (rm --s3 and prune).")
     ] = False,
+    with_tuning_jobs: Annotated[
+        bool,
+        typer.Option("--with-tuning-jobs", help="Let the launcher read tuning jobs (--from-tuner and -R)."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Accepted; the output is always JSON.")] = False,
 ) -> None:
     """Print the IAM policies that sweeps need.
@@ -103,7 +122,7 @@ def iam(
     """
     from smsweep.services import aws_setup  # boto3 is slow to import
 
-    policies = aws_setup.policies(job, sweep, with_delete=with_delete)
+    policies = aws_setup.policies(job, sweep, with_delete=with_delete, with_tuning_jobs=with_tuning_jobs)
     if of is not None and of not in policies:
         raise UsageError(f"--of: {of!r} is not a policy; use one of {', '.join(policies)}")
     print_json(policies[of] if of else policies)

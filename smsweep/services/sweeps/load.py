@@ -12,6 +12,7 @@ from typing import Any
 
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
+from smsweep.config_files.search_rules import check_search_values
 from smsweep.config_files.structure_rules import check_structure
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.core.budget import budgets_of
@@ -139,6 +140,8 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     check_confirm(config, template)
     check_search(config, template.search)
+    if job.source is not None:
+        check_search_values(template.search, config.space, job.source)
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
     return check_structure(config, template.search, job.source) if job.source is not None else config
