@@ -9,6 +9,7 @@ import pytest
 from smsweep.config_files.job_yaml import parse_job, parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import JobTemplate
+from smsweep.core.trial import History
 from smsweep.errors import ConfigError
 from smsweep.search.registry import expected_trial_count, make_strategy
 from smsweep.services.sweeps.load import read
@@ -174,3 +175,23 @@ def test_method_without_support_is_refused(search: dict[str, object]) -> None:
     (rule,) = search
     with pytest.raises(ConfigError, match=f"search.{rule}: the search method optuna does not support {rule}"):
         make_strategy(config, 0, parse_job({"search": search}).template)
+
+
+def test_start_point_that_breaks_a_rule_is_an_error(tmp_path: Path) -> None:
+    job = f"{JOB}  start_points:\n    - {{momentum: 0.9}}\n    - {{layers: 4, width: 2048}}\n"
+    job += "    - {momentum: 0.9, optimizer: adam}\n"
+    problem = "no params with these values meet the conditions and constraints; change the values"
+    assert errors(job, tmp_path) == [
+        f"job.yaml:12: search.start_points[1]: {problem}",
+        f"job.yaml:13: search.start_points[2]: {problem}",
+    ]
+
+
+@pytest.mark.parametrize("method", ["grid", "random"])
+def test_start_point_is_completed_within_the_rules(method: str) -> None:
+    search = {**parse_job(JOB).template.document["search"], "start_points": [{"nesterov": True, "layers": 4}]}
+    parsed, job = read({**SWEEP, "method": method}, {"search": search})
+    (params,) = make_strategy(parsed.config, 0, job.template).suggest(History(), 1)
+    assert (params["nesterov"], params["layers"], params["momentum"], params["optimizer"]) == (True, 4, 0.9, "sgd")
+    assert params["width"] <= 1024
+    assert params["warmup"]["kind"] == "linear"
