@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CUSTOM = "custom"  # the value of `method` that selects an engine
 DISTINCT = frozenset({"grid", "bayes", "pareto"})  # methods that never repeat an assignment of a finite space
 STRUCTURE = ("conditions", "constraints")
+SUPPORTED = {"conditions": "grid or random", "constraints": "grid, random or bayes"}
 NEEDS = (
     "space",
     "seed",
@@ -246,7 +247,7 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
         if getattr(settings, rule) and rule not in METHODS[method].structure:
             raise ConfigError(
                 f"search.{rule}: the search method {method} does not support {rule}; "
-                f"use method grid, random or bayes, or remove search.{rule} from job.yaml"
+                f"use method {SUPPORTED[rule]}, or remove search.{rule} from job.yaml"
             )
     if settings.beliefs and "beliefs" not in needs:
         raise ConfigError(

@@ -384,7 +384,7 @@ def _applied(exact: Callable[..., float], ranged: Callable[..., Span], terms: Se
         if not all(map(is_number, numbers)):
             return math.nan
         try:
-            result = exact(*numbers)
+            result: Any = exact(*numbers)
         except (ArithmeticError, ValueError):
             return math.nan
         return result if isinstance(result, (int, float)) else math.nan  # complex: a root of a negative number
@@ -431,7 +431,8 @@ def _floor(a: Span, b: Span) -> Span:
     if not _is_away_from_zero(b):
         return ANYTHING
     found = _corners(operator.floordiv)(a, b)
-    return Span(found.low - 1, found.high + 1) if isinstance(found.low, float) else found  # rounding
+    is_whole = all(isinstance(number, int) for number in (a.low, a.high, b.low, b.high))
+    return found if is_whole else Span(found.low - 1, found.high + 1)  # floats are rounded
 
 
 def _remainder(a: Span, b: Span) -> Span:
