@@ -19,7 +19,7 @@ from smsweep.runtime.script.records import URL
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.labels import full_label, parse_sweep_id, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.space.space import MISSING
+from smsweep.space.distribution import MISSING
 from smsweep.wandb_compat.run_filters import Lookup, make_filter, ordered
 from smsweep.wandb_compat.runs_table import duration_s, metrics_of, params_of, run_id, run_name, runs_table
 

@@ -20,8 +20,8 @@ from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.errors import SpaceError, UsageError
 from smsweep.search.coverage import Coverage, coverage_of
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
-from smsweep.space.distribution import Distribution, identity
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.distribution import MISSING, Distribution, identity
+from smsweep.space.space import SearchSpace
 
 SAMPLER = "TPESampler"  # unless scheduler.optimizer names another
 OPTIONS: dict[str, dict[str, Any]] = {  # of samplers that need only the history and no other package
