@@ -46,7 +46,7 @@ SIGNATURES = {
 METHODS = {
     "smsweep.api.api:Api": "diff run sweep sweeps",
     "smsweep.api.api:ApiSweep": (
-        "best_run config confirm entity expected_run_count export id name order plot project report runs state"
+        "best_run config confirm enqueue entity expected_run_count export id name order plot project report runs state"
         " to_dataframe"
     ),
     "smsweep.api.plots:Plots": (

@@ -330,6 +330,23 @@ class ApiSweep(_Shaped):
 
         return confirm(self.id, top=top, repeats=repeats).n_left
 
+    def enqueue(self, params: Mapping[str, Any]) -> ApiRun:
+        """Queue a run with chosen params, as `smsweep enqueue`.
+
+        Args:
+            params: Values of some parameters. The search method chooses missing values.
+
+        Returns:
+            The pending run. With `repeats`, the first one of its params.
+
+        Raises:
+            UsageError: If the params are not in the search space or in a tried cell of a grid, or the sweep accepts
+                no runs.
+        """
+        from smsweep.services.sweeps.enqueue import enqueue  # slow to import
+
+        return ApiRun(enqueue(self.id, params)[0], self.sweep)
+
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run; None if no run has a value.
 
@@ -340,7 +357,9 @@ class ApiSweep(_Shaped):
         runs = self.runs
         if order is None:
             metric = self.sweep.config.metric
-            best = find_best([run.trial for run in runs], metric, self.sweep.job.repeats) if metric else None
+            constraints = self.sweep.job.search.outcome_constraints
+            trials = [run.trial for run in runs]
+            best = find_best(trials, metric, self.sweep.job.repeats, constraints) if metric else None
             return ApiRun(best.trial, self.sweep, best) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
         pairs = [(run, run.summary.get(name)) for run in runs]

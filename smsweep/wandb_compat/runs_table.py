@@ -18,7 +18,7 @@ from smsweep.core.trial import Params, Scalar, Trial, TrialState, is_number
 from smsweep.errors import NotFound, UsageError
 from smsweep.exports.contents import WANDB_COLUMNS
 from smsweep.runtime.script.records import IDLE, PARAMS, RUN, STOPPED, URL
-from smsweep.space.distribution import Distribution
+from smsweep.space.distribution import Distribution, can_have
 from smsweep.space.space import MISSING, SearchSpace
 
 Row = dict[str, Any]
@@ -243,13 +243,6 @@ def _blank(row: CsvRow, name: str, leaf: Distribution) -> Any:
     """Return the value of an empty cell: None if the distribution contains null, which tables write as empty."""
     has_column = any(prefix + name in row for prefix in PARAM_PREFIXES)
     return None if has_column and leaf.size != 1 and can_have(leaf, None) else MISSING
-
-
-def can_have(leaf: Distribution, value: Any) -> bool:
-    """Return True if a distribution contains the value (if continuous: if the value is within its bounds)."""
-    if leaf.size is not None:
-        return leaf.index_of(value) is not None
-    return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
 
 
 def _scalar(cell: str) -> Any:
