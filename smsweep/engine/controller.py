@@ -24,6 +24,7 @@ from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
 
+MAX_NAMES = 5  # of metrics in an error message
 ATTEMPTS = 3  # insertions before the agent pauses, while other agents add their trials
 
 
@@ -311,8 +312,9 @@ class Controller:
         metric = next((metric for metric in config.all_metrics if metric.name not in seen), None)
         if metric is None:
             return ""
-        close = difflib.get_close_matches(metric.name, seen, n=3) or seen[:5]
-        reported = f"it reported {', '.join(close)}" if close else "it reported nothing"
+        close = difflib.get_close_matches(metric.name, seen, n=3)
+        names = [*close, *(name for name in seen if name not in close)][:MAX_NAMES]
+        reported = f"it reported {', '.join(names)}" if names else "it reported nothing"
         return f"it ended without ever reporting the sweep's metric {metric.name!r}; {reported}"
 
     def _reads_curves(self) -> bool:

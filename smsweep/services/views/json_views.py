@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
-from smsweep.core.failure_kind import without_job_name as without_job_name
+from smsweep.core.failure_kind import shared_reason as shared_reason
 from smsweep.core.feasibility import violated
 from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
@@ -146,8 +146,8 @@ def holders(trials: Iterable[Trial]) -> set[str]:
 
 
 def first_reason(trial: Trial) -> str:
-    """Return the first line of a failure reason, without the job name, so that equal reasons can be counted."""
-    return without_job_name(trial.reason.partition("\n")[0]) or "no reason given"
+    """Return the first line of a failure reason, in the form in which equal reasons can be counted."""
+    return shared_reason(trial.reason.partition("\n")[0]) or "no reason given"
 
 
 def front(sweep_id: str) -> list[FrontTrialDocument]:
