@@ -473,8 +473,8 @@ class ApiSweep(_Shaped):
             The pending run. With `repeats`, the first one of its params.
 
         Raises:
-            UsageError: If the params are not in the search space or in a tried cell of a grid, or the sweep accepts
-                no runs.
+            UsageError: If the params are not in the search space or in a tried cell of a grid, or the sweep
+                accepts no runs.
         """
         from smsweep.services.sweeps.enqueue import enqueue  # slow to import
 
