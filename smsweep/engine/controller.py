@@ -6,6 +6,7 @@ import difflib
 import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
@@ -17,7 +18,7 @@ from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.search.base import SearchStrategy, outlook
-from smsweep.stopping.base import StoppingRule
+from smsweep.stopping.base import PromotingRule, StoppingRule
 from smsweep.store import notes
 from smsweep.store.base import Store
 
@@ -87,6 +88,9 @@ class Controller:
         self._searches = searches
         self._repeated: set[int] = set()  # numbers of the trials that repeat others
         self._request: dict[str, int] = {}  # of `smsweep confirm`
+        self._promoter = rule if isinstance(rule, PromotingRule) and rule.promotes else None
+        self._resumed: dict[int, int] = {}  # number -> attempt whose resumption was checked
+        self._ignores_checkpoints: bool | None = None  # None before the first read
 
     def refresh(self) -> None:
         """Read the state of the sweep, and the trials that changed since the last call."""
@@ -99,6 +103,7 @@ class Controller:
         trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
         self._request = notes.CONFIRM.get(self._store, self.sweep.id)
         self._read(trials)
+        self._check_resumed(trials)
         self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
         self.sweep = sweep
 
@@ -142,6 +147,10 @@ class Controller:
         for _ in range(ATTEMPTS):
             if self.history.has_gaps:  # a claimed trial is newer than the last read
                 self.refresh()
+            if self._promoter is not None:
+                self.refresh()  # trials that this process wrote have no curve
+            if self._promote(n):
+                return Proposal.ADDED
             repeated = self._requested_repeats(n)
             if not repeated:
                 params: list[Params] = []
@@ -160,6 +169,74 @@ class Controller:
             if self._add_repeats(repeated):
                 return Proposal.ADDED
         return Proposal.CONTENDED
+
+    def _promotable(self, n: int) -> list[int]:
+        """Return the numbers of at most n paused trials to resume now."""
+        if self._promoter is None or not self._can_promote():
+            return []
+        n = min(n, self._budget.n_affordable() - self._n_set_aside())
+        return self._promoter.promotable(self.history)[:n] if n > 0 else []
+
+    def _can_promote(self) -> bool:
+        """Return True if paused trials of the sweep can resume."""
+        if self._promoter is None or not self._searches or not self.sweep.state.takes_trials:
+            return False
+        if self._ignores_checkpoints is None:
+            self._ignores_checkpoints = bool(notes.IGNORES_CHECKPOINTS.get(self._store, self.sweep.id))
+        return not self._ignores_checkpoints and not self._targets.are_reached(self._repeats.follow(self.history))
+
+    def _promote(self, n: int) -> bool:
+        """Queue at most n paused trials at the places of their checkpoints. Return True if there are any."""
+        metric, promoted = self.sweep.config.metric, False
+        for number in self._promotable(n):
+            paused = self.history.get(number)
+            assert paused is not None and metric is not None  # the rule compares the values of the trial
+            first = self._store.read_points(self.sweep.id, number, names=[metric.name])[0]
+            document = {"points": len(paused.curve), "first": first.time.isoformat()}
+            resumed = replace(paused, attempt=paused.attempt + 1)
+            notes.promotion(resumed).put(self._store, self.sweep.id, document)
+            try:
+                trial = self._store.move(
+                    self.sweep.id,
+                    number,
+                    [TrialState.STOPPED],
+                    TrialState.PENDING,
+                    reason=f"promoted after {len(paused.curve)} points",
+                    keeps_place=True,
+                )
+            except StoreConflict:
+                continue  # another agent's controller was faster, or the user removed the trial
+            log.info("%s promoted after %d points", trial.label, len(paused.curve))
+            promoted = True
+        if promoted:
+            self.refresh()
+        return promoted
+
+    def _check_resumed(self, trials: Sequence[Trial]) -> None:
+        """Promote no more trials if a promoted trial started again from its first value."""
+        metric = self.sweep.config.metric
+        if self._promoter is None or metric is None:
+            return
+        for trial in trials:
+            if not trial.attempt or not trial.curve or self._resumed.get(trial.number) == trial.attempt:
+                continue
+            promotion = notes.promotion(trial).get(self._store, self.sweep.id)
+            if promotion is None or trial.is_removed:
+                self._resumed[trial.number] = trial.attempt
+                continue
+            first = self._store.read_points(self.sweep.id, trial.number, names=[metric.name])[0]
+            has_restarted = first.time.isoformat() != promotion["first"]
+            if has_restarted or len(trial.curve) > promotion["points"]:
+                self._resumed[trial.number] = trial.attempt
+            if has_restarted and self._can_promote():
+                why = (
+                    f"{trial.label}: its script ignores its checkpoint, or logs no steps: after the promotion, it "
+                    f"reported {metric.name} from the beginning, not from value {promotion['points'] + 1}; no "
+                    "more trials are promoted. Save and load a checkpoint, and log with a step"
+                )
+                self._ignores_checkpoints = True
+                notes.IGNORES_CHECKPOINTS.put(self._store, self.sweep.id, why)
+                log.warning("%s", why)
 
     def _requested_repeats(self, n: int) -> list[int]:
         """Return the numbers of at most n trials to repeat now, because the user asked for it."""
@@ -180,15 +257,17 @@ class Controller:
         return next_repeats(self.history[:], metric, top, n, n_left) if n > 0 else []
 
     def _awaits_values(self, n_waiting: int = 0) -> bool:
-        """Return True if the values of active or pending trials can lead to more repeats.
+        """Return True if the values of active or pending trials can lead to more repeats or promotions.
 
         Args:
             n_waiting: Number of pending trials that only agents of other places can run.
         """
+        counts = self.history.counts
+        if counts[TrialState.RUNNING] + counts[TrialState.STOPPING] and self._can_promote():
+            return True  # their values can promote paused trials
         n_repeats = max(self._request.get("trials", 0), self._confirm.trials if self._confirm else 0)
         if n_repeats <= len(self._repeated):
             return False
-        counts = self.history.counts
         if not self._searches:  # the search of other agents can be endless
             repeats = filter(None, map(self.history.get, self._repeated))
             counts = Counter(trial.state for trial in repeats)
@@ -243,7 +322,7 @@ class Controller:
                     [TrialState.RUNNING],
                     TrialState.STOPPING,
                     reason=decision.reason,
-                    asked_by="rule",
+                    asked_by="pause" if decision.is_pause and not self._ignores_checkpoints else "rule",
                 )
             except StoreConflict:
                 continue  # the trial ended, or another agent's controller was faster
@@ -287,7 +366,7 @@ class Controller:
             n_waiting: Number of pending trials that only agents of other places can run.
         """
         blocked = self._blocked()
-        if blocked not in (None, Proposal.EXHAUSTED) or self._requested_repeats(1):
+        if blocked not in (None, Proposal.EXHAUSTED) or self._requested_repeats(1) or self._promotable(1):
             return False
         if blocked is None and self._strategy.suggest(self.history, 1):
             return False
