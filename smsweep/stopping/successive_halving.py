@@ -192,8 +192,8 @@ class Asha(RungRule):
     A complete training has max_iter points, so there is no rung at max_iter. A trial is also stopped between rungs
     if better trials fill its rung.
 
-    With `promote`, the trials that the rule does not continue are paused. If more trials reach the highest rung of a
-    paused trial, so that it is among the best n/eta, it is promoted: it resumes from its checkpoint.
+    With `promote`, the trials that the rule does not continue are paused. A paused trial is promoted when it is
+    among the best n/eta of its highest rung, because more trials reached the rung. It resumes from its checkpoint.
 
     Args:
         metric: The metric that trials are compared by.
