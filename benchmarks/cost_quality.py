@@ -22,7 +22,7 @@ from typing import Any
 from benchmarks.hpo_tables import Table, names
 from smsweep.core.budget import SearchCost
 from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
-from smsweep.search.registry import make_strategy
+from smsweep.search.registry import METHODS, build_strategy
 
 BUDGET = 40  # random trials
 PARTS = (0.25, 0.5, 0.75, 1.0)
@@ -59,7 +59,7 @@ def measured(table: Table, engine: str, n_workers: int, seed: int) -> dict[str, 
         "per second": SearchCost(unit="instance_s"),
         "cooled": SearchCost(unit="instance_s", horizon=budget),
     }
-    strategy, history = make_strategy(table.config, seed, cost=costs[engine]), History()
+    strategy, history = build_strategy(METHODS["bayes"], table.config, seed, costs[engine]), History()
     running: list[tuple[float, int, Params]] = []  # first the end time
     now, started_s, ended_s, n_started = 0.0, 0.0, 0.0, 0
     best, regret, regrets = math.inf, 1.0, [1.0] * len(PARTS)

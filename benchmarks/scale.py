@@ -102,7 +102,7 @@ def sweep_through(
     url = f"sqlite:///{folder / 'store.db'}"
     store = open_store(url, environ={}, parse=lambda *_: (parsed.config, template), clock=clock.utc)
     sweep = store.create_sweep(Sweep(id="abcd1234", config=parsed.config, job=template, sweep_yaml=parsed.text))
-    strategy = make_strategy(sweep.config, sweep.seed, 1)
+    strategy = make_strategy(sweep.config, sweep.seed)
     with mock.patch.object(backend_module, "Aws", lambda environ: account):
         backend = backend_module.SageMakerBackend({}, clock.time, clock.monotonic)
     agent = Agent(

@@ -208,6 +208,9 @@ class SearchSection(Section):
     cost: Literal["time", "dollars"] | None = Field(
         None, description="method bayes: find good params at a low total cost, in instance time or in dollars"
     )
+    distinct: bool | None = Field(
+        None, description="method random: true to try each assignment of a finite space once before it repeats any"
+    )
 
 
 class NotifySection(Section):

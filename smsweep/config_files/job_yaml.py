@@ -142,7 +142,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
         repeats=job.repeats or 1,
         confirm=_confirm(job.confirm),
-        search=SearchSettings(cost=job.search.cost) if job.search else SearchSettings(),
+        search=SearchSettings(**job.search.model_dump()) if job.search else SearchSettings(),
         stop_if=tuple(job.stop_if or ()),
         price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
         asks_price=job.price_per_hour == "aws",

@@ -164,6 +164,7 @@ class SearchSettings:
     """The settings of the search that sweep.yaml cannot express."""
 
     cost: Literal["time", "dollars"] | None = None  # cost of trials that bayes saves; None to count trials only
+    distinct: bool | None = None  # each assignment once before any is repeated; None for the method's default
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -1,4 +1,4 @@
-"""Grid search, cell by cell, and random search: independent draws, without repeats in a finite space."""
+"""Grid search, cell by cell, and random search: independent draws, on request without repeats."""
 
 from __future__ import annotations
 
@@ -16,22 +16,24 @@ DRAWS = 32  # draws before a free cell is chosen directly; only nearly used up o
 class RandomSearch:
     """Draws the params of trial number N from (seed, N). Metrics have no influence.
 
-    W&B draws independently and can repeat an assignment. This search avoids repeats. In a finite space, it
-    proposes each assignment once before it repeats any. In an infinite discrete space, such as the multiples of q
-    of a normal distribution, it replaces a repeated draw up to DRAWS times.
+    By default, draws are independent and can repeat an assignment, as in W&B. A distinct search avoids repeats. In
+    a finite space, it proposes each assignment once before it repeats any. In an infinite discrete space, such as
+    the multiples of q of a normal distribution, it replaces a repeated draw up to DRAWS times.
 
     Args:
         space: The parameters.
         seed: The seed of all draws.
+        distinct: True to avoid repeats.
     """
 
-    def __init__(self, space: SearchSpace, seed: int = 0) -> None:
+    def __init__(self, space: SearchSpace, seed: int = 0, *, distinct: bool = False) -> None:
         self._space = space
         self._seed = seed
+        self._is_distinct = distinct
         self._coverage = coverage_of(self._space)
 
     def suggest(self, history: History, n: int) -> list[Params]:
-        if self._coverage is None:
+        if self._coverage is None or not self._is_distinct:
             return [self._space.sample(self._rng(history.next_number + i)) for i in range(n)]
         self._coverage.follow(history)
         drawn: list[Params] = []

@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from smsweep.core.budget import SearchCost
-from smsweep.core.job import JobTemplate
+from smsweep.core.budget import SearchCost, search_cost_of
+from smsweep.core.job import JobTemplate, SearchSettings
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost")
+NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct")
 
 
 class Repeated:
@@ -64,7 +64,9 @@ class SearchSpec:
         needs: Arguments of the factory: `space` (the `SearchSpace`), `seed` (an int), `metric` (the `Metric`; a
             sweep without one is refused), `metrics` (a tuple of all metrics, which can be empty), `scheduler` (the
             section of that name), `options` (an instance of the options model), `cost` (the `SearchCost` to save,
-            or None; a method without this need is refused if job.yaml sets `search.cost`).
+            or None; a method without this need is refused if job.yaml sets `search.cost`), `distinct` (True to
+            propose each assignment of a finite space once before any is repeated; a method without this need
+            is refused if job.yaml sets `search.distinct: false`).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
     """
@@ -99,8 +101,9 @@ METHODS = PluginRegistry(
             ),
             SearchSpec(
                 name="random",
-                summary="independent draws, without repeats in a finite space",
+                summary="independent draws",
                 factory="smsweep.search.grid_and_random:RandomSearch",
+                needs=("space", "seed", "distinct"),
             ),
             SearchSpec(
                 name="bayes",
@@ -163,38 +166,46 @@ def engine_of(config: SweepConfig) -> str:
     return engine
 
 
-def make_strategy(
-    config: SweepConfig, seed: int, repeats: int = 1, cost: SearchCost | None = None
-) -> SearchStrategy:
+def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None) -> SearchStrategy:
     """Return the strategy that proposes the sweep's trials.
 
     Args:
         config: The sweep.
         seed: The seed of the search.
-        repeats: How often each assignment is tried.
-        cost: The cost that the search saves; None to count trials only.
+        job: The settings of the search in job.yaml: `repeats`, `search` and `budget`. Default: none.
 
     Raises:
-        ConfigError: The method is not installed, its options are not valid, or it does not know costs.
+        ConfigError: The method is not installed, its options are not valid, or it lacks a setting of job.yaml.
         SpaceError: The method cannot search the space, or lacks a metric.
         UsageError: The plug-in that provides the method is broken.
     """
-    check_cost(config, cost)
-    strategy = build_strategy(METHODS[engine_of(config)], config, seed, cost)
-    return strategy if repeats == 1 else Repeated(strategy, Repeats(repeats, config.metric, config.metrics))
+    job = job or JobTemplate()
+    check_search(config, job.search)
+    spec, cost = METHODS[engine_of(config)], search_cost_of(job, config.run_cap)
+    strategy = build_strategy(spec, config, seed, cost, is_distinct=bool(job.search.distinct))
+    if job.repeats == 1:
+        return strategy
+    return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics))
 
 
-def check_cost(config: SweepConfig, cost: SearchCost | None) -> None:
-    """Raise ConfigError if the search method of a sweep cannot save costs."""
-    if cost is not None and "cost" not in METHODS[engine_of(config)].needs:
+def check_search(config: SweepConfig, settings: SearchSettings) -> None:
+    """Raise ConfigError if the search method of a sweep lacks a setting of job.yaml's `search`."""
+    method = engine_of(config)
+    needs = METHODS[method].needs
+    if settings.cost is not None and "cost" not in needs:
         raise ConfigError(
-            f"search.cost: the search method {engine_of(config)} does not choose params by their cost; "
+            f"search.cost: the search method {method} does not choose params by their cost; "
             "use method bayes, or remove search.cost from job.yaml"
+        )
+    if settings.distinct is False and "distinct" not in needs:
+        raise ConfigError(
+            f"search.distinct: the search method {method} cannot repeat params; "
+            "use method random, or remove search.distinct from job.yaml"
         )
 
 
 def build_strategy(
-    spec: SearchSpec, config: SweepConfig, seed: int, cost: SearchCost | None = None
+    spec: SearchSpec, config: SweepConfig, seed: int, cost: SearchCost | None = None, *, is_distinct: bool = False
 ) -> SearchStrategy:
     """Return the strategy of a spec for a sweep. `make_strategy` documents the errors."""
     if "metric" in spec.needs and config.metric is None:
@@ -206,6 +217,7 @@ def build_strategy(
         "metrics": config.all_metrics,
         "scheduler": config.scheduler or {},
         "cost": cost,
+        "distinct": is_distinct,
     }
     if spec.model is not None:
         from smsweep.util.sections import read_options  # pydantic is slow to import

@@ -10,7 +10,7 @@ from typing import Any
 from smsweep.backends.base import Backend
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.budget import Budget, BudgetTracker, budgets_of
-from smsweep.core.job import Confirm, JobTemplate, Site, TrainingJobRequest
+from smsweep.core.job import Confirm, JobTemplate, SearchSettings, Site, TrainingJobRequest
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
@@ -85,7 +85,8 @@ class Kit:
         """
         config = self.sweep.config
         rule = make_rule(config, stop_if)
-        strategy = make_strategy(config, self.sweep.seed, repeats)
+        job = JobTemplate(repeats=repeats, search=SearchSettings(distinct=True))
+        strategy = make_strategy(config, self.sweep.seed, job)
         budget = {} if hours is None else {"hours": hours}
         if budgets is None:
             budgets = budgets_of(JobTemplate(request=AN_HOUR, budget=budget))

@@ -138,7 +138,7 @@ class Crew:
 
     def _agent(self, store: Store, backend: FolderBackend) -> Agent:
         sweep = store.get_sweep(SWEEP)
-        strategy = make_strategy(sweep.config, sweep.seed, 1)
+        strategy = make_strategy(sweep.config, sweep.seed)
         return Agent(
             store,
             [

@@ -178,7 +178,7 @@ def run(
     agent = Agent(
         store,
         [Place(backend=backend, render=lambda trial: training_job(TEMPLATE, sweep, trial, SITE), slots=n_trials)],
-        Controller(store, sweep, make_strategy(parsed.config, 0, 1), None),
+        Controller(store, sweep, make_strategy(parsed.config, 0), None),
         MetricParser(),
         agent_id="a",
         options=AgentOptions(),

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 from smsweep.config_files.tuning_job import Definition, TuningJob, parameter_text
-from smsweep.core.job import MAX_FAILURE_REASON
+from smsweep.core.job import MAX_FAILURE_REASON, JobTemplate, SearchSettings
 from smsweep.core.objective import is_better
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
@@ -84,7 +84,7 @@ class DefinitionSearch:
     def __init__(self, definition: Definition, seed: int, prior: Sequence[Trial]) -> None:
         self.definition = definition
         self.metric = objective_of(definition)
-        self._strategy = make_strategy(definition.config, seed)
+        self._strategy = make_strategy(definition.config, seed, JobTemplate(search=SearchSettings(distinct=True)))
         self._rule = make_rule(definition.config)
         self.history = History(prior=prior)
         self._seen: dict[int, tuple[str, int]] = {}  # number -> (status, number of values) in the history

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
 from smsweep.config_files.code_consent import refuse_code
-from smsweep.core.budget import Budget, BudgetTracker, search_cost_of
+from smsweep.core.budget import Budget, BudgetTracker
 from smsweep.core.job import JobTemplate, with_search_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
@@ -355,8 +355,7 @@ def make_controller(
 ) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
     config = stored.config
-    cost = search_cost_of(template, config.run_cap)
-    strategy = make_strategy(config_of(store, stored), stored.seed, template.repeats, cost)
+    strategy = make_strategy(config_of(store, stored), stored.seed, template)
     rule = make_rule(config, template.stop_if)
     cap = template.budget.get("trials")
     options: dict[str, Any] = {

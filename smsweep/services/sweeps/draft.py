@@ -11,7 +11,6 @@ from smsweep.config_files.code_consent import hook_codes, refuse_code
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep
-from smsweep.core.budget import search_cost_of
 from smsweep.core.json_documents import DraftCheckDocument, DraftDocument, ParamValues
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Trial
@@ -108,14 +107,12 @@ def check(
             check_backend(parsed.config, job.template)
     except SmsweepError as err:
         problems.append(str(err))
-    repeats = job.template.repeats
     expected = expected_trial_count(parsed.config, job.template)
     n = N_SHOWN if expected is None else min(N_SHOWN, expected)
     trials: list[ParamValues] = []
     try:
         config = with_code(parsed.config, _code(workspace, parsed, job, like))
-        cost = search_cost_of(job.template, config.run_cap)
-        strategy = make_strategy(config, 0, repeats, cost)
+        strategy = make_strategy(config, 0, job.template)
         trials = [dict(params) for params in strategy.suggest(History(), n)]
     except SmsweepError as err:
         problems.append(str(err))

@@ -13,12 +13,12 @@ from typing import Any
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
-from smsweep.core.budget import budgets_of, search_cost_of
+from smsweep.core.budget import budgets_of
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, UsageError
 from smsweep.sagemaker_sdk.compiled import template
-from smsweep.search.registry import check_cost, engine_of
+from smsweep.search.registry import check_search, engine_of
 from smsweep.secrets.redact import environment_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.sweeps.search_program import has_program, placed
@@ -135,7 +135,7 @@ def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
     if is_optuna and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
     check_confirm(config, template)
-    check_cost(config, search_cost_of(template, config.run_cap))
+    check_search(config, template.search)
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.registry import backend_spec
-from smsweep.core.budget import search_cost_of
 from smsweep.core.job import JobTemplate, TrainingJobRequest, image_command
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.core.trial import History, Params, Trial, TrialState
@@ -100,10 +99,8 @@ def plan(
     """
     parsed, parsed_job = read(config, job, program=program, is_quiet=True)
     sweep_config = parsed.config
-    repeats = parsed_job.template.repeats
     code = read_code(sweep_config, parsed_job, origin_of(config))
-    cost = search_cost_of(parsed_job.template, sweep_config.run_cap)
-    strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), repeats, cost)
+    strategy = make_strategy(with_code(sweep_config, code), checked_seed(seed), parsed_job.template)
     expected = expected_trial_count(sweep_config, parsed_job.template)
     suggested = strategy.suggest(History(), n if expected is None else min(n, expected))
     trials = [Trial(sweep_id=NO_ID, number=number, params=params) for number, params in enumerate(suggested)]
@@ -174,8 +171,7 @@ def plan_sweep(
         sent = notes.FUNCTION.get(store, stored.id)
         searched = config_of(store, stored)
     pending = [trial for trial in history if trial.state is TrialState.PENDING][:n]
-    cost = search_cost_of(stored.job, stored.config.run_cap)
-    strategy = make_strategy(searched, stored.seed, stored.job.repeats, cost)
+    strategy = make_strategy(searched, stored.seed, stored.job)
     suggested = strategy.suggest(history, n - len(pending)) if n > len(pending) else []
     proposed = [
         Trial(sweep_id=stored.id, number=history.next_number + i, params=params)

@@ -47,7 +47,7 @@ def before_each_insert(kit: Kit, act: Callable[[], object]) -> None:
 
 
 def rival(kit: Kit, store: Store | None = None) -> Controller:
-    controller = Controller(store or kit.store, kit.sweep, make_strategy(kit.sweep.config, 0, 1), None)
+    controller = Controller(store or kit.store, kit.sweep, make_strategy(kit.sweep.config, 0), None)
     controller.refresh()
     return controller
 
@@ -209,7 +209,7 @@ class Server:
 
 
 def hosted_controller(kit: Kit, server: Server) -> HostedController:
-    strategy = make_strategy(kit.sweep.config, 0, 1)
+    strategy = make_strategy(kit.sweep.config, 0)
     controller = HostedController(kit.store, kit.sweep, strategy, None, poll=server.look, clock=server.clock)
     controller.refresh()
     return controller

@@ -12,7 +12,7 @@ from smsweep.core.budget import SearchCost, search_cost_of
 from smsweep.core.job import JobTemplate, SearchSettings
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.errors import ConfigError
-from smsweep.search.registry import make_strategy
+from smsweep.search.registry import METHODS, build_strategy, make_strategy
 
 CONFIG = parse_sweep(
     {
@@ -28,7 +28,7 @@ CONFIG = parse_sweep(
 
 def searched(cost: SearchCost | None, n: int, seed: int = 0) -> list[Trial]:
     """Return n trials. The loss does not depend on the size, and the cost is the size."""
-    strategy, history = make_strategy(CONFIG, seed, cost=cost), History()
+    strategy, history = build_strategy(METHODS["bayes"], CONFIG, seed, cost), History()
     for number in range(n):
         (params,) = strategy.suggest(history, 1)
         metrics = {"loss": MetricStats().add((params["x"] - 0.3) ** 2)}
@@ -64,7 +64,7 @@ def test_search_without_known_costs_is_the_plain_search() -> None:
 def test_same_history_gives_the_same_params_after_a_restart() -> None:
     cost = SearchCost(unit="instance_s", n_trials=40)
     trials = searched(cost, 20)
-    fresh = make_strategy(CONFIG, 0, cost=cost).suggest(History(trials[:19]), 1)
+    fresh = build_strategy(METHODS["bayes"], CONFIG, 0, cost).suggest(History(trials[:19]), 1)
     assert fresh == [trials[19].params]
 
 
@@ -87,4 +87,4 @@ def test_horizon_is_the_budget_of_the_same_unit(
 def test_method_that_does_not_know_costs_is_refused(method: str) -> None:
     config = parse_sweep({"method": method, "parameters": {"x": {"values": [1, 2]}}}).config
     with pytest.raises(ConfigError, match="does not choose params by their cost; use method bayes"):
-        make_strategy(config, 0, cost=SearchCost(unit="usd"))
+        make_strategy(config, 0, JobTemplate(search=SearchSettings(cost="dollars")))

@@ -26,7 +26,7 @@ ENDLESS = SearchSpace({"n": QNormal(mu=8, sigma=2, q=1), "b": Categorical(values
 
 
 def search(space: SearchSpace, seed: int = 0) -> RandomSearch:
-    return RandomSearch(space, seed)
+    return RandomSearch(space, seed, distinct=True)
 
 
 def test_draw_depends_only_on_the_trial_number() -> None:
@@ -100,7 +100,23 @@ def test_new_strategy_agrees_with_one_that_followed_the_history(taken: list[int]
     assert old.suggest(history, 3) == search(FINITE).suggest(history, 3)
 
 
-def test_draws_follow_the_distribution() -> None:
+@pytest.mark.parametrize("distinct", [False, True])
+def test_draws_follow_the_distribution(distinct: bool) -> None:
     space = SearchSpace({"p": CategoricalWithProbabilities(values=("a", "b"), probabilities=(0.25, 0.75))})
-    counts = Counter(item["p"] for item in search(space).suggest(History(), 4000))
-    assert 900 < counts["a"] < 1100
+    drawn = RandomSearch(space, 0, distinct=distinct).suggest(History(), 4000)
+    assert 900 < Counter(item["p"] for item in drawn)["a"] < 1100
+
+
+def test_first_trials_of_all_seeds_follow_the_probabilities_by_default() -> None:
+    space = SearchSpace({"p": CategoricalWithProbabilities(values=("adam", "sgd"), probabilities=(0.95, 0.05))})
+    pairs = [[item["p"] for item in run(RandomSearch(space, seed), History(), 2)] for seed in range(1000)]
+    counts = Counter(second for _, second in pairs)
+    assert 920 < counts["adam"] < 980
+    assert sum(first == second for first, second in pairs) > 850
+
+
+def test_draws_are_independent_of_other_trials_by_default() -> None:
+    taken = History([Trial(number=i, params=FINITE.assignment(i)) for i in range(8)])
+    other = History([Trial(number=7, params=FINITE.assignment(0))])
+    assert RandomSearch(FINITE).suggest(taken, 20) == RandomSearch(FINITE).suggest(other, 20)
+    assert RandomSearch(FINITE).outlook(taken).startswith("all 8 assignments of the space have been tried")

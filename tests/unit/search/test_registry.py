@@ -4,10 +4,12 @@ import dataclasses
 
 import pytest
 
+from smsweep.core.job import JobTemplate, SearchSettings
 from smsweep.core.objective import objective, outcome
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
+from smsweep.errors import ConfigError
 from smsweep.search.base import outlook
 from smsweep.search.registry import Repeated, make_strategy
 from smsweep.space.distributions import Categorical, Uniform
@@ -116,7 +118,8 @@ def test_assignment_is_proposed_again_after_all_its_trials_are_removed() -> None
 @pytest.mark.parametrize(("n", "is_used_up"), [(4, False), (5, True)])
 def test_outlook_is_that_of_the_strategy(n: int, is_used_up: bool) -> None:
     config = SweepConfig(method="random", space=SPACES["grid"])
-    history, strategy = History(), Repeated(make_strategy(config, 0), Repeats(2, None))
+    job = JobTemplate(search=SearchSettings(distinct=True))
+    history, strategy = History(), Repeated(make_strategy(config, 0, job), Repeats(2, None))
     run(strategy, history, n)
     assert bool(outlook(strategy, history)) is is_used_up
 
@@ -150,3 +153,11 @@ def test_metric_that_a_repeat_lacks_is_missing() -> None:
     with_cost = dataclasses.replace(trials[0], metrics={"cost": MetricStats().add(1.0)})
     (one,) = Repeats(2, None, (Metric(name="cost"),)).follow(History([with_cost, trials[1]]))
     assert one.metrics == {}
+
+
+@pytest.mark.parametrize("method", ["grid", "bayes"])
+def test_method_that_never_repeats_refuses_to(method: str) -> None:
+    config = SweepConfig(method=method, space=SPACES["grid"], metric=LOSS)
+    with pytest.raises(ConfigError, match=f"search.distinct: the search method {method} cannot repeat params"):
+        make_strategy(config, 0, JobTemplate(search=SearchSettings(distinct=False)))
+    assert make_strategy(config, 0, JobTemplate(search=SearchSettings(distinct=True))).suggest(History(), 1)

@@ -106,5 +106,15 @@ LAWS: dict[str, st.SearchStrategy[Distribution]] = {
 assert LAWS.keys() == DISTRIBUTIONS.keys()
 
 any_law = st.one_of(*LAWS.values())
-finite_laws = any_law.filter(lambda law: law.size is not None)
+FINITE = (
+    "constant",
+    "categorical",
+    "categorical_w_probabilities",
+    "int_uniform",
+    "q_uniform",
+    "q_log_uniform_values",
+)
+finite_laws = st.one_of(*(LAWS[kind] for kind in (*FINITE, "q_log_uniform", "q_beta"))).filter(
+    lambda law: law.size is not None  # a wide q_log_uniform is not finite
+)
 grid_laws = st.one_of(*(LAWS[kind] for kind in ("constant", "categorical", "int_uniform", "q_uniform")))
