@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
+DISTINCT = frozenset({"grid", "bayes", "pareto"})  # methods that never repeat an assignment of a finite space
 NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct")
 
 
@@ -66,7 +67,7 @@ class SearchSpec:
             section of that name), `options` (an instance of the options model), `cost` (the `SearchCost` to save,
             or None; a method without this need is refused if job.yaml sets `search.cost`), `distinct` (True to
             propose each assignment of a finite space once before any is repeated; a method without this need
-            is refused if job.yaml sets `search.distinct: false`).
+            is refused if job.yaml sets `search.distinct`).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
     """
@@ -197,9 +198,14 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
             f"search.cost: the search method {method} does not choose params by their cost; "
             "use method bayes, or remove search.cost from job.yaml"
         )
-    if settings.distinct is False and "distinct" not in needs:
+    if (
+        settings.distinct is not None
+        and "distinct" not in needs
+        and not (settings.distinct and method in DISTINCT)
+    ):
+        what = "repeats no params" if method in DISTINCT else "decides itself whether params repeat"
         raise ConfigError(
-            f"search.distinct: the search method {method} cannot repeat params; "
+            f"search.distinct: the search method {method} {what}; "
             "use method random, or remove search.distinct from job.yaml"
         )
 

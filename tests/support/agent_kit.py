@@ -85,7 +85,8 @@ class Kit:
         """
         config = self.sweep.config
         rule = make_rule(config, stop_if)
-        job = JobTemplate(repeats=repeats, search=SearchSettings(distinct=True))
+        distinct = True if config.method == "random" else None
+        job = JobTemplate(repeats=repeats, search=SearchSettings(distinct=distinct))
         strategy = make_strategy(config, self.sweep.seed, job)
         budget = {} if hours is None else {"hours": hours}
         if budgets is None:

@@ -208,7 +208,7 @@ def event_detail(job: Job) -> dict[str, Any]:
 
 
 def metric_definitions(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return the MetricDefinitions of a request, or those of AWS's XGBoost image, which a request cannot have.
+    """Return the MetricDefinitions of a request. AWS's XGBoost image has its own, and a request for it has none.
 
     Source: "Tune an XGBoost Model" in the SageMaker Developer Guide. The container prints #011 for a tab.
     """

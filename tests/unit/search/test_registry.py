@@ -11,7 +11,7 @@ from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.search.base import outlook
-from smsweep.search.registry import Repeated, make_strategy
+from smsweep.search.registry import Repeated, check_search, make_strategy
 from smsweep.space.distributions import Categorical, Uniform
 from smsweep.space.space import SearchSpace
 from tests.unit.search.histories import add, remove, run
@@ -158,6 +158,13 @@ def test_metric_that_a_repeat_lacks_is_missing() -> None:
 @pytest.mark.parametrize("method", ["grid", "bayes"])
 def test_method_that_never_repeats_refuses_to(method: str) -> None:
     config = SweepConfig(method=method, space=SPACES["grid"], metric=LOSS)
-    with pytest.raises(ConfigError, match=f"search.distinct: the search method {method} cannot repeat params"):
+    with pytest.raises(ConfigError, match=f"search.distinct: the search method {method} repeats no params"):
         make_strategy(config, 0, JobTemplate(search=SearchSettings(distinct=False)))
     assert make_strategy(config, 0, JobTemplate(search=SearchSettings(distinct=True))).suggest(History(), 1)
+
+
+@pytest.mark.parametrize("distinct", [False, True])
+def test_engine_that_decides_about_repeats_refuses_the_setting(distinct: bool) -> None:
+    config = SweepConfig(method="custom", scheduler={"engine": "optuna"}, space=SPACES["grid"], metric=LOSS)
+    with pytest.raises(ConfigError, match="the search method optuna decides itself whether params repeat"):
+        check_search(config, SearchSettings(distinct=distinct))
