@@ -161,6 +161,11 @@ class Trial:
         """`SWEEP/NUMBER`, as commands accept it."""
         return f"{self.sweep_id}/{self.number}"
 
+    @property
+    def is_paused(self) -> bool:
+        """True if the stopping rule stopped the trial, and can promote it later."""
+        return self.state is TrialState.STOPPED and self.asked_by == "pause"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopDecision:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -90,6 +91,7 @@ class Controller:
         self._request: dict[str, int] = {}  # of `smsweep confirm`
         self._promoter = rule if isinstance(rule, PromotingRule) and rule.promotes else None
         self._resumed: dict[int, int] = {}  # number -> attempt whose resumption was checked
+        self._promoted_at: dict[int, tuple[int, int]] = {}  # number -> attempt, points before it; 0 without a pause
         self._ignores_checkpoints: bool | None = None  # None before the first read
 
     def refresh(self) -> None:
@@ -179,11 +181,29 @@ class Controller:
 
     def _can_promote(self) -> bool:
         """Return True if paused trials of the sweep can resume."""
-        if self._promoter is None or not self._searches or not self.sweep.state.takes_trials:
+        if not self._is_promoting() or not self._searches or not self.sweep.state.takes_trials:
             return False
-        if self._ignores_checkpoints is None:
-            self._ignores_checkpoints = bool(notes.IGNORES_CHECKPOINTS.get(self._store, self.sweep.id))
-        return not self._ignores_checkpoints and not self._targets.are_reached(self._repeats.follow(self.history))
+        return not self._targets.are_reached(self._repeats.follow(self.history))
+
+    def _is_promoting(self) -> bool:
+        """Return True if the rule pauses trials, and no script has ignored its checkpoint."""
+        if self._promoter is not None and self._ignores_checkpoints is None:
+            why = notes.IGNORES_CHECKPOINTS.get(self._store, self.sweep.id)
+            self._ignores_checkpoints = bool(why)
+            if why:
+                log.warning("%s", why)
+        return self._promoter is not None and not self._ignores_checkpoints
+
+    def _n_points_before(self, number: int) -> int:
+        """Return after how many points the current attempt of a trial was promoted; 0 if it was not."""
+        trial = self.history.get(number)
+        assert trial is not None  # the rule knows no other trials
+        attempt, n_points = self._promoted_at.get(number, (0, 0))
+        if trial.attempt != attempt:
+            promotion = notes.promotion(trial).get(self._store, self.sweep.id)
+            n_points = promotion["points"] if promotion is not None else 0
+            self._promoted_at[number] = (trial.attempt, n_points)
+        return n_points
 
     def _promote(self, n: int) -> bool:
         """Queue at most n paused trials at the places of their checkpoints. Return True if there are any."""
@@ -315,14 +335,17 @@ class Controller:
         for decision in self._rule.judge(self.history):
             if decision.number in self._repeated:
                 continue  # a repeat confirms the final value
+            is_pause = decision.is_pause and self._is_promoting()
+            if is_pause and decision.evidence.get("band", math.inf) <= self._n_points_before(decision.number):
+                continue  # a promoted trial runs to its next rung
             try:
                 trial = self._store.move(
                     self.sweep.id,
                     decision.number,
                     [TrialState.RUNNING],
                     TrialState.STOPPING,
-                    reason=decision.reason,
-                    asked_by="pause" if decision.is_pause and not self._ignores_checkpoints else "rule",
+                    reason=decision.reason + "; paused, until it is promoted" * is_pause,
+                    asked_by="pause" if is_pause else "rule",
                 )
             except StoreConflict:
                 continue  # the trial ended, or another agent's controller was faster

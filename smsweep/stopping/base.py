@@ -43,7 +43,7 @@ class PromotingRule(StoppingRule, Protocol):
     def promotable(self, history: History) -> list[int]:
         """Return the numbers of the paused trials to resume now, the most advanced and best ones first.
 
-        A paused trial is stopped, and its `asked_by` is "pause". The same history gives the same numbers.
+        `Trial.is_paused` is true for a paused trial. The same history gives the same numbers.
         """
         ...
 

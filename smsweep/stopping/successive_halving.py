@@ -96,7 +96,7 @@ class RungRule(ABC):
             self._standings[number] = standing
             if trial.state is TrialState.RUNNING:
                 self._running.add(number)
-            elif trial.state is TrialState.STOPPED and trial.asked_by == "pause":
+            elif trial.is_paused:
                 self._paused.add(number)
 
     def _standing_of(self, trial: Trial) -> Standing | None:
@@ -130,8 +130,7 @@ class RungRule(ABC):
             },
             is_pause=self.is_pause,
             reason=(
-                f"{self.name}: {'paused ' if self.is_pause else ''}at band {band}"
-                f"{',' * self.is_pause} its {subject} {own} is worse than "
+                f"{self.name}: at band {band} its {subject} {own} is worse than "
                 f"{limit}, the threshold of the {len(peers)} trials with {band} points"
             ),
         )

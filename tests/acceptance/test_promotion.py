@@ -66,7 +66,8 @@ def test_paused_trial_is_promoted_and_resumes_from_its_checkpoint(folder: Path) 
     assert first_epoch > 1
     assert [run.state for run in others] == ["stopped", "stopped"]
     assert [run.trial.attempt for run in others] == [0, 0]
-    assert others[0].trial.reason.startswith("asha: paused at band 2, its loss 3 is worse than")
+    assert others[0].trial.reason.startswith("asha: at band 2 its loss 3 is worse than")
+    assert others[0].trial.reason.endswith("; paused, until it is promoted")
     label = others[0].trial.label
     assert why(label)["why"] == "was paused by a rule, and has not been promoted"
     assert smsweep.Api().sweep(best.trial.sweep_id).state == "finished"

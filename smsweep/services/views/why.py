@@ -110,7 +110,7 @@ SENTENCES: Mapping[TrialState, Callable[[Trial], str]] = {
     TrialState.FAILED: _failed,
     TrialState.CRASHED: lambda trial: "crashed: its job was lost, and the outcome is unknown",
     TrialState.STOPPED: lambda trial: (
-        "was paused by a rule, and has not been promoted" if trial.asked_by == "pause" else "was stopped by a rule"
+        "was paused by a rule, and has not been promoted" if trial.is_paused else "was stopped by a rule"
     ),
     TrialState.KILLED: lambda trial: "was killed by the user or by the backend of its job",
 }

@@ -108,7 +108,7 @@ def paused(*values: tuple[float, ...], asked_by: str = "pause") -> History:
 def test_promoting_rule_pauses_trials() -> None:
     [decision] = judged(curves([0, 0.25], [0, 0.5]), type="asha", min_iter=2, promote=True)
     assert decision.is_pause
-    assert decision.reason.startswith("asha: paused at band 2, its loss 0.5 is worse than 0.25")
+    assert decision.reason.startswith("asha: at band 2 its loss 0.5 is worse than 0.25")
 
 
 def test_best_part_of_the_paused_trials_is_promotable_in_the_order_of_their_values() -> None:
