@@ -1,4 +1,6 @@
-"""Adapt the pages for the documentation site. The pages also work in the repository, without the site.
+"""Adapt the pages for the documentation site, and list them in llms.txt for coding agents.
+
+The pages also work in the repository, without the site.
 
 A hook of MkDocs: https://www.mkdocs.org/user-guide/configuration/#hooks
 """
@@ -18,8 +20,10 @@ from smsweep.config_files.json_schema import sweep_schema
 
 ROOT = Path(__file__).parents[1]
 REPOSITORY = "https://github.com/smsweep/smsweep/blob/main/"
+MARKDOWN = "https://raw.githubusercontent.com/smsweep/smsweep/main/"
 FENCE = re.compile(r"^```(\w+) +(\S.*)$", re.M)  # the second word is a file name or a mark for the tests
 LINK = re.compile(r"\]\((?!https?:|#)([^)\s]+)\)")
+INLINE_LINK = re.compile(r"\[([^\]]+)\]\([^)]+\)")
 KINDS = {
     "string": "text",
     "integer": "a whole number",
@@ -30,11 +34,12 @@ KINDS = {
 
 
 def on_files(files: Any, *, config: Any) -> None:
-    """Add the generated pages: the home page from the README, the Python API and the keys of the files."""
+    """Add the generated files: the home page from the README, the Python API, the keys of the files, llms.txt."""
     generated = {
         "index.md": _from_root((ROOT / "README.md").read_text(encoding="utf-8")),
         "python.md": _python(),
         "schema.md": _schema(),
+        "llms.txt": _llms_txt(config),
     }
     for name, text in generated.items():
         files.append(File.generated(config, name, content=text))
@@ -56,6 +61,29 @@ def _from_root(text: str) -> str:
         return f"]({target.removeprefix('docs/')})" if target.startswith("docs/") else f"](../{target})"
 
     return LINK.sub(relative_to_docs, text)
+
+
+def _llms_txt(config: Any) -> str:
+    """Return the list of all pages in the form of https://llmstxt.org. Its links lead to Markdown."""
+    skill = f"- [Instructions for coding agents]({MARKDOWN}smsweep/cli/skill.md): the output of `smsweep skill`"
+    parts = [f"# {config['site_name']}", f"> {config['site_description']}", skill]
+    for section in config["nav"]:
+        if not isinstance(section, dict):
+            continue  # the home page
+        for title, pages in section.items():
+            links = [_llms_link(name, page) for entry in pages for name, page in entry.items()]
+            parts.append(f"## {title}\n\n" + "\n".join(links))
+    return "\n\n".join(parts) + "\n"
+
+
+def _llms_link(name: str, page: str) -> str:
+    """Return a link to a page, with the first sentence of the page."""
+    path = ROOT / "docs" / page
+    if not path.exists():
+        return f"- [{name}]({page.removesuffix('.md')}/)"  # a generated page
+    paragraph = path.read_text(encoding="utf-8").split("\n\n")[1].replace("\n", " ")
+    sentence = re.match(r"[\w`].*?\.(?= |$)", INLINE_LINK.sub(r"\1", paragraph))
+    return f"- [{name}]({MARKDOWN}docs/{page})" + (f": {sentence[0]}" if sentence else "")
 
 
 def _python() -> str:

@@ -34,6 +34,8 @@ MARKS = {
 LANGUAGES = ("bash", "console", "python", "yaml", "toml", "text", "json", "gitignore", "csv", "diff", "")
 # Its commands exist only after its changes are applied: tests/acceptance/test_extending.py applies them.
 EXTENDING = ROOT / "docs" / "extending.md"
+# Pages by file name in a message. Only skill.md is in the wheel: `smsweep skill` prints it, for a file SKILL.md.
+PAGE_NAME = re.compile(r"\b(?!skill\.md|SKILL\.md)[\w/-]+\.md\b")
 BLOCKS = [block for page in PAGES for block in blocks(page)]
 
 
@@ -121,7 +123,7 @@ def test_messages_link_to_urls_of_existing_pages() -> None:
         docstrings = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
         for node in ast.walk(tree):
             if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
-                wrong += [(place, text) for text in re.findall(r"\b[\w/-]+\.md\b", node.value)]
+                wrong += [(place, text) for text in re.findall(PAGE_NAME, node.value)]
             if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("docs_url"):
                 name, _, anchor = str(ast.literal_eval(node.args[0])).partition("#")
                 page = ROOT / "docs" / f"{name}.md"

@@ -24,7 +24,7 @@ LAYERS: Sequence[set[str]] = (
     {"engine", "notify", "emulator", "testing"},
     {"remote", "wandb_compat"},
     {"services"},
-    {"api", "web"},
+    {"api", "mcp", "web"},
     {"cli"},
     {"__main__"},
 )

@@ -182,7 +182,7 @@ def test_sbom_is_valid_and_lists_base_install(published: Path) -> None:
 
 
 @pytest.mark.oracle
-def test_wheel_includes_pins_for_remote_agents_and_hydra_plugin(published: Path) -> None:
+def test_wheel_includes_pins_for_remote_agents_hydra_plugin_and_skill(published: Path) -> None:
     python = str(oracle("tools").python)
     listed = subprocess.run(
         [python, "-m", "zipfile", "--list", str(next(published.glob("*.whl")))], check=True, capture_output=True
@@ -190,6 +190,7 @@ def test_wheel_includes_pins_for_remote_agents_and_hydra_plugin(published: Path)
     assert b"smsweep/requirements/base.txt" in listed.stdout
     assert b"smsweep/requirements/postgres.txt" in listed.stdout
     assert b"hydra_plugins/smsweep_launcher/_launch.py" in listed.stdout
+    assert b"smsweep/cli/skill.md" in listed.stdout
 
 
 @pytest.mark.oracle

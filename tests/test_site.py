@@ -71,6 +71,22 @@ def test_keys_page_has_type_of_every_key(site: Path) -> None:
 
 
 @pytest.mark.oracle
+def test_llms_txt_lists_every_page_as_markdown(site: Path) -> None:
+    text = (site / "llms.txt").read_text(encoding="utf-8")
+    assert text.startswith("# smsweep\n\n> W&B sweeps as Amazon SageMaker training jobs")
+    links = re.findall(
+        r"^- \[[^\]]+\]\(https://raw.githubusercontent.com/smsweep/smsweep/main/(\S+)\)", text, re.M
+    )
+    assert {link for link in links if not (ROOT / link).is_file()} == set()
+    pages = {f"docs/{page.name}" for page in (ROOT / "docs").glob("*.md")}
+    assert {*pages, "smsweep/cli/skill.md"} == set(links)
+    assert (
+        "- [Command line](https://raw.githubusercontent.com/smsweep/smsweep/main/docs/cli.md): `smsweep COMMAND"
+        in text
+    )
+
+
+@pytest.mark.oracle
 def test_pages_load_nothing_from_other_hosts(site: Path) -> None:
     patterns = {"*.html": FETCHED, "*.css": IN_CSS}
     fetched = {

@@ -203,8 +203,8 @@ Region = Annotated[
         "--region", metavar="NAME", is_eager=True, callback=_set_region, help="AWS region to use (or AWS_REGION)."
     ),
 ]
-WITHOUT_STORE = ("auth", "completion")  # commands without --dir
-WITHOUT_AWS = ("completion", "emulator")  # commands without --profile and --region
+WITHOUT_STORE = ("auth", "completion", "skill")  # commands without --dir
+WITHOUT_AWS = ("completion", "emulator", "skill")  # commands without --profile and --region
 
 
 def shared_options(command: str) -> list[Any]:

@@ -571,6 +571,12 @@ class StoredKeyDocument(TypedDict):
     arn: str
 
 
+class SkillDocument(TypedDict):
+    """Instructions for coding agents: `smsweep skill --json`."""
+
+    skill: str
+
+
 class CompletionDocument(TypedDict):
     """A shell's completion script: `smsweep completion --json`."""
 

@@ -61,7 +61,9 @@ SEARCH_KEYS = (
 SWEEP_KEYS = ("budget", "confirm", "in_place", "notify", "repeats", "search")
 
 
-def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
+def begin(
+    label: str, *, backend: str | None = None, again_id: str | None = None, budget: Mapping[str, float] = {}
+) -> tuple[str, str]:
     """Create the sweep that repeats a trial, ready for an agent.
 
     The sweep has the same source snapshot, params, sweep.yaml and job.yaml, without early stopping rules of the
@@ -70,6 +72,8 @@ def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
     Args:
         label: The trial ("ID/N").
         backend: Name of the backend. Default: the backend that ran the trial.
+        again_id: Id of the new sweep. Default: a random id.
+        budget: Hard limits of the new sweep, as `budget` of job.yaml.
 
     Returns:
         Id of the new sweep, and the name of the backend to run it on.
@@ -90,7 +94,8 @@ def begin(label: str, *, backend: str | None = None) -> tuple[str, str]:
         name = backend_name(backend or place or None, workspace)
         if name != DEFAULT_BACKEND:
             refuse_upload(workspace.bundles_dir, sweep.source_hash)
-        again = _sweep(trial, sweep if backend else _at_place(trial, sweep, workspace))
+        again = _sweep(trial, sweep if backend else _at_place(trial, sweep, workspace), budget)
+        again = replace(again, id=again_id or again.id)
         check_machine(again.job, name, workspace.environ, pulls=True)
         store.create_sweep(again)
         notes.ORIGIN.put(store, again.id, origin(Path.cwd()))
@@ -214,7 +219,7 @@ def _at_place(trial: Trial, sweep: Sweep, workspace: Workspace) -> Sweep:
     return sweep
 
 
-def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
+def _sweep(trial: Trial, sweep: Sweep, budget: Mapping[str, float]) -> Sweep:
     kept = {key: value for key, value in sweep.config.document.items() if key not in SEARCH_KEYS}
     if "metric" not in kept and sweep.config.metrics:
         first = sweep.config.metrics[0]
@@ -224,7 +229,7 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
     )  # for a search program
     name = f"{sweep.name or sweep.id}-{trial.number} again"
     parsed = parse_sweep({"method": "random", "run_cap": 1, **kept})
-    job_yaml = _job_yaml(trial, sweep)
+    job_yaml = _job_yaml(trial, sweep, budget)
     return replace(
         sweep,
         id=new_sweep_id(),
@@ -240,11 +245,13 @@ def _sweep(trial: Trial, sweep: Sweep) -> Sweep:
     )
 
 
-def _job_yaml(trial: Trial, sweep: Sweep) -> str:
+def _job_yaml(trial: Trial, sweep: Sweep, budget: Mapping[str, float]) -> str:
     """Return the sweep's job.yaml for one trial, with the same repetition index."""
-    if not sweep.job_yaml and not is_repeat(trial):
+    if not (sweep.job_yaml or budget or is_repeat(trial)):
         return ""
     kept = {key: value for key, value in sweep.job.document.items() if key not in SWEEP_KEYS}
+    if budget:
+        kept["budget"] = dict(budget)
     job = sweep.job
     if job.repeats > 1 or job.confirm is not None or is_repeat(trial):
         repeat = str(repeat_of(trial, job.repeats))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "smsweep" / "cli" / "skill.md"])
 FENCE = re.compile(r"^```(\w*) ?(.*)$")
 HEADING = re.compile(r"^(#+) (.*)$")
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -1,4 +1,4 @@
-"""`smsweep ui` and `emulator`: serve the web page, or the SageMaker training API, on this machine."""
+"""`smsweep ui`, `emulator` and `mcp`: serve the web page, the SageMaker training API, or tools for agents."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 import webbrowser
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -26,6 +27,12 @@ UI_EXAMPLES = """
 smsweep ui
 smsweep ui --port 0 --no-open
 smsweep ui --host 0.0.0.0 --allow-host build7.example.org
+"""
+
+MCP_EXAMPLES = """
+smsweep mcp
+smsweep mcp --max-trials 50 --backends process --folder ~/digits
+smsweep mcp --budget-usd 20 --backends sagemaker --instance-types ml.m5.large --role ROLE_ARN
 """
 
 PAGE_FILE = "page.json"  # in the workspace: URL and process of the page that started last
@@ -172,3 +179,59 @@ def _as_json(opened: Any) -> str:
         "environ": opened.environ,
     }
     return json.dumps(known)
+
+
+def mcp(
+    max_trials: Annotated[
+        int, typer.Option("--max-trials", min=1, metavar="N", help="Trials of all sweeps that clients create.")
+    ] = 100,
+    budget_usd: Annotated[
+        float, typer.Option("--budget-usd", min=0, metavar="USD", help="Dollars that all these sweeps may cost.")
+    ] = 0,
+    backends: Annotated[
+        str, typer.Option("--backends", metavar="NAME,...", help="Backends that clients may use.")
+    ] = "process,docker",
+    instance_types: Annotated[
+        str,
+        typer.Option(
+            "--instance-types",
+            metavar="TYPE[=USD],...",
+            help="Instance types that clients may use, with a price per hour (default: that of AWS's price list).",
+        ),
+    ] = "",
+    role: Annotated[
+        list[str] | None,
+        typer.Option("--role", metavar="ARN", help="A role that jobs may have; repeatable."),
+    ] = None,
+    folder: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--folder", metavar="DIR", help="A folder whose files clients may use (default: this one); repeatable."
+        ),
+    ] = None,
+) -> None:
+    """Serve tools with limits to coding agents (MCP).
+
+    Speaks the Model Context Protocol on standard input and output, for clients that start this command. No call
+    can exceed or change the limits. The trials and dollars of all calls are added up in the store's folder, so a
+    restart does not reset them. Clients change only sweeps that they created. Needs the extra `mcp`.
+    """
+    from smsweep.mcp.limits import Limits, parse_instance_types  # `smsweep ui` does not need it
+
+    workspace = Workspace()
+    limits = Limits(
+        max_trials=max_trials,
+        budget_usd=budget_usd,
+        backends=tuple(dict.fromkeys(filter(None, map(str.strip, backends.split(","))))),
+        instance_types=parse_instance_types(instance_types),
+        roles=tuple(role or ()),
+        folders=tuple(path.expanduser().resolve() for path in folder or [Path.cwd()]),
+        workspace=workspace.dir.resolve(),
+    )
+    limits.check()
+    os.environ["SMSWEEP_DIR"] = str(workspace.dir)  # the server changes to the first folder
+    try:
+        from smsweep.mcp.server import serve  # an extra
+    except ImportError as err:
+        raise UsageError(f"smsweep mcp needs the package mcp 2 ({err}); pip install 'smsweep[mcp]'") from err
+    serve(limits)

@@ -1,9 +1,10 @@
-"""`smsweep doctor`, `auth`, `iam` and `completion`: check and set up this machine and an AWS account."""
+"""`smsweep doctor`, `auth`, `iam`, `completion` and `skill`: check and set up this machine and an AWS account."""
 
 from __future__ import annotations
 
 from dataclasses import asdict
 from enum import Enum
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -25,6 +26,11 @@ COMPLETION_EXAMPLES = """
 source <(smsweep completion bash)
 smsweep completion zsh > ~/.zfunc/_smsweep
 smsweep completion fish > ~/.config/fish/completions/smsweep.fish
+"""
+SKILL_EXAMPLES = """
+smsweep skill
+smsweep skill > SKILL.md
+smsweep skill --json
 """
 IAM_EXAMPLES = """
 smsweep iam --job job.yaml
@@ -75,6 +81,15 @@ def completion(shell: Annotated[Shell, typer.Argument(help="Your shell.")], as_j
         shell=shell.value,  # a name; no shell starts # nosec B604
     )
     print_json({"shell": shell.value, "script": script}) if as_json else print_result(script)
+
+
+def skill(as_json: Json = False) -> None:
+    """Print instructions for coding agents.
+
+    They are a Markdown page with front matter: what to do, what never to do, and commands with their output.
+    """
+    page = (Path(__file__).parents[1] / "skill.md").read_text(encoding="utf-8")
+    print_json({"skill": page}) if as_json else print_result(page.rstrip("\n"))
 
 
 def iam(

@@ -6,7 +6,7 @@ import logging
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
@@ -48,13 +48,16 @@ PATIENCE_S = 5.0  # wait for the agent's first claim
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 2.0, 60.0  # between attempts of an agent that cannot reach AWS
 
 
-def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] = ()) -> Daemon:
+def detach(
+    sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] = (), *, without: Collection[str] = ()
+) -> Daemon:
     """Start an agent as a daemon on this machine, with its log in SMSWEEP_DIR/agents/ID.
 
     Args:
         sweep_id: Id of the sweep.
         arguments: Arguments of `smsweep agent`.
         notify: Values of its `--notify`. They are passed in the environment, so that `ps` does not show them.
+        without: Variables of the environment that the agent does not get.
 
     Raises:
         NotFound: If there is no such sweep.
@@ -71,14 +74,16 @@ def detach(sweep_id: str, arguments: Sequence[str] = (), notify: Sequence[str] =
         return start_daemon(
             [sys.executable, "-m", "smsweep.cli.main", "agent", sweep_id, *arguments],
             workspace.dir / "agents" / sweep_id,
-            {**_agent_environ(workspace), **_hooks(notify, workspace.environ)},
+            {**_agent_environ(workspace, without), **_hooks(notify, workspace.environ)},
             lambda: bool(store.holders(sweep_id) - before),
             PATIENCE_S,
             arguments,
         )
 
 
-def start_local_agent(sweep_id: str, *, parallel: int, backend: str, accepts_cost: bool = False) -> Daemon:
+def start_local_agent(
+    sweep_id: str, *, parallel: int, backend: str, accepts_cost: bool = False, without: Collection[str] = ()
+) -> Daemon:
     """Start an agent as a daemon on this machine, for a caller that cannot ask the user.
 
     Args:
@@ -86,6 +91,7 @@ def start_local_agent(sweep_id: str, *, parallel: int, backend: str, accepts_cos
         parallel: Maximum number of trials at the same time.
         backend: Name of the backend.
         accepts_cost: The user agreed that the backend's jobs cost money.
+        without: Variables of the environment that the agent does not get.
 
     Raises:
         NotFound: If there is no such sweep.
@@ -99,7 +105,7 @@ def start_local_agent(sweep_id: str, *, parallel: int, backend: str, accepts_cos
     if costs_money(backend) and not accepts_cost:
         raise UsageError(f"jobs of the backend {backend} cost money; confirm the cost to start an agent")
     consent = ["--yes"] if costs_money(backend) else []
-    return detach(sweep_id, [f"--parallel={parallel}", f"--backend={backend}", *consent])
+    return detach(sweep_id, [f"--parallel={parallel}", f"--backend={backend}", *consent], without=without)
 
 
 def costs_money(backend: str) -> bool:
@@ -139,9 +145,9 @@ def stop_local_agent(sweep_id: str, number: int, *, at_once: bool) -> None:
     find_daemon(Workspace().dir / "agents" / parse_sweep_id(sweep_id), number).stop(at_once=at_once)
 
 
-def _agent_environ(workspace: Workspace) -> dict[str, str]:
+def _agent_environ(workspace: Workspace, without: Collection[str]) -> dict[str, str]:
     """Return the environment of an agent: without the token of the web page, which trials could use."""
-    environ = {name: value for name, value in workspace.environ.items() if name != PAGE_TOKEN}
+    environ = {name: value for name, value in workspace.environ.items() if name not in (PAGE_TOKEN, *without)}
     return {**environ, "SMSWEEP_DIR": str(workspace.dir)}
 
 

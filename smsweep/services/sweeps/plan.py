@@ -262,12 +262,8 @@ def preflight(
     """
     config = load_sweep(sweep).config
     template = with_in_place(load_job(job), in_place).template
-    if needs_program(config, template) and not program:
-        raise UsageError(
-            "the sweep names no program; add `program: train.py` to its YAML, or give --program "
-            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own "
-            "program)"
-        )
+    if not program:
+        check_program(config, template)
     check_backend(
         config,
         template,
@@ -278,6 +274,16 @@ def preflight(
         parallel=parallel,
         pulls=pulls,
     )
+
+
+def check_program(config: SweepConfig, template: JobTemplate) -> None:
+    """Raise UsageError if a sweep needs a program and names none."""
+    if needs_program(config, template):
+        raise UsageError(
+            "the sweep names no program; add `program: train.py` to its YAML, or give --program "
+            "(a Python function runs by smsweep.agent; `entrypoint: image` in job.yaml runs the image's own "
+            "program)"
+        )
 
 
 def check_backend(

@@ -53,6 +53,7 @@ DOCUMENTS: dict[str, Any] = {
     "smsweep auth": documents.StoredKeyDocument,
     "smsweep iam": dict[str, dict[str, Any]],
     "smsweep completion": documents.CompletionDocument,
+    "smsweep skill": documents.SkillDocument,
     "smsweep ui": documents.ServedPageDocument,
     "smsweep emulator": documents.EmulatorDocument,
     "GET /api/sweeps": documents.SweepListAnswer,

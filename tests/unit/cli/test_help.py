@@ -176,6 +176,7 @@ def test_commands_have_the_options_of_store_and_aws() -> None:
         "auth": {"--dir"},
         "emulator": {"--profile", "--region"},
         "completion": {*SHARED},
+        "skill": {*SHARED},
     }
 
 

@@ -44,6 +44,7 @@ smsweep.log({"loss": 10 / a, "cost": a})
         ("smsweep report", ["report", "ID", "-o", "report.html"]),
         ("smsweep doctor", ["doctor"]),
         ("smsweep completion", ["completion", "bash"]),
+        ("smsweep skill", ["skill"]),
         ("smsweep sweep", ["sweep", "sweep.yaml"]),
         ("smsweep rm", ["rm", "ID/0", "--yes"]),
         ("smsweep rm --dry-run", ["rm", "ID", "--dry-run"]),
