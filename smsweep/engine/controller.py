@@ -91,7 +91,9 @@ class Controller:
         self._request: dict[str, int] = {}  # of `smsweep confirm`
         self._promoter = rule if isinstance(rule, PromotingRule) and rule.promotes else None
         self._resumed: dict[int, int] = {}  # number -> attempt whose resumption was checked
-        self._promoted_at: dict[int, tuple[int, int]] = {}  # number -> attempt, points before it; 0 without a pause
+        self._promoted_at: dict[
+            int, tuple[int, int]
+        ] = {}  # number -> attempt, points before it; 0 without a pause
         self._ignores_checkpoints: bool | None = None  # None before the first read
 
     def refresh(self) -> None:

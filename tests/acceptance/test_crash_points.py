@@ -189,7 +189,12 @@ def test_promotion_survives_a_kill_at_each_crash_point(promotion_bench: Bench, n
     with Workspace().store() as store:
         trials = sorted(store.list_trials(promotion_bench.sweep_id), key=lambda trial: trial.number)
         states = [(trial.params["x"], trial.state.value, trial.attempt, dict(trial.retries)) for trial in trials]
-        assert states == [(1, "finished", 0, {}), (2, "finished", 1, {}), (3, "stopped", 0, {}), (4, "stopped", 0, {})]
+        assert states == [
+            (1, "finished", 0, {}),
+            (2, "finished", 1, {}),
+            (3, "stopped", 0, {}),
+            (4, "stopped", 0, {}),
+        ]
         points = store.read_points(promotion_bench.sweep_id, 1, names=["first"])
         assert [(point.step, point.value) for point in points] == [(0, 0), (1, 0), (2, 2)]
         assert [trial.is_paused for trial in trials] == [False, False, True, True]

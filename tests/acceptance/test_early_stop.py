@@ -13,7 +13,7 @@ from smsweep.api.api import ApiRun
 PATIENCE_S = 3.0  # a tick takes at most 0.25 s, but this machine can be busy
 
 # Trains well with --a 1, badly with 2, to NaN with 3. After SIGTERM, it needs 0.5 s for a last report.
-# With --a 2, it waits after 5 values, so that it does not reach a second band before the good trial reaches the first.
+# With --a 2, it waits after 5 values, before its second band, until the good trial reaches the first band.
 SCRIPT = """
 import argparse, itertools, signal, sys, time
 import smsweep
