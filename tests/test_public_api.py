@@ -18,7 +18,7 @@ SIGNATURES = {
     "ConfigError": "(problems)",
     "Run": "(trial, write, *, clock, on_finish=..., counting_pid=None, first_step=0)",
     "SmsweepError": "an exception",
-    "StopDecision": "(*, number, reason, evidence=<factory>)",
+    "StopDecision": "(*, number, reason, evidence=<factory>, is_pause=False)",
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, gpus_per_trial=None,"
     " backend=None, on=(), requirements=None, job=None, estimator=None, inputs=None,"

@@ -71,6 +71,11 @@ class EarlyTerminate:
     type: str  # the name of a stopping rule
     options: Mapping[str, Any] = field(default_factory=dict)  # the other keys, as far as the user set them
 
+    @property
+    def promotes(self) -> bool:
+        """True if the rule pauses trials and resumes the promoted ones, which need checkpoints."""
+        return bool(self.options.get("promote"))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepConfig:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, StopDecision
 from smsweep.errors import ConfigError
-from smsweep.stopping.base import StoppingRule
+from smsweep.stopping.base import PromotingRule, StoppingRule
 from smsweep.stopping.stop_if import StopIf
 from smsweep.util.plugins import PluginRegistry, check_needs, resolve
 
@@ -102,6 +102,16 @@ class AnyOf:
             for decision in rule.judge(history):
                 decisions.setdefault(decision.number, decision)
         return [decisions[number] for number in sorted(decisions)]
+
+    @property
+    def promotes(self) -> bool:
+        """True if one of the rules pauses trials."""
+        return any(isinstance(rule, PromotingRule) and rule.promotes for rule in self._rules)
+
+    def promotable(self, history: History) -> list[int]:
+        """Return the numbers of the paused trials to resume now."""
+        rules = (rule for rule in self._rules if isinstance(rule, PromotingRule))
+        return [number for rule in rules for number in rule.promotable(history)]
 
 
 def make_rule(config: SweepConfig, stop_if: Sequence[str] = ()) -> StoppingRule | None:
