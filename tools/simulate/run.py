@@ -6,7 +6,7 @@ import itertools
 import logging
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest import mock
 
@@ -19,7 +19,8 @@ from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.budget import BudgetTracker, budgets_at
 from smsweep.core.job import JobTemplate, Price, Site
-from smsweep.core.sweep import VERBS, Sweep, SweepConfig
+from smsweep.core.sweep import VERBS, Sweep, SweepConfig, SweepState
+from smsweep.core.trial import TrialState
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult, ShutdownLevel
 from smsweep.engine.controller import Controller
@@ -27,7 +28,7 @@ from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.engine.places import Place
-from smsweep.errors import StoreConflict, StoreDown
+from smsweep.errors import SmsweepError, StoreConflict, StoreDown
 from smsweep.search.registry import make_strategy
 from smsweep.services.sweeps.control import OPEN, RETRYABLE
 from smsweep.stopping.registry import make_rule
@@ -47,10 +48,10 @@ role: arn:aws:iam::123456789012:role/trainer
 instance_type: ml.m5.large
 max_run: {MAX_RUN_S}
 """
-TICK_S = 10.0  # longest time between two ticks of an agent
+TICK_S = 20.0  # longest time between two ticks of an agent
 RESTART_S = (1.0, 150.0)  # from the end of an agent to the start of the next one on its machine
 PATIENCE_S = 4 * 3600.0  # a sweep must end within this time without faults
-POLL = {"SMSWEEP_SAGEMAKER_POLL_S": "8"}
+POLL = {"SMSWEEP_SAGEMAKER_POLL_S": "15"}
 WRITES_NOTHING = ("close", "transactions")
 
 
@@ -138,7 +139,8 @@ class Simulation:
     def __init__(
         self, scenario: Scenario, world: World, store: SqlStore, configs: dict[str, tuple[SweepConfig, JobTemplate]]
     ) -> None:
-        parsed, template = parse_sweep(dict(scenario.config)), parse_job(JOB).template
+        parsed = parse_sweep(dict(scenario.config))
+        template = replace(parse_job(JOB).template, repeats=scenario.repeats)
         self.scenario, self.world = scenario, world
         configs[parsed.text] = parsed.config, template
         self._store = store  # without faults
@@ -177,13 +179,19 @@ class Simulation:
         self.world.start(name, lambda: self._agent_process(name, machine, skew_s), at_s, skew_s)
 
     def _agent_process(self, name: str, machine: int, skew_s: float) -> None:
-        """Run an agent to its end. Its machine starts the next one, unless the sweep has ended."""
+        """Run an agent to its end. Its machine starts the next one, unless the agent found nothing more to do."""
+        is_done = False
         try:
-            with suppress(Killed):
-                self._run_agent(name)
+            result = self._run_agent(name)
+            is_done = not result.asked_by and not result.trouble
+        except Killed:
+            pass
+        except SmsweepError as err:
+            if not err.retryable:  # a shell shows any other error, and its user runs the command again
+                raise
         finally:
             self._agents.pop(name, None)
-        if not self._is_over():
+        if not (is_done or self._is_over()):
             pause_s = self.world.rng("restart", name).uniform(*RESTART_S)
             self._start_agent(machine, skew_s, self.world.now_s + pause_s)
 
@@ -213,7 +221,7 @@ class Simulation:
         controller = Controller(
             self._net,
             sweep,
-            make_strategy(sweep.config, sweep.seed),
+            make_strategy(sweep.config, sweep.seed, self._template),
             make_rule(sweep.config, scenario.stop_if),
             trial_cap=scenario.trial_cap,
             repeats=scenario.repeats,
@@ -237,8 +245,6 @@ class Simulation:
                 backend.close()
 
     def _budgets(self) -> Any:
-        from dataclasses import replace
-
         if self.scenario.usd is None:
             return ()
         return budgets_at(
@@ -274,13 +280,18 @@ class Simulation:
                 self.world.sleep(5)
 
     def _retry(self) -> None:
-        from smsweep.core.trial import TrialState
-
+        """Retry the first trial that failed, as `smsweep retry --run` does."""
         for trial in self._net.list_trials(self.sweep.id):
             if trial.state in RETRYABLE:
                 reason = "retried by the user"
                 self._net.move(trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason=reason)
-                return
+                break
+        else:
+            return
+        with suppress(StoreConflict):
+            self._net.set_sweep_state(self.sweep.id, [SweepState.FINISHED], SweepState.RUNNING)
+        if not self._agents:
+            self._start_agent(0, self.scenario.skews_s[0], self.world.now_s + 1)
 
     def _leave(self, verb: str) -> None:
         """Shut down the machine of the agent that has run for the longest time, or interrupt the agent."""
