@@ -145,7 +145,7 @@ class Agent:
                     log.error("%s; trying again", err)
                 logged = str(err)
                 happened, pause_s = False, self._options.longest_sleep_s
-            if self._is_done() and (failing_since is None or self._leaving):
+            if self._is_done(is_current=failing_since is None):
                 return AgentResult(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
             pause_s = SHORTEST_SLEEP_S if happened else min(pause_s * 1.5, self._options.longest_sleep_s)
             # A random pause keeps agents that collided from colliding again.
@@ -184,12 +184,11 @@ class Agent:
         is_urgent = self._leaves_for_machine or self._leaving is ShutdownLevel.KILL
         return is_urgent and (self._clock() - failing_since).total_seconds() > LAST_TRIES_S
 
-    def _is_done(self) -> bool:
-        if self._held:
+    def _is_done(self, *, is_current: bool) -> bool:
+        """Return True if the agent can exit. is_current: the last tick succeeded, so nothing is unknown."""
+        if self._held or not (is_current or self._leaving):
             return False
-        if self._leaving or self._is_used_up() or self._trouble:
-            return True
-        return self._is_over
+        return bool(self._leaving or self._is_used_up() or self._trouble or self._is_over)
 
     def _has_nothing_to_do(self) -> bool:
         state = self._controller.sweep.state

@@ -6,10 +6,12 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cache
 
+from tools.simulate.bugs import BUGS
 from tools.simulate.run import Result, Simulator
 
 CHUNK = 50  # seeds that a worker process runs before it reports
@@ -43,10 +45,13 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run one seed")
     parser.add_argument("--trace", action="store_true", help="print each call of --seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
+    parser.add_argument("--bugs", action="store_true", help="put known bugs back, and count the seeds to find each")
     options = parser.parse_args()
     if options.seed is not None:
         return run_one(options.seed, trace=options.trace)
     first, end = map(int, options.seeds.split(":"))
+    if options.bugs:
+        return find_bugs(range(first, end), options.jobs)
     return run_many(range(first, end), options.jobs)
 
 
@@ -85,6 +90,31 @@ def run_many(seeds: Sequence[int], jobs: int) -> int:
         small = minimize(result)
         print(f"seed {small.seed}: {small.problem}\n  faults: {', '.join(small.faults) or 'none'}")
     return 1 if problems else 0
+
+
+def find_bugs(seeds: Sequence[int], jobs: int) -> int:
+    """Print for each known bug how many seeds find it first."""
+    n_missed = 0
+    with ProcessPoolExecutor(jobs) as pool:
+        for bug, found in zip(BUGS, pool.map(find_bug, BUGS, [seeds] * len(BUGS)), strict=True):
+            if found is None:
+                n_missed += 1
+                print(f"{bug.__name__}: not found in {len(seeds)} seeds", flush=True)
+            else:
+                n_seeds, result = found
+                print(f"{bug.__name__}: found by seed {n_seeds} of the range: {result.problem}", flush=True)
+    return 1 if n_missed else 0
+
+
+def find_bug(bug: Callable[[], AbstractContextManager[None]], seeds: Sequence[int]) -> tuple[int, Result] | None:
+    """Return the number of seeds until a bug was found, with the result; None if it was not found."""
+    logging.disable()
+    with bug():
+        for n_seeds, seed in enumerate(seeds, start=1):
+            result = simulator().run(seed)
+            if result.problem:
+                return n_seeds, result
+    return None
 
 
 def flat(lists: Iterable[list[Result]]) -> Iterable[Result]:
