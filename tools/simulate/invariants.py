@@ -104,7 +104,8 @@ def _wrong_trial(store: Store, trial: Trial, jobs: Sequence[Job]) -> Iterator[st
     if trial.state.is_terminal and abs(counted - billed) > 1e-3:
         yield f"{trial.label} counts {counted:g} s, and its jobs were billed {billed:g} s"
     job = by_attempt.get(trial.attempt)
-    if trial.state.is_terminal and trial.state is not TrialState.KILLED and job is None:
+    # A rule can stop a retried trial by the points of the attempt before, and a user can kill it, without a job.
+    if trial.state in (TrialState.FINISHED, TrialState.FAILED, TrialState.CRASHED) and job is None:
         yield f"{trial.label} is {trial.state.value}, and its last attempt has no job"
     if job is None:
         return
