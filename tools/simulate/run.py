@@ -164,7 +164,9 @@ class Simulation:
             at_s = self.world.rng("start", machine).uniform(0, 30) if machine else 0.0
             self._start_agent(machine, skew_s, at_s)
         for index, (at_s, verb) in enumerate(self.scenario.commands):
-            self.world.start(f"user-{index}", lambda verb=verb: self._command(verb), at_s)  # type: ignore[misc]
+            self.world.start(
+                f"user-{index}", lambda verb=verb: self._command(verb), at_s, can_die=False  # type: ignore[misc]
+            )
         self.world.run()
         check_end(self._store, self.sweep_now(), self.scenario, list(self.accounts.values()))
 

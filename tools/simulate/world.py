@@ -29,10 +29,11 @@ class TimeUp(Exception):
 
 @dataclass(slots=True)
 class Process:
-    """A simulated process. skew_s: its clock minus the true time."""
+    """A simulated process. skew_s: its clock minus the true time. can_die: faults can kill it."""
 
     name: str
     skew_s: float = 0.0
+    can_die: bool = True
     n_calls: int = 0
     is_dead: bool = False
     thread: greenlet | None = None
@@ -89,9 +90,11 @@ class World:
         """Return random numbers that depend on the seed and the key only, not on what happened before."""
         return random.Random(f"{self.seed}/{'/'.join(map(str, key))}")  # noqa: S311 - not a secret
 
-    def start(self, name: str, work: Callable[[], None], at_s: float, skew_s: float = 0.0) -> Process:
+    def start(
+        self, name: str, work: Callable[[], None], at_s: float, skew_s: float = 0.0, *, can_die: bool = True
+    ) -> Process:
         """Start a process at a time. `work` ends when the process exits."""
-        process = Process(name, skew_s)
+        process = Process(name, skew_s, can_die)
         process.thread = greenlet(work)
         self._wake(process, at_s)
         return process
@@ -175,6 +178,8 @@ class World:
         else:
             return ""
         if self.now_s >= self.calm_s or (fault == TWICE and not is_repeated):
+            return ""
+        if fault in (KILL, AFTER) and not process.can_die:
             return ""
         text = f"{process.name}:{process.n_calls} {fault}"
         if self.allowed is not None and text not in self.allowed:
