@@ -33,7 +33,7 @@ from smsweep.remote.record import own_job, read_records
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agents
 from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.open_places import (
@@ -271,6 +271,7 @@ def agent(
                 ),
                 redact=redact,
                 explain=_make_explain(store, stored, template, workspace),
+                is_alive=is_alive,
             )
             release_dead_agents(store, stored.id)
             notifier.report_missed_failure()
