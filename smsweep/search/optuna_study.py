@@ -320,6 +320,7 @@ class StudyReplica:
             state = states.PRUNED
         if self.has_one_metric:
             self._report(live, trial)
+            live.should_prune()  # for the last value
         goals = [metric.goal.sign for metric in self._metrics]
         result = [sign * value for sign, value in zip(goals, values or (), strict=False)]
         try:
@@ -330,10 +331,17 @@ class StudyReplica:
             self._is_stopped = True
 
     def _report(self, live: Any, trial: Trial) -> None:
-        """Report the new values of a trial by their position, which is W&B's step if each step logs the metric."""
+        """Report the new values of a trial by their position, which is W&B's step if each step logs the metric.
+
+        Some pruners note at each value how far the trial came. For values that an earlier agent judged, they are
+        asked again.
+        """
         known = self._steps.get(live.number, 0)
+        is_late = not known and len(trial.curve) > 1
         for step, value in enumerate(trial.curve[known:], start=known):
             live.report(value, step)
+            if is_late and step + 1 < len(trial.curve):
+                live.should_prune()
         self._steps[live.number] = max(known, len(trial.curve))
 
     def _is_over(self) -> bool:
