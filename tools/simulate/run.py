@@ -41,7 +41,9 @@ from tools.simulate.invariants import Violation, check_end, check_new_job, regio
 from tools.simulate.scenario import MAX_RUN_S, RETRIES, Scenario, draw
 from tools.simulate.world import Killed, TimeUp, World
 
-SITE = Site(assets_uri="s3://bucket/assets", output_uri="s3://bucket/jobs", checkpoint_uri="s3://bucket/checkpoints")
+SITE = Site(
+    assets_uri="s3://bucket/assets", output_uri="s3://bucket/jobs", checkpoint_uri="s3://bucket/checkpoints"
+)
 JOB = f"""
 image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
 role: arn:aws:iam::123456789012:role/trainer
@@ -107,7 +109,7 @@ class Simulator:
                 simulation.run()
         except (Violation, TimeUp) as err:
             problem = str(err)
-        except Exception as err:  # noqa: BLE001 - any other error is a bug as well
+        except Exception as err:
             problem = f"{type(err).__name__}: {err}"
             if trace is not None:
                 raise
@@ -129,7 +131,7 @@ class Simulator:
             for table in reversed(metadata.sorted_tables):
                 if table.name != "alembic_version":
                     connection.execute(sa.delete(table))
-        self._store._parsed.clear()  # noqa: SLF001 - the next sweep has the same id
+        self._store._parsed.clear()
         self._configs.clear()
 
 
@@ -137,7 +139,11 @@ class Simulation:
     """The processes of one scenario."""
 
     def __init__(
-        self, scenario: Scenario, world: World, store: SqlStore, configs: dict[str, tuple[SweepConfig, JobTemplate]]
+        self,
+        scenario: Scenario,
+        world: World,
+        store: SqlStore,
+        configs: dict[str, tuple[SweepConfig, JobTemplate]],
     ) -> None:
         parsed = parse_sweep(dict(scenario.config))
         template = replace(parse_job(JOB).template, repeats=scenario.repeats)
@@ -165,7 +171,10 @@ class Simulation:
             self._start_agent(machine, skew_s, at_s)
         for index, (at_s, verb) in enumerate(self.scenario.commands):
             self.world.start(
-                f"user-{index}", lambda verb=verb: self._command(verb), at_s, can_die=False  # type: ignore[misc]
+                f"user-{index}",
+                lambda verb=verb: self._command(verb),
+                at_s,
+                can_die=False,  # type: ignore[misc]
             )
         self.world.run()
         check_end(self._store, self.sweep_now(), self.scenario, list(self.accounts.values()))

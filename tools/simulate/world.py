@@ -88,7 +88,7 @@ class World:
 
     def rng(self, *key: object) -> random.Random:
         """Return random numbers that depend on the seed and the key only, not on what happened before."""
-        return random.Random(f"{self.seed}/{'/'.join(map(str, key))}")  # noqa: S311 - not a secret
+        return random.Random(f"{self.seed}/{'/'.join(map(str, key))}")
 
     def start(
         self, name: str, work: Callable[[], None], at_s: float, skew_s: float = 0.0, *, can_die: bool = True

@@ -30,6 +30,7 @@ from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
+from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
@@ -360,9 +361,9 @@ def make_controller(
     store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget], *, searches: bool = True
 ) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
-    config = stored.config
-    strategy = make_strategy(config_of(store, stored), stored.seed, template)
-    rule = make_rule(config, template.stop_if)
+    config = config_of(store, stored)
+    strategy = make_strategy(config, stored.seed, template)
+    rule = make_rule(config, template.stop_if, study_pruner(config, stored.seed))
     cap = template.budget.get("trials")
     options: dict[str, Any] = {
         "prior": read_prior(store, stored),
