@@ -445,7 +445,7 @@ class Agent:
         return is_over
 
     def _read_changes(self) -> None:
-        """Find the pending trials whose checkpoints are at a place, and the active trials that this agent misses."""
+        """Find pending trials whose checkpoints are at a place, and active trials that this agent does not hold."""
         numbers, self._cursor = self._controller.history.since(self._cursor)
         for number in numbers:
             trial = self._controller.history.get(number)
@@ -464,8 +464,8 @@ class Agent:
     def _may_adopt_later(self) -> bool:
         """Return True if another agent that holds a trial may be lost, so that this agent must take it over.
 
-        An agent that runs renews its leases. So a trial is left to its agent after the first renewal that this agent
-        sees, and else is adopted when its lease expires.
+        An agent that runs renews its leases. So a trial is left to its agent after the first renewal that this
+        agent sees, and else is adopted when its lease expires.
         """
         for number, trial in self._elsewhere.items():
             if self._places.of(trial) is None or self._is_alive(trial.agent_id):

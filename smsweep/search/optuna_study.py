@@ -250,8 +250,8 @@ class StudyReplica:
         directions = [direction.name.lower() for direction in self.study.directions]
         if directions != goals:
             raise SpaceError(
-                f"scheduler.optimizer: the study's directions are {', '.join(directions)}, and the goals of the sweep "
-                f"are {', '.join(goals)}; pass directions={goals} to optuna.create_study"
+                f"scheduler.optimizer: the study's directions are {', '.join(directions)}, and the goals of the "
+                f"sweep are {', '.join(goals)}; pass directions={goals} to optuna.create_study"
             )
         self._live, self._steps, self._spare = {}, {}, None
         self._n_asked, self._has_prior, self._is_stopped = 0, False, False

@@ -1,7 +1,7 @@
 """Run sweeps with W&B's scheduler for Optuna and with smsweep. Runs in an environment with both and with Optuna.
 
-stdin: {"cases": [{"config", "code", "n", "workers", "restarts"}]}; stdout: for each case the runs of "wandb" and of
-"smsweep": params, and the step at which the run was pruned. A run reports five values of `loss`.
+stdin: {"cases": [{"config", "code", "n", "workers", "restarts"}]}; stdout: for each case the runs of "wandb" and
+of "smsweep": params, and the step at which the run was pruned. A run reports five values of `loss`.
 """
 
 from __future__ import annotations
