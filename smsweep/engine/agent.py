@@ -445,7 +445,7 @@ class Agent:
         return is_over
 
     def _read_changes(self) -> None:
-        """Find pending trials whose checkpoints are at a place, and active trials that this agent does not hold."""
+        """Find pending trials whose checkpoints are at a place, and active trials of this and other agents."""
         numbers, self._cursor = self._controller.history.since(self._cursor)
         for number in numbers:
             trial = self._controller.history.get(number)

@@ -16,10 +16,10 @@ from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
 
-from wandb.sdk.sweeps.run_state import RunState
-from wandb.sdk.sweeps.scheduler.optimizer import RunConfig, RunWithMetrics
-from wandb.sdk.sweeps.scheduler.optuna import build_optuna_optimizer
-from wandb.sdk.sweeps.sweep_info import SweepInfo
+from wandb.sdk.sweeps.run_state import RunState  # type: ignore[import-not-found]
+from wandb.sdk.sweeps.scheduler.optimizer import RunConfig, RunWithMetrics  # type: ignore[import-not-found]
+from wandb.sdk.sweeps.scheduler.optuna import build_optuna_optimizer  # type: ignore[import-not-found]
+from wandb.sdk.sweeps.sweep_info import SweepInfo  # type: ignore[import-not-found]
 
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.trial import History, MetricStats, Trial, TrialState

@@ -45,9 +45,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, help="run one seed")
     parser.add_argument("--trace", action="store_true", help="print each call of --seed")
     parser.add_argument("--jobs", type=int, default=2, help="processes (default: 2)")
-    parser.add_argument(
-        "--bugs", action="store_true", help="count the seeds that find each known bug"
-    )
+    parser.add_argument("--bugs", action="store_true", help="count the seeds that find each known bug")
     options = parser.parse_args()
     if options.seed is not None:
         return run_one(options.seed, trace=options.trace)

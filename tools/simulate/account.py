@@ -238,10 +238,8 @@ class Account:
         begin = int(request.get("NextToken") or 0)
         page, rest = listed[begin : begin + PAGE], listed[begin + PAGE :]
         more = {"NextToken": str(begin + PAGE)} if rest else {}
-        return {
-            "TrainingJobSummaries": [{"TrainingJobName": job.name, **self._state(job)} for job in page],
-            **more,
-        }
+        summaries = [{"TrainingJobName": job.name, **self._state(job)} for job in page]
+        return {"TrainingJobSummaries": summaries, **more}
 
     def _list_tags(self, request: Arguments) -> dict[str, Any]:
         return {"Tags": self.jobs[request["ResourceArn"].rpartition("/")[2]].request["Tags"]}

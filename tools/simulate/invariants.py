@@ -89,7 +89,7 @@ def expected_trials(scenario: Scenario) -> int:
     n *= scenario.repeats
     cap = scenario.config.get("run_cap")
     if scenario.config["method"] == "random":
-        return int(cap)
+        return int(scenario.config["run_cap"])
     return n if cap is None else min(n, cap)
 
 

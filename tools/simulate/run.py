@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from unittest import mock
 
@@ -170,12 +171,7 @@ class Simulation:
             at_s = self.world.rng("start", machine).uniform(0, 30) if machine else 0.0
             self._start_agent(machine, skew_s, at_s)
         for index, (at_s, verb) in enumerate(self.scenario.commands):
-            self.world.start(
-                f"user-{index}",
-                lambda verb=verb: self._command(verb),
-                at_s,
-                can_die=False,  # type: ignore[misc]
-            )
+            self.world.start(f"user-{index}", partial(self._command, verb), at_s, can_die=False)
         self.world.run()
         check_end(self._store, self.sweep_now(), self.scenario, list(self.accounts.values()))
 

@@ -7,9 +7,10 @@ import random
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
+from itertools import accumulate
 from typing import TypeVar
 
-from greenlet import getcurrent, greenlet
+from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 
 R = TypeVar("R")
 
@@ -171,11 +172,9 @@ class World:
     def _fault(self, process: Process, rng: random.Random, is_repeated: bool) -> str:
         """Return the fault of this call; "" for none."""
         drawn = rng.random()
-        for fault, rate in self.rates.items():
-            drawn -= rate
-            if drawn < 0:
-                break
-        else:
+        totals = zip(self.rates, accumulate(self.rates.values()), strict=True)
+        fault = next((fault for fault, total in totals if drawn < total), "")
+        if not fault:
             return ""
         if self.now_s >= self.calm_s or (fault == TWICE and not is_repeated):
             return ""

@@ -23,7 +23,7 @@ from smsweep.space.distributions import (
 from smsweep.space.space import SearchSpace
 from smsweep.space.structure import Allowed, Condition
 
-PARAMETERS = {
+PARAMETERS: dict[str, Any] = {
     "optimizer": Categorical(values=("sgd", "adam", "rmsprop")),
     "momentum": IntUniform(min=0, max=3),
     "nesterov": Categorical(values=(True, False)),
@@ -157,6 +157,7 @@ def test_rare_params_need_few_draws(name: str) -> None:
     assert share < 0.004
     space.check_feasible()
     draws = space.draws
+    assert draws is not None
     before = draws.n_draws
     params = [space.sample(random.Random(i)) for i in range(200)]
     assert all(map(space.is_feasible, params))
@@ -205,7 +206,8 @@ def test_draws_do_not_depend_on_earlier_draws() -> None:
     ],
 )
 def test_constraints_without_valid_params_are_refused(constraints: tuple[str, ...], problem: str) -> None:
-    space = SearchSpace({**PARAMETERS, "lr": Uniform(min=0.0, max=1.0)}, (), constraints)
+    parameters: dict[str, Any] = {**PARAMETERS, "lr": Uniform(min=0.0, max=1.0)}
+    space = SearchSpace(parameters, (), constraints)
     with pytest.raises(SpaceError, match=problem):
         space.check_feasible()
 
