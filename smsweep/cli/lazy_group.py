@@ -39,11 +39,13 @@ PANELS = {
     },
     "Manage": {
         "retry": "Queue failed or stopped trials again.",
+        "enqueue": "Queue a trial with params that you choose.",
         "confirm": "Repeat the best trials with new seeds.",
         "rm": "Remove trials or whole sweeps.",
         "prune": "Delete models and checkpoints of ended trials.",
         "recover": "Rebuild a lost sweep from its jobs.",
         "doctor": "Check that this machine has what sweeps need.",
+        "verify": "Check what smsweep assumes about a backend.",
         "completion": "Print a shell completion script.",
         "mcp": "Serve tools with limits to coding agents (MCP).",
         "skill": "Print instructions for coding agents.",
@@ -123,13 +125,12 @@ HINTS = {
     **dict.fromkeys(("docker", "docker-run"), "smsweep run sweep.yaml --backend docker"),
     **dict.fromkeys(("local", "process"), "smsweep run sweep.yaml --backend process"),
     **dict.fromkeys(("sagemaker", "launch-sweep"), "smsweep run sweep.yaml --backend sagemaker --job job.yaml"),
-    **dict.fromkeys(("launch-agent", "controller", "scheduler"), "smsweep agent ID"),
+    **dict.fromkeys(("launch-agent", "controller", "scheduler", "sweep-scheduler"), "smsweep agent ID"),
     "login": "smsweep auth to store the W&B key in AWS, or wandb login for this machine",
     "init": "smsweep sweep sweep.yaml; smsweep needs no init",
     **dict.fromkeys(
         ("offline", "online", "enabled", "disabled"), "the variable WANDB_MODE, such as WANDB_MODE=offline"
     ),
-    "verify": "smsweep doctor",
     "sync": "smsweep wandb sync ID",
     "import": "smsweep wandb import ENTITY/PROJECT/ID",
     "help": "smsweep --help",

@@ -103,6 +103,7 @@ class TrialFields(TypedDict):
     place_name: str  # place in the agent's list, such as "local"; "" for an agent with one backend
     retries: dict[str, int]  # kind of failure -> number of retries
     usage: TrialUsageDocument
+    infeasible: str  # outcome constraints of job.yaml that the trial violates; "" for none
     confirms: int | None  # number of the trial that this one repeats with a new seed
     repeat: int  # which repeat of that trial, from 1; 0 for none
     created_at: str | None  # ISO 8601, as all times
@@ -180,6 +181,7 @@ class SweepFields(TypedDict):
     entity: str
     seed: int
     source_hash: str
+    outcome_constraints: list[str]  # what the metrics of a usable trial meet
     created_at: str | None
 
 
@@ -459,6 +461,7 @@ class PlanDocument(TypedDict):
 
     method: str
     expected_trial_count: int | None
+    rules: list[str]  # the conditions and constraints of the params, in job.yaml's `search`
     trials: list[PlannedTrialDocument]
     warnings: list[str]
     launch: NotRequired[LaunchDocument]  # with a backend whose jobs cost money
@@ -473,6 +476,38 @@ class CheckDocument(TypedDict):
     is_required: bool
     is_known: bool  # False if the state cannot be determined
     fix: str
+
+
+class VerifiedCheckDocument(TypedDict):
+    """One check of `smsweep verify --json`."""
+
+    id: str
+    assumption: str
+    verdict: str  # confirmed, different, unknown (no answer) or skipped (cost cap, or not possible)
+    expected: dict[str, Any]  # field of the answer -> expected value, or a pattern in slashes
+    observed: dict[str, Any]  # field of the answer -> value, with account ids masked
+    differences: list[str]  # fields whose value is not the expected one
+    reason: str  # why there is no verdict; "" with one
+    file: str  # file to change if the answer differs
+    usd: float  # dollars that the check has cost at most
+
+
+class VerificationDocument(TypedDict):
+    """The report of `smsweep verify --json`, and of each file of docs/verified."""
+
+    run: str
+    date: str  # ISO 8601
+    started_at: str  # ISO 8601
+    smsweep: str  # version
+    python: str  # version
+    backend: str
+    place: str  # AWS, the emulator or this machine
+    region: str
+    instance_type: str
+    usd: float  # dollars that the run has cost at most
+    counts: dict[str, int]  # verdict -> number of checks
+    checks: list[VerifiedCheckDocument]
+    remains: int  # things that the run created and could not remove
 
 
 class ExportDocument(TypedDict):

@@ -30,8 +30,8 @@ from smsweep.errors import JobRejected
 from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
 from smsweep.runtime.job.trial_document import KEY as TRIAL_KEY
 from smsweep.runtime.job.trial_document import VERSION as TRIAL_VERSION
-from smsweep.space.distribution import Distribution
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.distribution import MISSING, Distribution
+from smsweep.space.space import SearchSpace
 
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # which repetition of its assignment a script runs, for example as its seed
 CONFIRMS_VARIABLE = "SMSWEEP_CONFIRMS"  # number of the trial that a script repeats; for `smsweep recover`

@@ -114,15 +114,18 @@ class AnyOf:
         return [number for rule in rules for number in rule.promotable(history)]
 
 
-def make_rule(config: SweepConfig, stop_if: Sequence[str] = ()) -> StoppingRule | None:
+def make_rule(
+    config: SweepConfig, stop_if: Sequence[str] = (), of_search: StoppingRule | None = None
+) -> StoppingRule | None:
     """Return the rule that stops this sweep's trials early.
 
     Args:
         config: The sweep; its `early_terminate` selects a rule.
         stop_if: The conditions of `stop_if` in job.yaml. They are checked first.
+        of_search: The rule of the search itself; None if it has none.
 
     Returns:
-        The rule, or None if there is neither `early_terminate` nor `stop_if`.
+        The rule, or None if there is no rule.
 
     Raises:
         ConfigError: The rule is unknown, or the config lacks a value that the rule needs.
@@ -137,6 +140,8 @@ def make_rule(config: SweepConfig, stop_if: Sequence[str] = ()) -> StoppingRule 
                 "install the plug-in that provides it"
             )
         rules.append(build_rule(RULES[name], config))
+    if of_search is not None:
+        rules.append(of_search)
     return AnyOf(rules) if rules else None
 
 

@@ -30,10 +30,11 @@ from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
+from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agents
 from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.open_places import (
@@ -231,11 +232,16 @@ def agent(
         budgets = note_worst_cases(chosen, store, stored.id)
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
+        changed = notifier.watching(on_change)
         with ExitStack() as opened:
             if inline:
                 workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
                 functions = FunctionBackend(
-                    inline, workspace.jobs_dir, parallel=chosen[0].slots, environ=workspace.environ
+                    inline,
+                    workspace.jobs_dir,
+                    parallel=chosen[0].slots,
+                    environ=workspace.environ,
+                    on_call=lambda number: changed(store.get_trial(stored.id, number)),
                 )
                 backends: dict[str, Backend] = {chosen[0].name: opened.enter_context(closing(guard(functions)))}
             else:
@@ -258,7 +264,7 @@ def agent(
                 flapping=FailureLimit.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
                 clock=utc_now,
                 sleep=_make_sleep([place.backend for place in places], terminated),
-                on_change=notifier.watching(on_change),
+                on_change=changed,
                 reuse=reuse_none
                 if inline
                 else make_reuse(
@@ -266,6 +272,7 @@ def agent(
                 ),
                 redact=redact,
                 explain=_make_explain(store, stored, template, workspace),
+                is_alive=is_alive,
             )
             release_dead_agents(store, stored.id)
             notifier.report_missed_failure()
@@ -354,9 +361,9 @@ def make_controller(
     store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget], *, searches: bool = True
 ) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
-    config = stored.config
-    strategy = make_strategy(config_of(store, stored), stored.seed, template)
-    rule = make_rule(config, template.stop_if)
+    config = config_of(store, stored)
+    strategy = make_strategy(config, stored.seed, template)
+    rule = make_rule(config, template.stop_if, study_pruner(config, stored.seed))
     cap = template.budget.get("trials")
     options: dict[str, Any] = {
         "prior": read_prior(store, stored),
