@@ -151,7 +151,7 @@ def test_killed_run_is_cleaned_up_and_continued(account: Account) -> None:
     (state,) = list_runs(account.folder / ".smsweep")
     assert (list(state.results), state.spent["stop"]) == (["unknown-job"], 0.25)
     (left,) = live(account)
-    account.emulator.faults.set({})
+    account.emulator.faults.clear()
     done = subprocess.run(argv, capture_output=True, text=True, timeout=240)
     report = check("smsweep verify", done.stdout)
     assert {each["id"]: each["verdict"] for each in report["checks"]} == {

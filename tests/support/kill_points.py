@@ -54,6 +54,17 @@ CRASH_POINTS = {
     **dict(zip(("nothing left", "sweep finished"), _around("store.set_sweep_state"), strict=True)),
 }
 
+# Crash points of one agent whose trials 1 to 3 are paused at a rung, and that then promotes trial 1.
+PROMOTION_POINTS = {
+    **dict(zip(("pause decided", "pausing"), _around("store.move", 2), strict=True)),
+    **dict(zip(("pause not requested", "pause requested"), _around("backend.stop"), strict=True)),
+    **dict(zip(("pause seen", "paused"), _around("store.move", 3), strict=True)),
+    **dict(zip(("promotion decided", "promoted"), _around("store.move", 8), strict=True)),
+    **dict(zip(("promoted unclaimed", "promoted claimed"), _around("store.claim", 5), strict=True)),
+    **dict(zip(("promoted not started", "promoted started"), _around("backend.submit", 5), strict=True)),
+    **dict(zip(("promoted end seen", "promoted finished"), _around("store.move", 9), strict=True)),
+}
+
 
 def die(point: CrashPoint, backend: type = ProcessBackend) -> None:
     """Make this process kill itself at a crash point. backend: the class of its backend."""

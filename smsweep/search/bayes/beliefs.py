@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from smsweep.search.bayes.acquisition import PRIOR_COUNT
 from smsweep.search.bayes.observations import Observations
 from smsweep.space.belief import Belief, Peak, is_listed, split
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.distribution import MISSING
+from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
 
 N_TESTED = 16  # numbers of the first trials, which decide whether the beliefs are credible

@@ -31,10 +31,11 @@ from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
+from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agents
 from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.open_places import (
@@ -284,6 +285,7 @@ def agent(
                 ),
                 redact=redact,
                 explain=_make_explain(store, stored, template, workspace),
+                is_alive=is_alive,
             )
             release_dead_agents(store, stored.id)
             notifier.report_missed_failure()
@@ -389,9 +391,10 @@ def new_parallel(store: Store, sweep: Sweep, since: int) -> int | None:
 def make_rules(store: Store, sweep: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Rules:
     """Return the search, the stopping rule and the limits for the current config of a sweep."""
     cap = template.budget.get("trials")
+    config = config_of(store, sweep)
     return Rules(
-        strategy=make_strategy(config_of(store, sweep), sweep.seed, template),
-        stopping=make_rule(sweep.config, template.stop_if),
+        strategy=make_strategy(config, sweep.seed, template),
+        stopping=make_rule(config, template.stop_if, study_pruner(config, sweep.seed)),
         trial_cap=None if cap is None else int(cap),
         budget=BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, sweep.id)),
     )

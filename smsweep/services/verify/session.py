@@ -444,6 +444,7 @@ class Session:
             f"s3://{bucket}/{prefix}/",
             f"s3://{bucket}/{PREFIX}/checkpoints/{self.state.run}/",
             f"{output.rstrip('/')}/smsweep-{self.state.run}-",
+            f"{output.rstrip('/')}/AWSBatchsmsweep-{self.state.run}-",  # AWS Batch names its training jobs
         ):
             self.state.note("prefixes", uri)
         return prepare(self.template, assets, self.folder, self.environ, upload=True, prefix=prefix)

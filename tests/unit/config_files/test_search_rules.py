@@ -51,7 +51,7 @@ def test_beliefs_are_read(tmp_path: Path) -> None:
         ("seed: {around: 3, confidence: 0.8}",
          "job.yaml:3: search.beliefs.seed: the search does not vary this parameter; remove the belief"),
         ("lr: {around: 0.1, confidence: 1}",
-         "job.yaml:3: search.beliefs.lr.confidence: expected a probability above 0 and below 1, such as 0.8, got 1"),
+         "job.yaml:3: search.beliefs.lr.confidence: expected a probability above 0 and below 1, such as 0.8"),
         ("lr: {around: 0.1}", "job.yaml:3: search.beliefs.lr.confidence: missing; the probability that"),
         ("lr: 0.1", "job.yaml:3: search.beliefs.lr: expected a mapping, got 0.1"),
     ],
