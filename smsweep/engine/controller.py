@@ -101,7 +101,6 @@ class Controller:
         self._searches = searches
         self._repeated: set[int] = set()  # numbers of the trials that repeat others
         self._request: dict[str, int] = {}  # of `smsweep confirm`
-        self._promoter = rule if isinstance(rule, PromotingRule) and rule.promotes else None
         self._resumed: dict[int, int] = {}  # number -> attempt whose resumption was checked
         self._promoted_at: dict[
             int, tuple[int, int]
@@ -205,11 +204,17 @@ class Controller:
                 return Proposal.ADDED
         return Proposal.CONTENDED
 
+    @property
+    def _promoter(self) -> PromotingRule | None:
+        """The stopping rule, if it pauses trials and resumes some of them."""
+        rule = self._rules.stopping
+        return rule if isinstance(rule, PromotingRule) and rule.promotes else None
+
     def _promotable(self, n: int) -> list[int]:
         """Return the numbers of at most n paused trials to resume now."""
         if self._promoter is None or not self._can_promote():
             return []
-        n = min(n, self._budget.n_affordable() - self._n_set_aside())
+        n = min(n, self._rules.budget.n_affordable() - self._n_set_aside())
         return self._promoter.promotable(self.history)[:n] if n > 0 else []
 
     def _can_promote(self) -> bool:
