@@ -289,7 +289,10 @@ class StudyReplica:
         before = len(self.study.trials)
         try:
             self.study.enqueue_trial(self._encoded(params))
-            return self._ask(self.study)[0]
+            live, made = self._ask(self.study)
+            if _is_same(made, params):
+                return live
+            raise SpaceError("Optuna drew other params")  # `search_space` returned names that it did not suggest
         except (SpaceError, ValueError, TypeError, KeyError):
             for left in self.study.trials[before:]:
                 if not left.state.is_finished():
@@ -345,9 +348,9 @@ class StudyReplica:
         self._steps[live.number] = max(known, len(trial.curve))
 
     def _is_over(self) -> bool:
-        if self._spare is None and self._is_exhausted(self.study):
-            return True
-        return self._terminator is not None and self._program.ends(self._terminator, self.study)
+        if self._terminator is not None and not self._is_stopped:
+            self._is_stopped = self._program.ends(self._terminator, self.study)
+        return self._is_stopped or (self._spare is None and self._is_exhausted(self.study))
 
     def _is_exhausted(self, study: Any) -> bool:
         is_exhausted = getattr(study.sampler, "is_exhausted", None)  # of GridSampler

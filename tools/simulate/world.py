@@ -130,6 +130,7 @@ class World:
         loss: Callable[[], Exception],
         longest_s: float = 0.2,
         is_repeated: bool = False,
+        may_stall: bool = True,
     ) -> R:
         """Make a call over the network for the current process.
 
@@ -140,6 +141,7 @@ class World:
             loss: Returns the error of a call whose answer was lost.
             longest_s: The longest time of the way to the server, and of the way back.
             is_repeated: The client sends a request again if its answer is lost, without telling the caller.
+            may_stall: The way to the server can take longer than a lease.
         """
         self._check_alive()
         process = self.current
@@ -147,7 +149,7 @@ class World:
         rng = self.rng(process.name, process.n_calls)
         fault = self._fault(process, rng, is_repeated)
         to_s, back_s = longest_s * rng.random() ** 3, longest_s * rng.random() ** 3
-        if fault == STALL:
+        if fault == STALL and may_stall:
             to_s += rng.uniform(*STALL_S)
         if self.trace is not None:
             self.trace(f"{self.now_s:9.2f} {process.name:10} {label}{f'  [{fault}]' if fault else ''}")
