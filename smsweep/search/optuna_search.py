@@ -14,7 +14,7 @@ from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params, Trial, TrialState, is_number
 from smsweep.errors import SpaceError, UsageError
 from smsweep.search.coverage import coverage_of
-from smsweep.space.choices import Categorical, CategoricalWithProbabilities
+from smsweep.space.choices import CHOICES
 from smsweep.space.distribution import MISSING, Distribution
 from smsweep.space.space import SearchSpace
 
@@ -166,22 +166,18 @@ def quiet() -> Iterator[None]:
 
 def unit_distribution(optuna: Any, leaf: Distribution) -> Any:
     """Return the distribution of a param that Optuna knows by its index or its probability."""
-    if is_listed(leaf):
+    if isinstance(leaf, CHOICES):
         return optuna.distributions.CategoricalDistribution(range(leaf.size or 0))
     return optuna.distributions.FloatDistribution(0.0, 1.0)
 
 
-def is_listed(leaf: Distribution) -> bool:
-    return isinstance(leaf, (Categorical, CategoricalWithProbabilities))
-
-
 def encode(leaf: Distribution, value: Any) -> float | int | None:
     """Return the index or the probability of a value; None if the value is from another space."""
-    if is_listed(leaf):
+    if isinstance(leaf, CHOICES):
         return leaf.index_of(value)
     return leaf.cdf(value) if is_number(value) else None
 
 
 def decode(leaf: Distribution, place: Any) -> Any:
     """Return the value at an index or a probability."""
-    return leaf.value_at(place) if is_listed(leaf) else leaf.ppf(place)
+    return leaf.value_at(place) if isinstance(leaf, CHOICES) else leaf.ppf(place)
