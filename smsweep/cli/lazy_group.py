@@ -80,6 +80,7 @@ MODULES = {
     "why": "show",
     "reproduce": "diff",
     "set": "change",
+    "enqueue": "confirm",
     "rm": "manage",
     "prune": "manage",
     "retry": "manage",

@@ -1,51 +1,28 @@
-"""Optuna's samplers as a search method: `scheduler: {engine: optuna}`."""
+"""Optuna's samplers as a search method: `scheduler: {engine: optuna}` without a program of the user."""
 
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
 from typing import Any
 
 from smsweep.core.objective import objective, outcome
 from smsweep.core.sweep import Metric
-from smsweep.core.trial import History, Params, Trial, TrialState
-from smsweep.errors import SpaceError
-from smsweep.search.base import SearchStrategy
+from smsweep.core.trial import History, Params, Trial, TrialState, is_number
+from smsweep.errors import SpaceError, UsageError
 from smsweep.search.coverage import coverage_of
-from smsweep.search.optuna_study import (
-    SAMPLERS,
-    StudySearch,
-    decode,
-    encode,
-    import_optuna,
-    quiet,
-    unit_distribution,
-)
-from smsweep.space.distribution import MISSING
+from smsweep.space.choices import CHOICES
+from smsweep.space.distribution import MISSING, Distribution
 from smsweep.space.space import SearchSpace
 
+SAMPLERS: dict[str, dict[str, Any]] = {  # name -> options
+    "TPESampler": {"constant_liar": True, "multivariate": True},  # constant_liar: running trials count as bad
+    "RandomSampler": {},
+}
 DRAWS = 8  # attempts to get a new assignment from the sampler before one is drawn at random
-
-
-def make_optuna_search(
-    space: SearchSpace, metrics: Sequence[Metric], scheduler: Mapping[str, Any], seed: int = 0
-) -> SearchStrategy:
-    """Return the search of a section `scheduler` with engine optuna.
-
-    Args:
-        space: The parameters.
-        metrics: One metric or more.
-        scheduler: The section `scheduler` of sweep.yaml. With `source`, also the text of the source as `code`.
-        seed: The seed of all draws.
-
-    Raises:
-        UsageError: Optuna is not installed.
-        SpaceError: There is no metric, the sampler is unknown, or the program is broken.
-    """
-    if not metrics:
-        raise SpaceError("optuna needs to know what to improve: add metric with a name and a goal, or metrics")
-    kind = StudySearch if "source" in scheduler else OptunaSearch
-    return kind(space, metrics, scheduler, seed)
 
 
 class OptunaSearch:
@@ -55,7 +32,7 @@ class OptunaSearch:
     any agent gets the same params. Optuna gets a number as its probability in its distribution, and a listed value
     as its index. Finished trials have their objective, or with several metrics the last value of each. Stopped
     trials are pruned, and failed trials failed, in Optuna's terms. The arguments are those of
-    `make_optuna_search`.
+    `optuna_study.make_optuna_search`.
     """
 
     def __init__(
@@ -165,3 +142,42 @@ def _values(trial: Trial, metrics: Sequence[Metric]) -> list[float] | None:
         return None if value is None else [value]
     values = outcome(trial, metrics)
     return None if values is None else [metric.goal.sign * x for metric, x in zip(metrics, values, strict=True)]
+
+
+def import_optuna() -> Any:
+    """Return the module optuna. Raises UsageError if it is not installed."""
+    try:
+        optuna = import_module("optuna")  # an optional dependency, slow to import
+    except ImportError as err:
+        raise UsageError(
+            "scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]', or use method bayes"
+        ) from err
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Hide Optuna's warnings, which are about experimental options and fixed params."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def unit_distribution(optuna: Any, leaf: Distribution) -> Any:
+    """Return the distribution of a param that Optuna knows by its index or its probability."""
+    if isinstance(leaf, CHOICES):
+        return optuna.distributions.CategoricalDistribution(range(leaf.size or 0))
+    return optuna.distributions.FloatDistribution(0.0, 1.0)
+
+
+def encode(leaf: Distribution, value: Any) -> float | int | None:
+    """Return the index or the probability of a value; None if the value is from another space."""
+    if isinstance(leaf, CHOICES):
+        return leaf.index_of(value)
+    return leaf.cdf(value) if is_number(value) else None
+
+
+def decode(leaf: Distribution, place: Any) -> Any:
+    """Return the value at an index or a probability."""
+    return leaf.value_at(place) if isinstance(leaf, CHOICES) else leaf.ppf(place)

@@ -8,161 +8,52 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
-import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
-from importlib import import_module
-from types import ModuleType
 from typing import Any
 
 from smsweep.core.objective import outcome
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, Params, StopDecision, Trial, TrialState, flat_params, is_number
-from smsweep.errors import SpaceError, UsageError
-from smsweep.space.choices import Categorical, CategoricalWithProbabilities
+from smsweep.errors import SpaceError
+from smsweep.search.base import SearchStrategy
+from smsweep.search.optuna_program import Program
+from smsweep.search.optuna_search import (
+    SAMPLERS,
+    OptunaSearch,
+    decode,
+    encode,
+    import_optuna,
+    quiet,
+    unit_distribution,
+)
 from smsweep.space.distribution import MISSING, Distribution
 from smsweep.space.space import SearchSpace
 
-SAMPLERS: dict[str, dict[str, Any]] = {  # name -> options
-    "TPESampler": {"constant_liar": True, "multivariate": True},  # constant_liar: running trials count as bad
-    "RandomSampler": {},
-}
 # Part of the message of a sampler that ends the study, such as GridSampler. Optuna has no other sign outside of
 # Study.optimize.
 STOPPED = "Study.stop` is supposed to be invoked inside"
 
 
-@dataclass(frozen=True)
-class SweepInfo:
-    """What the function `scheduler.optimizer` receives, with the attributes of W&B's class.
-
-    Attributes:
-        id: The id of the sweep; "" before it is created.
-        name: The name of the sweep, or else its id.
-        entity: W&B entity; "" if none is set.
-        project: W&B project; "" if none is set.
-        config: sweep.yaml as plain data.
-        controller_run_name: The same as `id`, because no run of W&B controls the sweep.
-    """
-
-    id: str
-    name: str
-    entity: str
-    project: str
-    config: dict[str, Any]
-    controller_run_name: str
-
-    @classmethod
-    def of(cls, config: SweepConfig, sweep_id: str = "", name: str | None = None) -> SweepInfo:
-        return cls(
-            id=sweep_id,
-            name=name or config.name or sweep_id,
-            entity=config.entity or "",
-            project=config.project or "",
-            config=dict(config.document),
-            controller_run_name=sweep_id,
-        )
-
-
-class Program:
-    """The functions of the source that `search_space` and `optimizer` name.
-
-    `search_space` receives an Optuna trial and returns the params. `optimizer` receives a SweepInfo and returns a
-    study, or a study and a function that ends the sweep.
+def make_optuna_search(
+    space: SearchSpace, metrics: Sequence[Metric], scheduler: Mapping[str, Any], seed: int = 0
+) -> SearchStrategy:
+    """Return the search of a section `scheduler` with engine optuna.
 
     Args:
-        scheduler: The section `scheduler` of sweep.yaml, with the text of the source as `code` and the
-            `SweepInfo` as `sweep`.
+        space: The parameters.
+        metrics: One metric or more.
+        scheduler: The section `scheduler` of sweep.yaml. With `source`, also the text of the source as `code`.
+        seed: The seed of all draws.
 
     Raises:
-        SpaceError: The text is missing, or the source raised an exception.
+        UsageError: Optuna is not installed.
+        SpaceError: There is no metric, the sampler is unknown, or the program is broken.
     """
-
-    def __init__(self, scheduler: Mapping[str, Any]) -> None:
-        self._file = str(scheduler["source"])
-        if "code" not in scheduler:
-            problem = f"scheduler.source: the text of {self._file} is not available"
-            raise SpaceError(f"{problem}; create the sweep again")
-        module = ModuleType(f"{__name__}:{self._file}")
-        module.__file__ = self._file
-        sys.modules[module.__name__] = module  # dataclasses need it there
-        try:
-            exec(compile(scheduler["code"], self._file, "exec"), module.__dict__)  # noqa: S102 - the user allowed it # nosec B102
-        except (Exception, SystemExit) as err:
-            raise self._broken("source", err) from err
-        self._module = module
-        self.info: SweepInfo = scheduler.get("sweep") or SweepInfo("", "", "", "", {}, "")
-        space, optimizer = scheduler.get("search_space"), scheduler.get("optimizer")
-        self._space = self._function("search_space", space) if space is not None else None
-        self._optimizer: Callable[..., Any] | None = None
-        if optimizer is not None and (hasattr(module, optimizer) or optimizer not in SAMPLERS):
-            self._optimizer = self._function("optimizer", optimizer)
-
-    @property
-    def has_space(self) -> bool:
-        return self._space is not None
-
-    @property
-    def has_optimizer(self) -> bool:
-        return self._optimizer is not None
-
-    def ask(self, trial: Any) -> Params:
-        """Return what `search_space` returns for an Optuna trial. Raises SpaceError."""
-        assert self._space is not None
-        try:
-            params = self._space(trial)
-        except (Exception, SystemExit) as err:
-            raise self._broken("search_space", err) from err
-        if not isinstance(params, Mapping):
-            raise SpaceError(
-                f"scheduler.search_space: {self._file} returned {type(params).__name__}, not a dict; "
-                "return the params of the run, as W&B requires"
-            )
-        return {str(name): _plain(value) for name, value in params.items()}
-
-    def study(self, optuna: Any) -> tuple[Any, Callable[[Any], object] | None]:
-        """Return the study and the terminator of `optimizer`.
-
-        Raises:
-            SpaceError: The function failed, or its result is not a study that smsweep can use.
-        """
-        assert self._optimizer is not None
-        try:
-            made = self._optimizer(self.info)
-        except (Exception, SystemExit) as err:
-            raise self._broken("optimizer", err) from err
-        study, terminator = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-        if not isinstance(study, optuna.Study) or not (terminator is None or callable(terminator)):
-            given = tuple(type(each).__name__ for each in made) if isinstance(made, tuple) else type(made).__name__
-            raise SpaceError(
-                f"scheduler.optimizer: {self._file} returned {given}; return a study, such as "
-                "optuna.create_study(sampler=...), or a study and a function that ends the sweep"
-            )
-        if not isinstance(study._storage, optuna.storages.InMemoryStorage):
-            raise SpaceError(
-                "scheduler.optimizer: the study has a storage; create it without storage, because smsweep "
-                "rebuilds it from the trials"
-            )
-        return study, terminator
-
-    def ends(self, terminator: Callable[[Any], object], study: Any) -> bool:
-        """Return True if the terminator ends the sweep. Raises SpaceError."""
-        try:
-            return bool(terminator(study))
-        except (Exception, SystemExit) as err:
-            raise self._broken("optimizer: its terminator", err) from err
-
-    def _function(self, key: str, name: str) -> Callable[..., Any]:
-        function: Callable[..., Any] | None = getattr(self._module, name, None)
-        if not callable(function):
-            raise SpaceError(f"scheduler.{key}: {self._file} has no function {name!r}")
-        return function
-
-    def _broken(self, key: str, err: BaseException) -> SpaceError:
-        return SpaceError(f"scheduler.{key}: {self._file} raised {type(err).__name__}: {err}")
+    if not metrics:
+        raise SpaceError("optuna needs to know what to improve: add metric with a name and a goal, or metrics")
+    kind = StudySearch if "source" in scheduler else OptunaSearch
+    return kind(space, metrics, scheduler, seed)
 
 
 class StudyReplica:
@@ -195,13 +86,24 @@ class StudyReplica:
         self._units: dict[str, Distribution] = {}  # params whose Optuna value is an index or a probability
         if not self._program.has_space:
             self._declare(self._program.info.config.get("parameters", {}))
+        self._reset()
+
+    def _reset(self) -> None:
+        with quiet():
+            self.study, self._terminator = self._make_study()
+        goals = [metric.goal.value for metric in self._metrics]
+        directions = [direction.name.lower() for direction in self.study.directions]
+        if directions != goals:
+            raise SpaceError(
+                f"scheduler.optimizer: the study's directions are {', '.join(directions)}, and the goals of the "
+                f"sweep are {', '.join(goals)}; pass directions={goals} to optuna.create_study"
+            )
         self._live: dict[int, Any] = {}  # number -> Optuna trial that has not ended
         self._steps: dict[int, int] = {}  # number of the Optuna trial -> values that were reported
         self._spare: tuple[Any, Params] | None = None  # asked, and not a trial yet
-        self._n_asked = 0
-        self._has_prior = False
-        self._is_stopped = False
-        self._reset()
+        self._n_asked: int = 0  # trials of the history that are in the study
+        self._has_prior: bool = False
+        self._is_stopped: bool = False  # a sampler or the terminator ended the sweep
 
     def follow(self, history: History) -> None:
         """Ask and tell what the trials of the history add to the study."""
@@ -213,10 +115,9 @@ class StudyReplica:
                 for trial in history.prior:
                     self._tell(self._enqueued(trial.params), trial)
             for number in range(self._n_asked, history.next_number):
-                trial_or_none = history.get(number)
-                if trial_or_none is not None:
-                    self._tell_ended(history, trial_or_none.created_at)
-                    self._adopt(trial_or_none)
+                if (added := history.get(number)) is not None:  # None for a removed trial
+                    self._tell_ended(history, added.created_at)
+                    self._adopt(added)
                 self._n_asked = number + 1
             self._tell_ended(history, None)
 
@@ -242,19 +143,6 @@ class StudyReplica:
     @property
     def has_one_metric(self) -> bool:
         return len(self._metrics) == 1
-
-    def _reset(self) -> None:
-        with quiet():
-            self.study, self._terminator = self._make_study()
-        goals = [metric.goal.value for metric in self._metrics]
-        directions = [direction.name.lower() for direction in self.study.directions]
-        if directions != goals:
-            raise SpaceError(
-                f"scheduler.optimizer: the study's directions are {', '.join(directions)}, and the goals of the "
-                f"sweep are {', '.join(goals)}; pass directions={goals} to optuna.create_study"
-            )
-        self._live, self._steps, self._spare = {}, {}, None
-        self._n_asked, self._has_prior, self._is_stopped = 0, False, False
 
     def _make_study(self) -> tuple[Any, Callable[[Any], object] | None]:
         if self._program.has_optimizer:
@@ -315,19 +203,18 @@ class StudyReplica:
         if live is None:
             return
         states = self.optuna.trial.TrialState
-        values = outcome(trial, self._metrics)
+        lower_is_better = outcome(trial, self._metrics)
+        values = [metric.goal.sign * x for metric, x in zip(self._metrics, lower_is_better or (), strict=False)]
         state = states.FAIL
-        if trial.state is TrialState.FINISHED and values is not None:
+        if trial.state is TrialState.FINISHED and values:
             state = states.COMPLETE
         elif trial.state is TrialState.STOPPED:
             state = states.PRUNED
         if self.has_one_metric:
             self._report(live, trial)
             live.should_prune()  # for the last value
-        goals = [metric.goal.sign for metric in self._metrics]
-        result = [sign * value for sign, value in zip(goals, values or (), strict=False)]
         try:
-            self.study.tell(live, result if state == states.COMPLETE else None, state=state)
+            self.study.tell(live, values if state == states.COMPLETE else None, state=state)
         except RuntimeError as err:
             if STOPPED not in str(err):
                 raise
@@ -446,49 +333,6 @@ def study_pruner(config: SweepConfig, seed: int) -> StudyPruner | None:
     return pruner if pruner.prunes else None
 
 
-def import_optuna() -> Any:
-    """Return the module optuna. Raises UsageError if it is not installed."""
-    try:
-        optuna = import_module("optuna")  # an optional dependency, slow to import
-    except ImportError as err:
-        raise UsageError(
-            "scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]', or use method bayes"
-        ) from err
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    return optuna
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Hide Optuna's warnings, which are about experimental options and fixed params."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
-
-
-def unit_distribution(optuna: Any, leaf: Distribution) -> Any:
-    """Return the distribution of a param that Optuna knows by its index or its probability."""
-    if is_listed(leaf):
-        return optuna.distributions.CategoricalDistribution(range(leaf.size or 0))
-    return optuna.distributions.FloatDistribution(0.0, 1.0)
-
-
-def is_listed(leaf: Distribution) -> bool:
-    return isinstance(leaf, (Categorical, CategoricalWithProbabilities))
-
-
-def encode(leaf: Distribution, value: Any) -> float | int | None:
-    """Return the index or the probability of a value; None if the value is from another space."""
-    if is_listed(leaf):
-        return leaf.index_of(value)
-    return leaf.cdf(value) if is_number(value) else None
-
-
-def decode(leaf: Distribution, place: Any) -> Any:
-    """Return the value at an index or a probability."""
-    return leaf.value_at(place) if is_listed(leaf) else leaf.ppf(place)
-
-
 def _wandb_distribution(distributions: Any, spec: Mapping[str, Any]) -> Any:
     """Return the distribution that W&B's scheduler gives a parameter; None if W&B refuses it."""
     low, high, q, kind = spec.get("min"), spec.get("max"), spec.get("q", 1), spec.get("distribution")
@@ -520,8 +364,3 @@ def _wandb_distribution(distributions: Any, spec: Mapping[str, Any]) -> Any:
 def _is_same(proposed: Params, stored: Params) -> bool:
     """Return True if stored params are these. The store keeps JSON."""
     return json.dumps(proposed, sort_keys=True, default=str) == json.dumps(stored, sort_keys=True, default=str)
-
-
-def _plain(value: Any) -> Any:
-    """Return a value without numpy's types, which JSON does not have."""
-    return value.item() if hasattr(value, "item") and not isinstance(value, (int, float, str)) else value

@@ -145,7 +145,7 @@ METHODS = PluginRegistry(
             SearchSpec(
                 name="optuna",
                 summary="a sampler of Optuna",
-                factory="smsweep.search.optuna_search:make_optuna_search",
+                factory="smsweep.search.optuna_study:make_optuna_search",
                 needs=("space", "metrics", "scheduler", "seed"),
                 is_engine=True,
             ),

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from smsweep.errors import SpaceError
-from smsweep.space.choices import Categorical, CategoricalWithProbabilities, Constant
+from smsweep.space.choices import CHOICES, Constant
 from smsweep.space.distribution import Distribution, identity, is_number
 
 MAX_TEXT = 500  # characters of an expression
@@ -276,7 +276,7 @@ class _Compiler:
 
 def choices_of(leaf: Distribution) -> tuple[Any, ...] | None:
     """Return all values of a listed parameter or a constant; None for a range of numbers."""
-    if isinstance(leaf, (Categorical, CategoricalWithProbabilities)):
+    if isinstance(leaf, CHOICES):
         return tuple(leaf.value_at(i) for i in range(leaf.size))
     return (leaf.value,) if isinstance(leaf, Constant) else None
 

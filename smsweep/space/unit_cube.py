@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.space.choices import Categorical, CategoricalWithProbabilities
+from smsweep.space.choices import CHOICES
 from smsweep.space.distribution import Distribution, is_number
 from smsweep.space.normal import Quantised
 from smsweep.space.numeric import coordinate_of
@@ -41,7 +41,7 @@ class Axis:
         A number out of range gets the nearer end. A missing value, or a value of another type, gets the middle;
         on a nominal axis, it gets a coordinate apart from all levels.
         """
-        if isinstance(self.distribution, (Categorical, CategoricalWithProbabilities)):
+        if isinstance(self.distribution, CHOICES):
             number = self.distribution.index_of(value)
             if number is None:
                 return (UNLISTED if self.is_nominal else MIDDLE), False
@@ -155,7 +155,7 @@ class Cube:
 
 
 def _axis(distribution: Distribution) -> Axis:
-    if isinstance(distribution, (Categorical, CategoricalWithProbabilities)):
+    if isinstance(distribution, CHOICES):
         values = [distribution.value_at(i) for i in range(distribution.size)]
         # numbers such as 16, 32, 64 are ordered; two values need no order
         is_ranked = len(values) > 2 and all(is_number(value) for value in values)

@@ -99,7 +99,7 @@ class Bench:
         """Run an agent until it ends or is killed at the point, and return its exit code."""
         process = get_context("fork").Process(target=self._work, args=(point,))
         process.start()
-        process.join(100)
+        process.join(200)
         code = process.exitcode
         process.kill()
         return code

@@ -56,13 +56,13 @@ CRASH_POINTS = {
 
 # Crash points of one agent whose trials 1 to 3 are paused at a rung, and that then promotes trial 1.
 PROMOTION_POINTS = {
-    **dict(zip(("pause decided", "pausing"), _around("store.move", 2), strict=True)),
-    **dict(zip(("pause not requested", "pause requested"), _around("backend.stop"), strict=True)),
-    **dict(zip(("pause seen", "paused"), _around("store.move", 3), strict=True)),
-    **dict(zip(("promotion decided", "promoted"), _around("store.move", 8), strict=True)),
-    **dict(zip(("promoted unclaimed", "promoted claimed"), _around("store.claim", 5), strict=True)),
-    **dict(zip(("promoted not started", "promoted started"), _around("backend.submit", 5), strict=True)),
-    **dict(zip(("promoted end seen", "promoted finished"), _around("store.move", 9), strict=True)),
+    "pausing": CrashPoint(when="after", call="store.move", n=2),
+    "pause requested": CrashPoint(when="after", call="backend.stop"),
+    "pause seen": CrashPoint(when="before", call="store.move", n=3),
+    "promotion decided": CrashPoint(when="before", call="store.move", n=8),
+    "promoted": CrashPoint(when="after", call="store.move", n=8),
+    "promoted claimed": CrashPoint(when="after", call="store.claim", n=5),
+    "promoted started": CrashPoint(when="after", call="backend.submit", n=5),
 }
 
 

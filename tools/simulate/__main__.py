@@ -6,10 +6,11 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import AbstractContextManager
 from functools import cache
+from itertools import chain
 
 from tools.simulate.bugs import BUGS
 from tools.simulate.run import Result, Simulator
@@ -73,7 +74,7 @@ def run_many(seeds: Sequence[int], jobs: int) -> int:
     n_faults = n_trials = 0
     simulated_s = 0.0
     with ProcessPoolExecutor(jobs) as pool:
-        for result in flat(pool.map(run_chunk, chunks)):
+        for result in chain.from_iterable(pool.map(run_chunk, chunks)):
             n_faults += len(result.faults)
             n_trials += result.trials
             simulated_s += result.simulated_s
@@ -102,7 +103,7 @@ def find_bugs(seeds: Sequence[int], jobs: int) -> int:
                 print(f"{bug.__name__}: not found in {len(seeds)} seeds", flush=True)
             else:
                 n_seeds, result = found
-                print(f"{bug.__name__}: found by seed {n_seeds} of the range: {result.problem}", flush=True)
+                print(f"{bug.__name__}: found after {n_seeds} seeds: {result.problem}", flush=True)
     return 1 if n_missed else 0
 
 
@@ -115,11 +116,6 @@ def find_bug(bug: Callable[[], AbstractContextManager[None]], seeds: Sequence[in
             if result.problem:
                 return n_seeds, result
     return None
-
-
-def flat(lists: Iterable[list[Result]]) -> Iterable[Result]:
-    for results in lists:
-        yield from results
 
 
 if __name__ == "__main__":

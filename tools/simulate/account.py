@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
@@ -83,7 +81,6 @@ class Account:
     rates: JobRates
     on_create: Callable[[Job], None]
     jobs: dict[str, Job] = field(default_factory=dict)  # in the order of creation
-    calls: Counter[str] = field(default_factory=Counter)
     _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
 
     def live(self) -> list[Job]:
@@ -92,7 +89,6 @@ class Account:
     def handle(self, operation: str, arguments: Arguments) -> dict[str, Any]:
         """Answer a call. Raises ClientError."""
         action = "".join(part.capitalize() for part in operation.split("_"))
-        self.calls[action] += 1
         self._count(action)
         answer: dict[str, Any] = getattr(self, f"_{operation}")(arguments)
         return answer
@@ -277,7 +273,6 @@ class Connection:
 
     account: Account
     _skew: timedelta = timedelta(0)
-    _opened: itertools.count[int] = field(default_factory=itertools.count)
 
     @property
     def region(self) -> str:

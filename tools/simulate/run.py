@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import logging
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from typing import Any
 from unittest import mock
@@ -18,13 +18,13 @@ from sqlalchemy.pool import StaticPool
 from smsweep.backends.sagemaker import backend as sagemaker
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.core.budget import BudgetTracker, budgets_at
+from smsweep.core.budget import Budget, BudgetTracker, budgets_at
 from smsweep.core.job import JobTemplate, Price, Site
 from smsweep.core.sweep import VERBS, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import TrialState
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult, ShutdownLevel
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
@@ -55,7 +55,6 @@ TICK_S = 20.0  # longest time between two ticks of an agent
 RESTART_S = (1.0, 150.0)  # from the end of an agent to the start of the next one on its machine
 PATIENCE_S = 4 * 3600.0  # a sweep must end within this time without faults
 POLL = {"SMSWEEP_SAGEMAKER_POLL_S": "15"}
-WRITES_NOTHING = ("close", "transactions")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -123,7 +122,7 @@ class Simulator:
             jobs=sum(len(account.jobs) for account in simulation.accounts.values()),
         )
 
-    def _clock(self) -> Any:
+    def _clock(self) -> datetime:
         assert self._world is not None
         return self._world.true_utc()  # as the clock of a database server
 
@@ -161,7 +160,6 @@ class Simulation:
         }
         self._n_started = itertools.count(1)
         self._agents: dict[str, Agent] = {}  # running ones, by name
-        self._n_leaving = 0
         self.sweep = store.create_sweep(
             Sweep(id="abcd1234", config=parsed.config, seed=world.seed, sweep_yaml=parsed.text, job=template)
         )
@@ -228,11 +226,13 @@ class Simulation:
         controller = Controller(
             self._net,
             sweep,
-            make_strategy(sweep.config, sweep.seed, self._template),
-            make_rule(sweep.config, scenario.stop_if),
-            trial_cap=scenario.trial_cap,
+            Rules(
+                strategy=make_strategy(sweep.config, sweep.seed, self._template),
+                stopping=make_rule(sweep.config, scenario.stop_if),
+                trial_cap=scenario.trial_cap,
+                budget=BudgetTracker(self._budgets()),
+            ),
             repeats=scenario.repeats,
-            budget=BudgetTracker(self._budgets()),
         )
         agent = self._agents[name] = Agent(
             self._net,
@@ -251,9 +251,9 @@ class Simulation:
             for backend in opened.values():
                 backend.close()
 
-    def _budgets(self) -> Any:
+    def _budgets(self) -> list[Budget]:
         if self.scenario.usd is None:
-            return ()
+            return []
         return budgets_at(
             {
                 region.name: replace(
@@ -264,7 +264,7 @@ class Simulation:
         )
 
     def _command(self, verb: str) -> None:
-        """Run a command of a user, who tries once."""
+        """Run a command of a user."""
         with suppress(StoreConflict, StoreDown, Killed):
             if verb == "pause":
                 self._set_state("pause")
@@ -322,8 +322,6 @@ class RemoteStore:
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
-        if name in WRITES_NOTHING:
-            return method
         world = self._world
 
         def call(*args: Any, **kwargs: Any) -> Any:
@@ -341,6 +339,3 @@ class RemoteStore:
 
 def _brief(args: tuple[Any, ...]) -> str:
     return " ".join(str(arg) for arg in args[1:3] if isinstance(arg, (int, str)))
-
-
-logging.getLogger("smsweep").setLevel(logging.ERROR)

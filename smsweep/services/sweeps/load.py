@@ -12,8 +12,7 @@ from typing import Any
 
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
-from smsweep.config_files.search_rules import check_search_values
-from smsweep.config_files.structure_rules import check_structure
+from smsweep.config_files.search_rules import check_search_values, check_structure
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.core.budget import budgets_of
 from smsweep.core.confirm import check_confirm

@@ -18,7 +18,7 @@ from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, SourceError
 from smsweep.runtime.job.command_macros import runs_program
-from smsweep.search.optuna_study import SweepInfo
+from smsweep.search.optuna_program import SweepInfo
 from smsweep.secrets.redact import known_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.store import notes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smsweep.errors import SpaceError
-from smsweep.search.optuna_study import Program
+from smsweep.search.optuna_program import Program
 
 SPACE = """
 from __future__ import annotations
