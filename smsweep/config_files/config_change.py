@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from smsweep.config_files.document import show, suggest
+from smsweep.config_files.from_python import from_mapping
 from smsweep.config_files.job_models import JobSection
 from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.search_rules import check_search_values
 from smsweep.config_files.sweep_rules import SweepSection
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.config_files.validation import keys_of
@@ -87,7 +89,7 @@ def change_config(store: Store, sweep_id: str, changes: Iterable[Change], change
     wanted = list(changes)
     while True:
         sweep = store.get_sweep(sweep_id)
-        changed = changed_config(sweep, wanted)
+        changed = changed_config(sweep, wanted, sum(store.count_trials(sweep_id).values()))
         if not changed.changes:
             return sweep
         if notes.WANDB_SWEEP.get(store, sweep_id) and any(_section(key) in OF_SWEEP for key in changed.changes):
@@ -108,12 +110,13 @@ def change_config(store: Store, sweep_id: str, changes: Iterable[Change], change
                 raise  # the agent of a detached sweep refused the change
 
 
-def changed_config(sweep: Sweep, changes: Iterable[Change]) -> ChangedConfig:
+def changed_config(sweep: Sweep, changes: Iterable[Change], n_trials: int = 0) -> ChangedConfig:
     """Return the config of a sweep after changes, which are checked as a new sweep is.
 
     Args:
         sweep: The sweep, which is not modified.
         changes: Applied in their order.
+        n_trials: Number of its trials. The start points of earlier trials can be outside of the new space.
 
     Raises:
         ConfigError: If a key cannot change, or the changed config is invalid.
@@ -141,6 +144,8 @@ def changed_config(sweep: Sweep, changes: Iterable[Change]) -> ChangedConfig:
         parsed_job = parse_job(of_job)
         job, job_yaml = parsed_job.template, parsed_job.text
     if made:
+        settings = replace(job.search, start_points=job.search.start_points[n_trials:])
+        check_search_values(settings, config.space, from_mapping(of_job))
         _check_together(config, sweep.seed, job)
     return ChangedConfig(sweep_yaml=sweep_yaml, job_yaml=job_yaml, changes=made)
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from smsweep.core.budget import SearchCost, search_cost_of
 from smsweep.core.job import JobTemplate, SearchSettings
 from smsweep.core.repeats import Repeats
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import SweepConfig, with_structure
 from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
 from smsweep.search.base import SearchStrategy, outlook
+from smsweep.search.start_points import Completion, StartPoints
 from smsweep.util.plugins import PluginRegistry, check_needs, resolve
 
 if TYPE_CHECKING:
@@ -20,7 +21,20 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
 DISTINCT = frozenset({"grid", "bayes", "pareto"})  # methods that never repeat an assignment of a finite space
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct")
+STRUCTURE = ("conditions", "constraints")
+SUPPORTED = {"conditions": "grid or random", "constraints": "grid, random or bayes"}
+NEEDS = (
+    "space",
+    "seed",
+    "metric",
+    "metrics",
+    "scheduler",
+    "options",
+    "cost",
+    "distinct",
+    "beliefs",
+    "constraints",
+)
 
 
 class Repeated:
@@ -67,9 +81,13 @@ class SearchSpec:
             section of that name), `options` (an instance of the options model), `cost` (the `SearchCost` to save,
             or None; a method without this need is refused if job.yaml sets `search.cost`), `distinct` (True to
             propose each assignment of a finite space once before any is repeated; a method without this need
-            is refused if job.yaml sets `search.distinct`).
+            is refused if job.yaml sets `search.distinct`), `beliefs` (dotted name of a parameter -> the
+            `Belief` about its optimum; a method without this need is refused if job.yaml sets `search.beliefs`),
+            `constraints` (the texts of the outcome constraints; other methods propose trials without them).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
+        structure: The rules of job.yaml's `search` that the method follows in its `space`: `conditions` and
+            `constraints`. A method without a rule is refused if job.yaml has it.
     """
 
     name: str
@@ -78,6 +96,7 @@ class SearchSpec:
     needs: Sequence[str] = ("space", "seed")
     options: type[BaseModel] | str | None = None
     is_engine: bool = False
+    structure: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_needs(self, NEEDS)
@@ -99,30 +118,34 @@ METHODS = PluginRegistry(
                 summary="every combination once, in W&B's order",
                 factory="smsweep.search.grid_and_random:GridSearch",
                 needs=("space",),
+                structure=STRUCTURE,
             ),
             SearchSpec(
                 name="random",
                 summary="independent draws",
                 factory="smsweep.search.grid_and_random:RandomSearch",
-                needs=("space", "seed", "distinct"),
+                needs=("space", "seed", "distinct", "beliefs"),
+                structure=STRUCTURE,
             ),
             SearchSpec(
                 name="bayes",
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
-                needs=("space", "metric", "seed", "cost"),
+                needs=("space", "metric", "seed", "cost", "beliefs", "constraints"),
+                structure=("constraints",),
             ),
             SearchSpec(
                 name="pareto",
                 summary="the Pareto front of several metrics",
                 factory="smsweep.search.pareto_search:ParetoSearch",
-                needs=("space", "metrics", "seed"),
+                needs=("space", "metrics", "seed", "beliefs", "constraints"),
+                structure=("constraints",),
                 is_engine=True,
             ),
             SearchSpec(
                 name="optuna",
                 summary="a sampler of Optuna",
-                factory="smsweep.search.optuna_search:OptunaSearch",
+                factory="smsweep.search.optuna_study:make_optuna_search",
                 needs=("space", "metrics", "scheduler", "seed"),
                 is_engine=True,
             ),
@@ -174,6 +197,7 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
         config: The sweep.
         seed: The seed of the search.
         job: The settings of the search in job.yaml: `repeats`, `search` and `budget`. Default: none.
+            The start points must be in the space; see `check_search_values`.
 
     Raises:
         ConfigError: The method is not installed, its options are not valid, or it lacks a setting of job.yaml.
@@ -182,11 +206,32 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
     """
     job = job or JobTemplate()
     check_search(config, job.search)
+    config = with_structure(config, job.search)
     spec, cost = METHODS[engine_of(config)], search_cost_of(job, config.run_cap)
-    strategy = build_strategy(spec, config, seed, cost, is_distinct=bool(job.search.distinct))
+    strategy = build_strategy(spec, config, seed, cost, job.search)
+    if job.search.start_points:
+        strategy = StartPoints(strategy, job.search.start_points, make_completion(config, seed, job.search))
     if job.repeats == 1:
         return strategy
-    return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics))
+    return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics, job.search.outcome_constraints))
+
+
+def make_completion(config: SweepConfig, seed: int, settings: SearchSettings) -> Completion:
+    """Return what completes start points, and params that the user adds, as the sweep's search method does.
+
+    Args:
+        config: The sweep.
+        seed: The seed of the search.
+        settings: The settings of the search in job.yaml.
+    """
+    method = engine_of(config)
+    return Completion(
+        config.space,
+        seed,
+        is_grid=method == "grid",
+        is_distinct=method in DISTINCT or bool(settings.distinct),
+        beliefs=settings.beliefs,
+    )
 
 
 def check_search(config: SweepConfig, settings: SearchSettings) -> None:
@@ -197,6 +242,17 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
         raise ConfigError(
             f"search.cost: the search method {method} does not choose params by their cost; "
             "use method bayes, or remove search.cost from job.yaml"
+        )
+    for rule in STRUCTURE:
+        if getattr(settings, rule) and rule not in METHODS[method].structure:
+            raise ConfigError(
+                f"search.{rule}: the search method {method} does not support {rule}; "
+                f"use method {SUPPORTED[rule]}, or remove search.{rule} from job.yaml"
+            )
+    if settings.beliefs and "beliefs" not in needs:
+        raise ConfigError(
+            f"search.beliefs: the search method {method} cannot use beliefs; "
+            "use method random or bayes, or remove search.beliefs from job.yaml"
         )
     if (
         settings.distinct is not None
@@ -211,9 +267,14 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
 
 
 def build_strategy(
-    spec: SearchSpec, config: SweepConfig, seed: int, cost: SearchCost | None = None, *, is_distinct: bool = False
+    spec: SearchSpec,
+    config: SweepConfig,
+    seed: int,
+    cost: SearchCost | None = None,
+    settings: SearchSettings | None = None,
 ) -> SearchStrategy:
     """Return the strategy of a spec for a sweep. `make_strategy` documents the errors."""
+    settings = settings or SearchSettings()
     if "metric" in spec.needs and config.metric is None:
         raise SpaceError(f"method {spec.name} needs to know what to improve: add metric with a name and a goal")
     values: dict[str, Any] = {
@@ -223,7 +284,9 @@ def build_strategy(
         "metrics": config.all_metrics,
         "scheduler": config.scheduler or {},
         "cost": cost,
-        "distinct": is_distinct,
+        "distinct": bool(settings.distinct),
+        "beliefs": settings.beliefs,
+        "constraints": settings.outcome_constraints,
     }
     if spec.model is not None:
         from smsweep.util.sections import read_options  # pydantic is slow to import
@@ -256,7 +319,7 @@ def expected_trial_count(config: SweepConfig, job: JobTemplate) -> int | None:
     Cells that trials of an earlier sweep cover are counted, although they are not run. So are all repeats of the
     best trials, although the sweep can end without some of them.
     """
-    cells = config.space.grid_size if config.method == "grid" else None
+    cells = with_structure(config, job.search).space.grid_size if config.method == "grid" else None
     n_final = job.confirm.trials if job.confirm is not None else 0
     wanted = cells * job.repeats + n_final if cells is not None else None
     return min((n for n in (wanted, config.run_cap) if n is not None), default=None)

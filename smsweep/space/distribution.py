@@ -7,9 +7,17 @@ import random
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, Final, TypeGuard
 
 from smsweep.errors import SpaceError
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final[Any] = _Missing()  # the value of a leaf that params do not have
 
 
 class Distribution(ABC):
@@ -144,6 +152,13 @@ def share(u: float, n: int) -> int:
     index = max(math.ceil(u * n) - 1, 0)
     # u * n can be rounded up beyond a border
     return index - 1 if index and index / n >= u else index
+
+
+def can_have(leaf: Distribution, value: Any) -> bool:
+    """Return True if a distribution contains the value (if continuous: if the value is within its bounds)."""
+    if leaf.size is not None:
+        return leaf.index_of(value) is not None
+    return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
 
 
 def identity(value: Any) -> Hashable:

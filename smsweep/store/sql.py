@@ -130,8 +130,8 @@ class SqlStore(Store):
         if number == FIRST_CHANGE:
             connection.execute(queries.INSERT_REVISIONS, {"sweep_id": sweep_id, **asdict(_first_revision(sweep))})
         connection.execute(queries.INSERT_REVISIONS, row)
-        made |= {"config_revision": number, "revision": sweep.revision + 1}
-        connection.execute(queries.UPDATE_SWEEP, {**of_sweep, **made})
+        counters = {"config_revision": number, "revision": sweep.revision + 1}
+        connection.execute(queries.UPDATE_SWEEP, {**of_sweep, **made, **counters})
         return self._sweep_of(connection.execute(queries.SWEEP, of_sweep).one_or_none(), sweep_id)
 
     @reads

@@ -31,10 +31,11 @@ from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
+from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agents
 from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.open_places import (
@@ -233,8 +234,10 @@ def agent(
 
         def rules(sweep: Sweep) -> Rules:
             changed = _with_changes(template, store, sweep)
-            settings = {"budget": changed.budget, "stop_if": changed.stop_if}
-            placed = [replace(place, template=replace(place.template, **settings)) for place in chosen]
+            placed = [
+                replace(place, template=replace(place.template, budget=changed.budget, stop_if=changed.stop_if))
+                for place in chosen
+            ]
             if changed.budget != template.budget:
                 placed = [with_known_price(place, store, sweep.id) for place in placed]
             made = make_rules(store, sweep, changed, note_worst_cases(placed, store, sweep.id))
@@ -242,11 +245,16 @@ def agent(
 
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
+        changed = notifier.watching(on_change)
         with ExitStack() as opened:
             if inline:
                 workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
                 functions = FunctionBackend(
-                    inline, workspace.jobs_dir, parallel=chosen[0].slots, environ=workspace.environ
+                    inline,
+                    workspace.jobs_dir,
+                    parallel=chosen[0].slots,
+                    environ=workspace.environ,
+                    on_call=lambda number: changed(store.get_trial(stored.id, number)),
                 )
                 backends: dict[str, Backend] = {chosen[0].name: opened.enter_context(closing(guard(functions)))}
             else:
@@ -269,7 +277,7 @@ def agent(
                 flapping=FailureLimit.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
                 clock=utc_now,
                 sleep=_make_sleep([place.backend for place in places], terminated),
-                on_change=notifier.watching(on_change),
+                on_change=changed,
                 reuse=reuse_none
                 if inline
                 else make_reuse(
@@ -277,6 +285,7 @@ def agent(
                 ),
                 redact=redact,
                 explain=_make_explain(store, stored, template, workspace),
+                is_alive=is_alive,
             )
             release_dead_agents(store, stored.id)
             notifier.report_missed_failure()
@@ -382,9 +391,10 @@ def new_parallel(store: Store, sweep: Sweep, since: int) -> int | None:
 def make_rules(store: Store, sweep: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Rules:
     """Return the search, the stopping rule and the limits for the current config of a sweep."""
     cap = template.budget.get("trials")
+    config = config_of(store, sweep)
     return Rules(
-        strategy=make_strategy(config_of(store, sweep), sweep.seed, template),
-        stopping=make_rule(sweep.config, template.stop_if),
+        strategy=make_strategy(config, sweep.seed, template),
+        stopping=make_rule(config, template.stop_if, study_pruner(config, sweep.seed)),
         trial_cap=None if cap is None else int(cap),
         budget=BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, sweep.id)),
     )

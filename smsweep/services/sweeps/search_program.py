@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -16,12 +18,14 @@ from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, SourceError
 from smsweep.runtime.job.command_macros import runs_program
+from smsweep.search.optuna_program import SweepInfo
 from smsweep.secrets.redact import known_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.store import notes
 from smsweep.store.base import Store
 
 MAX_BYTES = 1_000_000  # of a search program
+MAX_FOLDERS = 500  # that an error message searches for a program
 
 
 def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
@@ -62,12 +66,23 @@ def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
     return text
 
 
-def with_code(config: SweepConfig, code: str) -> SweepConfig:
-    """Return the config with the text of the search program. Raises ConfigError if the user has not consented."""
+def with_code(config: SweepConfig, code: str, sweep_id: str = "", name: str | None = None) -> SweepConfig:
+    """Return the config with the text of the search program, and what the program can know about the sweep.
+
+    Args:
+        config: The sweep config.
+        code: The text of the search program; "" without one.
+        sweep_id: The id of the sweep; "" before it is created.
+        name: The name of the sweep.
+
+    Raises:
+        ConfigError: If the user has not consented to the code.
+    """
     if not code:
         return config
     refuse_code([search_code(_file(config), code)], os.environ)
-    return replace(config, scheduler={**(config.scheduler or {}), "code": code})
+    info = SweepInfo.of(config, sweep_id, name)
+    return replace(config, scheduler={**(config.scheduler or {}), "code": code, "sweep": info})
 
 
 def codes_of(config: SweepConfig, code: str, template: JobTemplate) -> list[Code]:
@@ -82,7 +97,7 @@ def has_program(config: SweepConfig) -> bool:
 
 def config_of(store: Store, sweep: Sweep) -> SweepConfig:
     """Return a stored sweep's config with the text of its search program. Raises as `with_code` does."""
-    return with_code(sweep.config, stored_code(store, sweep))
+    return with_code(sweep.config, stored_code(store, sweep), sweep.id, sweep.name)
 
 
 def stored_code(store: Store, sweep: Sweep) -> str:
@@ -172,10 +187,29 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
             f"program: {program} is outside {places}, which smsweep searches for the source; "
             "run from a folder above it, or set source_dir in job.yaml to its folder"
         )
+    seen = next(filter(None, (_folder_below(folder, program) for folder in folders)), None)
+    there = f", but there is {seen / program}" if seen else ""
     raise SourceError(
-        f"program: {program} was not found in {places}; "
-        "run from its folder, or set source_dir in job.yaml to its folder"
+        f"program: {program} was not found in {places}{there}; "
+        f"run from {seen or 'its folder'}, or set source_dir in job.yaml to {seen or 'its folder'}"
     )
+
+
+def _folder_below(top: Path, name: str) -> Path | None:
+    """Return a folder below `top` that contains a file, for an error message. Large trees are searched in part."""
+    if _is_outside(name):
+        return None
+    folders = deque([top])
+    for _ in range(MAX_FOLDERS):
+        if not folders:
+            break
+        folder = folders.popleft()
+        if folder != top and (folder / name).is_file():
+            return folder
+        with suppress(OSError):
+            below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.is_symlink())
+            folders += [each for each in below if not each.name.startswith((".", "_", "node_modules"))]
+    return None
 
 
 def source_folders(job: ParsedJob, origin: Path | None) -> list[Path]:

@@ -40,6 +40,7 @@ DOCUMENTS: dict[str, Any] = {
     "smsweep agents": list[documents.AgentDocument],
     "smsweep set": documents.SweepDocument,
     "smsweep retry": list[str],
+    "smsweep enqueue": list[str],
     "smsweep confirm": documents.ConfirmDocument,
     "smsweep rm": list[str],
     "smsweep rm --dry-run": list[documents.RemovalDocument],

@@ -178,6 +178,15 @@ def test_budget_in_dollars_needs_a_price(store: Store) -> None:
         change_config(store, "free0000", [parse_change("budget.usd=5")], "ann@host")
 
 
+def test_start_point_without_a_trial_must_stay_in_the_space(store: Store) -> None:
+    create(store, "starts00", job={"search": {"start_points": [{"lr": 0.001}, {"lr": 0.01}]}})
+    narrow = [parse_change("parameters.lr.min=0.005")]
+    with pytest.raises(ConfigError, match=r"search\.start_points\[0\]\.lr"):
+        change_config(store, "starts00", narrow, "ann@host")
+    store.add_trials("starts00", 0, [{"lr": 0.001}])
+    assert change_config(store, "starts00", narrow, "ann@host").config_revision == 2
+
+
 def test_sweep_of_wandb_changes_only_the_keys_of_its_jobs(store: Store) -> None:
     notes.WANDB_SWEEP.put(store, ID, {"entity": "e", "project": "p", "id": "x"})
     with pytest.raises(ConfigError, match=r"run_cap: W&B decides this"):
