@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 
 HEARTBEAT_S = 20.0  # between two heartbeats of an agent
-LOST_AFTER = timedelta(seconds=60)  # an agent without a heartbeat for this long no longer runs
+LOST_AFTER_S = 60.0  # an agent without a heartbeat for this long no longer runs
 
 ORDERS = ("drain", "stop")
 
@@ -22,6 +22,7 @@ class AgentRecord:
     version: str = ""  # of smsweep
     started_at: datetime | None = None  # aware UTC
     seen_at: datetime | None = None  # the last heartbeat
+    silent_s: float = 0.0  # since the last heartbeat, by the clock of the store
     order: str = ""  # drain: start no more trials; stop: return the running trials to the queue; "" for none
     parallel: int | None = None  # number of slots that the user set; None if not set
     trials: tuple[int, ...] = ()  # numbers of the active trials that the agent holds
@@ -31,6 +32,7 @@ class AgentRecord:
         """The name of its machine."""
         return self.id.partition(":")[0]
 
-    def is_lost(self, now: datetime) -> bool:
-        """Return True if the agent no longer sends heartbeats."""
-        return self.seen_at is None or now - self.seen_at > LOST_AFTER
+    @property
+    def is_lost(self) -> bool:
+        """True if the agent no longer sends heartbeats."""
+        return self.silent_s > LOST_AFTER_S

@@ -193,13 +193,16 @@ class ListedSweepDocument(SweepFields):
     n_agents: int  # agents that work on the sweep
 
 
+AgentState = Literal["running", "draining", "stopping", "lost"]
+
+
 class AgentDocument(TypedDict):
     """An agent on any machine: `smsweep agents --json`."""
 
     id: str  # HOST:PID:TOKEN
     sweep: str
     host: str
-    state: Literal["running", "draining", "stopping", "lost"]
+    state: AgentState
     slots: dict[str, int]  # place -> trials that can run there at the same time
     trials: list[int]  # numbers of the active trials that it holds
     started_at: str | None

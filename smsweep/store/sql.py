@@ -334,11 +334,15 @@ class SqlStore(Store):
         held: dict[str, list[int]] = {}
         for agent_id, number in connection.execute(queries.HELD):
             held.setdefault(agent_id, []).append(number)
-        agents = [AgentRecord(**row) for row in connection.execute(queries.AGENTS).mappings()]
+        now = self._now(connection)
         return [
-            replace(agent, trials=tuple(held.get(agent.id, ())))
-            for agent in agents
-            if sweep_id is None or agent.sweep_id == sweep_id
+            AgentRecord(
+                **row,
+                trials=tuple(held.get(row["id"], ())),
+                silent_s=(now - row["seen_at"]).total_seconds(),
+            )
+            for row in connection.execute(queries.AGENTS).mappings()
+            if sweep_id is None or row["sweep_id"] == sweep_id
         ]
 
     @writes

@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import pytest
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import NotFound, StoreConflict
@@ -210,3 +211,51 @@ def test_revisions_are_removed_with_their_sweep(sweep: Store) -> None:
     sweep.remove_sweep(SWEEP)
     sweep.create_sweep(a_sweep())
     assert [revision.number for revision in sweep.list_revisions(SWEEP)] == [1]
+
+
+def an_agent(agent_id: str = "host:1:a") -> AgentRecord:
+    return AgentRecord(id=agent_id, sweep_id=SWEEP, slots={"process@host": 2}, version="0.1.0")
+
+
+def test_agent_is_recorded_until_it_is_removed(sweep: Store, clock: FakeClock) -> None:
+    began = clock.now
+    sweep.put_agent(an_agent())
+    sweep.add_trials(SWEEP, 0, [{"lr": 1}, {"lr": 2}])
+    sweep.claim(SWEEP, "host:1:a", "process@host", 60.0)
+    clock.advance(30)
+    assert sweep.beat("host:1:a", {"process@host": 3}) == replace(
+        an_agent(), slots={"process@host": 3}, started_at=began, seen_at=clock.now
+    )
+    (found,) = sweep.list_agents(SWEEP)
+    assert (found.trials, found.host, found.is_lost) == ((0,), "host", False)
+    assert sweep.list_agents() == [found]
+    clock.advance(3_600)
+    (lost,) = sweep.list_agents()
+    assert (lost.silent_s, lost.is_lost) == (3_600, True)
+    sweep.remove_agent("host:1:a")
+    assert sweep.list_agents() == []
+    assert sweep.beat("host:1:a", {}) is None
+
+
+def test_order_is_read_with_the_next_heartbeat(sweep: Store, open_another: Callable[[], Store]) -> None:
+    sweep.put_agent(an_agent())
+    before = sweep.get_sweep(SWEEP)
+    open_another().order_agent(SWEEP, "host:1:a", parallel=8)
+    open_another().order_agent(SWEEP, "host:1:a", order="drain")
+    after = sweep.get_sweep(SWEEP)
+    assert (after.n_orders, after.revision) == (before.n_orders + 2, before.revision + 2)
+    record = sweep.beat("host:1:a", {"process@host": 2})
+    assert record is not None
+    assert (record.order, record.parallel) == ("drain", 8)
+
+
+def test_order_to_an_unknown_agent_is_refused(sweep: Store) -> None:
+    with pytest.raises(NotFound, match="list its agents with"):
+        sweep.order_agent(SWEEP, "host:1:a", order="stop")
+
+
+def test_records_of_agents_that_were_lost_for_a_day_are_removed(sweep: Store, clock: FakeClock) -> None:
+    sweep.put_agent(an_agent())
+    clock.advance(3_600 * 25)
+    sweep.put_agent(an_agent("host:2:b"))
+    assert [agent.id for agent in sweep.list_agents()] == ["host:2:b"]

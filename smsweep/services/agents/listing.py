@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from smsweep.core.agent_record import AgentRecord
-from smsweep.core.json_documents import AgentDocument
+from smsweep.core.json_documents import AgentDocument, AgentState
 from smsweep.errors import NotFound, UsageError
 from smsweep.services.agent_ids import is_gone
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
-from smsweep.util.clock import utc_now
 
 MAX_NAMED = 5  # ids in an error message
 MAX_SLOTS = 10_000
+STATES: dict[str, AgentState] = {"drain": "draining", "stop": "stopping"}
 
 
 def list_agents(sweep_id: str | None = None) -> list[AgentDocument]:
@@ -52,14 +52,14 @@ def agent_data(agent: AgentRecord) -> AgentDocument:
 
 def is_working(agent: AgentRecord) -> bool:
     """Return True if an agent sends heartbeats, and is not known to be gone."""
-    return not agent.is_lost(utc_now()) and not is_gone(agent.id)
+    return not agent.is_lost and not is_gone(agent.id)
 
 
-def state_of(agent: AgentRecord) -> str:
+def state_of(agent: AgentRecord) -> AgentState:
     """Return `running`, `draining`, `stopping`, or `lost` if the agent no longer sends heartbeats."""
     if not is_working(agent):
         return "lost"
-    return {"drain": "draining", "stop": "stopping"}.get(agent.order, "running")
+    return STATES.get(agent.order, "running")
 
 
 def order_agent(name: str, *, order: str = "", parallel: int | None = None) -> AgentDocument:
