@@ -13,8 +13,8 @@ export class Agents {
     this.parallel = make("input", { type: "number", min: 1, max: MAX_PARALLEL, value: "1", id: "agent-parallel", ariaLabel: "trials at the same time" });
     this.backend = make("select", { id: "agent-backend", ariaLabel: "backend" });
     this.start = button("Start agent", () => this.begin(), { className: "main", "data-key": "start-agent" });
-    this.list = make("div");
-    this.all = make("div");
+    this.list = make("div", { className: "local" });
+    this.all = make("div", { className: "all" });
     this.form = make("form", { className: "bar" }, make("label", {}, "parallel ", this.parallel), make("label", {}, "backend ", this.backend), this.start);
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.begin(); });
     this.element = make("section", { className: "card agents", ariaLabel: "Agents" }, make("h2", { textContent: "Agents on this machine" }), this.form, this.list,
