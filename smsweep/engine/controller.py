@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
+from smsweep.core.condition import feasible_assignments, is_feasible
 from smsweep.core.confirm import is_repeat, next_repeats
-from smsweep.core.feasibility import feasible_assignments, is_feasible
 from smsweep.core.job import Confirm
 from smsweep.core.objective import Targets
 from smsweep.core.repeats import Repeats

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from smsweep.core.agent_record import AgentRecord
 from smsweep.core.budget import worst_instance_s
+from smsweep.core.condition import violated
 from smsweep.core.failure_kind import shared_reason as shared_reason
-from smsweep.core.feasibility import violated
 from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
     AmountsDocument,
