@@ -168,9 +168,9 @@ ENVIRONMENTS = _by_name(
 # Packages for containers, and for environments that a test creates and deletes.
 IN_CONTAINERS = _by_name(
     # The user's environment in docs/start-sagemaker.md.
-    Environment(
-        name="tutorial", python_from=(3, 10), python_below=(3, 15), has_smsweep=True, extras=("emulator",)
-    ),
+    Environment(name="tutorial", python_below=(3, 15), has_smsweep=True, extras=("emulator",)),
+    # The environment in which tests/acceptance/test_readme.py checks a release.
+    Environment(name="release", python_below=(3, 15), has_smsweep=True, extras=("emulator", "report", "ui")),
     # The requirements of sagemaker-training that a job on one host imports.
     Environment(
         name="toolkit",
