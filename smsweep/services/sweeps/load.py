@@ -126,7 +126,7 @@ def warn(*warnings: Iterable[str]) -> None:
 def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
     """Raise ConfigError if both configs are valid, but no trial can run.
 
-    Optuna or a price is missing, or the sweep has a program and the image runs its own.
+    Optuna, MLflow or a price is missing, or the sweep has a program and the image runs its own.
     """
     check_entrypoint(config, template)
     is_optuna = engine_of(config) == "optuna" and not has_program(
@@ -134,10 +134,20 @@ def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
     )  # a search program needs consent before it is checked
     if is_optuna and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
+    check_tracking(template)
     check_confirm(config, template)
     check_search(config, template.search)
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
+
+
+def check_tracking(template: JobTemplate) -> None:
+    """Raise ConfigError if the job writes to MLflow and this Python cannot."""
+    uri = template.tracking.get("mlflow", "")
+    needed = {"mlflow": "mlflow"} | ({"sagemaker_mlflow": "sagemaker-mlflow"} if uri.startswith("arn:") else {})
+    missing = [extra for module, extra in needed.items() if find_spec(module) is None] if uri else []
+    if missing:
+        raise ConfigError(f"tracking.mlflow: MLflow is not installed; pip install 'smsweep[{missing[-1]}]'")
 
 
 def check_confirm(config: SweepConfig, template: JobTemplate) -> None:
