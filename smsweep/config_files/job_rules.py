@@ -377,7 +377,7 @@ def _check_tracking(tracking: Any, problems: Problems) -> None:
     elif "@" in uri.partition("://")[2].partition("/")[0]:  # the value is not shown, because it has a password
         problems.add(
             path,
-            "has a user or a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD for the agent instead",
+            "has a user or a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
         )
 
 
