@@ -14,6 +14,7 @@ from smsweep.core.json_documents import Row, SweepFields
 from smsweep.core.trial import MetricPoint, Trial
 from smsweep.exports import mlflow_runs
 from smsweep.exports.contents import title_of
+from smsweep.util.clock import utc_now
 
 PARENT = "mlflow.parentRunId"  # MLflow's tag of child runs
 SWEEP, TRIAL = "smsweep.sweep", "smsweep.trial"  # tags with the sweep's id and the trial's label
@@ -85,7 +86,7 @@ class LiveRuns:
             if status == "RUNNING":
                 self._client.update_run(run_id, status=status)
             else:
-                self._client.set_terminated(run_id, status)
+                mlflow_runs.set_ended(self._client, run_id, status, utc_now())
 
     def _open_experiment(self) -> str:
         known = self._client.get_experiment_by_name(self._title)

@@ -1,5 +1,7 @@
 """Export a sweep as an experiment of MLflow; each trial is a run."""
 
+# ruff: noqa: E402 - MLflow reads a variable when it is imported
+
 from __future__ import annotations
 
 import json
@@ -11,11 +13,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-# MLflow reads these when it is imported. Without them, it sends usage data, and prints a URL for each run.
-for _variable in ("MLFLOW_DISABLE_TELEMETRY", "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"):
-    os.environ.setdefault(_variable, "true")
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow sends usage data since it is imported
 
-from mlflow.entities import Metric, Param, RunTag, ViewType
+from mlflow.entities import Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
@@ -129,9 +129,15 @@ def end_run(
     log_texts(client, run_id, [], tags_of(row, origin))
     log_metrics(client, run_id, _missing(points, row, begun_ms(trial)))
     if trial.state.is_terminal:
-        client.set_terminated(run_id, STATES[trial.state], end_time=_ms(trial.ended_at))
+        set_ended(client, run_id, STATES[trial.state], trial.ended_at)
     else:
         client.update_run(run_id, status=STATES[trial.state])
+
+
+def set_ended(client: MlflowClient, run_id: str, status: str, ended_at: datetime | None) -> None:
+    """Set the final status of a run. MLflow's `set_terminated` does the same, and prints a URL to stdout."""
+    store = client._tracking_client.store
+    store.update_run_info(run_id, RunStatus.from_string(status), _ms(ended_at), None)
 
 
 def begun_ms(trial: Trial) -> int:

@@ -63,9 +63,7 @@ AGENT_JOBS = Note[dict[str, str]]("agents", dict)  # training job of an agent ->
 HANDLED_COMMANDS = Note[dict[str, str]]("orders", dict)  # id of a command -> "" or the reason for its refusal
 PRUNED = Note[dict[str, str]]("pruned", dict)  # NUMBER/ATTEMPT -> when `smsweep prune` deleted its files
 CONFIRM = Note[dict[str, int]]("confirm", dict)  # request of `smsweep confirm`; `trials` limits all repeats
-MLFLOW = Note[dict[str, Any]](
-    "mlflow", dict
-)  # experiment, parent, state, cursor; see services/agents/mlflow_tracker.py
+MLFLOW = Note[dict[str, Any]]("mlflow", dict)  # the sweep in MLflow, and the last revision that was written
 REJECTED_COMMANDS = Note[dict[str, str]]("rejected_commands", dict)  # id of an invalid command -> the reason
 
 

@@ -1,4 +1,4 @@
-"""Read all runs of an MLflow server with its own client. stdin: {"uri"}; stdout: a list of runs."""
+"""Read runs of an MLflow server with its own client. stdin: {"uri", "experiment"}; stdout: a list of runs."""
 
 from __future__ import annotations
 
@@ -7,8 +7,13 @@ import sys
 
 from mlflow.tracking import MlflowClient
 
-client = MlflowClient(tracking_uri=json.load(sys.stdin)["uri"])
-experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+question = json.load(sys.stdin)
+client = MlflowClient(tracking_uri=question["uri"])
+experiments = [
+    experiment.experiment_id
+    for experiment in client.search_experiments()
+    if question["experiment"] in ("", experiment.name)
+]
 runs = []
 for run in client.search_runs(experiments, max_results=1_000):
     history = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}

@@ -1,7 +1,7 @@
 """Write the trials of a sweep to MLflow while the sweep runs (`tracking: {mlflow: URI}` in job.yaml).
 
-One agent of the sweep writes at a time, in a thread with its own connection to the store. The sweep does not wait for
-the server. Notes record what is written, so that the next agent continues after a kill, without duplicate runs.
+One agent of the sweep writes at a time, in a thread with its own connection to the store. The sweep does not wait
+for the server. Notes record what is written, so that the next agent continues after a kill, without duplicate runs.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import logging
 import socket
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -79,10 +79,8 @@ class _Tracker:
     def close(self) -> None:
         """Write the rest, and end the thread. Wait at most PATIENCE_S seconds, or until Ctrl-C."""
         self._is_closing.set()
-        try:
+        with suppress(KeyboardInterrupt):
             self._thread.join(PATIENCE_S)
-        except KeyboardInterrupt:
-            pass
         self._is_abandoned.set()
         if self._thread.is_alive():
             log.warning(
@@ -195,7 +193,7 @@ class _Tracker:
             socket.create_connection((parts.hostname or "", port), CONNECT_S).close()
         except OSError as err:
             raise UsageError(
-                f"tracking.mlflow: {self._uri}: {err.strerror or err}; the sweep continues, and the agent tries again"
+                f"tracking.mlflow: {self._uri}: {err.strerror or err}; the agent tries again, the sweep continues"
             ) from err
 
 
