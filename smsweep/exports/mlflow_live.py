@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -107,7 +108,8 @@ class LiveRuns:
         return str(run.info.run_id)
 
     def _translated(self) -> AbstractContextManager[None]:
-        return mlflow_runs.translated(f"tracking.mlflow: {self._uri}", "the agent tries again")
+        # The plug-in of SageMaker warns at each request to another server.
+        return mlflow_runs.translated(f"tracking.mlflow: {self._uri}", "the agent tries again", logging.ERROR)
 
 
 def _set_global_uri(uri: str) -> None:

@@ -1,7 +1,5 @@
 """Export a sweep as an experiment of MLflow; each trial is a run."""
 
-# ruff: noqa: E402 - MLflow reads a variable when it is imported
-
 from __future__ import annotations
 
 import json
@@ -244,12 +242,20 @@ def _ms(moment: datetime | None) -> int:
 
 @contextmanager
 def translated(
-    where: str = "MLflow cannot use this store", fix: str = "name another store with --to"
+    where: str = "MLflow cannot use this store",
+    fix: str = "name another store with --to",
+    log_level: int = logging.WARNING,
 ) -> Iterator[None]:
-    """Raise UsageError for the errors of MLflow. where, fix: the first and the last part of the message."""
+    """Raise UsageError for the errors of MLflow.
+
+    Args:
+        where: The first part of the message.
+        fix: Its last part.
+        log_level: Of MLflow, which logs each table that it creates at the level INFO.
+    """
     logger = logging.getLogger("mlflow")
     level = logger.level
-    logger.setLevel(logging.WARNING)  # MLflow logs each table that it creates
+    logger.setLevel(log_level)
     try:
         yield
     except (MlflowException, ImportError, OSError) as err:

@@ -12,7 +12,7 @@ client = MlflowClient(tracking_uri=question["uri"])
 experiments = [
     experiment.experiment_id
     for experiment in client.search_experiments()
-    if question["experiment"] in ("", experiment.name)
+    if question["experiment"] == experiment.name
 ]
 runs = []
 for run in client.search_runs(experiments, max_results=1_000):

@@ -92,7 +92,7 @@ def answers(url: str) -> bool:
     return False
 
 
-def runs_of(server: str, experiment: str = "") -> list[dict[str, Any]]:
+def runs_of(server: str, experiment: str) -> list[dict[str, Any]]:
     """Return all runs of an experiment."""
     question = {"uri": server, "experiment": experiment}
     found: list[dict[str, Any]] = oracle("mlflow").ask(HERE / "ask_mlflow.py", question)
@@ -165,16 +165,17 @@ def check(server: str, sweep_id: str) -> None:
 
 def test_runs_are_written_while_the_sweep_runs(server: str, tmp_path: Path) -> None:
     sweeps = Sweeps(tmp_path, server, until="go")
-    process = sweeps.start("run", "sweep.yaml", "--job", "job.yaml", "--parallel", "3")
-    end = time.monotonic() + WAIT_S
-    while sum(bool(run["metrics"].get("loss")) for run in runs_of(server)) < 3:
+    sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
+    process = sweeps.start("agent", sweep_id, "--parallel", "3")
+    end, runs = time.monotonic() + WAIT_S, runs_of(server, f"kinds-{sweep_id}")
+    while sum(bool(run["metrics"].get("loss")) for run in runs) < 3:
         assert process.poll() is None and time.monotonic() < end
-    running = [run["status"] for run in runs_of(server)]
+        runs = runs_of(server, f"kinds-{sweep_id}")
     (sweeps.folder / "go").touch()
     out, err = process.communicate(timeout=WAIT_S)
-    assert running == ["RUNNING"] * 4
+    assert [run["status"] for run in runs] == ["RUNNING"] * 4
     assert "View run" not in out + err
-    check(server, out.split()[0])
+    check(server, sweep_id)
 
 
 def test_sweep_does_not_wait_for_an_unavailable_server(server: str, tmp_path: Path) -> None:
@@ -183,7 +184,7 @@ def test_sweep_does_not_wait_for_an_unavailable_server(server: str, tmp_path: Pa
     sweeps = Sweeps(tmp_path, uri)
     out, err = sweeps.cli("run", "sweep.yaml", "--job", "job.yaml")
     sweep_id = out.split()[0]
-    assert f"tracking.mlflow: {uri}: Connection refused; the agent tries again, the sweep continues" in err
+    assert f"tracking.mlflow: {uri}: Connection refused; the sweep continues, the agent tries again" in err
     assert f"the server does not have all results; write them with: smsweep agent {sweep_id}" in err
     shown = json.loads(sweeps.cli("show", sweep_id, "--json")[0])
     assert shown["trials"] == {"finished": 2, "failed": 1}

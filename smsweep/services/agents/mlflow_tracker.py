@@ -1,7 +1,7 @@
 """Write the trials of a sweep to MLflow while the sweep runs (`tracking: {mlflow: URI}` in job.yaml).
 
-One agent of the sweep writes at a time, in a thread with its own connection to the store. The sweep does not wait
-for the server. Notes record what is written, so that the next agent continues after a kill, without duplicate runs.
+One agent of the sweep writes at a time, in a thread with its own connection to the store. The sweep never waits
+for the server. Notes record what is written. After a kill, the next agent continues without duplicate runs.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class _Tracker:
         return "RUNNING" if has_active else STATUSES.get(sweep.state, "RUNNING")
 
     def _check_connection(self) -> None:
-        """Raise UsageError if the server accepts no connection. MLflow itself tries for minutes."""
+        """Raise UsageError if the server accepts no connection, because MLflow tries for minutes."""
         parts = urlsplit(self._uri)
         if parts.scheme not in ("http", "https"):
             return
@@ -193,7 +193,7 @@ class _Tracker:
             socket.create_connection((parts.hostname or "", port), CONNECT_S).close()
         except OSError as err:
             raise UsageError(
-                f"tracking.mlflow: {self._uri}: {err.strerror or err}; the agent tries again, the sweep continues"
+                f"tracking.mlflow: {self._uri}: {err.strerror or err}; the sweep continues, the agent tries again"
             ) from err
 
 
