@@ -200,8 +200,8 @@ class _Tracker:
 class _Writer:
     """The right to write a sweep to MLflow, which one agent has at a time.
 
-    Each turn is a note that one agent adds and renews. After it expires, or if its agent is gone, another agent adds
-    the note of the next turn.
+    Each turn is a note that one agent adds and renews. After it expires, or when its agent is gone, another agent
+    adds the note of the next turn.
     """
 
     def __init__(self, sweep_id: str, agent_id: str) -> None:
