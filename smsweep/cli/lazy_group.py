@@ -44,6 +44,7 @@ PANELS = {
         "prune": "Delete models and checkpoints of ended trials.",
         "recover": "Rebuild a lost sweep from its jobs.",
         "doctor": "Check that this machine has what sweeps need.",
+        "verify": "Check what smsweep assumes about a backend.",
         "completion": "Print a shell completion script.",
         "mcp": "Serve tools with limits to coding agents (MCP).",
         "skill": "Print instructions for coding agents.",
@@ -129,7 +130,6 @@ HINTS = {
     **dict.fromkeys(
         ("offline", "online", "enabled", "disabled"), "the variable WANDB_MODE, such as WANDB_MODE=offline"
     ),
-    "verify": "smsweep doctor",
     "sync": "smsweep wandb sync ID",
     "import": "smsweep wandb import ENTITY/PROJECT/ID",
     "help": "smsweep --help",

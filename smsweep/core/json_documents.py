@@ -475,6 +475,38 @@ class CheckDocument(TypedDict):
     fix: str
 
 
+class VerifiedCheckDocument(TypedDict):
+    """One check of `smsweep verify --json`."""
+
+    id: str
+    assumption: str
+    verdict: str  # confirmed, different, unknown (no answer) or skipped (cost cap, or not possible)
+    expected: dict[str, Any]  # field of the answer -> expected value, or a pattern in slashes
+    observed: dict[str, Any]  # field of the answer -> value, with account ids masked
+    differences: list[str]  # fields whose value is not the expected one
+    reason: str  # why there is no verdict; "" with one
+    file: str  # file to change if the answer differs
+    usd: float  # dollars that the check has cost at most
+
+
+class VerificationDocument(TypedDict):
+    """The report of `smsweep verify --json`, and of each file of docs/verified."""
+
+    run: str
+    date: str  # ISO 8601
+    started_at: str  # ISO 8601
+    smsweep: str  # version
+    python: str  # version
+    backend: str
+    place: str  # AWS, the emulator or this machine
+    region: str
+    instance_type: str
+    usd: float  # dollars that the run has cost at most
+    counts: dict[str, int]  # verdict -> number of checks
+    checks: list[VerifiedCheckDocument]
+    remains: int  # things that the run created and could not remove
+
+
 class ExportDocument(TypedDict):
     """A finished export: `smsweep export --to WHERE --json`."""
 

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 
-from tests.support.account import Account, open_account
+from tests.support.account import BUCKET, Account, open_account
 from tools.environments import ROOT
 
 
@@ -50,3 +51,11 @@ def test_account_is_reset_when_the_last_emulator_stops(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.split() == ["0", "0"], done.stderr
+
+
+def test_s3_refuses_a_write_for_a_bucket_of_another_owner(account: Account) -> None:
+    account.s3.put_object(Bucket=BUCKET, Key="a", Body=b"1", ExpectedBucketOwner="123456789012")
+    with pytest.raises(ClientError) as refused:
+        account.s3.put_object(Bucket=BUCKET, Key="a", Body=b"2", ExpectedBucketOwner="999999999999")
+    assert refused.value.response["Error"]["Code"] == "AccessDenied"
+    assert account.s3.get_object(Bucket=BUCKET, Key="a")["Body"].read() == b"1"

@@ -30,7 +30,7 @@ from smsweep.emulator.api.metrics import GET_METRICS, get_metrics
 from smsweep.emulator.api.protocol import Call, refusal
 from smsweep.emulator.api.signatures import read_signature
 from smsweep.emulator.api.training_jobs import SageMakerApi, subject
-from smsweep.emulator.api_error import ApiError, job_arn
+from smsweep.emulator.api_error import ACCOUNT, FORBIDDEN, ApiError, job_arn
 from smsweep.emulator.faults import CallLog, FaultInjector
 from smsweep.emulator.jobs.moto_services import LOOPBACK, MotoServices, filter_log_events
 
@@ -53,6 +53,7 @@ NAMESPACE = "https://iam.amazonaws.com/doc/2010-05-08/"
 ACTION_NAMES = "ActionNames.member."
 PER_HOUR = "1.0000000000"
 COMPONENTS = {"Training": PER_HOUR, "Hosting": "2.0000000000"}  # two prices per instance, as in the real list
+BUCKET_OWNER = "x-amz-expected-bucket-owner"  # header of S3: the account that must own the bucket
 QUOTA_GETS = ("GetServiceQuota", "GetAWSDefaultServiceQuota")
 QUOTA_LISTS = ("ListServiceQuotas", "ListAWSDefaultServiceQuotas")
 MARKETS = ("training job", "spot training job", "training warm pool")  # of one instance type, with a quota each
@@ -183,6 +184,11 @@ class App:
             return self._not_served(replace(call, action=entry["action"]), entry)(environ, start_response)
         if call.service == "sts" and request.values.get("Action") in FIXED_KEYS:
             return self._not_served(replace(call, action=request.values["Action"]), entry)(environ, start_response)
+        if (
+            call.service == "s3" and request.headers.get(BUCKET_OWNER, ACCOUNT) != ACCOUNT
+        ):  # moto ignores the owner
+            self._write(entry, FORBIDDEN, code="AccessDenied")
+            return refusal(call, ApiError("AccessDenied", "Access Denied", FORBIDDEN))(environ, start_response)
         if call.service == "iam":
             response = answer_iam(request, self._moto_services)
             if response is not None:

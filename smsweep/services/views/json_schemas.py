@@ -43,6 +43,7 @@ DOCUMENTS: dict[str, Any] = {
     "smsweep rm --dry-run": list[documents.RemovalDocument],
     "smsweep prune": list[documents.PrunedSweepDocument],
     "smsweep doctor": list[documents.CheckDocument],
+    "smsweep verify": documents.VerificationDocument,
     "smsweep report": documents.ReportFileDocument,
     "smsweep recover": documents.RecoveryDocument,
     "smsweep publish": documents.PublishedDocument,

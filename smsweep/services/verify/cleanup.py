@@ -1,0 +1,203 @@
+"""Removal of everything that a run of `smsweep verify` has created, also after the run was killed."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from smsweep.errors import SmsweepError
+from smsweep.services.verify.run_state import RUN_PREFIX, TAG, RunState
+from smsweep.services.verify.session import NotVerified, Session
+
+if TYPE_CHECKING:
+    from smsweep.aws.client import Aws
+    from smsweep.aws.sweep_objects import SweepObject
+
+log = logging.getLogger(__name__)
+
+MISSING = ("NoSuchEntity", "NoSuchBucket", "404", "ResourceNotFoundException")
+GONE = "Requested resource not found."
+PAGE = 100  # limit of ListTrainingJobs
+LOG_GROUP = "/aws/sagemaker/TrainingJobs"
+
+
+def clean(session: Session, on_progress: Callable[[str], None] = lambda text: None) -> list[str]:
+    """Stop all jobs of a run and delete what it has created. What was deleted is not in the state any more.
+
+    A second call continues where the first one ended or was killed.
+
+    Returns:
+        One line for each thing that still exists, with the reason.
+    """
+    state = session.state
+    remains: list[str] = []
+
+    def attempt(kind: str, name: str, remove: Callable[[str], object]) -> None:
+        try:
+            remove(name)
+        except (SmsweepError, ClientError, BotoCoreError, OSError) as err:
+            remains.append(f"{kind} {name}: {err}")
+        else:
+            state.drop(kind, name)
+
+    if any(state.made.values()):
+        on_progress(f"cleaning up run {state.run}")
+    for sweep_id in state.left("sweeps"):
+        _cancel_sweep(session, sweep_id)
+    # Jobs first, because they cost money and write objects until they end.
+    for name in state.left("jobs"):
+        attempt("jobs", name, lambda name: _end_job(session, name))
+    for sweep_id in state.left("sweeps"):
+        attempt("sweeps", sweep_id, lambda sweep_id: _remove_sweep(session, sweep_id))
+    for role in state.left("roles"):
+        attempt("roles", role, lambda role: _delete_role(session.aws, role, state.run))
+    if not remains:
+        for uri in state.left("prefixes"):
+            attempt("prefixes", uri, lambda uri: _delete_prefix(session.aws, uri, state.run))
+    for place in state.left("buckets"):
+        attempt("buckets", place, lambda place: _delete_bucket(session, place, state.run))
+    if not remains:
+        for name in ("jobs", "assets", "checkpoints", "sweep"):
+            shutil.rmtree(session.folder / name, ignore_errors=True)
+    return remains
+
+
+def find_live_jobs(session: Session) -> Iterator[tuple[str, str]]:
+    """Yield the name and the run of each live job in the account and region that a run has created.
+
+    The name selects the candidates, and the tag decides. This finds jobs of runs whose state file is lost.
+    """
+    token: dict[str, str] = {}
+    while True:
+        page = session.aws.translated(
+            "sagemaker",
+            "list_training_jobs",
+            NameContains=f"smsweep-{RUN_PREFIX}",
+            StatusEquals="InProgress",
+            MaxResults=PAGE,
+            **token,
+        )
+        for job in page["TrainingJobSummaries"]:
+            tags = session.aws.translated("sagemaker", "list_tags", ResourceArn=job["TrainingJobArn"])["Tags"]
+            run = next((tag["Value"] for tag in tags if tag["Key"] == TAG), "")
+            if run:
+                yield job["TrainingJobName"], run
+        if "NextToken" not in page:
+            return
+        token = {"NextToken": page["NextToken"]}
+
+
+def stop_lost_jobs(session: Session) -> list[str]:
+    """Stop the live jobs of runs whose state file is lost. Return their names."""
+    lost = [name for name, run in find_live_jobs(session) if run != session.state.run]
+    for name in lost:
+        session.aws.translated("sagemaker", "stop_training_job", TrainingJobName=name)
+    return lost
+
+
+def _end_job(session: Session, name: str) -> None:
+    """Stop a job, wait for its end, and delete its record and its log if the permissions allow it."""
+    status = session.end(name)
+    if status is None:
+        return  # it was never started
+    if session.facts.backend == "sagemaker":
+        _delete_record(session.aws, name)
+    session.backend.forget(name)
+
+
+def _delete_record(aws: Aws, name: str) -> None:
+    """Delete the record and the log of an ended job. Both cost nothing, so a missing permission is no error."""
+    try:
+        aws.call("sagemaker", "delete_training_job", TrainingJobName=name)
+        page = aws.call("logs", "describe_log_streams", logGroupName=LOG_GROUP, logStreamNamePrefix=f"{name}/")
+        for stream in page["logStreams"]:
+            aws.call("logs", "delete_log_stream", logGroupName=LOG_GROUP, logStreamName=stream["logStreamName"])
+    except (ClientError, BotoCoreError, SmsweepError) as err:
+        log.info("%s: its record or log stays in the account: %s", name, err)
+
+
+def _cancel_sweep(session: Session, sweep_id: str) -> None:
+    """Cancel a sweep, so that an agent of a killed run starts no job any more."""
+    if (session.folder / "sweep" / ".smsweep").exists():
+        try:
+            session.command("sweep", "--cancel", sweep_id)
+        except NotVerified as err:  # the sweep was removed, or has ended
+            log.debug("sweep %s: %s", sweep_id, err)
+
+
+def _remove_sweep(session: Session, sweep_id: str) -> None:
+    """Remove a sweep of the run with its objects in S3. Its jobs have ended."""
+    if not (session.folder / "sweep" / ".smsweep").exists():
+        return
+    with session.store() as store:
+        if sweep_id not in [sweep.id for sweep in store.list_sweeps()]:
+            return
+    objects = ["--s3"] if session.in_aws else []
+    session.command("rm", sweep_id, "--yes", *objects)
+
+
+def _delete_prefix(aws: Aws, uri: str, run: str) -> None:
+    """Delete all objects whose key starts with the key of a URI, which names the run."""
+    bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+    if run not in prefix:
+        raise NotVerified(f"{uri}: is not a prefix of run {run}")
+    _delete_objects(aws, bucket, prefix)
+
+
+def _delete_objects(aws: Aws, bucket: str, prefix: str) -> None:
+    from smsweep.aws.sweep_objects import delete_objects, failure  # boto3 is slow to import
+
+    objects = list(_objects(aws, bucket, prefix))
+    errors = delete_objects(aws, objects)
+    if errors:
+        raise failure(errors, len(objects))
+
+
+def _objects(aws: Aws, bucket: str, prefix: str) -> Iterator[SweepObject]:
+    from smsweep.aws.sweep_objects import SweepObject  # boto3 is slow to import
+
+    token: dict[str, str] = {}
+    while True:
+        page = aws.translated("s3", "list_objects_v2", Bucket=bucket, Prefix=prefix, **token)
+        for item in page.get("Contents", ()):
+            yield SweepObject(kind="outputs", bucket=bucket, key=item["Key"], size=item["Size"])
+        if not page.get("IsTruncated"):
+            return
+        token = {"ContinuationToken": page["NextContinuationToken"]}
+
+
+def _delete_bucket(session: Session, place: str, run: str) -> None:
+    region, _, bucket = place.partition("/")
+    if run not in bucket:
+        raise NotVerified(f"{bucket}: is not a bucket of run {run}")
+    with closing(session.in_region(region)) as aws:
+        try:
+            aws.call("s3", "head_bucket", Bucket=bucket)
+        except ClientError as err:
+            if err.response.get("Error", {}).get("Code") in MISSING:
+                return
+            raise
+        _delete_objects(aws, bucket, "")
+        aws.call("s3", "delete_bucket", Bucket=bucket)
+
+
+def _delete_role(aws: Aws, name: str, run: str) -> None:
+    if run not in name:
+        raise NotVerified(f"{name}: is not a role of run {run}")
+    try:
+        for policy in aws.call("iam", "list_role_policies", RoleName=name)["PolicyNames"]:
+            aws.call("iam", "delete_role_policy", RoleName=name, PolicyName=policy)
+        aws.call("iam", "delete_role", RoleName=name)
+    except ClientError as err:
+        if err.response.get("Error", {}).get("Code") not in MISSING:
+            raise
+
+
+def is_clean(state: RunState) -> bool:
+    """Return True if nothing that the run has created is left."""
+    return not any(state.made.values())

@@ -1,0 +1,209 @@
+"""Checks that run whole sweeps with the commands of smsweep."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from smsweep.core.trial import TrialState
+from smsweep.services.verify.api_checks import answer
+from smsweep.services.verify.assumption import ALL, Assumption, Observed
+from smsweep.services.verify.run_state import TAG
+from smsweep.services.verify.session import AWS, MAX_RUN_S, SCRIPT, START_S, NotVerified, Session, job_seconds
+
+TRAIN_S = 8.0  # how long the trial of a killed agent runs
+ROLE_WAIT_S = 90  # until a new role can be used everywhere in AWS
+PAUSE_S = 0.2
+TRUST = "sts:AssumeRole"
+
+
+def adoption(session: Session) -> Observed:
+    """Kill an agent with SIGKILL while its job runs, and start another one."""
+    sweep_id = _create(session, [0.5])
+    first = session.smsweep(*_agent(session, sweep_id))
+    try:
+        _wait_for_running(session, sweep_id)
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+        first.communicate()
+    session.command(*_agent(session, sweep_id))
+    return _trials(session, sweep_id)
+
+
+def printed_policies(session: Session) -> Observed:
+    """Run a sweep with two new roles that have exactly the policies that `smsweep iam` prints."""
+    sweep_id = _create(session, [0.25, 0.5])
+    session.command("sweep", "--pause", sweep_id)  # the job.yaml of this sweep has the user's role
+    policies = json.loads(session.command("iam", "--sweep", sweep_id, "--with-delete"))
+    with _roles(session, policies) as (role, keys):
+        _write_job(session, role=role)
+        job = ("--job", "job.yaml")
+        session.command("sweep", "--resume", sweep_id, environ=keys)
+        session.command(*_agent(session, sweep_id), *job, environ=keys)
+        return _trials(session, sweep_id)
+
+
+def _create(session: Session, values: list[float]) -> str:
+    """Create a sweep with one trial per value, and return its id. Its jobs are noted before an agent starts."""
+    folder = session.folder / "sweep"
+    folder.mkdir(exist_ok=True)
+    config = {
+        "program": SCRIPT,
+        "method": "grid",
+        "metric": {"name": "loss", "goal": "minimize"},
+        "parameters": {"x": {"values": values}, "seconds": {"value": TRAIN_S}},
+    }
+    (folder / "sweep.yaml").write_text(json.dumps(config), encoding="utf-8")
+    _write_job(session)
+    created = session.command("sweep", "sweep.yaml", "--job", "job.yaml").split()
+    if not created:
+        raise NotVerified("`smsweep sweep` printed no id")
+    sweep_id = created[-1]
+    session.state.note("sweeps", sweep_id)
+    if session.in_aws:
+        for number in range(len(values)):
+            session.state.note("jobs", f"smsweep-{sweep_id}-{number}-0")
+    return sweep_id
+
+
+def _write_job(session: Session, *, role: str = "") -> None:
+    template = session.template
+    request = template.request
+    job: dict[str, Any] = {"max_run": MAX_RUN_S, "retries": {"crashed": 0, "internal": 0, "capacity": 0}}
+    if session.in_aws:
+        image = request.get("AlgorithmSpecification", {}).get("TrainingImage")
+        job |= {"image_uri": image} if image else dict(template.framework)
+        job |= {
+            "role": role or request["RoleArn"],
+            "instance_type": session.facts.instance_type,
+            "tags": [{"Key": TAG, "Value": session.state.run}],
+            "price_per_hour": session.facts.price_per_hour,
+        }
+        if "VpcConfig" in request:
+            job["subnets"] = request["VpcConfig"]["Subnets"]
+            job["security_group_ids"] = request["VpcConfig"]["SecurityGroupIds"]
+        if "OutputDataConfig" in request:
+            job["output_path"] = request["OutputDataConfig"]["S3OutputPath"]
+    elif "AlgorithmSpecification" in request:
+        job["image_uri"] = request["AlgorithmSpecification"]["TrainingImage"]
+    (session.folder / "sweep" / "job.yaml").write_text(json.dumps(job), encoding="utf-8")
+
+
+def _agent(session: Session, sweep_id: str) -> list[str]:
+    consent = ["--yes"] if session.in_aws else []
+    return ["agent", sweep_id, "--backend", session.facts.backend, "--parallel", "2", *consent]
+
+
+def _wait_for_running(session: Session, sweep_id: str) -> None:
+    """Wait until the job of the only trial runs its script."""
+    deadline = time.monotonic() + START_S
+    while time.monotonic() < deadline:
+        with session.store() as store:
+            states = [trial.state for trial in store.list_trials(sweep_id)]
+        if TrialState.RUNNING in states:
+            if not session.in_aws:
+                return
+            status = session.backend.describe([f"smsweep-{sweep_id}-0-0"]).get(f"smsweep-{sweep_id}-0-0")
+            if status is not None and status.secondary_status not in ("", "Starting"):
+                return
+        time.sleep(PAUSE_S if session.facts.place != AWS else 5)
+    raise NotVerified(f"the first trial of sweep {sweep_id} did not start")
+
+
+def _trials(session: Session, sweep_id: str) -> dict[str, Any]:
+    with session.store() as store:
+        trials = sorted(store.list_trials(sweep_id), key=lambda trial: trial.number)
+    return {
+        "states": [trial.state.value for trial in trials],
+        "attempts": [trial.attempt for trial in trials],
+        "values": [trial.metrics["loss"].last if "loss" in trial.metrics else None for trial in trials],
+    }
+
+
+@contextmanager
+def _roles(session: Session, policies: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, str]]]:
+    """Create a role for the jobs and a role for the agent. Yield the first one's ARN and keys of the second."""
+    account, run = session.facts.account, session.state.run
+    names = {"role": f"smsweep-{run}-role", "launcher": f"smsweep-{run}-launcher"}
+    principals = {
+        "role": {"Service": "sagemaker.amazonaws.com"},
+        "launcher": {"AWS": f"arn:aws:iam::{account}:root"},
+    }
+    user_role = session.template.request["RoleArn"]
+    arns = {}
+    for kind, name in names.items():
+        session.state.note("roles", name)
+        statement = {"Effect": "Allow", "Principal": principals[kind], "Action": TRUST}
+        trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+        code, message, found = answer(
+            session,
+            "iam",
+            "create_role",
+            RoleName=name,
+            AssumeRolePolicyDocument=trust,
+            Tags=[{"Key": TAG, "Value": run}],
+        )
+        if code:
+            raise NotVerified(f"iam:CreateRole: {code}: {message}")
+        arns[kind] = found["Role"]["Arn"]
+    for kind, name in names.items():
+        document = json.dumps(policies[kind]).replace(user_role, arns["role"])
+        answer(session, "iam", "put_role_policy", RoleName=name, PolicyName="smsweep", PolicyDocument=document)
+    yield arns["role"], _keys(session, arns["launcher"])
+
+
+def _keys(session: Session, role: str) -> dict[str, str]:
+    """Return the variables with temporary keys of a new role, as soon as AWS knows it everywhere."""
+    deadline = time.monotonic() + ROLE_WAIT_S
+    while True:
+        try:
+            code, message, found = answer(
+                session, "sts", "assume_role", RoleArn=role, RoleSessionName="smsweep-verify", DurationSeconds=3600
+            )
+        except NotVerified as err:
+            code, message, found = "AccessDenied", str(err), {}
+        if not code:
+            break
+        if time.monotonic() > deadline:
+            raise NotVerified(f"sts:AssumeRole: {code}: {message}")
+        time.sleep(5)
+    if session.facts.place == AWS:
+        time.sleep(15)  # SageMaker can know a new role later than STS
+    keys = found["Credentials"]
+    return {
+        "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
+        "AWS_SECRET_ACCESS_KEY": keys["SecretAccessKey"],
+        "AWS_SESSION_TOKEN": keys["SessionToken"],
+        "AWS_PROFILE": "",
+    }
+
+
+CHECKS = (
+    Assumption(
+        id="adoption",
+        statement="After kill -9 of an agent, the next agent adopts the running job and starts no second one.",
+        calls="a sweep with one job of a minute",
+        observe=adoption,
+        expected={"states": ["finished"], "attempts": [0], "values": [0.5]},
+        file="smsweep/backends/sagemaker/status.py",
+        backends=ALL,
+        worst_s=lambda facts: job_seconds(),
+        usual_s=90,
+    ),
+    Assumption(
+        id="printed-policies",
+        statement="A sweep runs with exactly the policies that `smsweep iam --sweep` prints.",
+        calls="two new IAM roles, a sweep with two jobs of a minute, then the roles are deleted",
+        observe=printed_policies,
+        expected={"states": ["finished", "finished"], "attempts": [0, 0], "values": [0.25, 0.5]},
+        file="smsweep/aws/iam_policy.py",
+        worst_s=lambda facts: 2 * job_seconds(),
+        usual_s=180,
+        makes_roles=True,
+    ),
+)
