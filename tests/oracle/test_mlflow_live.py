@@ -22,7 +22,7 @@ import pytest
 from tests.support.working_dir import grid
 from tools.environments import oracle
 
-pytestmark = [pytest.mark.oracle, pytest.mark.slow]
+pytestmark = [pytest.mark.oracle, pytest.mark.slow, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
 WAIT_S = 280
 START_S = 400  # of the server, on a busy machine
@@ -64,7 +64,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     argv = [str(oracle("mlflow").python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
     argv += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
     argv += ["--artifacts-destination", f"{folder}/files"]
-    environ = {**os.environ, "MLFLOW_DISABLE_TELEMETRY": "true"}
+    environ = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a second process
+    }
     with (folder / "server.log").open("wb") as out:
         process = subprocess.Popen(argv, cwd=folder, env=environ, stdout=out, stderr=out, start_new_session=True)
     try:
