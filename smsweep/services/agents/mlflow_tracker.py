@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -204,12 +204,12 @@ class _Writer:
     adds the note of the next turn.
     """
 
-    def __init__(self, sweep_id: str, agent_id: str) -> None:
-        self._sweep_id, self._agent_id, self._turn = sweep_id, agent_id, 0
+    def __init__(self, sweep_id: str, agent_id: str, clock: Callable[[], datetime] = utc_now) -> None:
+        self._sweep_id, self._agent_id, self._clock, self._turn = sweep_id, agent_id, clock, 0
 
     def hold(self, store: Store) -> bool:
         """Acquire or renew the right. Return False if another agent has it."""
-        now = utc_now()
+        now = self._clock()
         mine = {"agent": self._agent_id, "until": (now + timedelta(seconds=LEASE_S)).isoformat()}
         while True:
             note = notes.mlflow_writer(self._turn)
