@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
@@ -35,7 +36,8 @@ log = logging.getLogger(__name__)
 
 POLL_S, LONGEST_PAUSE_S = 5.0, 60.0  # between two polls of the store; while the server cannot be used
 LEASE_S = 60.0  # after which another agent writes, if the writing agent does not renew
-PATIENCE_S = 10.0  # for what is not written when the agent exits
+PATIENCE_S = 90.0  # for what is not written when the agent exits
+UNAVAILABLE_S = 5.0  # the same while the server cannot be used
 RETRY_S = 1.0  # between attempts in this time
 CONNECT_S = 5.0
 BATCH = 1_000  # points between two notes
@@ -79,8 +81,12 @@ class _Tracker:
     def close(self) -> None:
         """Write the rest, and end the thread. Wait at most PATIENCE_S seconds, or until Ctrl-C."""
         self._is_closing.set()
+        began = time.monotonic()
         with suppress(KeyboardInterrupt):
-            self._thread.join(PATIENCE_S)
+            while self._thread.is_alive():
+                if time.monotonic() - began > (UNAVAILABLE_S if self._warned else PATIENCE_S):
+                    break
+                self._thread.join(0.2)
         self._is_abandoned.set()
         if self._thread.is_alive():
             log.warning(
