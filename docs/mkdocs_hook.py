@@ -87,7 +87,10 @@ def _llms_link(name: str, page: str) -> str:
 
 
 def _python() -> str:
-    sections = [f"::: {smsweep._MODULES[name]}.{name}" for name in smsweep.__all__]
+    # `sweep`, `agent` and `run` wrap the functions that have the signatures and the docstrings.
+    wrapped = {name: getattr(getattr(smsweep, name), "__wrapped__", None) for name in smsweep.__all__}
+    modules = {name: each.__module__ if each else smsweep._MODULES[name] for name, each in wrapped.items()}
+    sections = [f"::: {module}.{name}" for name, module in modules.items()]
     return "# Python API\n\n" + "\n\n".join(["The public names of `import smsweep`.", *sections])
 
 

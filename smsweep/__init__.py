@@ -40,7 +40,7 @@ _MODULES = {
     "StopDecision": "smsweep.core.trial",
     "__version__": "smsweep._version",
     "active_run": "smsweep.runtime.script.api",
-    "agent": "smsweep.services.agents.run_agent",
+    "agent": "smsweep.api.scripts",
     "config": "smsweep.runtime.script.api",
     "define_metric": "smsweep.runtime.script.api",
     "finish": "smsweep.runtime.script.api",
@@ -49,10 +49,10 @@ _MODULES = {
     "log": "smsweep.runtime.script.api",
     "log_code": "smsweep.runtime.script.api",
     "login": "smsweep.runtime.script.api",
-    "run": "smsweep.services.agents.run_agent",
+    "run": "smsweep.api.scripts",
     "suggest": "smsweep.api.simulate",
     "summary": "smsweep.runtime.script.api",
-    "sweep": "smsweep.services.sweeps.create",
+    "sweep": "smsweep.api.scripts",
 }
 
 __all__ = [

@@ -44,18 +44,20 @@ SIGNATURES = {
 }
 # Objects that public functions return: W&B's attributes, and ours.
 METHODS = {
-    "smsweep.api.api:Api": "diff run sweep sweeps",
+    "smsweep.api.api:Api": "diff flush project run runs sweep sweeps",
     "smsweep.api.api:ApiSweep": (
-        "best_run config confirm entity expected_run_count export id name order plot project report runs state"
-        " to_dataframe"
+        "agent agents best_run config confirm enqueue entity expected_run_count export id load name order path plot"
+        " project report runs state to_dataframe to_html username"
     ),
+    "smsweep.api.api:ApiAgent": "host name runs state",
+    "smsweep.api.api:ApiProject": "path sweeps",
     "smsweep.api.plots:Plots": (
         "contours cost curves front history importance parallel_coordinates slices timeline"
     ),
     "smsweep.api.plots:Report": "save",
     "smsweep.api.api:ApiRun": (
-        "config entity history id name objective project repeats reproduce scan_history state summary"
-        " summary_metrics sweep url"
+        "config created_at entity group history id name objective path project repeats reproduce scan_history"
+        " state summary summary_metrics sweep sweep_name to_html url username"
     ),
     "smsweep.runtime.script.run:Run": (
         "config define_metric finish follow follow_anew follow_at follow_summary history log log_code metrics_of"
@@ -114,7 +116,8 @@ def test_unknown_name_raises_attribute_error() -> None:
     [
         (lambda: smsweep, "Image", "a script that needs more of W&B than .* keeps `import wandb`"),
         (smsweep.init, "watch", "a script that needs more of W&B than .* keeps `import wandb`"),
-        (smsweep.Api, "runs", "it has: diff, run, sweep, sweeps"),
+        (smsweep.Api, "job", "it has: diff, flush, project, run, runs, sweep, sweeps"),
+        (smsweep.Api, "create_run", "a run belongs to a sweep; add one with: .*enqueue_run"),
     ],
 )
 def test_wandb_only_name_raises_attribute_error_with_workaround(

@@ -28,6 +28,7 @@ import smsweep
 from smsweep.core.trial import Params
 from smsweep.engine.agent_state import AgentResult
 from smsweep.errors import SmsweepError, UsageError
+from smsweep.services.agents.run_agent import agent, run
 from smsweep.services.sweeps.control import add_trials
 from smsweep.services.sweeps.load import load_job
 
@@ -167,8 +168,8 @@ def _run_trials(
 
     if launcher.sweep_id:
         add(launcher.sweep_id)
-        return smsweep.agent(launcher.sweep_id, **options)
-    return smsweep.run(
+        return agent(launcher.sweep_id, **options)
+    return run(
         _sweep_config(params, settings, job_name),
         **{**{key: settings[key] for key in OF_SWEEP}, "name": settings["name"] or job_name},
         on_created=add,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from importlib import import_module
 from math import inf, isnan
 from os import PathLike, fspath
@@ -12,18 +14,22 @@ from smsweep.core.objective import objective
 from smsweep.core.repeats import Best, find_best
 from smsweep.core.sweep import Goal, Sweep
 from smsweep.core.trial import MetricPoint, Scalar, Trial
-from smsweep.errors import UsageError
+from smsweep.errors import NotFound, UsageError
 from smsweep.runtime.script.records import URL
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.labels import full_label, parse_sweep_id, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.wandb_compat.runs_table import metrics_of, params_of, run_id, run_name, runs_table
+from smsweep.space.space import MISSING
+from smsweep.wandb_compat.run_filters import Lookup, make_filter, ordered
+from smsweep.wandb_compat.runs_table import duration_s, metrics_of, params_of, run_id, run_name, runs_table
 
 Row = dict[str, Scalar]
 
 
 class _Shaped:
     """Base of classes that mirror W&B's API. A missing attribute raises an error that lists the existing ones."""
+
+    _instead: Mapping[str, str] = {}  # W&B's attributes without a counterpart -> the alternative
 
     if not TYPE_CHECKING:  # so that a type checker reports missing attributes
 
@@ -32,11 +38,21 @@ class _Shaped:
             if hasattr(cls, name):  # a property that raised AttributeError
                 return object.__getattribute__(self, name)
             names = ", ".join(each for each in sorted({*dir(cls), *vars(self)}) if not each.startswith("_"))
-            raise AttributeError(f"smsweep's {cls.__name__} has no {name!r}; it has: {names}")
+            advice = cls._instead.get(name) or f"it has: {names}; keep `import wandb` for the rest of W&B's API"
+            raise AttributeError(f"smsweep's {cls.__name__} has no {name!r}; {advice}")
 
 
 class ApiRun(_Shaped):
     """A trial, as it was when it was read. Read it again with `Api().run(label)`."""
+
+    _instead = {  # noqa: RUF012 - never changes
+        **dict.fromkeys(("files", "file", "logged_artifacts"), "list the files of jobs with: smsweep show ID/N"),
+        "console_logs": "read its log with: smsweep logs ID/N",
+        "delete": "remove it with: smsweep rm ID/N",
+        "load": "read it again with: Api().run(label)",
+        "wait_until_finished": "wait with: smsweep watch ID",
+        **dict.fromkeys(("update", "save"), "runs are read-only; log values in the script with: smsweep.log"),
+    }
 
     def __init__(self, trial: Trial, sweep: Sweep, best: Best | None = None) -> None:
         self.trial = trial
@@ -57,6 +73,26 @@ class ApiRun(_Shaped):
     def state(self) -> str:
         """State of the trial."""
         return self.trial.state.value
+
+    @property
+    def created_at(self) -> str | None:
+        """When the run was added to its sweep, as ISO 8601."""
+        return self.trial.created_at.isoformat() if self.trial.created_at else None
+
+    @property
+    def group(self) -> str:
+        """Group of the run in W&B: the id of its sweep."""
+        return self.trial.sweep_id
+
+    @property
+    def sweep_name(self) -> str:
+        """Id of the run's sweep, which W&B's API calls its name."""
+        return self.trial.sweep_id
+
+    @property
+    def path(self) -> list[str]:
+        """Entity, project and id, as of `Api().run`."""
+        return [self.entity, self.project, self.id]
 
     @property
     def config(self) -> dict[str, Any]:
@@ -110,6 +146,11 @@ class ApiRun(_Shaped):
     def entity(self) -> str:
         """W&B entity; "" without one."""
         return self._sweep.entity
+
+    @property
+    def username(self) -> str:
+        """The same as `entity`. W&B deprecates this name."""
+        return self.entity
 
     def scan_history(
         self,
@@ -193,6 +234,11 @@ class ApiRun(_Shaped):
     def __repr__(self) -> str:
         return f"<Run {self.trial.label} ({self.state})>"
 
+    def to_html(self, height: int = 420, hidden: bool = False) -> str:
+        """Return the HTML that a notebook shows. For the arguments, see `ApiSweep.to_html`."""
+        del height
+        return _foldable(self._repr_html_(), "run", hidden=hidden)
+
     def _repr_html_(self) -> str:
         from smsweep.services.views.notebook_html import run_html  # only notebooks need it
 
@@ -200,16 +246,58 @@ class ApiRun(_Shaped):
 
 
 class Runs(list[ApiRun]):
-    """The runs of a sweep."""
+    """Runs of a sweep, or of several sweeps."""
 
     def _repr_html_(self) -> str:
         from smsweep.services.views.notebook_html import runs_html  # only notebooks need it
 
-        return str(runs_html([run.trial for run in self], self[0]._sweep)) if self else "no runs"
+        groups = itertools.groupby(self, lambda run: run._sweep)
+        tables = [str(runs_html([run.trial for run in group], sweep)) for sweep, group in groups]
+        return "".join(tables) or "no runs"
+
+
+class ApiAgent(_Shaped):
+    """An agent of a sweep, as it was when it was read."""
+
+    def __init__(self, agent_id: str, runs: Iterable[ApiRun]) -> None:
+        self.id = agent_id
+        self._runs = Runs(runs)
+
+    @property
+    def name(self) -> str:
+        """The same as `id`."""
+        return self.id
+
+    @property
+    def host(self) -> str:
+        """Name of the agent's machine."""
+        return self.id.partition(":")[0]
+
+    @property
+    def state(self) -> str:
+        """RUNNING, as in W&B. smsweep keeps no agents that have exited."""
+        return "RUNNING"
+
+    def runs(self, per_page: int = 50) -> Runs:
+        """Return the runs that the agent holds now.
+
+        Args:
+            per_page: Ignored; for compatibility with W&B.
+        """
+        del per_page
+        return self._runs
+
+    def __repr__(self) -> str:
+        return f"<Agent {self.id} ({self.state})>"
 
 
 class ApiSweep(_Shaped):
     """A sweep, as it was when it was read. `runs` reads the runs at each access."""
+
+    _instead = {  # noqa: RUF012 - never changes
+        "url": "show it in a browser with: smsweep ui",
+        "get": "read it with: Api().sweep(ID)",
+    }
 
     def __init__(self, sweep: Sweep) -> None:
         self.sweep = sweep
@@ -233,6 +321,16 @@ class ApiSweep(_Shaped):
     def entity(self) -> str:
         """W&B entity; "" without one."""
         return self.sweep.entity
+
+    @property
+    def username(self) -> str:
+        """The same as `entity`. W&B deprecates this name."""
+        return self.entity
+
+    @property
+    def path(self) -> list[str]:
+        """Entity, project and id, as of `Api().sweep`."""
+        return [self.entity, self.project, self.id]
 
     @property
     def state(self) -> str:
@@ -261,6 +359,41 @@ class ApiSweep(_Shaped):
         with Workspace().store() as store:
             trials = store.list_trials(self.id)
         return Runs(ApiRun(trial, self.sweep) for trial in sorted(trials, key=lambda trial: trial.number))
+
+    def load(self, force: bool = False) -> dict[str, Any]:
+        """Read the sweep again, and return its document, as `smsweep show --json`.
+
+        Args:
+            force: Ignored, because each call reads the store; for compatibility with W&B.
+
+        Raises:
+            NotFound: If the sweep was removed.
+        """
+        from smsweep.services.views.json_views import show  # slow to import
+
+        del force
+        self.sweep = Api().sweep(self.id).sweep
+        return dict(show(self.id))
+
+    def agents(self) -> list[ApiAgent]:
+        """Return the agents that hold runs of the sweep now."""
+        held: dict[str, list[ApiRun]] = {}
+        for run in self.runs:
+            if run.trial.agent_id:
+                held.setdefault(run.trial.agent_id, []).append(run)
+        return [ApiAgent(agent_id, runs) for agent_id, runs in held.items()]
+
+    def agent(self, agent_id: str) -> ApiAgent:
+        """Return an agent by its id.
+
+        Raises:
+            NotFound: If no such agent holds a run of the sweep.
+        """
+        agents = {agent.id: agent for agent in self.agents()}
+        if agent_id not in agents:
+            known = ", ".join(agents) or "none"
+            raise NotFound(f"sweep {self.id} has no agent {agent_id!r}; its agents: {known}")
+        return agents[agent_id]
 
     @property
     def plot(self) -> Any:
@@ -330,6 +463,23 @@ class ApiSweep(_Shaped):
 
         return confirm(self.id, top=top, repeats=repeats).n_left
 
+    def enqueue(self, params: Mapping[str, Any]) -> ApiRun:
+        """Queue a run with chosen params, as `smsweep enqueue`.
+
+        Args:
+            params: Values of some parameters. The search method chooses missing values.
+
+        Returns:
+            The pending run. With `repeats`, the first one of its params.
+
+        Raises:
+            UsageError: If the params are not in the search space or in a tried cell of a grid, or the sweep accepts
+                no runs.
+        """
+        from smsweep.services.sweeps.enqueue import enqueue  # slow to import
+
+        return ApiRun(enqueue(self.id, params)[0], self.sweep)
+
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run; None if no run has a value.
 
@@ -340,7 +490,9 @@ class ApiSweep(_Shaped):
         runs = self.runs
         if order is None:
             metric = self.sweep.config.metric
-            best = find_best([run.trial for run in runs], metric, self.sweep.job.repeats) if metric else None
+            constraints = self.sweep.job.search.outcome_constraints
+            trials = [run.trial for run in runs]
+            best = find_best(trials, metric, self.sweep.job.repeats, constraints) if metric else None
             return ApiRun(best.trial, self.sweep, best) if best else None
         name, is_ascending = order.lstrip("+-").removeprefix("summary_metrics."), order.startswith("+")
         pairs = [(run, run.summary.get(name)) for run in runs]
@@ -350,6 +502,16 @@ class ApiSweep(_Shaped):
 
     def __repr__(self) -> str:
         return f"<Sweep {self.id} ({self.state})>"
+
+    def to_html(self, height: int = 420, hidden: bool = False) -> str:
+        """Return the HTML that a notebook shows.
+
+        Args:
+            height: Ignored, because the HTML has no frame; for compatibility with W&B.
+            hidden: Return HTML that the user unfolds.
+        """
+        del height
+        return _foldable(self._repr_html_(), "sweep", hidden=hidden)
 
     def _repr_html_(self) -> str:
         from smsweep.services.views.notebook_html import sweep_html  # only notebooks need it
@@ -366,8 +528,42 @@ class Sweeps(list[ApiSweep]):
         return str(sweeps_html([each.sweep for each in self]))
 
 
+class ApiProject(_Shaped):
+    """A project: the sweeps that have its name."""
+
+    _instead = {  # noqa: RUF012 - never changes
+        "url": "smsweep has no page of a project; list its sweeps with: .sweeps()"
+    }
+
+    def __init__(self, name: str, entity: str, sweeps: Iterable[Sweep]) -> None:
+        self.name = name
+        self.entity = entity
+        self._sweeps = Sweeps(map(ApiSweep, sweeps))
+
+    @property
+    def path(self) -> list[str]:
+        """Entity and name."""
+        return [self.entity, self.name]
+
+    def sweeps(self, per_page: int = 50) -> Sweeps:
+        """Return the sweeps of the project, newest first.
+
+        Args:
+            per_page: Ignored; for compatibility with W&B.
+        """
+        del per_page
+        return self._sweeps
+
+    def __repr__(self) -> str:
+        return f"<Project {'/'.join(filter(None, self.path))}>"
+
+
 class Api(_Shaped):
     """Reads sweeps and runs from the store (`SMSWEEP_STORE`, default: a file in `SMSWEEP_DIR`)."""
+
+    _instead = {  # noqa: RUF012 - never changes
+        "create_run": "a run belongs to a sweep; add one with: Api().sweep(ID).enqueue_run(config)",
+    }
 
     def __init__(self, overrides: Mapping[str, Any] | None = None, **ignored: Any) -> None:
         del overrides, ignored  # for compatibility with wandb.Api
@@ -392,6 +588,68 @@ class Api(_Shaped):
             return Sweeps()
         with workspace.store() as store:
             return Sweeps(ApiSweep(sweep) for sweep in store.list_sweeps())
+
+    def project(self, name: str, entity: str | None = None) -> ApiProject:
+        """Return a project.
+
+        Args:
+            name: Name of the project.
+            entity: W&B entity. A sweep without an entity belongs to all entities. Default: all.
+
+        Raises:
+            NotFound: If no sweep has the project.
+        """
+        return ApiProject(name, entity or "", (each.sweep for each in self._sweeps_of(name, entity or "")))
+
+    def runs(
+        self,
+        path: str | None = None,
+        filters: Mapping[str, Any] | None = None,
+        order: str = "+created_at",
+        per_page: int = 50,
+        include_sweeps: bool = False,
+        lazy: bool = True,
+    ) -> Runs:
+        """Return the runs of all sweeps of a project that match W&B's filters.
+
+        Args:
+            path: "project" or "entity/project". A sweep without an entity belongs to all entities. Default: all
+                projects.
+            filters: Fields and values, such as `{"state": "finished", "config.lr": {"$lt": 0.1}}`. The fields are
+                `state`, `name` (the id of the run), `displayName`, `sweep`, `group`, `createdAt`, `duration` (in
+                seconds), `config.NAME` and `summary_metrics.NAME`. The operators are `$and`, `$or`, `$nor`, `$eq`,
+                `$ne`, `$gt`, `$gte`, `$lt`, `$lte`, `$in`, `$nin`, `$exists` and `$regex`.
+            order: A field with "+" (ascending) or "-" (descending). Runs without a value come last.
+            per_page: Ignored; for compatibility with W&B.
+            include_sweeps: Ignored; for compatibility with W&B.
+            lazy: Ignored; for compatibility with W&B.
+
+        Raises:
+            NotFound: If no sweep has the project.
+            UsageError: If the path, a filter or the order is invalid.
+        """
+        del per_page, include_sweeps, lazy
+        matches = make_filter(filters, _field)
+        entity, _, project = (path or "").strip("/ ").rpartition("/")
+        if "/" in entity:
+            raise UsageError(f"{path!r} is not a project; write it as entity/project")
+        sweeps = self._sweeps_of(project, entity) if project else self.sweeps()
+        found = [run for sweep in reversed(sweeps) for run in sweep.runs if matches(_lookup(run))]
+        return Runs(ordered(found, order, _lookup, _field))
+
+    def _sweeps_of(self, project: str, entity: str) -> Sweeps:
+        """Return the sweeps of a project, newest first. Raises NotFound."""
+        sweeps = self.sweeps()
+        found = Sweeps(
+            each for each in sweeps if each.project == project and (not entity or each.entity in ("", entity))
+        )
+        if not found:
+            known = ", ".join(sorted({"/".join(each.path[:2]).strip("/") for each in sweeps if each.project}))
+            raise NotFound(f"{project}: no sweep has this project; the projects: {known or 'none'}")
+        return found
+
+    def flush(self) -> None:
+        """Do nothing, because each call reads the store. W&B's API has a cache, which its method clears."""
 
     def run(self, path: str) -> ApiRun:
         """Return a run.
@@ -420,6 +678,53 @@ class Api(_Shaped):
         from smsweep.services.views.diff import diff  # slow to import
 
         return dict(diff(full_label(a), full_label(b)))
+
+
+FIELDS: Mapping[str, Callable[[ApiRun], Any]] = {  # of filters and orders
+    "createdAt": lambda run: run.trial.created_at,
+    "displayName": lambda run: run.name,
+    "duration": lambda run: duration_s(run.trial),
+    "group": lambda run: run.group,
+    "name": lambda run: run.id,
+    "state": lambda run: run.state,
+    "sweep": lambda run: run.sweep_name,
+}
+CONFIG, SUMMARY = "config", "summary_metrics"
+
+
+@functools.cache
+def _field(name: str) -> Callable[[ApiRun], Any]:
+    """Return the function that reads a field of a run. Raises UsageError for a field that runs do not have."""
+    section, _, key = name.partition(".")
+    if section == CONFIG and key:
+        return lambda run: _config_value(run.config, key.split("."))
+    if section == SUMMARY and key:
+        return lambda run: run.summary.get(key, MISSING)
+    head, *words = name.split("_")
+    read = FIELDS.get(head + "".join(map(str.capitalize, words)))
+    if read is None:
+        known = ", ".join([*FIELDS, f"{CONFIG}.NAME", f"{SUMMARY}.NAME"])
+        raise UsageError(f"{name!r} is not a field of smsweep's runs; use one of {known}")
+    return read
+
+
+def _lookup(run: ApiRun) -> Lookup:
+    return lambda name: _field(name)(run)
+
+
+def _config_value(config: object, names: Sequence[str]) -> Any:
+    """Return a value of a config. W&B's server has `value` after the first name: `config.lr.value`."""
+    if not names:
+        return config
+    if not isinstance(config, Mapping):
+        return config if names == ["value"] else MISSING
+    if names[0] in config:
+        return _config_value(config[names[0]], names[1:])
+    return _config_value(config, names[1:]) if names[0] == "value" else MISSING
+
+
+def _foldable(html: str, name: str, *, hidden: bool) -> str:
+    return f"<details><summary>{name}</summary>{html}</details>" if hidden else html
 
 
 def rows(points: Iterable[MetricPoint]) -> Iterator[Row]:

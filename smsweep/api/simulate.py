@@ -13,6 +13,7 @@ from typing import Any
 
 from smsweep.config_files.document import show
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.condition import parse_condition
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import (
     History,
@@ -31,7 +32,6 @@ from smsweep.services.sweeps.create import checked_seed
 from smsweep.services.sweeps.load import check_can_run, load_job
 from smsweep.services.sweeps.search_program import read_code, with_code
 from smsweep.stopping.registry import make_rule
-from smsweep.stopping.stop_if import parse_condition
 
 TrialLike = Mapping[str, Any]
 NO_JOB = load_job(None)
@@ -65,7 +65,7 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
         UsageError: If the seed is invalid.
     """
     sweep_config = _read_config(config)
-    check_can_run(sweep_config, NO_JOB.template)
+    check_can_run(sweep_config, NO_JOB)
     strategy = _strategy(config, sweep_config, checked_seed(seed))
     return [dict(params) for params in strategy.suggest(_read_history(sweep_config, trials), n)]
 

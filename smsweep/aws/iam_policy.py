@@ -141,7 +141,12 @@ def _job_names(scope: Scope) -> str:
 
 
 def _jobs(scope: Scope) -> list[str]:
-    return [f"arn:{scope.partition}:sagemaker:{scope.region}:{scope.account}:training-job/{_job_names(scope)}"]
+    return [_arn(scope, f"training-job/{_job_names(scope)}")]
+
+
+def _arn(scope: Scope, name: str) -> str:
+    """Return the ARN of an object of SageMaker."""
+    return f"arn:{scope.partition}:sagemaker:{scope.region}:{scope.account}:{name}"
 
 
 def _outputs(scope: Scope) -> list[str]:
@@ -391,6 +396,22 @@ CLEANER = (
         sid="ListResults",
         actions=("s3:ListBucket", "s3:GetBucketVersioning"),
         resources=lambda scope: _buckets(scope, scope.bucket, scope.output, scope.checkpoints, *scope.hooks),
+    ),
+)
+# Of `--from-tuner NAME` and `-R tuning-job/NAME`. Only on request, because few users read tuning jobs.
+TUNING_JOB_READER = (
+    Grant(
+        sid="TuningJobs",
+        actions=(
+            "sagemaker:DescribeHyperParameterTuningJob",
+            "sagemaker:ListTrainingJobsForHyperParameterTuningJob",
+        ),
+        resources=lambda scope: [_arn(scope, "hyper-parameter-tuning-job/*")],
+    ),
+    Grant(
+        sid="TuningJobResults",
+        actions=("sagemaker:DescribeTrainingJob",),
+        resources=lambda scope: [_arn(scope, "training-job/*")],
     ),
 )
 OF_DOCTOR = ("BucketSettings", "RoleSettings", "ImageSettings", "Quotas")  # read-only checks, which agents skip

@@ -56,6 +56,7 @@ class FunctionBackend:
         jobs_dir: The folder for the jobs' folders, which are created only if needed.
         parallel: The maximum number of concurrent calls.
         environ: The user's environment variables, which limit the devices.
+        on_call: Called with the number of a trial before the function is called for it.
     """
 
     place = "inline"  # no job outlives the process, so no other agent can take it over
@@ -67,8 +68,10 @@ class FunctionBackend:
         *,
         parallel: int = 1,
         environ: Mapping[str, str] | None = None,
+        on_call: Callable[[int], None] = lambda number: None,
     ) -> None:
         self._function = function
+        self._on_call = on_call
         self._jobs_dir = jobs_dir
         self._is_alone = parallel == 1
         # All calls share the devices of this process: CUDA reads its variables once. So one claim serves them all.
@@ -84,6 +87,7 @@ class FunctionBackend:
         if name in self._calls:
             return
         self._claim(resources_of(request))
+        self._on_call(read_assignment(request["HyperParameters"]).number)
         thread = threading.Thread(target=self._run, args=(name, request), name=name, daemon=True)
         self._calls[name] = _Call(thread)
         thread.start()

@@ -39,6 +39,7 @@ PANELS = {
     },
     "Manage": {
         "retry": "Queue failed or stopped trials again.",
+        "enqueue": "Queue a trial with params that you choose.",
         "confirm": "Repeat the best trials with new seeds.",
         "rm": "Remove trials or whole sweeps.",
         "prune": "Delete models and checkpoints of ended trials.",
@@ -124,7 +125,7 @@ HINTS = {
     **dict.fromkeys(("docker", "docker-run"), "smsweep run sweep.yaml --backend docker"),
     **dict.fromkeys(("local", "process"), "smsweep run sweep.yaml --backend process"),
     **dict.fromkeys(("sagemaker", "launch-sweep"), "smsweep run sweep.yaml --backend sagemaker --job job.yaml"),
-    **dict.fromkeys(("launch-agent", "controller", "scheduler"), "smsweep agent ID"),
+    **dict.fromkeys(("launch-agent", "controller", "scheduler", "sweep-scheduler"), "smsweep agent ID"),
     "login": "smsweep auth to store the W&B key in AWS, or wandb login for this machine",
     "init": "smsweep sweep sweep.yaml; smsweep needs no init",
     **dict.fromkeys(

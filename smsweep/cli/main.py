@@ -51,6 +51,8 @@ INSTEAD = {
     "-n": ("--interval",),
     "-o": ("--option",),
 }
+# Options of W&B without a counterpart -> what to do instead.
+WITHOUT_COUNTERPART = {"--settings": "the settings of a sweep have no effect in smsweep; remove the option"}
 
 
 def _print_version(is_requested: bool) -> None:
@@ -211,6 +213,8 @@ def _other_option(err: Any, context: Any, command: str) -> str:
     for option in INSTEAD.get(err.option_name, ()):
         if option in known:
             return f"use {option}"
+    if err.option_name in WITHOUT_COUNTERPART:
+        return WITHOUT_COUNTERPART[err.option_name]
     close = err.possibilities or get_close_matches(err.option_name, known)
     return f"did you mean {', or '.join(close)}?" if close else f"list its options with: {command} --help"
 

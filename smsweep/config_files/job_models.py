@@ -202,6 +202,21 @@ class ConfirmSection(Section):
     trials: Count | None = Field(None, description="maximum number of repeats in all, instead of repeats")
 
 
+def _confidence(value: Any) -> Any:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
+        raise expected("a probability above 0 and below 1, such as 0.8")
+    return float(value)
+
+
+class BeliefSection(Section):
+    """Where the optimum of a parameter is expected."""
+
+    around: Any = Field(description="a value of the parameter")
+    confidence: Annotated[float, BeforeValidator(_confidence)] = Field(
+        description="the probability that the optimum is near this value"
+    )
+
+
 class SearchSection(Section):
     """Settings of the search that sweep.yaml cannot express."""
 
@@ -210,6 +225,15 @@ class SearchSection(Section):
     )
     distinct: bool | None = Field(
         None, description="method random: true to try each assignment of a finite space once before it repeats any"
+    )
+    start_points: list[dict[str, Any]] | None = Field(
+        None, description="params of the first trials; the search method chooses missing values"
+    )
+    beliefs: dict[str, BeliefSection] | None = Field(
+        None, description="methods random and bayes: where the optimum of a parameter is expected"
+    )
+    outcome_constraints: Annotated[list[Text], BeforeValidator(_condition_list)] | None = Field(
+        None, description="what the metrics of a usable trial meet, such as latency <= 50"
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -12,11 +12,12 @@ from smsweep.config_files.document import Path, Problems
 from smsweep.config_files.job_models import InputSection
 from smsweep.config_files.job_request import local_path
 from smsweep.config_files.yaml_reader import read_scalar
+from smsweep.core.condition import parse_condition
+from smsweep.core.feasibility import parse_outcome_constraint
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.core.line_regex import LineRegex
 from smsweep.core.regex_syntax import RegexError, nested_quantifier
 from smsweep.errors import ConfigError
-from smsweep.stopping.stop_if import parse_condition
 
 # Arguments that users of the SDK may try -> what to do instead.
 UNSUPPORTED_KEYS = {
@@ -91,7 +92,9 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     _check_inputs(data.get("inputs"), folder, problems)
     _check_names(data, problems)
     _check_metric_definitions(data, problems)
-    _check_conditions(data.get("stop_if"), problems)
+    _check_conditions(data, "stop_if", (), parse_condition, problems)
+    if isinstance(search := data.get("search"), dict):
+        _check_conditions(search, "outcome_constraints", ("search",), parse_outcome_constraint, problems)
     _check_notify(data.get("notify"), problems)
     _check_tracking(data.get("tracking"), problems)
 
@@ -353,15 +356,18 @@ def _check_regexes(place: Path, definitions: Any, problems: Problems) -> None:
             )
 
 
-def _check_conditions(conditions: Any, problems: Problems) -> None:
+def _check_conditions(
+    section: Mapping[str, Any], key: str, path: Path, parse: Callable[[str], object], problems: Problems
+) -> None:
+    conditions = section.get(key)
     for index, text in enumerate(
         [conditions] if isinstance(conditions, str) else conditions if isinstance(conditions, list) else ()
     ):
         try:
             if isinstance(text, str):
-                parse_condition(text)
+                parse(text)
         except ConfigError as err:
-            problems.add(("stop_if",) if isinstance(conditions, str) else ("stop_if", index), str(err))
+            problems.add((*path, key) if isinstance(conditions, str) else (*path, key, index), str(err))
 
 
 def _check_tracking(tracking: Any, problems: Problems) -> None:

@@ -16,6 +16,7 @@ from smsweep.config_files.job_models import (
     NotifySection,
     PlaceSection,
     ResourcesSection,
+    SearchSection,
 )
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
@@ -34,6 +35,7 @@ from smsweep.core.job import (
 )
 from smsweep.core.resources import Resources
 from smsweep.errors import ConfigError
+from smsweep.space.belief import Belief
 
 SPOT_WAIT_S = 86_400  # wait for a spot instance at a place, if job.yaml has no max_wait
 # Keys of job.yaml that are the same at all places.
@@ -72,6 +74,7 @@ class ParsedJob:
     template: JobTemplate
     warnings: tuple[str, ...]  # one line each, with file and line if known
     text: str  # the YAML to store with the sweep, with absolute paths; it reads as the same template
+    source: Document | None = None  # the document as read, for messages with lines
 
 
 def read_job(path: Path) -> ParsedJob:
@@ -142,7 +145,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         retries=job.retries.model_dump(exclude_unset=True) if job.retries else {},
         repeats=job.repeats or 1,
         confirm=_confirm(job.confirm),
-        search=SearchSettings(**job.search.model_dump()) if job.search else SearchSettings(),
+        search=_search(job.search) if job.search else SearchSettings(),
         stop_if=tuple(job.stop_if or ()),
         price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
         asks_price=job.price_per_hour == "aws",
@@ -157,7 +160,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
     )
     problems.raise_errors()
     text = document.text if resolved == data else to_yaml(resolved)
-    return ParsedJob(template=template, warnings=problems.warnings, text=text)
+    return ParsedJob(template=template, warnings=problems.warnings, text=text, source=document)
 
 
 def _confirm(section: ConfirmSection | None) -> Confirm | None:
@@ -247,6 +250,20 @@ def _launch(job: JobSection, request: Mapping[str, Any], problems: Problems) -> 
     except ValueError as err:
         problems.add(("distribution",), str(err))
         return ()
+
+
+def _search(section: SearchSection) -> SearchSettings:
+    beliefs = {
+        name: Belief(around=belief.around, confidence=belief.confidence)
+        for name, belief in (section.beliefs or {}).items()
+    }
+    return SearchSettings(
+        cost=section.cost,
+        distinct=section.distinct,
+        beliefs=beliefs,
+        outcome_constraints=tuple(section.outcome_constraints or ()),
+        start_points=tuple(section.start_points or ()),
+    )
 
 
 def _resources(section: ResourcesSection | None) -> Resources:

@@ -27,6 +27,11 @@ IGNORED = {
 }
 # Labels, which W&B's server accepts without a value. smsweep ignores a blank one.
 MAY_BE_BLANK = ("name", "description", "project", "entity", "job", "image_uri", "apiVersion")
+# Distributions that W&B's scheduler converts for Optuna.
+OF_OPTUNA = (
+    *("constant", "categorical", "int_uniform", "uniform", "q_uniform"),
+    *("log_uniform_values", "q_log_uniform_values"),
+)
 WANDB_METHODS = ("grid", "random", "bayes")
 WANDB_RULE = "hyperband"
 LAUNCH = ("job", "image_uri")  # in W&B's schema, for W&B Launch
@@ -63,7 +68,7 @@ def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
     """Add errors for parameters that the method cannot search. space: the parameters without other errors."""
     for path, leaf in _leaves(space, ("parameters",)):
         if method == "grid" and leaf.grid_size is None:
-            problems.add(path, f"a grid cannot list {leaf.kind}; give values, or use method random or bayes")
+            problems.add(path, in_grid(leaf.kind))
         elif method == "grid" and leaf.kind == "q_uniform":
             problems.warn(path, "a grid over q_uniform excludes max, as in W&B; list the values to include it")
     is_whole = not problems.any_in(("parameters",))
@@ -71,6 +76,24 @@ def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
         problems.add(
             ("parameters",), "bayes has nothing to search, because every parameter is a constant; give a range"
         )
+
+
+def warn_of_engine(space: SearchSpace, scheduler: object, problems: Problems) -> None:
+    """Warn of parameters that smsweep's engine accepts, and W&B's scheduler refuses when it starts."""
+    if not isinstance(scheduler, dict) or scheduler.get("engine") != "optuna":
+        return
+    for path, leaf in _leaves(space, ("parameters",)):
+        if len(path) > 2:
+            problems.warn(
+                path, "W&B's scheduler refuses nested parameters with engine optuna; smsweep searches them"
+            )
+        elif leaf.kind not in OF_OPTUNA:
+            problems.warn(path, f"W&B's scheduler refuses {leaf.kind} with engine optuna; smsweep draws from it")
+
+
+def in_grid(kind: str) -> str:
+    """Return the error for a distribution that a grid cannot list."""
+    return f"a grid cannot list {kind}; give values, or use method random or bayes"
 
 
 def _needs(registry: Mapping[str, SearchSpec] | Mapping[str, StoppingSpec], name: object) -> Sequence[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ from smsweep.config_files.sweep_rules import (
     SweepSection,
     check_rules,
     check_space,
+    in_grid,
+    warn_of_engine,
 )
 from smsweep.config_files.validation import check, keys_of, not_a_choice
 from smsweep.config_files.yaml_reader import read_file, read_yaml
@@ -100,8 +102,26 @@ def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | No
     space = read_space(data["parameters"], ("parameters",), problems)
     if space is not None:
         check_space(space, data.get("method"), problems)
+        warn_of_engine(space, scheduler, problems)
+    if data.get("method") == "grid":
+        for path in _unread_probabilities(data["parameters"], space, ("parameters",)):
+            problems.add(path, in_grid("categorical_w_probabilities"))
     check_names(data["parameters"], ("parameters",), problems)
     return space
+
+
+def _unread_probabilities(
+    data: object, space: SearchSpace | None, path: tuple[str, ...]
+) -> Iterator[tuple[str, ...]]:
+    """Yield the parameters with probabilities that have other errors, so that all errors are reported at once."""
+    for name, item in data.items() if isinstance(data, dict) else ():
+        known = space.parameters.get(name) if space else None
+        if not isinstance(item, dict):
+            continue
+        if "probabilities" in item and known is None:
+            yield (*path, name)
+        nested = known if isinstance(known, SearchSpace) else None
+        yield from _unread_probabilities(item.get("parameters"), nested, (*path, name, "parameters"))
 
 
 def _config(

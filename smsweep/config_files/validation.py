@@ -101,7 +101,9 @@ def fix_for(wanted: str, value: object) -> str:
     if wanted == "true or false" and isinstance(value, str) and value.lower() in _WORDS:
         return f"; write {_WORDS[value.lower()]} without quotes"
     if wanted == "a list" and isinstance(value, (str, int, float)):
-        words = ", ".join(str(value).split())
+        # In a list between brackets, YAML reads `{` as the start of a mapping.
+        quoted = [f'"{word}"' if "{" in word else word for word in str(value).split()]
+        words = ", ".join(quoted)
         return f"; write [{words if len(words) < 40 else '...'}]"
     return ""
 

@@ -62,6 +62,7 @@ EVERY_TRIAL_FAILS = re.compile(
     r"|image .{1,300}? (?:is not on this machine|is not a valid image name|has no|is for)\b)"
 )
 JOB_NAME = re.compile(r"\bsmsweep-[a-z0-9]+-\d+-\d+\b")  # see jobs.job_name
+OPTION_VALUE = re.compile(r"(?<!\S)(--[\w.-]+)=\S+")  # as in argparse's `unrecognized arguments: --lr=0.1`
 KILLED = 137  # 128 + SIGKILL, which is what the kernel sends when memory runs out
 
 
@@ -86,6 +87,6 @@ def affects_every_trial(reason: str) -> bool:
     return EVERY_TRIAL_FAILS.match(reason) is not None
 
 
-def without_job_name(reason: str) -> str:
-    """Return a failure text with the job name replaced, to compare the failures of two trials."""
-    return JOB_NAME.sub("JOB", reason)
+def shared_reason(reason: str) -> str:
+    """Return a failure text without the job name and the values of options, to count equal failures of trials."""
+    return OPTION_VALUE.sub(r"\1=...", JOB_NAME.sub("JOB", reason))

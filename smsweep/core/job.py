@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from smsweep.core.resources import Resources
+from smsweep.space.belief import Belief
 
 # The keyword arguments of boto3's create_training_job. botocore's service model defines the shape.
 TrainingJobRequest = Mapping[str, Any]
@@ -165,6 +166,9 @@ class SearchSettings:
 
     cost: Literal["time", "dollars"] | None = None  # cost of trials that bayes saves; None to count trials only
     distinct: bool | None = None  # each assignment once before any is repeated; None for the method's default
+    beliefs: Mapping[str, Belief] = field(default_factory=dict)  # dotted name of a parameter -> its likely optimum
+    outcome_constraints: tuple[str, ...] = ()  # such as `latency <= 50`; see feasibility.py
+    start_points: tuple[Mapping[str, Any], ...] = ()  # params of the first trials; values can be missing
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -193,7 +197,7 @@ class JobTemplate:
     repeats: int = 1  # number of trials of each assignment
     search: SearchSettings = field(default_factory=SearchSettings)
     confirm: Confirm | None = None  # repeats of the best trials when the search is over; None for none
-    stop_if: tuple[str, ...] = ()  # a trial is stopped if one of these becomes true; see stop_condition.py
+    stop_if: tuple[str, ...] = ()  # a trial is stopped if one of these becomes true; see condition.py
     price: Price | None = None  # of one instance; None if unknown
     asks_price: bool = False  # read the price from AWS's price list
     resources: Resources = field(

@@ -103,6 +103,7 @@ class TrialFields(TypedDict):
     place_name: str  # place in the agent's list, such as "local"; "" for an agent with one backend
     retries: dict[str, int]  # kind of failure -> number of retries
     usage: TrialUsageDocument
+    infeasible: str  # outcome constraints of job.yaml that the trial violates; "" for none
     confirms: int | None  # number of the trial that this one repeats with a new seed
     repeat: int  # which repeat of that trial, from 1; 0 for none
     created_at: str | None  # ISO 8601, as all times
@@ -180,6 +181,7 @@ class SweepFields(TypedDict):
     entity: str
     seed: int
     source_hash: str
+    outcome_constraints: list[str]  # what the metrics of a usable trial meet
     created_at: str | None
 
 

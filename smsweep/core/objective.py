@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from smsweep.core.sweep import Goal, Metric, SweepConfig
 from smsweep.core.trial import History, Scalar, Trial, TrialState, is_number
@@ -114,9 +114,11 @@ class Targets:
 
     Args:
         config: The config of the sweep.
+        counts: Returns True for the trials that can reach a target; None for all trials.
     """
 
-    def __init__(self, config: SweepConfig) -> None:
+    def __init__(self, config: SweepConfig, counts: Callable[[Trial], bool] | None = None) -> None:
+        self._counts = counts
         self._metric = config.metric
         self._metrics = config.metrics
         self._has_any = any(metric.target is not None for metric in config.all_metrics)
@@ -134,6 +136,8 @@ class Targets:
         return self._is_reached
 
     def _is_enough(self, trial: Trial) -> bool:
+        if self._counts is not None and not self._counts(trial):
+            return False
         if self._metric is not None and self._metric.target is not None:
             value = objective(trial, self._metric)
             return value is not None and not is_better(self._metric.target, value, self._metric.goal)

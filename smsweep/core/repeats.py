@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from smsweep.core.confirm import assignments, estimate, interval_of, is_repeat, pooled_noise, value_of
+from smsweep.core.feasibility import feasible_assignments, is_feasible, parse_outcome_constraint
 from smsweep.core.json_documents import BestTrialDocument
 from smsweep.core.objective import best_trial, front, last_value, mean, objective
 from smsweep.core.sweep import Metric
@@ -34,12 +35,16 @@ class Repeats:
         n: Number of trials of each assignment.
         metric: The metric of the sweep; None for none or several.
         metrics: The metrics of a sweep with several.
+        constraints: The outcome constraints.
     """
 
-    def __init__(self, n: int, metric: Metric | None, metrics: Sequence[Metric] = ()) -> None:
+    def __init__(
+        self, n: int, metric: Metric | None, metrics: Sequence[Metric] = (), constraints: Sequence[str] = ()
+    ) -> None:
         self.n = n
         self._metric = metric
-        self._metrics = metrics
+        self._last = [metric.name for metric in metrics]  # metrics whose last values are combined
+        self._last += [parse_outcome_constraint(text).metric for text in constraints]
         self._history: History | None = None
 
     def follow(self, history: History) -> History:
@@ -93,7 +98,9 @@ class Repeats:
             values = [value for trial in counted if (value := objective(trial, self._metric)) is not None]
             if values:
                 means[self._metric.name] = MetricStats().add(mean(values))
-        for name in (metric.name for metric in self._metrics):
+        for name in self._last:
+            if name in means:
+                continue
             last = [last_value(trial, name) for trial in counted]
             if all(map(is_number, last)):
                 means[name] = MetricStats().add(mean(list(map(float, last))))  # type: ignore[arg-type]  # numbers
@@ -116,17 +123,20 @@ class Unbeaten:
     repeats: tuple[Trial, ...] = ()  # all trials of the assignment; () where nothing is repeated
 
 
-def find_best(trials: Iterable[Trial], metric: Metric, repeats: int) -> Best | None:
+def find_best(
+    trials: Iterable[Trial], metric: Metric, repeats: int, constraints: Sequence[str] = ()
+) -> Best | None:
     """Return the best trial; where assignments are repeated, of the assignment with the best mean.
 
     None when no trial has an objective, or no assignment has been tried as often as asked for. After repeats that
     confirm the best trials, the finished trials are compared by the estimates of `core/confirm.py`. The mean and
-    its interval then leave out the value of the search, which was selected because it was good.
+    its interval then leave out the value of the search, which was selected because it was good. Only trials that
+    meet the outcome constraints count.
     """
-    history, groups = History(trials), Repeats(repeats, metric)
+    history, groups = History(trials), Repeats(repeats, metric, constraints=constraints)
     if repeats == 1 and any(map(is_repeat, history)):
-        return _find_confirmed(list(history), metric)
-    winner = best_trial(groups.follow(history), metric)
+        return _find_confirmed(feasible_assignments(history, constraints), metric)
+    winner = best_trial([trial for trial in groups.follow(history) if is_feasible(trial, constraints)], metric)
     if winner is None:
         return None
     value = objective(winner, metric)
@@ -198,10 +208,15 @@ def mean_text(best: BestTrialDocument) -> str:
     return f"mean {repeats['mean']:.6g} of {n} repeat{'' if n == 1 else 's'}{between}"
 
 
-def find_front(trials: Iterable[Trial], metrics: Sequence[Metric], repeats: int) -> list[Unbeaten]:
-    """Return the assignments, or where nothing is repeated the trials, that no other beats by all metrics."""
-    history, groups = History(trials), Repeats(repeats, None, metrics)
-    unbeaten = front(groups.follow(history), metrics)
+def find_front(
+    trials: Iterable[Trial], metrics: Sequence[Metric], repeats: int, constraints: Sequence[str] = ()
+) -> list[Unbeaten]:
+    """Return the assignments, or where nothing is repeated the trials, that no other beats by all metrics.
+
+    Only those that meet the outcome constraints count.
+    """
+    history, groups = History(trials), Repeats(repeats, None, metrics, constraints)
+    unbeaten = front([trial for trial in groups.follow(history) if is_feasible(trial, constraints)], metrics)
     if repeats == 1:
         return [Unbeaten(trial=trial, seen=trial) for trial in unbeaten]
     assignments = []

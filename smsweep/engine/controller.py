@@ -10,6 +10,7 @@ from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
 from smsweep.core.confirm import is_repeat, next_repeats
+from smsweep.core.feasibility import feasible_assignments, is_feasible
 from smsweep.core.job import Confirm
 from smsweep.core.objective import Targets
 from smsweep.core.repeats import Repeats
@@ -23,6 +24,7 @@ from smsweep.store.base import Store
 
 log = logging.getLogger(__name__)
 
+MAX_NAMES = 5  # of metrics in an error message
 ATTEMPTS = 3  # insertions before the agent pauses, while other agents add their trials
 
 
@@ -79,8 +81,9 @@ class Controller:
         self._rule = rule
         self._is_over_budget = False  # as of the last check: the budget covers no further trial
         self._revision = 0
-        self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics)
-        self._targets = Targets(sweep.config)
+        self._constraints = sweep.job.search.outcome_constraints
+        self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics, self._constraints)
+        self._targets = Targets(sweep.config, lambda trial: is_feasible(trial, self._constraints))
         self._outlook: str | None = None  # the stored outlook; None before the first read
         self._trial_cap = trial_cap
         self._confirm = confirm
@@ -177,7 +180,9 @@ class Controller:
         n = min(n, n_left, self._budget.n_affordable())
         if self._trial_cap is not None:
             n = min(n, self._trial_cap - len(self.history))
-        return next_repeats(self.history[:], metric, top, n, n_left) if n > 0 else []
+        if n <= 0:
+            return []
+        return next_repeats(feasible_assignments(self.history, self._constraints), metric, top, n, n_left)
 
     def _awaits_values(self, n_waiting: int = 0) -> bool:
         """Return True if the values of active or pending trials can lead to more repeats.
@@ -307,8 +312,9 @@ class Controller:
         metric = next((metric for metric in config.all_metrics if metric.name not in seen), None)
         if metric is None:
             return ""
-        close = difflib.get_close_matches(metric.name, seen, n=3) or seen[:5]
-        reported = f"it reported {', '.join(close)}" if close else "it reported nothing"
+        close = difflib.get_close_matches(metric.name, seen, n=3)
+        names = [*close, *(name for name in seen if name not in close)][:MAX_NAMES]
+        reported = f"it reported {', '.join(names)}" if names else "it reported nothing"
         return f"it ended without ever reporting the sweep's metric {metric.name!r}; {reported}"
 
     def _reads_curves(self) -> bool:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping
 from datetime import datetime
 
-from smsweep.core.failure_kind import affects_every_trial, without_job_name
+from smsweep.core.failure_kind import affects_every_trial, shared_reason
 from smsweep.core.trial import Trial, TrialState
 from smsweep.util.terminal_text import counted
 
@@ -80,7 +80,7 @@ class FailureLimit:
             return ""
         if trial.state not in (TrialState.FAILED, TrialState.CRASHED):
             return ""
-        self._reasons.append(without_job_name(trial.reason) or "no reason given")
+        self._reasons.append(shared_reason(trial.reason) or "no reason given")
         failures = len(self._reasons)
         trials = counted(failures, "trial")
         if self._max_consecutive is not None and failures >= self._max_consecutive:

@@ -325,7 +325,7 @@ class Tools:
             document["price_per_hour"] = price.per_hour
         limited = replace(parse_job({**document, "budget": budget}), warnings=first_job.warnings)
         limits.check_job(limited.template, backend)
-        check_can_run(parsed.config, limited.template)
+        check_can_run(parsed.config, limited)
         plan_service.check_backend(parsed.config, limited.template, backend)
         return _Draft(
             parsed=parsed,

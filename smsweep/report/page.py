@@ -44,6 +44,7 @@ def page(snapshot: Snapshot, columns: list[str], rows: Sequence[Mapping[str, Any
     goals = [f"metrics.{name}" for name in metric_names(snapshot.sweep)] if has_several else ["objective"]
     goals = [name for name in goals if name in columns]
     placed = ["place_name"] if snapshot.sweep["places"] else []
+    placed += ["infeasible"] if any(trial["infeasible"] for trial in snapshot.trials) else []
     usual = [*FIRST, *goals, *placed, *(name for name in columns if name.startswith("params.")), *LAST]
     columns = [*usual, *(name for name in columns if name not in usual)]
     data = {

@@ -49,8 +49,15 @@ class Snapshot:
         return float(value) if isinstance(value, (int, float)) and not isinstance(value, bool) else None
 
     def scored(self) -> list[tuple[TrialFields, float]]:
-        """Return the trials with a finite objective, and the objective. Leaves out failed and crashed trials."""
-        pairs = ((trial, self.objective(trial)) for trial in self.trials if trial["state"] not in NO_BEST)
+        """Return the trials with a finite objective, and the objective.
+
+        Leaves out failed and crashed trials, and trials that violate an outcome constraint.
+        """
+        pairs = (
+            (trial, self.objective(trial))
+            for trial in self.trials
+            if trial["state"] not in NO_BEST and not trial["infeasible"]
+        )
         return [(trial, value) for trial, value in pairs if value is not None and abs(value) < float("inf")]
 
     def best_so_far(self, values: Iterable[float]) -> list[float]:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 
 from smsweep.core.trial import History, Params
 from smsweep.errors import SpaceError
 from smsweep.search.coverage import Coverage, coverage_of
+from smsweep.space.belief import Belief, believed_value
 from smsweep.space.space import SearchSpace
 
 DRAWS = 32  # draws before a free cell is chosen directly; only nearly used up or very uneven spaces need it
@@ -24,17 +25,27 @@ class RandomSearch:
         space: The parameters.
         seed: The seed of all draws.
         distinct: True to avoid repeats.
+        beliefs: Name of a parameter, nested names joined by dots -> where its optimum is expected. Its values are
+            drawn from the mix of the belief and its distribution.
     """
 
-    def __init__(self, space: SearchSpace, seed: int = 0, *, distinct: bool = False) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        seed: int = 0,
+        *,
+        distinct: bool = False,
+        beliefs: Mapping[str, Belief] | None = None,
+    ) -> None:
         self._space = space
+        self._beliefs = [(beliefs or {}).get(".".join(path)) for path, _ in space.leaves]
         self._seed = seed
         self._is_distinct = distinct
         self._coverage = coverage_of(self._space)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         if self._coverage is None or not self._is_distinct:
-            return [self._space.sample(self._rng(history.next_number + i)) for i in range(n)]
+            return [self._sample(self._rng(history.next_number + i)) for i in range(n)]
         self._coverage.follow(history)
         drawn: list[Params] = []
         held: list[Hashable] = []
@@ -58,7 +69,7 @@ class RandomSearch:
     def _draw_new(self, rng: random.Random, coverage: Coverage) -> tuple[Params, Hashable]:
         """Return an assignment that is not covered, or any if all are; and its cell."""
         for _ in range(DRAWS):
-            params = self._space.sample(rng)
+            params = self._sample(rng)
             cell = coverage.cell_of(params)
             if cell is not None and (coverage.is_used_up or cell not in coverage):
                 return params, cell
@@ -66,6 +77,15 @@ class RandomSearch:
             return params, cell
         number = coverage.free(rng.randrange(coverage.n_free))
         return self._space.assignment(number), number
+
+    def _sample(self, rng: random.Random) -> Params:
+        """Draw params, with exactly one number of rng per leaf."""
+        return self._space.nest(
+            [
+                leaf.sample(rng) if belief is None else believed_value(leaf, belief, rng.random())
+                for (_, leaf), belief in zip(self._space.leaves, self._beliefs, strict=True)
+            ]
+        )
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not a secret

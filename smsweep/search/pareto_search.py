@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,10 +14,11 @@ from smsweep.core.trial import History, MetricStats, Params, Trial
 from smsweep.errors import SpaceError
 from smsweep.search.bayes.observations import EXTREME
 from smsweep.search.bayes.search import BayesSearch
+from smsweep.space.belief import Belief
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array
 
-MIXTURE = Metric(name="mixture")  # the metric that the Bayesian search minimises
+MIXTURE = Metric(name="\0mixture")  # the metric that the Bayesian search minimises
 OUTLYING = 10.0  # values farther from the best than this multiple of the median distance are outliers
 RHO = 0.05  # weight of the plain weighted sum, which separates weakly dominated points
 
@@ -34,6 +35,8 @@ class ParetoSearch:
         space: The parameters.
         metrics: Two or more metrics.
         seed: The seed of all draws.
+        beliefs: Name of a parameter, nested names joined by dots -> where its best values are expected.
+        constraints: The outcome constraints that the trials of the front must meet.
 
     Raises:
         SpaceError: There are fewer than two metrics.
@@ -41,14 +44,21 @@ class ParetoSearch:
     Source: ParEGO, Knowles 2006, doi:10.1109/TEVC.2005.851274.
     """
 
-    def __init__(self, space: SearchSpace, metrics: Sequence[Metric], seed: int = 0) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        metrics: Sequence[Metric],
+        seed: int = 0,
+        beliefs: Mapping[str, Belief] | None = None,
+        constraints: Sequence[str] = (),
+    ) -> None:
         if len(metrics) < 2:
             raise SpaceError(
                 "a search for a front needs two metrics or more; for one, use metric and method bayes"
             )
         self._metrics = metrics
         self._seed = seed
-        self._bayes = BayesSearch(space, MIXTURE, seed)
+        self._bayes = BayesSearch(space, MIXTURE, seed, beliefs=beliefs, constraints=constraints)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         trials, n_prior = [*history.prior, *history], len(history.prior)
@@ -82,9 +92,9 @@ def _distances(values: Array) -> Array:
 
 
 def _mixed(trial: Trial, mark: Array | None, weights: Array) -> Trial:
-    """Return the trial with the mixture as its only metric."""
+    """Return the trial with the mixture as a further metric."""
     if mark is None:
-        return replace(trial, metrics={}, summary={}, curve=())
+        return replace(trial, curve=())
     parts = weights * mark
     value = float(parts.max() + RHO * parts.sum())
-    return replace(trial, metrics={MIXTURE.name: MetricStats().add(value)}, summary={}, curve=())
+    return replace(trial, metrics={**trial.metrics, MIXTURE.name: MetricStats().add(value)}, curve=())

@@ -13,6 +13,7 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
 from smsweep.search.base import SearchStrategy, outlook
+from smsweep.search.start_points import Completion, StartPoints
 from smsweep.util.plugins import PluginRegistry, check_needs, resolve
 
 if TYPE_CHECKING:
@@ -20,7 +21,18 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
 DISTINCT = frozenset({"grid", "bayes", "pareto"})  # methods that never repeat an assignment of a finite space
-NEEDS = ("space", "seed", "metric", "metrics", "scheduler", "options", "cost", "distinct")
+NEEDS = (
+    "space",
+    "seed",
+    "metric",
+    "metrics",
+    "scheduler",
+    "options",
+    "cost",
+    "distinct",
+    "beliefs",
+    "constraints",
+)
 
 
 class Repeated:
@@ -67,7 +79,9 @@ class SearchSpec:
             section of that name), `options` (an instance of the options model), `cost` (the `SearchCost` to save,
             or None; a method without this need is refused if job.yaml sets `search.cost`), `distinct` (True to
             propose each assignment of a finite space once before any is repeated; a method without this need
-            is refused if job.yaml sets `search.distinct`).
+            is refused if job.yaml sets `search.distinct`), `beliefs` (dotted name of a parameter -> the
+            `Belief` about its optimum; a method without this need is refused if job.yaml sets `search.beliefs`),
+            `constraints` (the texts of the outcome constraints; other methods propose trials without them).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
     """
@@ -104,19 +118,19 @@ METHODS = PluginRegistry(
                 name="random",
                 summary="independent draws",
                 factory="smsweep.search.grid_and_random:RandomSearch",
-                needs=("space", "seed", "distinct"),
+                needs=("space", "seed", "distinct", "beliefs"),
             ),
             SearchSpec(
                 name="bayes",
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
-                needs=("space", "metric", "seed", "cost"),
+                needs=("space", "metric", "seed", "cost", "beliefs", "constraints"),
             ),
             SearchSpec(
                 name="pareto",
                 summary="the Pareto front of several metrics",
                 factory="smsweep.search.pareto_search:ParetoSearch",
-                needs=("space", "metrics", "seed"),
+                needs=("space", "metrics", "seed", "beliefs", "constraints"),
                 is_engine=True,
             ),
             SearchSpec(
@@ -174,6 +188,7 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
         config: The sweep.
         seed: The seed of the search.
         job: The settings of the search in job.yaml: `repeats`, `search` and `budget`. Default: none.
+            The start points must be in the space; see `check_search_values`.
 
     Raises:
         ConfigError: The method is not installed, its options are not valid, or it lacks a setting of job.yaml.
@@ -183,10 +198,30 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
     job = job or JobTemplate()
     check_search(config, job.search)
     spec, cost = METHODS[engine_of(config)], search_cost_of(job, config.run_cap)
-    strategy = build_strategy(spec, config, seed, cost, is_distinct=bool(job.search.distinct))
+    strategy = build_strategy(spec, config, seed, cost, job.search)
+    if job.search.start_points:
+        strategy = StartPoints(strategy, job.search.start_points, make_completion(config, seed, job.search))
     if job.repeats == 1:
         return strategy
-    return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics))
+    return Repeated(strategy, Repeats(job.repeats, config.metric, config.metrics, job.search.outcome_constraints))
+
+
+def make_completion(config: SweepConfig, seed: int, settings: SearchSettings) -> Completion:
+    """Return what completes start points, and params that the user adds, as the sweep's search method does.
+
+    Args:
+        config: The sweep.
+        seed: The seed of the search.
+        settings: The settings of the search in job.yaml.
+    """
+    method = engine_of(config)
+    return Completion(
+        config.space,
+        seed,
+        is_grid=method == "grid",
+        is_distinct=method in DISTINCT or bool(settings.distinct),
+        beliefs=settings.beliefs,
+    )
 
 
 def check_search(config: SweepConfig, settings: SearchSettings) -> None:
@@ -197,6 +232,11 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
         raise ConfigError(
             f"search.cost: the search method {method} does not choose params by their cost; "
             "use method bayes, or remove search.cost from job.yaml"
+        )
+    if settings.beliefs and "beliefs" not in needs:
+        raise ConfigError(
+            f"search.beliefs: the search method {method} cannot use beliefs; "
+            "use method random or bayes, or remove search.beliefs from job.yaml"
         )
     if (
         settings.distinct is not None
@@ -211,9 +251,14 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
 
 
 def build_strategy(
-    spec: SearchSpec, config: SweepConfig, seed: int, cost: SearchCost | None = None, *, is_distinct: bool = False
+    spec: SearchSpec,
+    config: SweepConfig,
+    seed: int,
+    cost: SearchCost | None = None,
+    settings: SearchSettings | None = None,
 ) -> SearchStrategy:
     """Return the strategy of a spec for a sweep. `make_strategy` documents the errors."""
+    settings = settings or SearchSettings()
     if "metric" in spec.needs and config.metric is None:
         raise SpaceError(f"method {spec.name} needs to know what to improve: add metric with a name and a goal")
     values: dict[str, Any] = {
@@ -223,7 +268,9 @@ def build_strategy(
         "metrics": config.all_metrics,
         "scheduler": config.scheduler or {},
         "cost": cost,
-        "distinct": is_distinct,
+        "distinct": bool(settings.distinct),
+        "beliefs": settings.beliefs,
+        "constraints": settings.outcome_constraints,
     }
     if spec.model is not None:
         from smsweep.util.sections import read_options  # pydantic is slow to import

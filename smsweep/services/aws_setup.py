@@ -77,7 +77,7 @@ def auth(*, variable: str = WANDB_KEY, name: str = "", ssm: bool = False) -> Sto
 
 
 def policies(
-    job: JobLike = None, sweep: str | None = None, *, with_delete: bool = False
+    job: JobLike = None, sweep: str | None = None, *, with_delete: bool = False, with_tuning_jobs: bool = False
 ) -> dict[str, dict[str, Any]]:
     """Return the IAM policy documents that sweeps on SageMaker need.
 
@@ -86,6 +86,7 @@ def policies(
         sweep: Id of a sweep. The policies then allow only its jobs, checkpoints, results and detached agent.
             Default: all sweeps. With such a policy, each trial can access the checkpoints of all sweeps.
         with_delete: The launcher can also delete what sweeps left in S3.
+        with_tuning_jobs: The launcher can also read tuning jobs.
 
     Returns:
         The documents of `launcher`, `role` and `agent`.
@@ -115,6 +116,10 @@ def policies(
         if backend_spec(place.backend).ask_price is not None
     ]
     scopes = scopes or [scope_of(template, region, *queues, sweep_id)]  # no place is in AWS
-    launcher = (*iam_policy.LAUNCHER, *(iam_policy.CLEANER if with_delete else ()))
+    launcher = (
+        *iam_policy.LAUNCHER,
+        *(iam_policy.CLEANER if with_delete else ()),
+        *(iam_policy.TUNING_JOB_READER if with_tuning_jobs else ()),
+    )
     actions = {"launcher": launcher, "role": iam_policy.ROLE, "agent": iam_policy.AGENT}
     return {name: iam_policy.policy(each, scopes) for name, each in actions.items()}

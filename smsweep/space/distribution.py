@@ -146,6 +146,13 @@ def share(u: float, n: int) -> int:
     return index - 1 if index and index / n >= u else index
 
 
+def can_have(leaf: Distribution, value: Any) -> bool:
+    """Return True if a distribution contains the value (if continuous: if the value is within its bounds)."""
+    if leaf.size is not None:
+        return leaf.index_of(value) is not None
+    return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
+
+
 def identity(value: Any) -> Hashable:
     """Return a key that is equal for two values if and only if W&B treats them as the same value.
 

@@ -224,3 +224,11 @@ class ReverseLogUniformValues(Continuous):
             return 1.0
         low, high = math.log1p(-self.min), math.log1p(-self.max)
         return min(max((math.log1p(-number) - low) / (high - low), 0.0), 1.0)
+
+
+def coordinate_of(distribution: Distribution, value: float) -> float:
+    """Return the coordinate of a number in [0, 1]; of an int, the middle of its part."""
+    coordinate = distribution.cdf(value)
+    if isinstance(distribution, IntUniform):
+        coordinate = max(coordinate - 0.5 / distribution.size, 0.0)
+    return coordinate

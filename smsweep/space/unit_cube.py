@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from smsweep.space.choices import Categorical, CategoricalWithProbabilities
 from smsweep.space.distribution import Distribution, is_number
 from smsweep.space.normal import Quantised
-from smsweep.space.numeric import IntUniform
+from smsweep.space.numeric import coordinate_of
 from smsweep.space.space import SearchSpace
 
 MAX_LEVELS = 1024  # an axis with more values is treated as continuous
@@ -47,7 +47,7 @@ class Axis:
             return place, True
         if not is_number(value):
             return MIDDLE, False
-        coordinate = _coordinate(self.distribution, value)
+        coordinate = coordinate_of(self.distribution, value)
         if 0.0 < coordinate < 1.0:
             return coordinate, True
         end = float(self.distribution.ppf(coordinate))
@@ -116,7 +116,7 @@ def _axis(distribution: Distribution) -> Axis:
             by_number=tuple(coordinates[np.argsort(order)].tolist()),
         )
     levels = tuple(_numeric_levels(distribution))
-    coordinates = np.array([_coordinate(distribution, level) for level in levels])
+    coordinates = np.array([coordinate_of(distribution, level) for level in levels])
     by_level = dict(zip(levels, coordinates.tolist(), strict=True))
     return Axis(distribution=distribution, levels=levels, coordinates=coordinates, by_level=by_level)
 
@@ -130,14 +130,6 @@ def _numeric_levels(distribution: Distribution) -> list[Any]:
         met = {distribution.ppf(u) for u in np.arange(TAIL, 1.0, TAIL).tolist()}
         return sorted(met) if len(met) <= MAX_LEVELS / 4 else []
     return []
-
-
-def _coordinate(distribution: Distribution, value: float) -> float:
-    coordinate = distribution.cdf(value)
-    if isinstance(distribution, IntUniform):
-        # an int covers a part of the edge: use the middle of that part
-        coordinate = max(coordinate - 0.5 / distribution.size, 0.0)
-    return coordinate
 
 
 Array = NDArray[np.float64]

@@ -8,7 +8,6 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from smsweep.core.trial import Params, Scalar, Trial, TrialState, is_number
 from smsweep.errors import NotFound, UsageError
 from smsweep.exports.contents import WANDB_COLUMNS
 from smsweep.runtime.script.records import IDLE, PARAMS, RUN, STOPPED, URL
-from smsweep.space.distribution import Distribution
+from smsweep.space.distribution import Distribution, can_have
 from smsweep.space.space import MISSING, SearchSpace
 
 Row = dict[str, Any]
@@ -56,7 +55,7 @@ def wandb_row(trial: Trial, *, name: str, summary: Mapping[str, Scalar]) -> Row:
     Runtime is in seconds. If names are equal, W&B's columns and then metrics keep theirs: the param becomes
     `config.NAME`, the metric `summary.NAME`.
     """
-    seconds = _seconds(trial.started_at, trial.ended_at)
+    seconds = duration_s(trial)
     state = STATES.get(trial.state, trial.state.value)
     created = trial.created_at.isoformat() if trial.created_at else None
     row = dict(zip(WANDB_COLUMNS, (name, state, created, seconds, trial.sweep_id, run_id(trial)), strict=True))
@@ -67,8 +66,9 @@ def wandb_row(trial: Trial, *, name: str, summary: Mapping[str, Scalar]) -> Row:
     return {**row, **params, **{f"summary.{key}" if key in row else key: value for key, value in summary.items()}}
 
 
-def _seconds(started_at: datetime | None, ended_at: datetime | None) -> float | None:
-    return (ended_at - started_at).total_seconds() if started_at and ended_at else None
+def duration_s(trial: Trial) -> float | None:
+    """Return the seconds from the start of a trial's last attempt to its end; None if it has not ended."""
+    return (trial.ended_at - trial.started_at).total_seconds() if trial.started_at and trial.ended_at else None
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Row:
@@ -243,13 +243,6 @@ def _blank(row: CsvRow, name: str, leaf: Distribution) -> Any:
     """Return the value of an empty cell: None if the distribution contains null, which tables write as empty."""
     has_column = any(prefix + name in row for prefix in PARAM_PREFIXES)
     return None if has_column and leaf.size != 1 and can_have(leaf, None) else MISSING
-
-
-def can_have(leaf: Distribution, value: Any) -> bool:
-    """Return True if a distribution contains the value (if continuous: if the value is within its bounds)."""
-    if leaf.size is not None:
-        return leaf.index_of(value) is not None
-    return is_number(value) and leaf.ppf(0.0) <= value <= leaf.ppf(1.0)
 
 
 def _scalar(cell: str) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
 import threading
 import time
@@ -135,6 +136,68 @@ def test_prior_runs_accepts_ids_of_earlier_runs(folder: Path) -> None:
     assert run.config not in [one.config for one in done]
     with pytest.raises(smsweep.SmsweepError, match=f"sweep {first} has no trial 99"):
         smsweep.sweep(GRID, prior_runs=[f"{first}-99"])
+
+
+def test_runs_of_a_project_are_filtered_and_ordered_as_in_wandb(folder: Path) -> None:
+    def train() -> None:
+        config = smsweep.init().config
+        smsweep.log({"loss": config["x"], "val": {"acc": 1 - config["x"]}})
+        if config["x"] == 2.0:
+            raise ValueError("too large")
+
+    first = smsweep.sweep(GRID, project="demo", entity="me")
+    second = smsweep.sweep({**GRID, "parameters": {"x": {"value": 0.25}}}, project="demo")
+    other = smsweep.sweep({**GRID, "parameters": {"x": {"value": 0.75}}}, project="other")
+    for sweep_id in (first, second, other):
+        smsweep.agent(sweep_id, train)
+    api = smsweep.Api()
+
+    def chosen(path: str | None = "me/demo", *filters: Any, **order: Any) -> list[str]:
+        return [run.id for run in api.runs(path, *filters, **order)]
+
+    assert chosen() == [f"{first}-0", f"{first}-1", f"{first}-2", f"{second}-0"]
+    assert chosen("you/demo") == chosen("demo", {"sweep": second}) == [f"{second}-0"]
+    assert chosen(None, {"state": "failed"}) == [f"{first}-1"]
+    assert chosen(None, {"config.x": {"$lt": 1}}) == [f"{first}-0", f"{second}-0", f"{other}-0"]
+    assert chosen("demo", {"config.x.value": 0.5}) == chosen("demo", {"display_name": f"{first}-0"})
+    order = {"order": "-summary_metrics.val.acc"}
+    assert chosen("demo", **order) == [f"{second}-0", f"{first}-0", f"{first}-2", f"{first}-1"]
+    assert [sweep.id for sweep in api.project("demo", entity="me").sweeps()] == [second, first]
+    with pytest.raises(
+        smsweep.SmsweepError, match="nets: no sweep has this project; the projects: demo, me/demo, ot"
+    ):
+        api.runs("me/nets")
+    with pytest.raises(UsageError, match="'tags' is not a field of smsweep's runs; use one of createdAt, "):
+        api.runs("me/demo", {"tags": "best"})
+
+
+def test_sweep_lists_its_agents_with_their_runs(folder: Path) -> None:
+    seen: list[Any] = []
+
+    def train() -> None:
+        sweep = smsweep.Api().sweep(smsweep.init().sweep_id)
+        (agent,) = sweep.agents()
+        seen.append(
+            (agent.host, agent.state, [run.id for run in agent.runs()], sweep.agent(agent.id).name == agent.id)
+        )
+        smsweep.log({"loss": 1})
+
+    sweep_id = smsweep.sweep(GRID, project="demo", entity="me")
+    smsweep.agent(sweep_id, train, count=1)
+    assert seen == [(socket.gethostname(), "RUNNING", [f"{sweep_id}-0"], True)]
+    sweep = smsweep.Api().sweep(sweep_id)
+    assert (sweep.agents(), sweep.path, sweep.username) == ([], ["me", "demo", sweep_id], "me")
+    with pytest.raises(smsweep.SmsweepError, match=f"sweep {sweep_id} has no agent 'gone'; its agents: none"):
+        sweep.agent("gone")
+
+
+def test_loaded_sweep_has_its_new_state(folder: Path) -> None:
+    sweep = smsweep.Api().sweep(smsweep.sweep(GRID))
+    control.set_state(sweep.id, "stop")
+    assert sweep.state == "running"
+    assert sweep.load()["id"] == sweep.id
+    assert sweep.state == "stopped"
+    assert sweep.to_html(hidden=True).startswith("<details><summary>sweep</summary>")
 
 
 def test_best_run_has_best_objective(folder: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -117,6 +118,35 @@ def test_machine_without_shared_folder_reads_source_from_s3(
     there = {"SMSWEEP_DIR": str(tmp_path / "there")}
     workdir.call("agent", "--queue", account.queue, "--wait", "0", environ=there)
     assert started(workdir) == ["1", "2", "3", "4"]
+
+
+def test_agents_of_a_queue_call_the_function_that_was_sent(
+    workdir: WorkingDir, account: Account, tmp_path: Path
+) -> None:
+    account.s3.create_bucket(Bucket="bucket")
+    workdir.environ["SMSWEEP_STORE"] = f"sqlite:///{tmp_path / 'shared.db'}"
+    script = """
+import smsweep
+
+def train():
+    run = smsweep.init()
+    print("called for", run.config.x)
+    smsweep.log({"loss": run.config.x})
+
+config = {"method": "grid", "metric": {"name": "loss"}, "parameters": {"x": {"values": [1, 2, 3]}}}
+sweep_id = smsweep.sweep(config)
+smsweep.agent(sweep_id, train, count=1, backend="process")
+"""
+    (workdir.folder / "send.py").write_text(script)
+    done = workdir.call("send.py", command=[sys.executable])
+    sweep_id = done.stdout.split()[-1]
+    workdir.call("publish", sweep_id, "--queue", account.queue, "--source", "s3://bucket/sources/")
+    there = {"SMSWEEP_DIR": str(tmp_path / "there")}
+    workdir.call("agent", "--queue", account.queue, "--wait", "0", environ=there)
+    assert [(trial["state"], trial["objective"]) for trial in workdir.trials(sweep_id)] == [
+        ("finished", x) for x in (1, 2, 3)
+    ]
+    assert account.count(account.graveyard) == 0
 
 
 def test_message_is_hidden_while_sweep_runs_and_visible_after_machine_exits(

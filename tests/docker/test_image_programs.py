@@ -16,6 +16,7 @@ import pytest
 from docker import DockerClient
 
 from tests.docker.conftest import job_containers
+from tests.estimators.test_unmodified_sdk import run_program
 from tests.sagemaker.conftest import FAST
 from tests.support.account import BUCKET, ROLE, Account, open_account
 from tests.support.working_dir import TIMEOUT_S, WorkingDir, grid
@@ -211,6 +212,7 @@ def account(
 ) -> Iterator[Account]:
     folder = tmp_path_factory.mktemp("emulator")
     with open_account(folder, os.environ, backend="docker") as opened:
+        assert opened.s3.list_buckets()["Buckets"]  # the first access to S3 creates the bucket
         yield opened
     assert not job_containers(docker_engine, folder), "the emulator has not removed its containers"
 
@@ -258,25 +260,65 @@ def test_training_jobs_run_the_image(workdir: WorkingDir, account: Account, back
     assert not [key for key in keys if key.startswith("smsweep/assets")], "nothing is uploaded"
 
 
-def test_documented_tuning_job_of_xgboost_runs(account: Account, docker_engine: DockerClient) -> None:
+@pytest.fixture
+def xgboost(docker_engine: DockerClient, image: str) -> Iterator[str]:
+    """The image under the name of AWS's XGBoost, for which a request has no metric definitions."""
     name = "683313688378.dkr.ecr.us-east-1.amazonaws.com/sagemaker-xgboost"
-    docker_engine.images.get(TAG).tag(name, "1.7-1")
+    docker_engine.images.get(image).tag(name, "1.7-1")
+    yield f"{name}:1.7-1"
+    docker_engine.images.remove(f"{name}:1.7-1")
+
+
+@pytest.mark.oracle
+def test_tuner_of_sdk_2_tunes_the_image_in_containers(account: Account, image: str, tmp_path: Path) -> None:
+    done = run_program(2, account, image, tmp_path, program="tuner_image_v2.py")
+    assert done.returncode == 0, done.stderr
+    result = json.loads(done.stdout.splitlines()[-1])
+    assert (result["status"], len(result["values"])) == ("Completed", 3)
+    assert result["values"] == pytest.approx({x: float(x) + 0.4 for x in result["values"]})
+    assert float(result["best"]) == min(map(float, result["values"]))
+    assert result["model"].startswith(f"s3://{BUCKET}/out/")
+
+
+def test_metric_that_only_sagemaker_reads_decides_the_best_trial(
+    workdir: WorkingDir, account: Account, xgboost: str
+) -> None:
+    job = {
+        "entrypoint": "image",
+        "image_uri": xgboost,
+        "max_run": 60,
+        "role": ROLE,
+        "instance_type": "ml.m5.large",
+        "output_path": f"s3://{BUCKET}/xgboost",
+    }
+    sweep = {**sweep_of(max_depth=[3, 9, 4]), "metric": {"name": "validation:auc", "goal": "maximize"}}
+    (workdir.folder / "job.yaml").write_text(json.dumps(job))
+    (workdir.folder / "sweep.yaml").write_text(json.dumps(sweep))
+    workdir.environ |= {**account.emulator.environ, **FAST}
+    sweep_id = workdir.run("--job", "job.yaml", "--backend", "sagemaker", "--yes")
+    trials = workdir.trials(sweep_id)
+    assert [(trial["state"], trial["objective"]) for trial in trials] == [
+        ("finished", 0.03),
+        ("finished", 0.09),
+        ("finished", 0.04),
+    ]
+    assert json.loads(workdir.call("best", sweep_id, "--json").stdout)["number"] == 1
+
+
+def test_documented_tuning_job_of_xgboost_runs(account: Account, xgboost: str) -> None:
     for channel in ("train", "validation"):
         account.s3.put_object(Bucket=BUCKET, Key=f"{channel}/a.csv", Body=b"1,2")
     request = json.loads(json.dumps(XGBOOST).replace("s3://bucket/", f"s3://{BUCKET}/"))
     request["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxNumberOfTrainingJobs"] = 2
     request["TrainingJobDefinition"]["ResourceConfig"]["InstanceCount"] = 1
-    try:
-        account.sagemaker.create_hyper_parameter_tuning_job(**request)
-        deadline = time.monotonic() + TIMEOUT_S
-        while True:
-            tuning = account.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="xgboost")
-            if tuning["HyperParameterTuningJobStatus"] != "InProgress":
-                break
-            assert time.monotonic() < deadline
-            time.sleep(0.2)
-    finally:
-        docker_engine.images.remove(f"{name}:1.7-1")
+    account.sagemaker.create_hyper_parameter_tuning_job(**request)
+    deadline = time.monotonic() + TIMEOUT_S
+    while True:
+        tuning = account.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="xgboost")
+        if tuning["HyperParameterTuningJobStatus"] != "InProgress":
+            break
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     assert tuning["HyperParameterTuningJobStatus"] == "Completed", tuning
     assert tuning["TrainingJobStatusCounters"]["Completed"] == 2
     best = tuning["BestTrainingJob"]

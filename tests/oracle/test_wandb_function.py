@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tests.support.wandb_server import fake_wandb
 from tools.environments import oracle
 
 pytestmark = pytest.mark.oracle
@@ -109,3 +111,60 @@ def test_function_with_wandb_init_is_refused_in_parallel_threads(answers: dict[s
 def test_afterwards_wandb_is_as_before(answers: dict[str, Any]) -> None:
     assert answers["after"] == [None, {}]
     assert set(answers["left"]) <= {"WANDB_SERVICE"}  # W&B's own
+
+
+PRINTS = """
+import {module} as wandb
+
+def train():
+    with wandb.init() as run:
+        run.log({{"loss": run.config.lr}})
+        if run.config.lr == 0.2:
+            raise ValueError("too high")
+
+sweep_id = wandb.sweep({{"method": "grid", "parameters": {{"lr": {{"values": [0.1, 0.2]}}}}}}, project="nets")
+wandb.agent(sweep_id, train, count=2)
+"""
+
+
+def printed(module: str, folder: Path, **environ: str) -> list[str]:
+    """Run the script. Return its lines about the sweep and the runs, with ids replaced by SWEEP and RUN."""
+    python = oracle("wandb").python if module == "wandb" else sys.executable
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("WANDB", "SMSWEEP"))}
+    done = subprocess.run(
+        [str(python), "-c", PRINTS.format(module=module)],
+        env={**kept, "HOME": str(folder), **environ},
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "ValueError: too high" in done.stderr
+    lines = [line.removeprefix(f"{module}: ") for line in (done.stdout + done.stderr).splitlines()]
+    about = ("Create sweep", "Agent Starting Run", "\t", "ERROR Run", "Sweep Agent")
+    sweep_id = re.search("ID: (.+)", done.stdout)
+    assert sweep_id
+    return [
+        re.sub(rf"run\d|{sweep_id[1]}-\d", "RUN", line).replace(sweep_id[1], "SWEEP")
+        for line in lines
+        if line.startswith(about)
+    ]
+
+
+def test_script_prints_what_wandb_prints(tmp_path: Path) -> None:
+    with fake_wandb() as server:
+        theirs = printed("wandb", tmp_path, **server.environ)
+    ours = printed("smsweep", tmp_path)
+    assert theirs[:3] == ["Create sweep with ID: SWEEP", "Agent Starting Run: RUN with config:", "\tlr: 0.1"]
+    assert ours == [
+        *(line.replace("errored: ", "errored: ValueError: ") for line in theirs),
+        "Sweep Agent: Exiting.",
+    ]
+
+
+def test_wandb_silent_silences_script(tmp_path: Path) -> None:
+    environ = {**os.environ, "WANDB_SILENT": "true", "SMSWEEP_DIR": str(tmp_path)}
+    script = PRINTS.format(module="smsweep").replace("0.1, 0.2", "0.1")
+    done = subprocess.run([sys.executable, "-c", script], env=environ, capture_output=True, text=True, timeout=240)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

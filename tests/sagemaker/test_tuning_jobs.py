@@ -18,6 +18,7 @@ import smsweep
 from smsweep.cli.main import main
 from smsweep.core.trial import TrialState
 from smsweep.errors import ConfigError, NotFound, SmsweepError, UsageError
+from smsweep.services import aws_setup
 from smsweep.services.sweeps.create import read_prior
 from smsweep.services.sweeps.tuning_jobs import read_tuner, write_files
 from smsweep.services.workspace import Workspace
@@ -263,6 +264,23 @@ def test_export_names_all_features_without_a_counterpart(account: Account) -> No
         assert f"\n{part}" in f"\n{caught.value}", part
     assert not Path("request.json").exists()
     assert account.objects() == {}
+
+
+def test_policy_with_tuning_jobs_allows_the_recorded_calls(account: Account) -> None:
+    tune(account, "read", jobs=2)
+    config: Any = account.sweep()
+    config = {**config, "method": "custom", "metrics": [{"name": "loss"}, {"name": "size"}]}
+    del config["metric"]
+    before = account.calls()
+    smsweep.sweep(config, prior_runs="tuning-job/read")
+    without = aws_setup.policies(account.job)["launcher"]["Statement"]
+    added = aws_setup.policies(account.job, with_tuning_jobs=True)["launcher"]["Statement"][len(without) :]
+    calls = {f"sagemaker:{call}" for call, n in (account.calls() - before).items() if n}
+    assert calls == {action for statement in added for action in statement["Action"]}
+    assert [statement["Resource"] for statement in added] == [
+        [f"arn:aws:sagemaker:us-east-1:123456789012:{kind}/*"]
+        for kind in ("hyper-parameter-tuning-job", "training-job")
+    ]
 
 
 def test_parents_of_a_tuning_job_are_prior_runs_and_parents_again(account: Account, command: Command) -> None:

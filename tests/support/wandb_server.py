@@ -98,6 +98,13 @@ def _sweep(server: FakeWandb, variables: dict[str, Any]) -> Answer:
     }
 
 
+def _upsert_sweep(server: FakeWandb, variables: dict[str, Any]) -> Answer:
+    project = {"id": "p", "name": variables.get("projectName") or "uncategorized", "entity": {"name": "team"}}
+    server.sweep = yaml.safe_load(variables["config"])
+    sweep = {"name": server.sweep_id, "project": project}
+    return {"upsertSweep": {"sweep": sweep, "configValidationWarnings": []}}
+
+
 def _create_agent(server: FakeWandb, variables: dict[str, Any]) -> Answer:
     return {"createAgent": {"agent": {"id": f"agent-{len(server.calls)}"}}}
 
@@ -113,7 +120,9 @@ def _heartbeat(server: FakeWandb, variables: dict[str, Any]) -> Answer:
             run_id = f"run{len(runs)}"
             args = {name: {"value": value} for name, value in cells[0].items()}
             server.runs[run_id] = FakeRun(sweep=server.sweep_id, config=args)
-            commands.append({"type": "run", "run_id": run_id, "args": args, "program": server.sweep["program"]})
+            commands.append(
+                {"type": "run", "run_id": run_id, "args": args, "program": server.sweep.get("program")}
+            )
         else:
             server.state = "FINISHED"
             commands.append({"type": "exit"})
@@ -182,6 +191,7 @@ def _viewer(server: FakeWandb, variables: dict[str, Any]) -> Answer:
 
 
 REPLIES = {  # field of the query -> handler; the first match answers
+    "upsertSweep": _upsert_sweep,
     "createAgent": _create_agent,
     "agentHeartbeat": _heartbeat,
     "upsertBucket": _upsert_bucket,

@@ -108,6 +108,10 @@ def iam(
     with_delete: Annotated[
         bool, typer.Option("--with-delete", help="Let the launcher delete results (rm --s3 and prune).")
     ] = False,
+    with_tuning_jobs: Annotated[
+        bool,
+        typer.Option("--with-tuning-jobs", help="Let the launcher read tuning jobs (--from-tuner and -R)."),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Accepted; the output is always JSON.")] = False,
 ) -> None:
     """Print the IAM policies that sweeps need.
@@ -118,7 +122,7 @@ def iam(
     """
     from smsweep.services import aws_setup  # boto3 is slow to import
 
-    policies = aws_setup.policies(job, sweep, with_delete=with_delete)
+    policies = aws_setup.policies(job, sweep, with_delete=with_delete, with_tuning_jobs=with_tuning_jobs)
     if of is not None and of not in policies:
         raise UsageError(f"--of: {of!r} is not a policy; use one of {', '.join(policies)}")
     print_json(policies[of] if of else policies)

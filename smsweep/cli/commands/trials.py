@@ -104,8 +104,9 @@ def best(
     """Show the best trial and its params.
 
     Compares the best value of the sweep's metric that each trial reported. Failed and crashed trials do not
-    count. After `smsweep confirm`, compares the expected values that the repeats show, and prints their mean with
-    its 95 % confidence interval. For a sweep with several metrics, shows the Pareto front.
+    count, and neither do trials that violate an outcome constraint of job.yaml. After `smsweep confirm`, compares
+    the expected values that the repeats show, and prints their mean with its 95 % confidence interval. For a sweep
+    with several metrics, shows the Pareto front.
     """
     sweep = json_views.show(sweep_id)
     if sweep["metrics"]:
@@ -116,6 +117,11 @@ def best(
         raise UsageError(
             f"sweep {sweep['id']} has no metric, so it has no best trial; "
             "add a metric to the sweep YAML, such as metric: {name: loss, goal: minimize}"
+        )
+    if trial is None and sweep["outcome_constraints"]:
+        raise NotFound(
+            f"no trial of sweep {sweep['id']} has reported {metric['name']!r} and meets the outcome constraints: "
+            f"{'; '.join(sweep['outcome_constraints'])}; see all reported values with: smsweep trials {sweep['id']}"
         )
     if trial is None:
         raise NotFound(

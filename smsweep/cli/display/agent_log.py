@@ -36,7 +36,7 @@ class FailureTally:
         if trial["state"] in ENDED:
             del self._known[number]
         if trial["state"] in BROKEN:
-            reason = json_views.without_job_name(first_line(trial["reason"])) or "no reason given"
+            reason = json_views.shared_reason(first_line(trial["reason"])) or "no reason given"
             self.reasons[reason] += 1
             self.details.setdefault(reason, trial["reason"].partition("\n")[2])
         return is_news

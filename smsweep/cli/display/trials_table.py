@@ -89,6 +89,7 @@ def trials_table(trials: Sequence[TrialFields], sweep: SweepDocument, *, err: bo
     has_retries = any(trial["attempt"] for trial in trials)
     has_repeats = any(trial["confirms"] is not None for trial in trials)
     has_reason = any(trial["reason"] for trial in trials)
+    has_infeasible = any(trial["infeasible"] for trial in trials)
     has_places = any(trial["place_name"] for trial in trials)
     rows = [
         [
@@ -99,6 +100,7 @@ def trials_table(trials: Sequence[TrialFields], sweep: SweepDocument, *, err: bo
             *([trial["attempt"] + 1] if has_retries else ()),
             *([trial["confirms"]] if has_repeats else ()),
             *([trial["place_name"]] if has_places else ()),
+            *([trial["infeasible"]] if has_infeasible else ()),
             *(values.get(name) for name in names),
             *([first_line(trial["reason"])] if has_reason else ()),
         ]
@@ -107,6 +109,7 @@ def trials_table(trials: Sequence[TrialFields], sweep: SweepDocument, *, err: bo
     retried = ["attempts"] if has_retries else []
     repeated = ["repeat of"] if has_repeats else []
     placed = ["place"] if has_places else []
+    placed += ["infeasible"] if has_infeasible else []
     columns = ["trial", "state", *(metrics or ["objective"]), "time", *retried, *repeated, *placed, *names]
     columns += ["reason"] if has_reason else []
     hidden = wide_table(columns, rows, first=3, last=int(has_reason), best=row_of_best, err=err)

@@ -175,7 +175,7 @@ function narrowFigure(figure, width) {
 
 // Return the numbers of the trials with an objective, best first. at: the places of columns in a row.
 function rankedTrials(rows, at, sign) {
-  const scored = rows.filter((row) => isNumeric(row[at.objective]) && !["failed", "crashed"].includes(row[at.state]));
+  const scored = rows.filter((row) => isNumeric(row[at.objective]) && !["failed", "crashed"].includes(row[at.state]) && !row[at.infeasible]);
   return scored.sort((a, b) => sign * (a[at.objective] - b[at.objective])).map((row) => row[at.number]);
 }
 

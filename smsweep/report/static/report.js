@@ -16,7 +16,7 @@ function choose(number) {
 followTheme(document.getElementById("theme"));
 
 const at = (name) => columns.indexOf(name);
-const ranked = rankedTrials(rows, { number: 0, state: at("state"), objective: at(goals[0]) }, data.sign);
+const ranked = rankedTrials(rows, { number: 0, state: at("state"), objective: at(goals[0]), infeasible: at("infeasible") }, data.sign);
 const views = [];
 const only = () => (table?.isFiltered() ? new Set(table.passed()) : null);
 const table = new TrialTable(document.getElementById("trials"), { columns, rows, choose, label: "trials", usual,

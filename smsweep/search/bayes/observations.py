@@ -11,7 +11,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from statistics import NormalDist
 
@@ -48,6 +48,7 @@ class Evidence:
     cube: Cube
     curve: Sequence[float] = ()  # as reported
     sign: int = 1  # multiply the curve by the sign and lower is better
+    number: int = -1  # of the trial; -1 for a prior trial
 
     @functools.cached_property
     def place(self) -> tuple[Array, int]:
@@ -85,7 +86,7 @@ class Ledger:
             self._history = history
             self._cursor = 0
             self._own: dict[int, Evidence] = {}
-            prior = (evidence(trial, self._metric, self._cube) for trial in history.prior)
+            prior = (replace(evidence(trial, self._metric, self._cube), number=-1) for trial in history.prior)
             self._prior = [item for item in prior if item.place[1] < max(self._cube.d, 1)]
         changed, self._cursor = history.since(self._cursor)
         for number in changed:
@@ -111,7 +112,15 @@ def evidence(trial: Trial, metric: Metric, cube: Cube) -> Evidence:
     kind, value = _reading(trial, metric)
     sign = metric.goal.sign
     value = min(max(sign * value, -EXTREME), EXTREME)
-    return Evidence(kind=kind, value=value, params=trial.params, cube=cube, curve=trial.curve, sign=sign)
+    return Evidence(
+        kind=kind,
+        value=value,
+        params=trial.params,
+        cube=cube,
+        curve=trial.curve,
+        sign=sign,
+        number=trial.number,
+    )
 
 
 def _reading(trial: Trial, metric: Metric) -> tuple[Kind, float]:

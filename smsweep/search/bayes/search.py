@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 
 import numpy as np
@@ -14,7 +14,9 @@ from smsweep.core.budget import SearchCost
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
 from smsweep.search.bayes.acquisition import design_point, log_belief_inside, log_expected_improvement, maximise
+from smsweep.search.bayes.beliefs import Beliefs
 from smsweep.search.bayes.cost import CostModel
+from smsweep.search.bayes.feasibility import FeasibilityModel
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.search.bayes.observations import (
     N_START,
@@ -30,6 +32,7 @@ from smsweep.search.bayes.observations import (
     thinned,
 )
 from smsweep.search.coverage import coverage_of
+from smsweep.space.belief import Belief
 from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
 
@@ -42,6 +45,9 @@ REFIT = 20  # the model is chosen again when the observations have grown by 1/20
 GUESS = 0.1  # variance that each guessed coordinate adds to a target
 OUTLOOK_FROM = 18  # minimum number of trials for an outlook; with many parameters, 3 * d + 6
 MIN_GAIN = 2e-3  # share of the gain so far; a smaller expected gain is not worth a trial
+LIKELY = math.log(0.5)  # log probability from which on params count as feasible
+UNLIKELY = math.log(0.05)  # log probability below which params are proposed only if no others are left
+FAR_OUT = 1e3  # weight of the difference below it
 DRAWS = 32  # random draws before a free assignment is chosen directly
 
 
@@ -57,12 +63,24 @@ class BayesSearch:
         metric: The metric to improve.
         seed: The seed of all draws.
         cost: The cost to save; None to count trials only.
+        beliefs: Name of a parameter, nested names joined by dots -> where its optimum is expected.
+        constraints: The outcome constraints that the best trial must meet.
     """
 
-    def __init__(self, space: SearchSpace, metric: Metric, seed: int = 0, cost: SearchCost | None = None) -> None:
+    def __init__(
+        self,
+        space: SearchSpace,
+        metric: Metric,
+        seed: int = 0,
+        cost: SearchCost | None = None,
+        beliefs: Mapping[str, Belief] | None = None,
+        constraints: Sequence[str] = (),
+    ) -> None:
         self._space = space
         self._seed = seed
         self._cube = Cube(space)
+        self._beliefs = Beliefs(beliefs or {}, space, self._cube)
+        self._feasibility = FeasibilityModel(constraints, self._cube) if constraints else None
         self._ledger = Ledger(self._cube, metric)
         self._costs = CostModel(cost, self._cube) if cost is not None else None
         self._coverage = coverage_of(space)
@@ -72,6 +90,8 @@ class BayesSearch:
         evidence = self._ledger.follow(history)
         if self._costs is not None:
             self._costs.follow(history)
+        if self._feasibility is not None:
+            self._feasibility.follow(history)
         if self._coverage is not None:
             self._coverage.follow(history)
         suggested: list[Params] = []
@@ -82,7 +102,7 @@ class BayesSearch:
             if params is None:
                 break
             suggested.append(params)
-            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube))
+            evidence.append(Evidence(kind=Kind.PENDING, params=params, cube=self._cube, number=number))
             if self._coverage is not None:
                 held.append(self._coverage.cell_of(params))
                 self._coverage.hold(held[-1:])
@@ -99,7 +119,7 @@ class BayesSearch:
                 return f"all {self._coverage.size} assignments of the space have been tried"
         known = observed(evidence)
         n_valued = int(known.sets_scale.sum())
-        if not self._cube.d or n_valued < max(OUTLOOK_FROM, 3 * self._cube.d + 6):
+        if self._feasibility is not None or not self._cube.d or n_valued < max(OUTLOOK_FROM, 3 * self._cube.d + 6):
             return ""
         values = known.values[known.sets_scale]
         spread = float(np.median(values[:N_START]) - values.min())
@@ -123,7 +143,9 @@ class BayesSearch:
             pass  # only constants: there is one point
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
-            yield self._cube.snap((0.5 + INNER * (point - 0.5))[None])[0]
+            is_guided = self._beliefs.guide(number, known)
+            placed = self._beliefs.placed(point, INNER) if is_guided else 0.5 + INNER * (point - 0.5)
+            yield self._cube.snap(placed[None])[0]
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
             yield from self._promising(known, pending, number, rng)
@@ -141,19 +163,40 @@ class BayesSearch:
         # the best noisy value was partly luck, so improve on the predicted means instead
         points = data[0]
         mean, _ = belief.predict(points)
-        best = float(mean.min())
-        near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
+        log_feasible = self._feasibility.log_probability() if self._feasibility is not None else None
+        is_feasible = np.ones(len(points), dtype=bool)
+        if self._feasibility is not None and log_feasible is not None:
+            violating = self._feasibility.violating()
+            is_feasible = log_feasible(points) > LIKELY
+            is_feasible &= [point.tobytes() not in violating for point in points]
+        best = float(mean[is_feasible].min()) if is_feasible.any() else None
+        near = points[np.lexsort((mean, ~is_feasible))[:N_NEAR]]
+        is_guided = self._beliefs.guide(number, known)
+        if is_guided:
+            near = self._beliefs.with_peak(near)
         if pending:
             belief = belief.believing(np.array(pending))
 
         weight = self._costs.weight(number) if self._costs is not None else 0.0
         log_cost = self._costs.predictor() if self._costs is not None and weight else None
 
+        has_own_prior = self._cube.is_nominal | self._beliefs.is_believed if is_guided else self._cube.is_nominal
+
         def score(at: Array) -> Array:
-            improvement = log_expected_improvement(*belief.predict(at), best)
+            expected, deviation = belief.predict(at)
+            # as long as no params are likely feasible, search for such params, where little is known
+            improvement = (
+                np.log(deviation) if best is None else log_expected_improvement(expected, deviation, best)
+            )
+            if log_feasible is not None:
+                probability = log_feasible(at)
+                # when little is left to gain, params that are hardly feasible would look best
+                improvement = improvement + probability + FAR_OUT * np.minimum(probability - UNLIKELY, 0.0)
             if log_cost is not None:
                 improvement = improvement - weight * log_cost(at)
-            return improvement + log_belief_inside(at, self._cube.is_nominal, len(known))
+            if is_guided:
+                improvement = improvement + self._beliefs.log_weight(at, len(known))
+            return improvement + log_belief_inside(at, has_own_prior, len(known))
 
         excluded = {point.tobytes() for point in (*points, *pending)}
         return maximise(score, self._cube, near, excluded, rng)

@@ -232,12 +232,17 @@ def agent(
         budgets = note_worst_cases(chosen, store, stored.id)
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
+        changed = notifier.watching(on_change)
         with ExitStack() as opened:
             opened.enter_context(tracking(workspace, stored, template, agent_id))
             if inline:
                 workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
                 functions = FunctionBackend(
-                    inline, workspace.jobs_dir, parallel=chosen[0].slots, environ=workspace.environ
+                    inline,
+                    workspace.jobs_dir,
+                    parallel=chosen[0].slots,
+                    environ=workspace.environ,
+                    on_call=lambda number: changed(store.get_trial(stored.id, number)),
                 )
                 backends: dict[str, Backend] = {chosen[0].name: opened.enter_context(closing(guard(functions)))}
             else:
@@ -260,7 +265,7 @@ def agent(
                 flapping=FailureLimit.from_environ(workspace.environ, utc_now(), max_consecutive_failed_runs),
                 clock=utc_now,
                 sleep=_make_sleep([place.backend for place in places], terminated),
-                on_change=notifier.watching(on_change),
+                on_change=changed,
                 reuse=reuse_none
                 if inline
                 else make_reuse(

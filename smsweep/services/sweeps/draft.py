@@ -90,7 +90,7 @@ def check(
     warnings: list[str] = []
     try:
         parsed, job = _parsed(sweep_yaml, job_yaml)
-        check_can_run(parsed.config, job.template)
+        check_can_run(parsed.config, job)
     except ConfigError as err:
         problems += err.problems
         return {"problems": problems, "warnings": [], "trials": [], "expected_trial_count": None}
@@ -142,7 +142,7 @@ def create(
         NotFound: If there is no such sweep or trial.
     """
     parsed, job = _parsed(sweep_yaml, job_yaml)
-    check_can_run(parsed.config, job.template)
+    check_can_run(parsed.config, job)
     workspace = Workspace()
     _known(workspace, prior_runs)
     return keep(

@@ -12,6 +12,7 @@ from typing import Any
 
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
+from smsweep.config_files.search_rules import check_search_values
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.core.budget import budgets_of
 from smsweep.core.job import JobTemplate
@@ -67,7 +68,7 @@ def read(
     parsed = placed(parsed, parsed_job, origin_of(sweep))
     if not is_quiet:
         warn(parsed.warnings, parsed_job.warnings)
-    check_can_run(parsed.config, parsed_job.template)
+    check_can_run(parsed.config, parsed_job)
     return parsed, parsed_job
 
 
@@ -123,11 +124,13 @@ def warn(*warnings: Iterable[str]) -> None:
             log.warning("%s", warning)
 
 
-def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
-    """Raise ConfigError if both configs are valid, but no trial can run.
+def check_can_run(config: SweepConfig, job: ParsedJob) -> None:
+    """Raise ConfigError if both configs are valid, but do not fit together.
 
-    Optuna, MLflow or a price is missing, or the sweep has a program and the image runs its own.
+    Optuna, MLflow or a price is missing, the sweep has a program and the image runs its own, or `search` in job.yaml has
+    values that the parameters do not have.
     """
+    template = job.template
     check_entrypoint(config, template)
     is_optuna = engine_of(config) == "optuna" and not has_program(
         config
@@ -137,6 +140,8 @@ def check_can_run(config: SweepConfig, template: JobTemplate) -> None:
     check_tracking(template)
     check_confirm(config, template)
     check_search(config, template.search)
+    if job.source is not None:
+        check_search_values(template.search, config.space, job.source)
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
 

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from smsweep.core.confirm import assignments, estimate, is_repeat
+from smsweep.core.feasibility import feasible_assignments, is_feasible
 from smsweep.core.objective import front, objective
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep
@@ -123,17 +124,20 @@ def carry_out_pruning(pruning: Pruning, on_progress: OnProgress = lambda n: None
 def best_numbers(sweep: Sweep, trials: Collection[Trial], k: int) -> set[int]:
     """Return the numbers of the k best ended trials of a sweep; with several metrics, of the Pareto front.
 
-    Failed and crashed trials are never best. If assignments are repeated, k assignments count, with all their
-    trials. After repeats that confirm the best trials, the finished trials are compared as `smsweep best` does.
+    Failed and crashed trials, and trials that violate an outcome constraint, are never best. If assignments are
+    repeated, k assignments count, with all their trials. After repeats that confirm the best trials, the finished
+    trials are compared as `smsweep best` does.
     """
     metric, metrics, n = sweep.config.metric, sweep.config.metrics, sweep.job.repeats
+    constraints = sweep.job.search.outcome_constraints
     if metric is not None and any(map(is_repeat, trials)):
-        confirmed = sorted(estimate(trials, metric).all, key=lambda each: (each.expected, each.number))[:k]
+        feasible = feasible_assignments(trials, constraints)
+        confirmed = sorted(estimate(feasible, metric).all, key=lambda each: (each.expected, each.number))[:k]
         groups = assignments(trials)
         return {trial.number for each in confirmed for trial in groups[each.number]}
-    history, repeats = History(trials), Repeats(n, metric, metrics)
+    history, repeats = History(trials), Repeats(n, metric, metrics, constraints)
     combined = repeats.follow(history)
-    ended = [trial for trial in combined if trial.state.is_terminal]
+    ended = [trial for trial in combined if trial.state.is_terminal and is_feasible(trial, constraints)]
     best: list[Trial] = []
     if metrics:
         best = front(ended, metrics)

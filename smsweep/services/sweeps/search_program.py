@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections import deque
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -22,6 +24,7 @@ from smsweep.store import notes
 from smsweep.store.base import Store
 
 MAX_BYTES = 1_000_000  # of a search program
+MAX_FOLDERS = 500  # that an error message searches for a program
 
 
 def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
@@ -172,10 +175,29 @@ def source_dir(config: SweepConfig, job: ParsedJob, origin: Path | None) -> Path
             f"program: {program} is outside {places}, which smsweep searches for the source; "
             "run from a folder above it, or set source_dir in job.yaml to its folder"
         )
+    seen = next(filter(None, (_folder_below(folder, program) for folder in folders)), None)
+    there = f", but there is {seen / program}" if seen else ""
     raise SourceError(
-        f"program: {program} was not found in {places}; "
-        "run from its folder, or set source_dir in job.yaml to its folder"
+        f"program: {program} was not found in {places}{there}; "
+        f"run from {seen or 'its folder'}, or set source_dir in job.yaml to {seen or 'its folder'}"
     )
+
+
+def _folder_below(top: Path, name: str) -> Path | None:
+    """Return a folder below `top` that contains a file, for an error message. Large trees are searched in part."""
+    if _is_outside(name):
+        return None
+    folders = deque([top])
+    for _ in range(MAX_FOLDERS):
+        if not folders:
+            break
+        folder = folders.popleft()
+        if folder != top and (folder / name).is_file():
+            return folder
+        with suppress(OSError):
+            below = sorted(each for each in folder.iterdir() if each.is_dir() and not each.is_symlink())
+            folders += [each for each in below if not each.name.startswith((".", "_", "node_modules"))]
+    return None
 
 
 def source_folders(job: ParsedJob, origin: Path | None) -> list[Path]:

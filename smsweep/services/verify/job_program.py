@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 import os
 import resource
@@ -233,6 +232,5 @@ ACTIONS: dict[str, Callable[[], None]] = {
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--action", choices=sorted(ACTIONS), default="train")
-    ACTIONS[parser.parse_known_args()[0].action]()
+    chosen = [argument[len("--action=") :] for argument in sys.argv[1:] if argument.startswith("--action=")]
+    ACTIONS[chosen[0] if chosen else "train"]()

@@ -38,6 +38,7 @@ DOCUMENTS: dict[str, Any] = {
     "smsweep export": list[documents.TrialDocument],
     "smsweep export --to": documents.ExportDocument,
     "smsweep retry": list[str],
+    "smsweep enqueue": list[str],
     "smsweep confirm": documents.ConfirmDocument,
     "smsweep rm": list[str],
     "smsweep rm --dry-run": list[documents.RemovalDocument],

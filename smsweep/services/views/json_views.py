@@ -8,7 +8,8 @@ from datetime import datetime
 from typing import Any, cast
 
 from smsweep.core.budget import worst_instance_s
-from smsweep.core.failure_kind import without_job_name as without_job_name
+from smsweep.core.failure_kind import shared_reason as shared_reason
+from smsweep.core.feasibility import violated
 from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
     AmountsDocument,
@@ -79,9 +80,10 @@ def show_data(
     """
     counts = Counter(trial.state.value for trial in trials)
     waiting = {trial.number: read_wait_reason(store, trial) for trial in trials}
-    best = find_best(trials, sweep.config.metric, sweep.job.repeats) if sweep.config.metric else None
+    constraints = sweep.job.search.outcome_constraints
+    best = find_best(trials, sweep.config.metric, sweep.job.repeats, constraints) if sweep.config.metric else None
     metrics = sweep.config.metrics
-    front = find_front(trials, metrics, sweep.job.repeats) if metrics else []
+    front = find_front(trials, metrics, sweep.job.repeats, constraints) if metrics else []
     reasons = Counter(first_reason(trial) for trial in trials if trial.state in FAILURES)
     return {
         **sweep_data(sweep),
@@ -144,8 +146,8 @@ def holders(trials: Iterable[Trial]) -> set[str]:
 
 
 def first_reason(trial: Trial) -> str:
-    """Return the first line of a failure reason, without the job name, so that equal reasons can be counted."""
-    return without_job_name(trial.reason.partition("\n")[0]) or "no reason given"
+    """Return the first line of a failure reason, in the form in which equal reasons can be counted."""
+    return shared_reason(trial.reason.partition("\n")[0]) or "no reason given"
 
 
 def front(sweep_id: str) -> list[FrontTrialDocument]:
@@ -159,7 +161,7 @@ def front(sweep_id: str) -> list[FrontTrialDocument]:
         trials = store.list_trials(sweep.id)
     metrics = sweep.config.metrics
     documents = []
-    for member in find_front(trials, metrics, sweep.job.repeats):
+    for member in find_front(trials, metrics, sweep.job.repeats, sweep.job.search.outcome_constraints):
         outcome = {metric.name: last_value(member.seen, metric.name) for metric in metrics}
         document = cast(FrontTrialDocument, {**trial_data(member.trial, sweep), "outcome": outcome})
         if member.repeats:
@@ -223,6 +225,7 @@ def sweep_data(sweep: Sweep) -> SweepFields:
         "entity": sweep.entity,
         "seed": sweep.seed,
         "source_hash": sweep.source_hash,
+        "outcome_constraints": list(sweep.job.search.outcome_constraints),
         "created_at": _time(sweep.created_at),
     }
 
@@ -292,6 +295,7 @@ def trial_data(trial: Trial, sweep: Sweep) -> TrialDocument:
         "place_name": trial.place_name,
         "retries": dict(trial.retries),
         "usage": cast(TrialUsageDocument, usage_of(trial)),
+        "infeasible": "; ".join(violated(trial, sweep.job.search.outcome_constraints)),
         "confirms": trial.confirms,
         "repeat": trial.repeat,
         "created_at": _time(trial.created_at),
@@ -317,7 +321,7 @@ def best_data(best: Best, sweep: Sweep) -> BestTrialDocument:
 
 FIELDS = (  # fields of a trial that are single values
     *("number", "state", "objective", "attempt", "reason", "exit_code", "job_name", "place", "place_name"),
-    *("confirms", "repeat", "created_at", "started_at", "ended_at"),
+    *("infeasible", "confirms", "repeat", "created_at", "started_at", "ended_at"),
 )
 
 

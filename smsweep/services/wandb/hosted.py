@@ -110,6 +110,8 @@ def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: Hosted
     for key, is_set in (
         ("confirm", parsed_job.template.confirm is not None),
         ("search.cost", parsed_job.template.search.cost is not None),
+        ("search.beliefs", bool(parsed_job.template.search.beliefs)),
+        ("search.start_points", bool(parsed_job.template.search.start_points)),
     ):
         if is_set:
             raise ConfigError(f"{key}: W&B chooses the params of sweep {place}; remove {key} from job.yaml")

@@ -93,7 +93,7 @@ export class Overview {
       return;
     }
     const sign = sweep.metric?.goal === "maximize" ? -1 : 1;
-    const scored = all.filter((row) => typeof row.objective === "number" && !["failed", "crashed"].includes(row.state));
+    const scored = all.filter((row) => typeof row.objective === "number" && !["failed", "crashed"].includes(row.state) && !row.infeasible);
     scored.sort((a, b) => sign * (a.objective - b.objective));
     const lines = scored.slice(0, N_BEST).map((row) => make("tr", {},
       make("td", {}, make("a", { href: path("sweeps", sweep.id, "trials", String(row.number)), textContent: row.number })),

@@ -5,7 +5,7 @@ import { LiveFigure } from "./figures_live.js";
 
 const COLORS = { finished: "#0072b2", running: "#56b4e9", stopping: "#56b4e9", pending: "#999999", stopped: "#e69f00", killed: "#cc79a7", failed: "#d55e00",
   crashed: "#d55e00" }; // as in the other figures
-const EXCLUDED = ["reason", "job_name", "created_at", "started_at", "ended_at"];
+const EXCLUDED = ["reason", "infeasible", "job_name", "created_at", "started_at", "ended_at"];
 const MANY = 600; // trials; with more, the marks are smaller and more transparent
 const WIDE = 100; // largest by smallest value
 const MOST_CATEGORIES = 40;

@@ -174,7 +174,7 @@ function chosenTrials(model) {
   const objective = sweep.metrics.length ? `metrics.${metric.name}` : "objective";
   const cells = [...model.rows.values()].map((row) => columns.map((name) => row[name] ?? null));
   const at = (name) => columns.indexOf(name);
-  const ranked = rankedTrials(cells, { number: at("number"), state: at("state"), objective: at(objective) }, metric?.goal === "maximize" ? -1 : 1);
+  const ranked = rankedTrials(cells, { number: at("number"), state: at("state"), objective: at(objective), infeasible: at("infeasible") }, metric?.goal === "maximize" ? -1 : 1);
   const { passes } = trialTest(text, columns);
   const accepted = cells.filter((row) => passes(row) && (!state || row[at("state")] === state));
   const only = text || state ? new Set(accepted.map((row) => row[at("number")])) : null;

@@ -47,6 +47,7 @@ export function trialPage(main, [sweepId, numberText], { signal, place, go }) {
       trial.objective !== null && trial.sweep.metric && make("span", {}, `${trial.sweep.metric.name} `, make("strong", { textContent: number(trial.objective) })),
       trial.started_at && make("span", { textContent: duration(seconds(trial.started_at, trial.ended_at)) }),
       trial.attempt > 0 && make("span", { textContent: `attempt ${trial.attempt + 1}` }),
+      trial.infeasible && make("span", { className: "bad", textContent: `infeasible: ${trial.infeasible}` }),
       trial.confirms !== null && make("span", { textContent: `repeat ${trial.repeat} of trial ${trial.confirms}` }),
       trial.place && make("span", { textContent: trial.place_name ? `${trial.place_name} (${trial.place})` : trial.place }),
       trial.exit_code !== null && make("span", { textContent: `exit code ${trial.exit_code}` }),

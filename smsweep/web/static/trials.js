@@ -39,7 +39,8 @@ export class Trials {
     for (const row of rows) row.time = row.started_at ? seconds(row.started_at, row.ended_at) : null;
     const params = model.columns.filter((name) => name.startsWith("params."));
     const placed = rows.some((row) => row.place_name) ? ["place_name"] : [];
-    const usual = [...FIRST, ...placed, ...params, "reason"];
+    const infeasible = rows.some((row) => row.infeasible) ? ["infeasible"] : [];
+    const usual = [...FIRST, ...placed, ...infeasible, ...params, "reason"];
     const columns = [...usual, ...model.columns.filter((name) => !usual.includes(name))];
     const cells = rows.map((row) => columns.map((name) => row[name] ?? null));
     this.bestNumber = model.sweep.best?.number;

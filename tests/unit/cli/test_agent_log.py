@@ -50,6 +50,13 @@ def test_failures_are_counted_by_the_first_line_of_their_reason() -> None:
     assert seen.reasons == {"boom": 2, "no reason given": 1}
 
 
+def test_failures_that_differ_in_the_values_of_options_are_counted_together() -> None:
+    seen = FailureTally("s", "acc")
+    for number, lr in enumerate((0.1, 0.2)):
+        seen.note(trial(number, "failed", reason=f"train.py: error: unrecognized arguments: --lr={lr} --n=3"))
+    assert seen.reasons == {"train.py: error: unrecognized arguments: --lr=... --n=...": 2}
+
+
 def test_news_is_the_reason_or_the_metrics_or_the_params() -> None:
     assert news(trial(0, "running"), "acc") == "a.b=1"
     assert news(trial(0, "running", 0.5), "acc") == "acc=0.5 zeal=1"

@@ -66,6 +66,11 @@ SWEEPS: dict[str, tuple[str | bytes, str]] = {
     "no parameters": ("program: train.py\nmethod: random\n", "parameters: missing"),
     "run_cap is zero": (f"{GRID}run_cap: 0\n", "run_cap: expected a whole number above 0, got 0"),
     "command is text": (f"{GRID}command: python train.py\n", "write [python, train.py]"),
+    "command is text with a macro": (f"{GRID}command: python ${{args}}\n", 'write [python, "${args}"]'),
+    "probabilities in a grid": (
+        GRID.replace("values: [", "probabilities: [0.5, 0.6, 0.1], values: ["),
+        "a grid cannot list categorical_w_probabilities",
+    ),
     "metric is text": (GRID.replace("{name: loss}", "loss"), "metric: expected a mapping, got 'loss'"),
     "one metric twice": (
         GRID.replace(
@@ -124,6 +129,10 @@ SCRIPTS = {
     "a module is missing": ("import notthere\n", "ModuleNotFoundError: No module named 'notthere'"),
     "a signal": ("import os\nos.kill(os.getpid(), 11)\n", "SIGSEGV"),
     "nothing is logged": ("", "ever reporting the sweep's metric 'loss'; it reported nothing"),
+    "two other metrics are logged": (
+        "import smsweep\nsmsweep.init().log({'los': 1, 'acc': 1})\n",
+        "it reported los, acc",
+    ),
     "only another metric is logged": ("import smsweep\nsmsweep.init().log({'los': 1})\n", "it reported los"),
     "syntax of Python 2": ("print 'hello'\n", "SyntaxError"),
     "exit with a message": ("raise SystemExit('no data in /data')\n", "no data in /data"),

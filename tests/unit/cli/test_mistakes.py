@@ -31,6 +31,11 @@ MISTAKES = {
     "count is not a number": (["agent", "SWEEP", "--count", "many"], "--count"),
     "two states": (["sweep", "--pause", "--stop", "SWEEP"], "contradict"),
     "update": (["sweep", "--update", "SWEEP", "sweep.yaml"], "--prior-run"),
+    "settings of W&B": (["sweep", "sweep.yaml", "--settings", "a=1"], "have no effect in smsweep; remove"),
+    "scheduler of W&B": (
+        ["sweep-scheduler", "SWEEP", "--batch-size", "4"],
+        "no such command; use smsweep agent SWEEP",
+    ),
     "no such state": (["trials", "SWEEP", "--state", "done"], "finished"),
     "a name that steers a terminal": (["run", "a\u202eb\x1b[2J.yaml"], "a\\u202eb"),
     "no such format": (["export", "SWEEP", "--format", "xml"], "csv"),
@@ -59,6 +64,17 @@ def test_budget_below_one_trial_creates_no_sweep(cli: Cli, verb: str, job: str, 
     assert (ended.code, ended.out) == (2, "")
     assert message in ended.err
     assert "no sweep yet" in cli("ls").err
+
+
+@pytest.mark.parametrize("verb", ["plan", "sweep", "run"])
+def test_error_names_the_folder_below_that_has_the_program(cli: Cli, folder: Path, verb: str) -> None:
+    (folder / "sweeps").mkdir()
+    (folder / "sweep.yaml").rename(folder / "sweeps/sweep.yaml")
+    (folder / "code/mnist").mkdir(parents=True)
+    (folder / "train.py").rename(folder / "code/mnist/train.py")
+    ended = cli(verb, "sweeps/sweep.yaml")
+    expected = f"but there is {folder}/code/mnist/train.py; run from {folder}/code/mnist, or set source_dir"
+    assert (ended.code, ended.out, expected in ended.err) == (2, "", True)
 
 
 @pytest.mark.parametrize(("args", "message"), MISTAKES.values(), ids=MISTAKES.keys())

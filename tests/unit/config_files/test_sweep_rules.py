@@ -270,6 +270,19 @@ def test_errors_of_a_dict_have_a_key_and_no_line() -> None:
     assert str(caught.value) == "parameters.lr: int_uniform needs min < max, got min 3 and max 1; swap them"
 
 
+def test_parameters_that_only_smsweep_passes_to_optuna_get_a_warning() -> None:
+    parsed = parse_sweep(
+        "method: custom\nmetric: {name: l}\nscheduler: {engine: optuna}\nparameters:\n"
+        "  lr: {min: 0.1, max: 1.0}\n"
+        "  decay: {distribution: normal}\n"
+        "  opt: {parameters: {m: {min: 0.1, max: 1.0}}}\n"
+    )
+    assert [warning.partition(": W&B's scheduler refuses ")[::2] for warning in parsed.warnings] == [
+        ("<sweep>:6: parameters.decay", "normal with engine optuna; smsweep draws from it"),
+        ("<sweep>:7: parameters.opt.parameters.m", "nested parameters with engine optuna; smsweep searches them"),
+    ]
+
+
 @pytest.mark.parametrize("rule", [*STRICTER, *ENFORCED], ids=lambda rule: rule.id)
 def test_documented_rule_refuses_its_example(rule: Rule) -> None:
     with pytest.raises(ConfigError, match=rule.says):

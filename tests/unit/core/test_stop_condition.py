@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsweep.core.condition import parse_condition
 from smsweep.core.trial import MetricStats, Scalar, Trial
 from smsweep.errors import ConfigError
-from smsweep.stopping.stop_if import parse_condition
 
 NAN, INF = math.nan, math.inf
 
