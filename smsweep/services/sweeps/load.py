@@ -127,8 +127,8 @@ def warn(*warnings: Iterable[str]) -> None:
 def check_can_run(config: SweepConfig, job: ParsedJob) -> None:
     """Raise ConfigError if both configs are valid, but do not fit together.
 
-    Optuna, MLflow or a price is missing, the sweep has a program and the image runs its own, or `search` in job.yaml has
-    values that the parameters do not have.
+    Optuna, MLflow or a price is missing, the sweep has a program and the image runs its own, or `search` in
+    job.yaml has values that the parameters do not have.
     """
     template = job.template
     check_entrypoint(config, template)

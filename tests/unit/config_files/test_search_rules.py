@@ -72,10 +72,7 @@ def test_start_points_are_read(tmp_path: Path) -> None:
     ("point", "message"),
     [
         ("{lrr: 0.1}", "job.yaml:4: search.start_points[1].lrr: not a parameter of sweep.yaml; did you mean lr?"),
-        (
-            "{lr: 3}",
-            "job.yaml:4: search.start_points[1].lr: 3 is not a value of lr; give a value that it can have",
-        ),
+        ("{lr: 3}", "job.yaml:4: search.start_points[1].lr: 3 is not a value of lr; give a value that it can have"),
         ("{optimizer: {name: sgd}}", "job.yaml:4: search.start_points[1].optimizer: a mapping is not a value of"),
         ("{seed: 4}", "job.yaml:4: search.start_points[1].seed: 4 is not a value of seed; give"),
         ("{}", "job.yaml:4: search.start_points[1]: no values; give the value of at least one parameter"),
