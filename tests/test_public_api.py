@@ -18,7 +18,7 @@ SIGNATURES = {
     "ConfigError": "(problems)",
     "Run": "(trial, write, *, clock, on_finish=..., counting_pid=None, first_step=0)",
     "SmsweepError": "an exception",
-    "StopDecision": "(*, number, reason, evidence=<factory>)",
+    "StopDecision": "(*, number, reason, evidence=<factory>, is_pause=False)",
     "active_run": "()",
     "agent": "(sweep_id, function=None, entity=None, project=None, count=None, *, parallel=1, gpus_per_trial=None,"
     " backend=None, on=(), requirements=None, job=None, estimator=None, inputs=None,"
@@ -46,8 +46,8 @@ SIGNATURES = {
 METHODS = {
     "smsweep.api.api:Api": "diff flush project run runs sweep sweeps",
     "smsweep.api.api:ApiSweep": (
-        "agent agents best_run config confirm enqueue entity expected_run_count export id load name order path plot"
-        " project report runs state to_dataframe to_html username"
+        "agent agents best_run config confirm enqueue enqueue_run entity expected_run_count export id load name"
+        " order path plot project report runs state to_dataframe to_html username"
     ),
     "smsweep.api.api:ApiAgent": "host name runs state",
     "smsweep.api.api:ApiProject": "path sweeps",

@@ -105,17 +105,10 @@ ENVIRONMENTS = _by_name(
         python_below=(3, 15),
         has_smsweep=True,
     ),
-    Environment(
-        name="mlflow",
-        requirements=("mlflow==3.17.2", "sagemaker-mlflow==0.5.0"),
-        python_from=(3, 11),
-        python_below=(3, 14),
-        has_smsweep=True,
-    ),
     Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     Environment(
         name="optuna",
-        requirements=("optuna==5.0.0", "pytest==9.2.0"),
+        requirements=("optuna==5.0.0", "pytest==9.2.0", "wandb==0.31.0"),
         python_from=(3, 11),
         python_below=(3, 14),
         has_smsweep=True,

@@ -19,7 +19,7 @@ from smsweep.runtime.script.records import URL
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.labels import full_label, parse_sweep_id, parse_trial
 from smsweep.services.workspace import Workspace, find_trial
-from smsweep.space.space import MISSING
+from smsweep.space.distribution import MISSING
 from smsweep.wandb_compat.run_filters import Lookup, make_filter, ordered
 from smsweep.wandb_compat.runs_table import duration_s, metrics_of, params_of, run_id, run_name, runs_table
 
@@ -473,12 +473,25 @@ class ApiSweep(_Shaped):
             The pending run. With `repeats`, the first one of its params.
 
         Raises:
-            UsageError: If the params are not in the search space or in a tried cell of a grid, or the sweep accepts
-                no runs.
+            UsageError: If the params are not in the search space or in a tried cell of a grid, or the sweep
+                accepts no runs.
         """
         from smsweep.services.sweeps.enqueue import enqueue  # slow to import
 
         return ApiRun(enqueue(self.id, params)[0], self.sweep)
+
+    def enqueue_run(self, config: Mapping[str, Any], display_name: str | None = None) -> str:
+        """Queue a run as `enqueue` does, and return its id.
+
+        Args:
+            config: Values of some parameters. The search method chooses missing values.
+            display_name: Ignored, because a run is named after its sweep; for compatibility with W&B.
+
+        Raises:
+            UsageError: As `enqueue`.
+        """
+        del display_name
+        return self.enqueue(config).id
 
     def best_run(self, order: str | None = None) -> ApiRun | None:
         """Return the best run; None if no run has a value.

@@ -27,6 +27,7 @@ from smsweep.core.trial import (
 )
 from smsweep.errors import ConfigError
 from smsweep.search.base import SearchStrategy
+from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
 from smsweep.services.sweeps.create import checked_seed
 from smsweep.services.sweeps.load import check_can_run, load_job
@@ -88,7 +89,8 @@ def judge(
     """
     sweep_config = _read_config(config)
     conditions = [stop_if] if isinstance(stop_if, str) else stop_if
-    rule = make_rule(sweep_config, conditions)
+    code = read_code(sweep_config, NO_JOB, None)
+    rule = make_rule(sweep_config, conditions, study_pruner(with_code(sweep_config, code), 0))
     metrics = {parse_condition(text).metric for text in conditions}
     return rule.judge(_read_history(sweep_config, trials, metrics)) if rule is not None else []
 

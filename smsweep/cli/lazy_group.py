@@ -78,6 +78,7 @@ MODULES = {
     "logs": "show",
     "why": "show",
     "reproduce": "diff",
+    "enqueue": "confirm",
     "rm": "manage",
     "prune": "manage",
     "retry": "manage",

@@ -11,7 +11,7 @@ from pydantic_core import PydanticCustomError
 from smsweep.config_files.place_text import parse_place
 from smsweep.core.resources import is_share, parse_memory
 from smsweep.errors import UsageError
-from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected
+from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected, is_number
 
 InputMode = Literal["File", "Pipe", "FastFile"]
 HookEvent = Literal["end", "failure"]
@@ -202,6 +202,33 @@ class ConfirmSection(Section):
     trials: Count | None = Field(None, description="maximum number of repeats in all, instead of repeats")
 
 
+def _allowed(value: Any) -> Any:
+    """Check the values under which a parameter exists: a value, a list of values, or a range of numbers."""
+    if isinstance(value, dict):
+        bounds = list(value.values())
+        is_range = bounds and value.keys() <= {"min", "max"} and all(map(is_number, bounds))
+        if not is_range or (len(bounds) == 2 and value["min"] > value["max"]):
+            raise expected("a value, a list of values, or a range {min: ..., max: ...}")
+    elif value is None or value == []:
+        raise expected("a value, or a list of values; for null write [null]")
+    return value
+
+
+AllowedValues = Annotated[
+    Any,
+    BeforeValidator(_allowed),
+    WithJsonSchema({"not": {"type": "null"}, "description": "a value, a list of values, or a range {min, max}"}),
+]
+
+
+class ConditionSection(Section):
+    """A parameter that exists only if other parameters have certain values."""
+
+    when: Annotated[dict[str, AllowedValues], Field(min_length=1)] = Field(
+        description="name other parameters, each with a value, a list of values, or a range {min, max}"
+    )
+
+
 def _confidence(value: Any) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1:
         raise expected("a probability above 0 and below 1, such as 0.8")
@@ -225,6 +252,12 @@ class SearchSection(Section):
     )
     distinct: bool | None = Field(
         None, description="method random: true to try each assignment of a finite space once before it repeats any"
+    )
+    conditions: dict[str, ConditionSection] | None = Field(
+        None, description="parameters, or groups of them, that exist only if other parameters have certain values"
+    )
+    constraints: Annotated[list[Text], BeforeValidator(_condition_list)] | None = Field(
+        None, description="expressions that all params meet, such as layers * width <= 4096"
     )
     start_points: list[dict[str, Any]] | None = Field(
         None, description="params of the first trials; the search method chooses missing values"

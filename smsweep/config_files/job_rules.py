@@ -17,7 +17,8 @@ from smsweep.core.feasibility import parse_outcome_constraint
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.core.line_regex import LineRegex
 from smsweep.core.regex_syntax import RegexError, nested_quantifier
-from smsweep.errors import ConfigError
+from smsweep.errors import ConfigError, SpaceError
+from smsweep.space.expression import parse_expression
 
 # Arguments that users of the SDK may try -> what to do instead.
 UNSUPPORTED_KEYS = {
@@ -95,6 +96,7 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
     _check_conditions(data, "stop_if", (), parse_condition, problems)
     if isinstance(search := data.get("search"), dict):
         _check_conditions(search, "outcome_constraints", ("search",), parse_outcome_constraint, problems)
+    _check_constraints(data.get("search"), problems)
     _check_notify(data.get("notify"), problems)
     _check_tracking(data.get("tracking"), problems)
 
@@ -385,6 +387,18 @@ def _check_tracking(tracking: Any, problems: Problems) -> None:
             path,
             "has a user or a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
         )
+
+
+def _check_constraints(search: Any, problems: Problems) -> None:
+    """Add the errors of constraints that are not valid expressions. The parameters are checked with the sweep."""
+    constraints = search.get("constraints") if isinstance(search, dict) else None
+    for index, text in enumerate([constraints] if isinstance(constraints, str) else constraints or ()):
+        try:
+            if isinstance(text, str):
+                parse_expression(text)
+        except SpaceError as err:
+            path = ("search", "constraints")
+            problems.add(path if isinstance(constraints, str) else (*path, index), str(err))
 
 
 def _check_notify(hooks: Any, problems: Problems) -> None:

@@ -36,6 +36,7 @@ from smsweep.core.job import (
 from smsweep.core.resources import Resources
 from smsweep.errors import ConfigError
 from smsweep.space.belief import Belief
+from smsweep.space.structure import Allowed, Condition
 
 SPOT_WAIT_S = 86_400  # wait for a spot instance at a place, if job.yaml has no max_wait
 # Keys of job.yaml that are the same at all places.
@@ -163,6 +164,12 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
     return ParsedJob(template=template, warnings=problems.warnings, text=text, source=document)
 
 
+def _allowed(values: Any) -> Allowed:
+    if isinstance(values, dict):
+        return Allowed(min=values.get("min"), max=values.get("max"))
+    return Allowed(values=tuple(values) if isinstance(values, list) else (values,))
+
+
 def _confirm(section: ConfirmSection | None) -> Confirm | None:
     if section is None:
         return None
@@ -257,9 +264,15 @@ def _search(section: SearchSection) -> SearchSettings:
         name: Belief(around=belief.around, confidence=belief.confidence)
         for name, belief in (section.beliefs or {}).items()
     }
+    conditions = (
+        Condition(parameter=name, when={other: _allowed(values) for other, values in each.when.items()})
+        for name, each in (section.conditions or {}).items()
+    )
     return SearchSettings(
         cost=section.cost,
         distinct=section.distinct,
+        conditions=tuple(conditions),
+        constraints=tuple(section.constraints or ()),
         beliefs=beliefs,
         outcome_constraints=tuple(section.outcome_constraints or ()),
         start_points=tuple(section.start_points or ()),

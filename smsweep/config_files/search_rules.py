@@ -1,4 +1,4 @@
-"""Rules between `search` in job.yaml and the parameters of sweep.yaml."""
+"""Check `search` in job.yaml against the parameters of sweep.yaml."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from typing import Any
 
 from smsweep.config_files.document import Document, Problems, show, suggest
 from smsweep.core.job import SearchSettings
-from smsweep.search.start_points import named_values
+from smsweep.core.sweep import SweepConfig, with_structure
+from smsweep.errors import SpaceError
+from smsweep.search.start_points import given_values, named_values
 from smsweep.space.distribution import can_have, identity
 from smsweep.space.space import SearchSpace
+from smsweep.space.structure import structure_problems
+
+SEARCH = "search"  # the section of job.yaml
 
 
 def check_search_values(settings: SearchSettings, space: SearchSpace, document: Document) -> None:
@@ -23,7 +28,7 @@ def check_search_values(settings: SearchSettings, space: SearchSpace, document: 
     problems = Problems(document)
     leaves = {".".join(path): leaf for path, leaf in space.leaves}
     for name, belief in settings.beliefs.items():
-        path, leaf = ("search", "beliefs", name), leaves.get(name)
+        path, leaf = (SEARCH, "beliefs", name), leaves.get(name)
         if leaf is None:
             problems.add(path, f"not a parameter of sweep.yaml; {suggest(name, leaves)}")
         elif leaf.size == 1:
@@ -34,7 +39,7 @@ def check_search_values(settings: SearchSettings, space: SearchSpace, document: 
             )
     for index, point in enumerate(settings.start_points):
         for key, text in params_problems(point, space):
-            problems.add(("search", "start_points", index, *key), text)
+            problems.add((SEARCH, "start_points", index, *key), text)
     problems.raise_errors()
 
 
@@ -55,3 +60,59 @@ def params_problems(params: Mapping[str, Any], space: SearchSpace) -> Iterator[t
             yield key, f"not a parameter of sweep.yaml; {suggest(name, leaves)}"
         elif not (identity(leaf.value_at(0)) == identity(value) if leaf.size == 1 else can_have(leaf, value)):
             yield key, f"{show(value)} is not a value of {name}; give a value that it can have"
+
+
+def check_structure(config: SweepConfig, settings: SearchSettings, document: Document) -> SweepConfig:
+    """Return a sweep config with the conditions and constraints of its job.yaml.
+
+    Args:
+        config: The sweep config.
+        settings: The section `search` of job.yaml.
+        document: The job.yaml, for messages with lines.
+
+    Raises:
+        ConfigError: With all problems. Also if no params meet the constraints.
+    """
+    if not (settings.conditions or settings.constraints):
+        return config
+    problems = Problems(document)
+    leaves = {".".join(path): leaf for path, leaf in config.space.leaves}
+    for place, text in structure_problems(leaves, settings.conditions, settings.constraints):
+        problems.add((SEARCH, *place), text)
+    problems.raise_errors()
+    structured = with_structure(config, settings)
+    space, is_grid = structured.space, config.method == "grid"
+    for index, constraint in enumerate(settings.constraints):
+        alone = SearchSpace(space.parameters, space.conditions, (constraint,))
+        if text := unsatisfiable(alone, is_grid=is_grid):
+            problems.add((SEARCH, "constraints", index), f"{constraint!r}: {text}")
+    if not problems.any_in(()) and (text := unsatisfiable(space, is_grid=is_grid)):
+        problems.add((SEARCH, "constraints" if settings.constraints else "conditions"), text)
+    problems.raise_errors()
+    for index, point in enumerate(settings.start_points):
+        try:
+            space.draws_of(given=given_values(space, point)).check()
+        except SpaceError:
+            problems.add(
+                (SEARCH, "start_points", index),
+                "no params with these values meet the conditions and constraints; change the values",
+            )
+    problems.raise_errors()
+    return structured
+
+
+def unsatisfiable(space: SearchSpace, *, is_grid: bool) -> str:
+    """Return why the search cannot propose params of a space; "" if it can."""
+    size = space.grid_size if is_grid else space.size
+    if size is not None:
+        return "no params meet the constraints; relax one of them, or widen the parameters" if not size else ""
+    if is_grid and all(leaf.grid_size is not None for _, leaf in space.leaves):
+        return (
+            "the grid has too many combinations of the constrained parameters to check; "
+            "list fewer values, or use method random or bayes"
+        )
+    try:
+        space.check_feasible()
+    except SpaceError as err:
+        return str(err)
+    return ""

@@ -168,6 +168,11 @@ def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
         is_sampler = key == "optimizer" and engine == "optuna" and str(scheduler.get(key)).endswith("Sampler")
         if key in scheduler and "source" not in scheduler and not is_sampler:
             problems.add((*path, key), "names a function in source; add source: file.py")
+        elif key in scheduler and "source" not in scheduler:
+            text = (
+                "names a sampler of Optuna, which smsweep accepts; W&B needs source, and a function with this name"
+            )
+            problems.warn((*path, key), text)
     controller = data.get("controller")
     if isinstance(controller, dict) and controller.get("type") == "local":
         problems.add(("controller",), "type local cannot be combined with scheduler; remove controller")

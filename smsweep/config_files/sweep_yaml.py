@@ -94,9 +94,11 @@ def _is_blank(key: object, value: object) -> bool:
 
 def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | None:
     scheduler = data.get("scheduler")
+    if isinstance(scheduler, dict) and "search_space" in scheduler:
+        if "parameters" in data:
+            problems.warn(("parameters",), "has no effect beside scheduler.search_space, as in W&B; remove it")
+        return SearchSpace({})
     if "parameters" not in data:
-        if isinstance(scheduler, dict) and "search_space" in scheduler:
-            return SearchSpace({})
         problems.add(("parameters",), f"missing; {SUCH_AS}")
         return None
     space = read_space(data["parameters"], ("parameters",), problems)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 from smsweep.core.resources import Resources
 from smsweep.space.belief import Belief
+from smsweep.space.structure import Condition
 
 # The keyword arguments of boto3's create_training_job. botocore's service model defines the shape.
 TrainingJobRequest = Mapping[str, Any]
@@ -166,6 +167,8 @@ class SearchSettings:
 
     cost: Literal["time", "dollars"] | None = None  # cost of trials that bayes saves; None to count trials only
     distinct: bool | None = None  # each assignment once before any is repeated; None for the method's default
+    conditions: tuple[Condition, ...] = ()  # when some parameters exist
+    constraints: tuple[str, ...] = ()  # expressions that all params meet
     beliefs: Mapping[str, Belief] = field(default_factory=dict)  # dotted name of a parameter -> its likely optimum
     outcome_constraints: tuple[str, ...] = ()  # such as `latency <= 50`; see feasibility.py
     start_points: tuple[Mapping[str, Any], ...] = ()  # params of the first trials; values can be missing

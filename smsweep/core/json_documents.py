@@ -461,6 +461,7 @@ class PlanDocument(TypedDict):
 
     method: str
     expected_trial_count: int | None
+    rules: list[str]  # the conditions and constraints of the params, in job.yaml's `search`
     trials: list[PlannedTrialDocument]
     warnings: list[str]
     launch: NotRequired[LaunchDocument]  # with a backend whose jobs cost money

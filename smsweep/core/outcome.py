@@ -23,14 +23,17 @@ from smsweep.core.trial import Trial, TrialState
 FINAL_STATES = {
     ("Completed", ""): TrialState.FINISHED,
     ("Completed", "rule"): TrialState.FINISHED,  # the script finished before the stop arrived
+    ("Completed", "pause"): TrialState.FINISHED,
     ("Completed", "person"): TrialState.FINISHED,
     ("Completed", "agent"): TrialState.FINISHED,
     ("Failed", ""): TrialState.FAILED,
     ("Failed", "rule"): TrialState.STOPPED,
+    ("Failed", "pause"): TrialState.STOPPED,
     ("Failed", "person"): TrialState.KILLED,
     ("Failed", "agent"): TrialState.PENDING,
     ("Stopped", ""): TrialState.KILLED,  # stopped outside smsweep, for example in the console
     ("Stopped", "rule"): TrialState.STOPPED,
+    ("Stopped", "pause"): TrialState.STOPPED,
     ("Stopped", "person"): TrialState.KILLED,
     ("Stopped", "agent"): TrialState.PENDING,  # the agent's machine shuts down: another agent retries the trial
 }

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
 
-from smsweep.core.job import JobTemplate
+from smsweep.core.job import JobTemplate, SearchSettings
 from smsweep.space.space import SearchSpace
 
 DEFAULT_COMMAND = ("${env}", "${interpreter}", "${program}", "${args}")
@@ -71,6 +71,11 @@ class EarlyTerminate:
     type: str  # the name of a stopping rule
     options: Mapping[str, Any] = field(default_factory=dict)  # the other keys, as far as the user set them
 
+    @property
+    def promotes(self) -> bool:
+        """True if the rule pauses trials and resumes the promoted ones, which need checkpoints."""
+        return bool(self.options.get("promote"))
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SweepConfig:
@@ -107,6 +112,19 @@ class SweepConfig:
             The sweep's own command if it has one, else `launch`, else the default command.
         """
         return self.command if "command" in self.document or not launch else launch
+
+
+def with_structure(config: SweepConfig, settings: SearchSettings) -> SweepConfig:
+    """Return a config whose space has the conditions and the constraints of job.yaml.
+
+    Raises:
+        SpaceError: A condition or a constraint does not fit the parameters.
+    """
+    rules = settings.conditions, settings.constraints
+    if rules == (config.space.conditions, config.space.constraints):
+        return config
+    space = replace(config.space, conditions=settings.conditions, constraints=settings.constraints)
+    return replace(config, space=space)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -131,7 +131,9 @@ class Trial:
     state: TrialState = TrialState.PENDING
     attempt: int = 0  # from 0; each attempt has its own job
     reason: str = ""  # why the trial is in this state, for the user; "" for no reason
-    asked_by: str = ""  # who asked the trial to end: "rule", "person" (the user), "agent"; "" for nobody
+    # Who asked the trial to end: "rule", "pause" (a rule that can promote it later), "person" (the user), "agent";
+    # "" for nobody.
+    asked_by: str = ""
     job_name: str = ""  # job of the current attempt; "" before the first claim
     # Backend and host, such as "process@host". Of a pending trial: where its checkpoints are; "" if any.
     place: str = ""
@@ -159,6 +161,11 @@ class Trial:
         """`SWEEP/NUMBER`, as commands accept it."""
         return f"{self.sweep_id}/{self.number}"
 
+    @property
+    def is_paused(self) -> bool:
+        """True if the stopping rule stopped the trial, and can promote it later."""
+        return self.state is TrialState.STOPPED and self.asked_by == "pause"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class StopDecision:
@@ -171,6 +178,7 @@ class StopDecision:
     number: int
     reason: str  # not empty; names rule, band, value and threshold
     evidence: Mapping[str, Any] = field(default_factory=dict)  # the facts of the reason, for programs
+    is_pause: bool = False  # the rule can promote the trial later
 
     def __post_init__(self) -> None:
         if not self.reason:

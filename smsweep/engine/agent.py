@@ -59,6 +59,7 @@ class Agent:
         reuse: Returns a reason if a trial finished with a known result, without a job; else "".
         redact: Masks secrets in the failure texts of jobs.
         explain: Returns the failure text of a trial, with a hint about its cause if there is one.
+        is_alive: Returns True if an agent certainly runs, by its id. False if this machine cannot know.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class Agent:
         reuse: Callable[[Trial], str] = lambda trial: "",
         redact: Callable[[str], str] = lambda text: text,
         explain: Callable[[str], str] = lambda text: text,
+        is_alive: Callable[[str], bool] = lambda agent_id: False,
     ) -> None:
         self._store = store
         self._controller = controller
@@ -85,6 +87,7 @@ class Agent:
         self._reuse = reuse
         self._redact = redact
         self._explain = explain
+        self._is_alive = is_alive
         self._agent_id = agent_id
         self._options = options
         self._flapping = flapping
@@ -99,6 +102,7 @@ class Agent:
         self._leaves_for_machine = False  # the machine shuts down: trials become pending again instead of killed
         self._renewed_at = clock()
         self._is_idle = False  # as of the last tick: no trial is left to start
+        self._is_over = False  # as of the last tick: this agent has nothing to do, now or later
         self._is_contended = False  # as of the last tick: other agents were faster
         self._errors: dict[str, SmsweepError] = {}  # by place: backends that did not answer in this tick
         self._logged: dict[str, str] = {}  # the errors of the last tick
@@ -106,7 +110,9 @@ class Agent:
         self._places = Places(places, clock, self._rng)
         self._refusing: set[str] = set()  # names of the places that started no job in this tick
         self._bound: dict[int, Trial] = {}  # pending trials whose checkpoints are at a place
-        self._cursor = 0  # of the history: `_bound` is up to date to this position
+        self._elsewhere: dict[int, Trial] = {}  # active trials of other agents
+        self._leases: dict[tuple[int, str], datetime | None] = {}  # by trial and agent: the lease first seen
+        self._cursor = 0  # of the history: `_bound` and `_elsewhere` are up to date to this position
         self._trouble = ""
 
     def leave(self, how: ShutdownLevel | None = None, *, machine_goes: bool = False) -> ShutdownLevel:
@@ -139,7 +145,7 @@ class Agent:
                     log.error("%s; trying again", err)
                 logged = str(err)
                 happened, pause_s = False, self._options.longest_sleep_s
-            if self._is_done():
+            if self._is_done(is_current=failing_since is None):
                 return AgentResult(ended=dict(self._ended), trouble=self._trouble, asked_by=self._asked_by())
             pause_s = SHORTEST_SLEEP_S if happened else min(pause_s * 1.5, self._options.longest_sleep_s)
             # A random pause keeps agents that collided from colliding again.
@@ -154,10 +160,12 @@ class Agent:
         self._renew_leases()
         happened = self._observe()
         self._controller.refresh()
+        self._read_changes()
         self._apply_remote_changes()
         happened |= self._judge()
         self._pass_on_stops()
         happened |= self._fill_slots()
+        self._is_over = self._has_nothing_to_do() and not self._may_adopt_later()
         self._log_errors()
         if self._errors and self._leaving:
             raise next(iter(self._errors.values()))  # `run` decides how long a leaving agent tries again
@@ -176,15 +184,16 @@ class Agent:
         is_urgent = self._leaves_for_machine or self._leaving is ShutdownLevel.KILL
         return is_urgent and (self._clock() - failing_since).total_seconds() > LAST_TRIES_S
 
-    def _is_done(self) -> bool:
-        if self._held:
+    def _is_done(self, *, is_current: bool) -> bool:
+        """Return True if the agent can exit. is_current: the last tick succeeded, so nothing is unknown."""
+        if self._held or not (is_current or self._leaving):
             return False
-        if self._leaving or self._is_used_up() or self._trouble:
-            return True
+        return bool(self._leaving or self._is_used_up() or self._trouble or self._is_over)
+
+    def _has_nothing_to_do(self) -> bool:
         state = self._controller.sweep.state
-        return state not in (SweepState.RUNNING, SweepState.PAUSED) or (
-            self._is_idle and state is SweepState.RUNNING
-        )
+        is_open = state in (SweepState.RUNNING, SweepState.PAUSED)
+        return not self._held and (not is_open or (self._is_idle and state is SweepState.RUNNING))
 
     def _is_used_up(self) -> bool:
         if self._options.count is not None and self._started >= self._options.count:
@@ -420,7 +429,7 @@ class Agent:
 
     def _conclude(self) -> bool:
         self._controller.refresh()
-        self._find_bound()
+        self._read_changes()
         waiting = [trial for trial in self._bound.values() if not self._can_continue(trial)]
         is_over = self._controller.conclude(len(waiting))
         if is_over and waiting and self._controller.sweep.state is SweepState.RUNNING:
@@ -435,15 +444,37 @@ class Agent:
             )
         return is_over
 
-    def _find_bound(self) -> None:
-        """Find the pending trials whose checkpoints are at a place."""
+    def _read_changes(self) -> None:
+        """Find pending trials whose checkpoints are at a place, and active trials of this and other agents."""
         numbers, self._cursor = self._controller.history.since(self._cursor)
         for number in numbers:
             trial = self._controller.history.get(number)
-            if trial is not None and trial.state is TrialState.PENDING and trial.place:
+            self._bound.pop(number, None)
+            self._elsewhere.pop(number, None)
+            if trial is None:
+                continue
+            if trial.state is TrialState.PENDING and trial.place:
                 self._bound[number] = trial
-            else:
-                self._bound.pop(number, None)
+            elif trial.state.is_active and trial.agent_id != self._agent_id:
+                self._elsewhere[number] = trial
+            elif trial.state.is_active and number not in self._held:  # the answer of its claim was lost
+                self._held[number] = HeldTrial(trial, is_taken_over=True, may_have_job=True)
+                self._started += 1
+
+    def _may_adopt_later(self) -> bool:
+        """Return True if another agent that holds a trial may be lost, so that this agent must take it over.
+
+        An agent that runs renews its leases. So a trial is left to its agent after the first renewal that this
+        agent sees, and else is adopted when its lease expires.
+        """
+        for number, trial in self._elsewhere.items():
+            if self._places.of(trial) is None or self._is_alive(trial.agent_id):
+                continue
+            stored = self._store.get_trial(self._sweep_id, number)
+            known = self._leases.setdefault((number, stored.agent_id), stored.lease_expires_at)
+            if stored.state.is_active and stored.lease_expires_at == known:
+                return True
+        return False
 
     def _can_continue(self, trial: Trial) -> bool:
         return any(place.can_continue(trial) for place in self._places.places)
@@ -514,7 +545,7 @@ class Agent:
 
     def _claim_known(self) -> Trial | None:
         """Claim a trial for the first place that can run it."""
-        self._find_bound()
+        self._read_changes()
         for place, _ in self._open_places():
             trial = self._claim_at(place)
             if trial is not None:

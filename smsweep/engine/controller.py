@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 import logging
+import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
@@ -18,7 +20,7 @@ from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.search.base import SearchStrategy, outlook
-from smsweep.stopping.base import StoppingRule
+from smsweep.stopping.base import PromotingRule, StoppingRule
 from smsweep.store import notes
 from smsweep.store.base import Store
 
@@ -90,6 +92,12 @@ class Controller:
         self._searches = searches
         self._repeated: set[int] = set()  # numbers of the trials that repeat others
         self._request: dict[str, int] = {}  # of `smsweep confirm`
+        self._promoter = rule if isinstance(rule, PromotingRule) and rule.promotes else None
+        self._resumed: dict[int, int] = {}  # number -> attempt whose resumption was checked
+        self._promoted_at: dict[
+            int, tuple[int, int]
+        ] = {}  # number -> attempt, points before it; 0 without a pause
+        self._ignores_checkpoints: bool | None = None  # None before the first read
 
     def refresh(self) -> None:
         """Read the state of the sweep, and the trials that changed since the last call."""
@@ -102,6 +110,7 @@ class Controller:
         trials = self._store.list_trials(self.sweep.id, since=self._revision, curve_of=curve_of)
         self._request = notes.CONFIRM.get(self._store, self.sweep.id)
         self._read(trials)
+        self._check_resumed(trials)
         self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
         self.sweep = sweep
 
@@ -145,6 +154,10 @@ class Controller:
         for _ in range(ATTEMPTS):
             if self.history.has_gaps:  # a claimed trial is newer than the last read
                 self.refresh()
+            if self._promoter is not None:
+                self.refresh()  # trials that this process wrote have no curve
+            if self._promote(n):
+                return Proposal.ADDED
             repeated = self._requested_repeats(n)
             if not repeated:
                 params: list[Params] = []
@@ -163,6 +176,92 @@ class Controller:
             if self._add_repeats(repeated):
                 return Proposal.ADDED
         return Proposal.CONTENDED
+
+    def _promotable(self, n: int) -> list[int]:
+        """Return the numbers of at most n paused trials to resume now."""
+        if self._promoter is None or not self._can_promote():
+            return []
+        n = min(n, self._budget.n_affordable() - self._n_set_aside())
+        return self._promoter.promotable(self.history)[:n] if n > 0 else []
+
+    def _can_promote(self) -> bool:
+        """Return True if paused trials of the sweep can resume."""
+        if not self._is_promoting() or not self._searches or not self.sweep.state.takes_trials:
+            return False
+        return not self._targets.are_reached(self._repeats.follow(self.history))
+
+    def _is_promoting(self) -> bool:
+        """Return True if the rule pauses trials, and no script has ignored its checkpoint."""
+        if self._promoter is not None and self._ignores_checkpoints is None:
+            why = notes.IGNORES_CHECKPOINTS.get(self._store, self.sweep.id)
+            self._ignores_checkpoints = bool(why)
+            if why:
+                log.warning("%s", why)
+        return self._promoter is not None and not self._ignores_checkpoints
+
+    def _n_points_before(self, number: int) -> int:
+        """Return after how many points the current attempt of a trial was promoted; 0 if it was not."""
+        trial = self.history.get(number)
+        assert trial is not None  # the rule knows no other trials
+        attempt, n_points = self._promoted_at.get(number, (0, 0))
+        if trial.attempt != attempt:
+            promotion = notes.promotion(trial).get(self._store, self.sweep.id)
+            n_points = promotion["points"] if promotion is not None else 0
+            self._promoted_at[number] = (trial.attempt, n_points)
+        return n_points
+
+    def _promote(self, n: int) -> bool:
+        """Queue at most n paused trials at the places of their checkpoints. Return True if there are any."""
+        metric, promoted = self.sweep.config.metric, False
+        for number in self._promotable(n):
+            paused = self.history.get(number)
+            assert paused is not None and metric is not None  # the rule compares the values of the trial
+            first = self._store.read_points(self.sweep.id, number, names=[metric.name])[0]
+            document = {"points": len(paused.curve), "first": first.time.isoformat()}
+            resumed = replace(paused, attempt=paused.attempt + 1)
+            notes.promotion(resumed).put(self._store, self.sweep.id, document)
+            try:
+                trial = self._store.move(
+                    self.sweep.id,
+                    number,
+                    [TrialState.STOPPED],
+                    TrialState.PENDING,
+                    reason=f"promoted after {len(paused.curve)} points",
+                    keeps_place=True,
+                )
+            except StoreConflict:
+                continue  # another agent's controller was faster, or the user removed the trial
+            log.info("%s promoted after %d points", trial.label, len(paused.curve))
+            promoted = True
+        if promoted:
+            self.refresh()
+        return promoted
+
+    def _check_resumed(self, trials: Sequence[Trial]) -> None:
+        """Promote no more trials if a promoted trial started again from its first value."""
+        metric = self.sweep.config.metric
+        if self._promoter is None or metric is None:
+            return
+        for trial in trials:
+            if not trial.attempt or not trial.curve or self._resumed.get(trial.number) == trial.attempt:
+                continue
+            promotion = notes.promotion(trial).get(self._store, self.sweep.id)
+            if promotion is None or trial.is_removed:
+                self._resumed[trial.number] = trial.attempt
+                continue
+            first = self._store.read_points(self.sweep.id, trial.number, names=[metric.name])[0]
+            has_restarted = first.time.isoformat() != promotion["first"]
+            if has_restarted or len(trial.curve) > promotion["points"]:
+                self._resumed[trial.number] = trial.attempt
+            if has_restarted and self._can_promote():
+                why = (
+                    f"{trial.label}: its script ignores its checkpoint, or logs no steps: after the promotion, it "
+                    f"reported {metric.name} from the beginning, not from value {promotion['points'] + 1}; no "
+                    "more trials are promoted. Save and load a checkpoint, and log with a step"
+                )
+                self._ignores_checkpoints = True
+                notes.IGNORES_CHECKPOINTS.put(self._store, self.sweep.id, why)
+                log.warning("%s", why)
 
     def _requested_repeats(self, n: int) -> list[int]:
         """Return the numbers of at most n trials to repeat now, because the user asked for it."""
@@ -185,15 +284,17 @@ class Controller:
         return next_repeats(feasible_assignments(self.history, self._constraints), metric, top, n, n_left)
 
     def _awaits_values(self, n_waiting: int = 0) -> bool:
-        """Return True if the values of active or pending trials can lead to more repeats.
+        """Return True if the values of active or pending trials can lead to more repeats or promotions.
 
         Args:
             n_waiting: Number of pending trials that only agents of other places can run.
         """
+        counts = self.history.counts
+        if counts[TrialState.RUNNING] + counts[TrialState.STOPPING] and self._can_promote():
+            return True  # their values can promote paused trials
         n_repeats = max(self._request.get("trials", 0), self._confirm.trials if self._confirm else 0)
         if n_repeats <= len(self._repeated):
             return False
-        counts = self.history.counts
         if not self._searches:  # the search of other agents can be endless
             repeats = filter(None, map(self.history.get, self._repeated))
             counts = Counter(trial.state for trial in repeats)
@@ -241,14 +342,17 @@ class Controller:
         for decision in self._rule.judge(self.history):
             if decision.number in self._repeated:
                 continue  # a repeat confirms the final value
+            is_pause = decision.is_pause and self._is_promoting()
+            if is_pause and decision.evidence.get("band", math.inf) <= self._n_points_before(decision.number):
+                continue  # a promoted trial runs to its next rung
             try:
                 trial = self._store.move(
                     self.sweep.id,
                     decision.number,
                     [TrialState.RUNNING],
                     TrialState.STOPPING,
-                    reason=decision.reason,
-                    asked_by="rule",
+                    reason=decision.reason + "; paused, until it is promoted" * is_pause,
+                    asked_by="pause" if is_pause else "rule",
                 )
             except StoreConflict:
                 continue  # the trial ended, or another agent's controller was faster
@@ -292,7 +396,7 @@ class Controller:
             n_waiting: Number of pending trials that only agents of other places can run.
         """
         blocked = self._blocked()
-        if blocked not in (None, Proposal.EXHAUSTED) or self._requested_repeats(1):
+        if blocked not in (None, Proposal.EXHAUSTED) or self._requested_repeats(1) or self._promotable(1):
             return False
         if blocked is None and self._strategy.suggest(self.history, 1):
             return False

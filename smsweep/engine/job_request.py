@@ -30,8 +30,8 @@ from smsweep.errors import JobRejected
 from smsweep.runtime.job.secrets import PREFIX as SECRET_PREFIX
 from smsweep.runtime.job.trial_document import KEY as TRIAL_KEY
 from smsweep.runtime.job.trial_document import VERSION as TRIAL_VERSION
-from smsweep.space.distribution import Distribution
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.distribution import MISSING, Distribution
+from smsweep.space.space import SearchSpace
 
 REPEAT_VARIABLE = "SMSWEEP_REPEAT"  # which repetition of its assignment a script runs, for example as its seed
 CONFIRMS_VARIABLE = "SMSWEEP_CONFIRMS"  # number of the trial that a script repeats; for `smsweep recover`
@@ -65,7 +65,7 @@ def training_job(template: JobTemplate, sweep: Sweep, trial: Trial, site: Site) 
         ]
     request["OutputDataConfig"] = {"S3OutputPath": site.output_uri, **request.get("OutputDataConfig", {})}
     request.setdefault("StoppingCondition", {"MaxRuntimeInSeconds": DEFAULT_MAX_RUN_S})
-    if _has_checkpoints(template, site):
+    if _has_checkpoints(template, sweep, site):
         request["CheckpointConfig"] = _checkpoints(template, sweep, trial, site)
     if template.secrets:
         references = {f"{SECRET_PREFIX}{name}": reference for name, reference in template.secrets.items()}
@@ -111,11 +111,13 @@ def _assets_channel(site: Site, input_mode: str) -> dict[str, Any]:
     }
 
 
-def _has_checkpoints(template: JobTemplate, site: Site) -> bool:
+def _has_checkpoints(template: JobTemplate, sweep: Sweep, site: Site) -> bool:
     """Return True if job.yaml sets a checkpoint location or uses spot capacity, and always on this machine.
 
-    In S3, checkpoints need permissions of the job's role, and requests.
+    In S3, checkpoints need permissions of the job's role, and requests. Trials that are promoted need checkpoints.
     """
+    if sweep.config.early_terminate is not None and sweep.config.early_terminate.promotes:
+        return True
     fields = template.request
     is_set = "CheckpointConfig" in fields or bool(fields.get("EnableManagedSpotTraining"))
     is_local = not site.checkpoint_uri.startswith("s3://")

@@ -8,7 +8,7 @@ from collections.abc import Hashable, Mapping
 from smsweep.core.trial import History, Params
 from smsweep.errors import SpaceError
 from smsweep.search.coverage import Coverage, coverage_of
-from smsweep.space.belief import Belief, believed_value
+from smsweep.space.belief import Belief
 from smsweep.space.space import SearchSpace
 
 DRAWS = 32  # draws before a free cell is chosen directly; only nearly used up or very uneven spaces need it
@@ -38,7 +38,7 @@ class RandomSearch:
         beliefs: Mapping[str, Belief] | None = None,
     ) -> None:
         self._space = space
-        self._beliefs = [(beliefs or {}).get(".".join(path)) for path, _ in space.leaves]
+        self._draws = space.draws_of(beliefs)
         self._seed = seed
         self._is_distinct = distinct
         self._coverage = coverage_of(self._space)
@@ -79,13 +79,8 @@ class RandomSearch:
         return self._space.assignment(number), number
 
     def _sample(self, rng: random.Random) -> Params:
-        """Draw params, with exactly one number of rng per leaf."""
-        return self._space.nest(
-            [
-                leaf.sample(rng) if belief is None else believed_value(leaf, belief, rng.random())
-                for (_, leaf), belief in zip(self._space.leaves, self._beliefs, strict=True)
-            ]
-        )
+        """Draw params; without constraints, with exactly one number of rng per leaf."""
+        return self._space.nest(self._draws.draw(rng))
 
     def _rng(self, number: int) -> random.Random:
         return random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not a secret
@@ -109,7 +104,12 @@ class GridSearch:
                     f"parameters.{'.'.join(path)}: {leaf.kind} cannot be in a grid; list its values, use "
                     "int_uniform or q_uniform, or search by method random or bayes"
                 )
-        self._coverage = Coverage(self._space.grid_size or 0, self._space.grid_index)
+        size = self._space.grid_size
+        if size is None:
+            raise SpaceError(
+                "the grid has too many combinations of the constrained parameters to check; list fewer values"
+            )
+        self._coverage = Coverage(size, self._space.grid_index)
 
     def suggest(self, history: History, n: int) -> list[Params]:
         self._coverage.follow(history)

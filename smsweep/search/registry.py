@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smsweep.core.budget import SearchCost, search_cost_of
 from smsweep.core.job import JobTemplate, SearchSettings
 from smsweep.core.repeats import Repeats
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import SweepConfig, with_structure
 from smsweep.core.trial import History, Params
 from smsweep.errors import ConfigError, SpaceError
 from smsweep.search.base import SearchStrategy, outlook
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 CUSTOM = "custom"  # the value of `method` that selects an engine
 DISTINCT = frozenset({"grid", "bayes", "pareto"})  # methods that never repeat an assignment of a finite space
+STRUCTURE = ("conditions", "constraints")
+SUPPORTED = {"conditions": "grid or random", "constraints": "grid, random or bayes"}
 NEEDS = (
     "space",
     "seed",
@@ -84,6 +86,8 @@ class SearchSpec:
             `constraints` (the texts of the outcome constraints; other methods propose trials without them).
         options: A frozen pydantic model of `method_options`, or its place; None if the method has no options.
         is_engine: `method: custom` selects the method, not its own name.
+        structure: The rules of job.yaml's `search` that the method follows in its `space`: `conditions` and
+            `constraints`. A method without a rule is refused if job.yaml has it.
     """
 
     name: str
@@ -92,6 +96,7 @@ class SearchSpec:
     needs: Sequence[str] = ("space", "seed")
     options: type[BaseModel] | str | None = None
     is_engine: bool = False
+    structure: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         check_needs(self, NEEDS)
@@ -113,30 +118,34 @@ METHODS = PluginRegistry(
                 summary="every combination once, in W&B's order",
                 factory="smsweep.search.grid_and_random:GridSearch",
                 needs=("space",),
+                structure=STRUCTURE,
             ),
             SearchSpec(
                 name="random",
                 summary="independent draws",
                 factory="smsweep.search.grid_and_random:RandomSearch",
                 needs=("space", "seed", "distinct", "beliefs"),
+                structure=STRUCTURE,
             ),
             SearchSpec(
                 name="bayes",
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
                 needs=("space", "metric", "seed", "cost", "beliefs", "constraints"),
+                structure=("constraints",),
             ),
             SearchSpec(
                 name="pareto",
                 summary="the Pareto front of several metrics",
                 factory="smsweep.search.pareto_search:ParetoSearch",
                 needs=("space", "metrics", "seed", "beliefs", "constraints"),
+                structure=("constraints",),
                 is_engine=True,
             ),
             SearchSpec(
                 name="optuna",
                 summary="a sampler of Optuna",
-                factory="smsweep.search.optuna_search:OptunaSearch",
+                factory="smsweep.search.optuna_study:make_optuna_search",
                 needs=("space", "metrics", "scheduler", "seed"),
                 is_engine=True,
             ),
@@ -197,6 +206,7 @@ def make_strategy(config: SweepConfig, seed: int, job: JobTemplate | None = None
     """
     job = job or JobTemplate()
     check_search(config, job.search)
+    config = with_structure(config, job.search)
     spec, cost = METHODS[engine_of(config)], search_cost_of(job, config.run_cap)
     strategy = build_strategy(spec, config, seed, cost, job.search)
     if job.search.start_points:
@@ -233,6 +243,12 @@ def check_search(config: SweepConfig, settings: SearchSettings) -> None:
             f"search.cost: the search method {method} does not choose params by their cost; "
             "use method bayes, or remove search.cost from job.yaml"
         )
+    for rule in STRUCTURE:
+        if getattr(settings, rule) and rule not in METHODS[method].structure:
+            raise ConfigError(
+                f"search.{rule}: the search method {method} does not support {rule}; "
+                f"use method {SUPPORTED[rule]}, or remove search.{rule} from job.yaml"
+            )
     if settings.beliefs and "beliefs" not in needs:
         raise ConfigError(
             f"search.beliefs: the search method {method} cannot use beliefs; "
@@ -303,7 +319,7 @@ def expected_trial_count(config: SweepConfig, job: JobTemplate) -> int | None:
     Cells that trials of an earlier sweep cover are counted, although they are not run. So are all repeats of the
     best trials, although the sweep can end without some of them.
     """
-    cells = config.space.grid_size if config.method == "grid" else None
+    cells = with_structure(config, job.search).space.grid_size if config.method == "grid" else None
     n_final = job.confirm.trials if job.confirm is not None else 0
     wanted = cells * job.repeats + n_final if cells is not None else None
     return min((n for n in (wanted, config.run_cap) if n is not None), default=None)

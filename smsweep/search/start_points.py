@@ -12,9 +12,9 @@ from smsweep.core.confirm import is_repeat
 from smsweep.core.trial import History, Params, Trial
 from smsweep.search.base import SearchStrategy, outlook
 from smsweep.search.coverage import Coverage, coverage_of
-from smsweep.space.belief import Belief, believed_value
-from smsweep.space.distribution import Distribution
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.belief import Belief
+from smsweep.space.distribution import MISSING, Distribution
+from smsweep.space.space import SearchSpace
 
 MAX_DRAWS = 64  # draws of the missing values that must give new params
 
@@ -44,7 +44,7 @@ class Completion:
     ) -> None:
         self._space = space
         self._seed = seed
-        self._beliefs = [(beliefs or {}).get(".".join(path)) for path, _ in space.leaves]
+        self._beliefs = beliefs
         self._coverage: Coverage | None = None
         self._is_grid = is_grid
         if is_grid:
@@ -60,8 +60,7 @@ class Completion:
             history: The trials so far.
             ahead: Params of further trials, which are not in the history yet.
         """
-        named = named_values(self._space, point)
-        given = [_own_value(leaf, named.get(".".join(path), MISSING)) for path, leaf in self._space.leaves]
+        given = given_values(self._space, point)
         number, coverage = history.next_number + len(ahead), self._coverage
         if coverage is None:
             return next(self._draws(given, number))
@@ -82,16 +81,15 @@ class Completion:
         return drawn
 
     def _draws(self, given: Sequence[Any], number: int) -> Iterator[Params]:
-        """Yield complete params without end. A draw needs one random number per leaf, as in random search."""
+        """Yield complete params without end, drawn as in random search.
+
+        Raises:
+            SpaceError: No params with the given values meet the conditions and constraints.
+        """
+        draws = self._space.draws_of(self._beliefs, given)
         rng = random.Random(f"{self._seed}/{number}")  # noqa: S311 - reproducible, not a secret
         while True:
-            drawn = [
-                leaf.sample(rng) if belief is None else believed_value(leaf, belief, rng.random())
-                for (_, leaf), belief in zip(self._space.leaves, self._beliefs, strict=True)
-            ]
-            yield self._space.nest(
-                [value if mine is MISSING else mine for mine, value in zip(given, drawn, strict=True)]
-            )
+            yield self._space.nest(draws.draw(rng))
 
     def _free_cell(self, given: Sequence[Any], coverage: Coverage) -> Params | None:
         """Return the first free cell of the grid with the given values."""
@@ -106,8 +104,12 @@ class Completion:
                 if given[i] is MISSING:
                     values[i] = leaves[i].grid_value(digit)
             cell = self._space.grid_index(self._space.nest(values))
-            if cell is not None and cell not in coverage:
-                return self._space.grid_cell(cell)
+            if cell is None or cell in coverage:
+                continue
+            params = self._space.grid_cell(cell)
+            exists = [value is not MISSING for value in self._space.flatten(params)]
+            if all(has or value is MISSING for has, value in zip(exists, given, strict=True)):
+                return params
         return None
 
 
@@ -177,6 +179,12 @@ def named_values(space: SearchSpace, params: Mapping[str, Any]) -> dict[str, Any
 
     add(params, "")
     return named
+
+
+def given_values(space: SearchSpace, params: Mapping[str, Any]) -> list[Any]:
+    """Return the value of each leaf in params, MISSING if there is none. Names can be dotted or nested."""
+    named = named_values(space, params)
+    return [_own_value(leaf, named.get(".".join(path), MISSING)) for path, leaf in space.leaves]
 
 
 def _own_value(leaf: Distribution, value: Any) -> Any:

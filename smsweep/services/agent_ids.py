@@ -28,10 +28,14 @@ def is_gone(agent_id: str) -> bool:
     The leases of other machines' agents expire. The host name alone is not enough: several machines can have the
     same name, and a container can have its host's name with a PID namespace of its own.
     """
-    host, _, rest = agent_id.partition(":")
-    pid, _, token = rest.partition(":")
-    is_ours = host == socket.gethostname() and token.startswith(_realm())
-    return is_ours and pid.isdecimal() and not _is_alive(int(pid))
+    pid = _local_pid(agent_id)
+    return pid is not None and not _is_running(pid)
+
+
+def is_alive(agent_id: str) -> bool:
+    """Return True if an agent of this machine runs; False for agents of other machines."""
+    pid = _local_pid(agent_id)
+    return pid is not None and _is_running(pid)
 
 
 def release_dead_agents(store: Store, sweep_id: str) -> None:
@@ -40,6 +44,14 @@ def release_dead_agents(store: Store, sweep_id: str) -> None:
         if is_gone(holder):
             log.info("agent %s no longer runs; this agent can continue its trials", holder)
             store.release(holder)
+
+
+def _local_pid(agent_id: str) -> int | None:
+    """Return the process id of an agent of this machine; None for agents of other machines."""
+    host, _, rest = agent_id.partition(":")
+    pid, _, token = rest.partition(":")
+    is_ours = host == socket.gethostname() and token.startswith(_realm())
+    return int(pid) if is_ours and pid.isdecimal() else None
 
 
 def _realm() -> str:
@@ -51,7 +63,7 @@ def _realm() -> str:
     return hashlib.sha256(known.encode()).hexdigest()[:8]
 
 
-def _is_alive(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

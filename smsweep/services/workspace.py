@@ -21,7 +21,7 @@ from typing import IO
 from smsweep.config_files.job_yaml import parse_stored_job
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR, JobTemplate
-from smsweep.core.sweep import SweepConfig
+from smsweep.core.sweep import SweepConfig, with_structure
 from smsweep.core.trial import Trial
 from smsweep.errors import NotFound, NotInStore, SourceError, StoreDown
 from smsweep.remote.record import has_records
@@ -289,7 +289,8 @@ def _runtime_hash() -> str:
 
 def read_stored(sweep_yaml: str, job_yaml: str) -> tuple[SweepConfig, JobTemplate]:
     """Parse the texts of a stored sweep. They were validated when the sweep was created."""
-    return parse_sweep(sweep_yaml, is_stored=True).config, parse_stored_job(job_yaml)
+    job = parse_stored_job(job_yaml)
+    return with_structure(parse_sweep(sweep_yaml, is_stored=True).config, job.search), job
 
 
 def _copy(source: Path, target: Path) -> None:

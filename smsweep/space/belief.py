@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from statistics import NormalDist
 from typing import Any
 
-from smsweep.space.choices import Categorical, CategoricalWithProbabilities
+from smsweep.space.choices import CHOICES
 from smsweep.space.distribution import Distribution
 from smsweep.space.numeric import coordinate_of
 
@@ -46,11 +46,6 @@ class Peak:
         return min(max(self._normal.inv_cdf(at), 0.0), 1.0)
 
 
-def is_listed(distribution: Distribution) -> bool:
-    """Return True if a belief about the distribution is a belief about one of its listed values."""
-    return isinstance(distribution, (Categorical, CategoricalWithProbabilities))
-
-
 def split(belief: Belief, u: float) -> tuple[bool, float]:
     """Return True if a uniform number selects the belief, and the number scaled to [0, 1] again."""
     if u < belief.confidence:
@@ -67,7 +62,7 @@ def believed_value(distribution: Distribution, belief: Belief, u: float) -> Any:
     is_near, part = split(belief, u)
     if not is_near:
         return distribution.ppf(part)
-    if is_listed(distribution):
+    if isinstance(distribution, CHOICES):
         number = distribution.index_of(belief.around)
         return belief.around if number is None else distribution.value_at(number)
     return distribution.ppf(Peak(center=coordinate_of(distribution, belief.around)).ppf(part))

@@ -145,3 +145,6 @@ class CategoricalWithProbabilities(Distribution):
 
     def index_of(self, value: Any) -> int | None:
         return self._possible.index_of(value)
+
+
+CHOICES = (Categorical, CategoricalWithProbabilities)  # distributions over several values that the user lists

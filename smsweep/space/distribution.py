@@ -7,9 +7,17 @@ import random
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, ClassVar, TypeGuard
+from typing import Any, ClassVar, Final, TypeGuard
 
 from smsweep.errors import SpaceError
+
+
+class _Missing:
+    def __repr__(self) -> str:
+        return "MISSING"
+
+
+MISSING: Final[Any] = _Missing()  # the value of a leaf that params do not have
 
 
 class Distribution(ABC):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.space.choices import Categorical, CategoricalWithProbabilities
+from smsweep.space.choices import CHOICES
 from smsweep.space.distribution import Distribution, is_number
 from smsweep.space.normal import Quantised
 from smsweep.space.numeric import coordinate_of
@@ -18,6 +19,8 @@ from smsweep.space.space import SearchSpace
 MAX_LEVELS = 1024  # an axis with more values is treated as continuous
 TAIL = 1 / 512  # the levels of an infinite distribution end at this probability
 MIDDLE = 0.5
+N_POOL, N_FRESH = 256, 32  # points of a scan under constraints that are the same, and new, in each call
+N_NEARBY = 32  # valid points, of which the nearest replaces a point that breaks a constraint
 UNLISTED = -1.0  # on a nominal axis: a value that is not listed
 
 
@@ -38,7 +41,7 @@ class Axis:
         A number out of range gets the nearer end. A missing value, or a value of another type, gets the middle;
         on a nominal axis, it gets a coordinate apart from all levels.
         """
-        if isinstance(self.distribution, (Categorical, CategoricalWithProbabilities)):
+        if isinstance(self.distribution, CHOICES):
             number = self.distribution.index_of(value)
             if number is None:
                 return (UNLISTED if self.is_nominal else MIDDLE), False
@@ -58,6 +61,11 @@ class Axis:
             return self.levels[int(self._nearest(coordinate))]
         return self.distribution.ppf(min(max(coordinate, 0.0), 1.0))
 
+    def decode_all(self, coordinates: Array) -> list[Any]:
+        if self.levels:
+            return [self.levels[i] for i in self._nearest(coordinates).tolist()]
+        return [self.distribution.ppf(u) for u in np.clip(coordinates, 0.0, 1.0).tolist()]
+
     def snap(self, coordinates: Array) -> Array:
         """Return the nearest valid coordinate of each coordinate."""
         if self.levels:
@@ -75,6 +83,9 @@ class Cube:
     def __init__(self, space: SearchSpace) -> None:
         self._space = space
         self._axes = {i: _axis(leaf) for i, (_, leaf) in enumerate(space.leaves) if leaf.size != 1}
+        structure = space.structure
+        self._constrained = frozenset(structure.involved() if structure is not None else ())
+        self._pool: Array | None = None
         self.is_nominal = np.array([axis.is_nominal for axis in self._axes.values()], dtype=bool)
 
     @property
@@ -100,9 +111,51 @@ class Cube:
             snapped[:, j] = axis.snap(points[:, j])
         return snapped
 
+    def draw(self, n: int, rng: np.random.Generator) -> Array:
+        """Draw [n, d] points that meet all constraints, from the law of the space."""
+        if not self._constrained:
+            return self.snap(rng.random((n, self.d)))
+        chance = random.Random(int(rng.integers(2**63)))  # noqa: S311 - reproducible, not a secret
+        return np.array([self.encode(self._space.sample(chance))[0] for _ in range(n)]).reshape(n, self.d)
+
+    def scan(self, n: int, rng: np.random.Generator) -> Array:
+        """Return points from everywhere in the space that meet all constraints: n, or fewer under constraints.
+
+        Draws under constraints are slow, so most of the points are the same in each call.
+        """
+        if not self._constrained:
+            return self.draw(n, rng)
+        if self._pool is None:
+            self._pool = self.draw(N_POOL, np.random.default_rng(0))
+        return np.vstack([self._pool, self.draw(N_FRESH, rng)])
+
+    def are_feasible(self, points: Array) -> NDArray[np.bool_]:
+        """Return for each of [n, d] points whether it meets all constraints."""
+        structure = self._space.structure
+        if structure is None or not self._constrained:
+            return np.ones(len(points), dtype=bool)
+        values: list[Any] = [leaf.ppf(0.5) if leaf.size == 1 else None for _, leaf in self._space.leaves]
+        columns = [(i, axis, j) for j, (i, axis) in enumerate(self._axes.items()) if i in self._constrained]
+        rows = zip(*(axis.decode_all(points[:, j]) for _, axis, j in columns), strict=True)
+        feasible = np.empty(len(points), dtype=bool)
+        for k, row in enumerate(rows):
+            for (i, _, _), value in zip(columns, row, strict=True):
+                values[i] = value
+            feasible[k] = structure.is_feasible(structure.active(values))
+        return feasible
+
+    def nearest_feasible(self, point: Array, rng: np.random.Generator) -> Array:
+        """Return a point if it meets all constraints, else the nearest of some that do."""
+        if self.are_feasible(point[None])[0]:
+            return point
+        drawn = self.draw(N_NEARBY, rng)
+        distance = sum(gap[:, 0] ** 2 for gap in gaps(drawn, point[None], self.is_nominal))
+        nearest: Array = drawn[int(np.argmin(distance))]
+        return nearest
+
 
 def _axis(distribution: Distribution) -> Axis:
-    if isinstance(distribution, (Categorical, CategoricalWithProbabilities)):
+    if isinstance(distribution, CHOICES):
         values = [distribution.value_at(i) for i in range(distribution.size)]
         # numbers such as 16, 32, 64 are ordered; two values need no order
         is_ranked = len(values) > 2 and all(is_number(value) for value in values)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 from pydantic import Field, model_validator
 
@@ -27,6 +27,23 @@ class StoppingRule(Protocol):
 
         Args:
             history: All trials. `curve` of each trial holds its values of the sweep's metric.
+        """
+        ...
+
+
+@runtime_checkable
+class PromotingRule(StoppingRule, Protocol):
+    """A stopping rule that can pause trials, and promote them later."""
+
+    @property
+    def promotes(self) -> bool:
+        """True if the rule pauses trials. Its decisions are pauses."""
+        ...
+
+    def promotable(self, history: History) -> list[int]:
+        """Return the numbers of the paused trials to resume now, the most advanced and best ones first.
+
+        `Trial.is_paused` is true for a paused trial. The same history gives the same numbers.
         """
         ...
 
@@ -65,6 +82,7 @@ class AshaOptions(Section):
     max_iter: MaxIter = None
     eta: Eta = 3
     strict: Strict = True
+    promote: bool = Field(False, description="pause trials, and resume the promoted ones from their checkpoints")
 
     @model_validator(mode="after")
     def _has_checks(self) -> AshaOptions:

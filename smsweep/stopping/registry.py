@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import History, StopDecision
 from smsweep.errors import ConfigError
-from smsweep.stopping.base import StoppingRule
+from smsweep.stopping.base import PromotingRule, StoppingRule
 from smsweep.stopping.stop_if import StopIf
 from smsweep.util.plugins import PluginRegistry, check_needs, resolve
 
@@ -103,16 +103,29 @@ class AnyOf:
                 decisions.setdefault(decision.number, decision)
         return [decisions[number] for number in sorted(decisions)]
 
+    @property
+    def promotes(self) -> bool:
+        """True if one of the rules pauses trials."""
+        return any(isinstance(rule, PromotingRule) and rule.promotes for rule in self._rules)
 
-def make_rule(config: SweepConfig, stop_if: Sequence[str] = ()) -> StoppingRule | None:
+    def promotable(self, history: History) -> list[int]:
+        """Return the numbers of the paused trials to resume now."""
+        rules = (rule for rule in self._rules if isinstance(rule, PromotingRule))
+        return [number for rule in rules for number in rule.promotable(history)]
+
+
+def make_rule(
+    config: SweepConfig, stop_if: Sequence[str] = (), of_search: StoppingRule | None = None
+) -> StoppingRule | None:
     """Return the rule that stops this sweep's trials early.
 
     Args:
         config: The sweep; its `early_terminate` selects a rule.
         stop_if: The conditions of `stop_if` in job.yaml. They are checked first.
+        of_search: The rule of the search itself; None if it has none.
 
     Returns:
-        The rule, or None if there is neither `early_terminate` nor `stop_if`.
+        The rule, or None if there is no rule.
 
     Raises:
         ConfigError: The rule is unknown, or the config lacks a value that the rule needs.
@@ -127,6 +140,8 @@ def make_rule(config: SweepConfig, stop_if: Sequence[str] = ()) -> StoppingRule 
                 "install the plug-in that provides it"
             )
         rules.append(build_rule(RULES[name], config))
+    if of_search is not None:
+        rules.append(of_search)
     return AnyOf(rules) if rules else None
 
 

@@ -57,21 +57,27 @@ class RungRule(ABC):
     def rank(self, n: int) -> int:
         """Return the rank of the last of n values that survives; the best value has rank 0."""
 
+    is_pause = False  # decisions of the rule are pauses
+
     def _restart(self) -> None:
         self._cursor = 0
         self._standings: dict[int, Standing] = {}  # of trials that reached the first band
         self._running: set[int] = set()
+        self._paused: set[int] = set()
         self._values: list[list[float]] = [[] for _ in self._bands]  # at each band, ascending
 
     def judge(self, history: History) -> list[StopDecision]:
+        self._follow(history)
+        decisions = (self._verdict(number) for number in sorted(self._running))
+        return [decision for decision in decisions if decision is not None]
+
+    def _follow(self, history: History) -> None:
         if history is not self._history:
             self._restart()
             self._history = history
         changed, self._cursor = history.since(self._cursor)
         for number in changed:
             self._update(number, history.get(number))
-        decisions = (self._verdict(number) for number in sorted(self._running))
-        return [decision for decision in decisions if decision is not None]
 
     def _update(self, number: int, trial: Trial | None) -> None:
         before = self._standings.pop(number, None)
@@ -85,10 +91,13 @@ class RungRule(ABC):
         for values, value in zip(self._values[len(old) :], new[len(old) :], strict=False):
             bisect.insort(values, value)
         self._running.discard(number)
+        self._paused.discard(number)
         if trial is not None and standing is not None:
             self._standings[number] = standing
             if trial.state is TrialState.RUNNING:
                 self._running.add(number)
+            elif trial.is_paused:
+                self._paused.add(number)
 
     def _standing_of(self, trial: Trial) -> Standing | None:
         n_bands = bisect.bisect_right(self._bands, len(trial.curve))
@@ -119,6 +128,7 @@ class RungRule(ABC):
                 "threshold": sign * threshold,
                 "peers": len(peers),
             },
+            is_pause=self.is_pause,
             reason=(
                 f"{self.name}: at band {band} its {subject} {own} is worse than "
                 f"{limit}, the threshold of the {len(peers)} trials with {band} points"
@@ -179,7 +189,10 @@ class Asha(RungRule):
 
     The best trial of a rung always continues. Rungs are at min_iter points, then at eta times as many points each.
     A complete training has max_iter points, so there is no rung at max_iter. A trial is also stopped between rungs
-    if better trials fill its rung, because the rule cannot pause a trial and promote it later.
+    if better trials fill its rung.
+
+    With `promote`, the trials that the rule does not continue are paused. A paused trial is promoted when it is
+    among the best n/eta of its highest rung, because more trials reached the rung. It resumes from its checkpoint.
 
     Args:
         metric: The metric that trials are compared by.
@@ -188,7 +201,7 @@ class Asha(RungRule):
     Raises:
         ConfigError: The options lead to no rung.
 
-    Source: the stopping variant of arXiv:1810.05934.
+    Source: arXiv:1810.05934; its stopping variant without `promote`.
     """
 
     name = "asha"
@@ -201,7 +214,23 @@ class Asha(RungRule):
             raise ConfigError(
                 "early_terminate.max_iter: leaves no check: it must be above min_iter; raise max_iter"
             )
+        self.is_pause = options.promote
         super().__init__(metric, rungs, is_strict=options.strict)
+
+    @property
+    def promotes(self) -> bool:
+        """True if the rule pauses trials."""
+        return self.is_pause
+
+    def promotable(self, history: History) -> list[int]:
+        """Return the numbers of the paused trials to resume now, highest rung first, then best value first."""
+        self._follow(history)
+        numbers = [number for number in self._paused if self._verdict(number) is None]
+        return sorted(numbers, key=self._order)
+
+    def _order(self, number: int) -> tuple[int, float, int]:
+        at_bands = self._standings[number].at_bands
+        return -len(at_bands), at_bands[-1], number
 
     def rank(self, n: int) -> int:
         return max(int(n / self._eta), 1) - 1

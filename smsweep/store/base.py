@@ -203,8 +203,8 @@ class Store(Protocol):
             expect: States from which the change is valid.
             to: The new state.
             reason: Why, for the user.
-            asked_by: With a move to stopping, who asked: "rule", "person" (the user) or "agent". It is kept until
-                the next attempt.
+            asked_by: With a move to stopping, who asked, as in `Trial.asked_by`. It is kept until the next
+                attempt.
             exit_code: Exit code of the script; None if unknown.
             agent_id: If set, this agent must hold the trial.
             retries: New value of `Trial.retries`; None keeps the old one.

@@ -64,12 +64,18 @@ HANDLED_COMMANDS = Note[dict[str, str]]("orders", dict)  # id of a command -> ""
 PRUNED = Note[dict[str, str]]("pruned", dict)  # NUMBER/ATTEMPT -> when `smsweep prune` deleted its files
 CONFIRM = Note[dict[str, int]]("confirm", dict)  # request of `smsweep confirm`; `trials` limits all repeats
 MLFLOW = Note[dict[str, Any]]("mlflow", dict)  # the sweep in MLflow, and the last revision that was written
+IGNORES_CHECKPOINTS = Note[str]("ignores_checkpoints", str)  # why no trial is promoted any more
 REJECTED_COMMANDS = Note[dict[str, str]]("rejected_commands", dict)  # id of an invalid command -> the reason
 
 
 def stop_evidence(trial: Trial) -> Note[dict[str, Any] | None]:
     """Return the note with the evidence for which a rule stopped an attempt of a trial."""
     return Note(f"stop/{trial.number}/{trial.attempt}", _none)
+
+
+def promotion(trial: Trial) -> Note[dict[str, Any] | None]:
+    """Return the note of a trial's attempt that resumes after a pause: `points`, and the time of the `first`."""
+    return Note(f"promotion/{trial.number}/{trial.attempt}", _none)
 
 
 def changed_source(trial: Trial) -> Note[dict[str, Any] | None]:

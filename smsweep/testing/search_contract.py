@@ -130,10 +130,14 @@ class SearchContract:
 
 
 def _check_params(space: SearchSpace, params: Params) -> None:
-    """Raise AssertionError unless the params have a valid value for each leaf of the space, and no other keys."""
+    """Raise AssertionError unless the params have a valid value for each leaf that exists, and no other keys."""
     values = space.flatten(params)
     assert space.nest(values) == params, f"keys that the space does not have: {params}"
-    for (path, leaf), value in zip(space.leaves, values, strict=True):
+    assert space.is_feasible(params), f"{params} break a constraint"
+    exists = space.structure.existing(values) if space.structure is not None else [True] * len(values)
+    for (path, leaf), value, has_value in zip(space.leaves, values, exists, strict=True):
+        if not has_value:
+            continue
         nearest = leaf.ppf(leaf.cdf(value))
         is_inside = math.isclose(value, nearest, rel_tol=1e-6) if is_number(value) else value == nearest
         assert is_inside, f"{'.'.join(path)}: {value!r} is not in the space"

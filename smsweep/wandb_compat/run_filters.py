@@ -9,7 +9,7 @@ from datetime import datetime, timezone
 from typing import Any, TypeVar
 
 from smsweep.errors import UsageError
-from smsweep.space.space import MISSING
+from smsweep.space.distribution import MISSING
 
 T = TypeVar("T")
 Lookup = Callable[

@@ -17,8 +17,8 @@ from smsweep.core.trial import Params, Scalar, Trial, TrialState, is_number
 from smsweep.errors import NotFound, UsageError
 from smsweep.exports.contents import WANDB_COLUMNS
 from smsweep.runtime.script.records import IDLE, PARAMS, RUN, STOPPED, URL
-from smsweep.space.distribution import Distribution, can_have
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.distribution import MISSING, Distribution, can_have
+from smsweep.space.space import SearchSpace
 
 Row = dict[str, Any]
 

@@ -25,7 +25,7 @@ from smsweep.services.agents import detach, run_agent
 from smsweep.services.sweeps import create
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import FAST, ROLE
-from tests.support.kill_points import CRASH_POINTS, CrashPoint, die
+from tests.support.kill_points import CRASH_POINTS, PROMOTION_POINTS, CrashPoint, die
 from tools.docker_engine import IMAGE
 
 CLASSES = {"process": ProcessBackend, "sagemaker": SageMakerBackend, "docker": DockerBackend}
@@ -48,6 +48,23 @@ SWEEP = {
     "parameters": {"x": {"values": [1, 2, 3]}},
 }
 JOB: dict[str, Any] = {"stop_if": ["loss > 25 after 3"], "retries": {"user": 1}, "max_run": 600}
+# The first attempt of each trial but the first waits after its second checkpoint, until it is paused.
+PROMOTED_TRAIN = """
+import os, pathlib, time, smsweep
+run = smsweep.init()
+last = pathlib.Path(os.environ["SMSWEEP_ML_ROOT"], "checkpoints", "last")
+first = int(last.read_text()) + 1 if last.exists() else 0
+for epoch in range(first, 3):
+    last.write_text(str(epoch))
+    smsweep.log({"loss": run.config.x, "first": first}, step=epoch)
+    while run.config.x > 1 and first == 0 and epoch == 1:
+        time.sleep(0.05)
+"""
+PROMOTED_SWEEP = {
+    **SWEEP,
+    "parameters": {"x": {"values": [1, 2, 3, 4]}},
+    "early_terminate": {"type": "asha", "min_iter": 2, "eta": 2, "promote": True},
+}
 IN_THE_CLOUD = {
     "AWS_EC2_METADATA_DISABLED": "true",
     **FAST,
@@ -69,10 +86,11 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
 class Bench:
     """A folder with the sweep, and agents on it that can be killed."""
 
-    def __init__(self, backend: str, job: dict[str, Any]) -> None:
+    def __init__(self, backend: str, job: dict[str, Any], script: str, sweep: dict[str, Any]) -> None:
         self._backend = backend
         self._job = job
-        self.sweep_id = create.sweep(SWEEP, job=job)
+        Path("train.py").write_text(script)
+        self.sweep_id = create.sweep(sweep, job=job)
         if backend == "away":
             self._backend = "sagemaker"
             detach.start_agent_job(self.sweep_id, {}, with_agent=False)
@@ -81,7 +99,7 @@ class Bench:
         """Run an agent until it ends or is killed at the point, and return its exit code."""
         process = get_context("fork").Process(target=self._work, args=(point,))
         process.start()
-        process.join(100)
+        process.join(200)
         code = process.exitcode
         process.kill()
         return code
@@ -107,12 +125,14 @@ def client(service: str) -> Any:
 @pytest.fixture(
     params=["process", "sagemaker", "away", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])]
 )
-def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+def workplace(
+    request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> tuple[str, dict[str, Any]]:
+    """Prepare this process for a backend. Return the backend and the job template."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "SMSWEEP_", "WANDB_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(tmp_path)
-    Path("train.py").write_text(TRAIN)
     job = dict(JOB)
     if request.param == "docker":
         request.getfixturevalue("docker_engine")
@@ -131,7 +151,17 @@ def bench(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
             "instance_type": "ml.m5.large",
             "output_path": f"s3://{bucket}/out",
         }
-    return Bench(request.param, job)
+    return request.param, job
+
+
+@pytest.fixture
+def bench(workplace: tuple[str, dict[str, Any]]) -> Bench:
+    return Bench(*workplace, TRAIN, SWEEP)
+
+
+@pytest.fixture
+def promotion_bench(workplace: tuple[str, dict[str, Any]]) -> Bench:
+    return Bench(*workplace, PROMOTED_TRAIN, PROMOTED_SWEEP)
 
 
 @pytest.mark.parametrize("name", CRASH_POINTS)
@@ -148,6 +178,29 @@ def test_next_agent_continues_after_kill_at_each_crash_point(bench: Bench, name:
         assert store.get_sweep(bench.sweep_id).state == "finished"
     numbers = ("0-0", "1-0", "1-1", "2-0")
     assert bench.job_names() == {f"smsweep-{bench.sweep_id}-{number}" for number in numbers}
+
+
+@pytest.mark.parametrize("name", [None, *PROMOTION_POINTS])
+def test_promotion_survives_a_kill_at_each_crash_point(promotion_bench: Bench, name: str | None) -> None:
+    if name is not None:
+        point = PROMOTION_POINTS[name]
+        assert promotion_bench.agent(point) == -signal.SIGKILL, "the crash point was not reached"
+    assert promotion_bench.agent() == 0
+    with Workspace().store() as store:
+        trials = sorted(store.list_trials(promotion_bench.sweep_id), key=lambda trial: trial.number)
+        states = [(trial.params["x"], trial.state.value, trial.attempt, dict(trial.retries)) for trial in trials]
+        assert states == [
+            (1, "finished", 0, {}),
+            (2, "finished", 1, {}),
+            (3, "stopped", 0, {}),
+            (4, "stopped", 0, {}),
+        ]
+        points = store.read_points(promotion_bench.sweep_id, 1, names=["first"])
+        assert [(point.step, point.value) for point in points] == [(0, 0), (1, 0), (2, 2)]
+        assert [trial.is_paused for trial in trials] == [False, False, True, True]
+        assert store.get_sweep(promotion_bench.sweep_id).state == "finished"
+    numbers = ("0-0", "1-0", "1-1", "2-0", "3-0")
+    assert promotion_bench.job_names() == {f"smsweep-{promotion_bench.sweep_id}-{number}" for number in numbers}
 
 
 def test_at_least_twenty_crash_points_are_tested() -> None:

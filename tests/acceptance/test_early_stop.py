@@ -13,6 +13,7 @@ from smsweep.api.api import ApiRun
 PATIENCE_S = 3.0  # a tick takes at most 0.25 s, but this machine can be busy
 
 # Trains well with --a 1, badly with 2, to NaN with 3. After SIGTERM, it needs 0.5 s for a last report.
+# With --a 2, it waits after 5 values, before its second band, until the good trial reaches the first band.
 SCRIPT = """
 import argparse, itertools, signal, sys, time
 import smsweep
@@ -28,8 +29,10 @@ def end(number, frame):
     sys.exit(0)
 
 signal.signal(signal.SIGTERM, end)
-for step in range(20) if a == 1 else itertools.count():
+for step in itertools.count() if a == 3 else range({1: 20, 2: 5}[a]):
     smsweep.log({"loss": {1: -step, 2: step, 3: float("nan")}[a]})
+    time.sleep(0.05)
+while a == 2:
     time.sleep(0.05)
 """
 

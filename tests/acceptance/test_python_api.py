@@ -191,6 +191,14 @@ def test_sweep_lists_its_agents_with_their_runs(folder: Path) -> None:
         sweep.agent("gone")
 
 
+def test_enqueued_run_is_the_next_one(folder: Path) -> None:
+    sweep = smsweep.Api().sweep(smsweep.sweep(GRID, project="demo", entity="me"))
+    run_id = sweep.enqueue_run({"x": 1.0}, display_name="mine")
+    assert (run_id, smsweep.Api().run(f"me/demo/{run_id}").state) == (f"{sweep.id}-0", "pending")
+    smsweep.agent(sweep.id, count=2)
+    assert [run.config["x"] for run in sweep.runs] == [1.0, 0.5]
+
+
 def test_loaded_sweep_has_its_new_state(folder: Path) -> None:
     sweep = smsweep.Api().sweep(smsweep.sweep(GRID))
     control.set_state(sweep.id, "stop")

@@ -30,6 +30,7 @@ print(json.dumps([list(frame.columns), rows, history["loss"].tolist()]))
 
 def test_dataframe_has_row_per_run_with_wandb_columns(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_DIR", str(tmp_path / "sweeps"))
+    monkeypatch.setenv("WANDB_SILENT", "true")  # stdout has only the answer
     (tmp_path / "ask.py").write_text(ASK)
     columns, rows, history = oracle("pandas").ask(tmp_path / "ask.py", None)
     assert columns == ["Name", "State", "Created", "Runtime", "Sweep", "ID", "opt.lr", "loss"]

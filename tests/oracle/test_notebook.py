@@ -84,7 +84,8 @@ def test_progress_is_single_display_until_sweep_ends(outputs: dict[str, list[Out
 
 
 def test_run_shows_progress(outputs: dict[str, list[Output]]) -> None:
-    shown, result = outputs["run again"]
+    created, shown, result = outputs["run again"]
+    assert created["text"].startswith("Create sweep with ID: ")
     assert "1 of 3 trials ended" in shown["data"]["text/plain"]
     assert result["output_type"] == "execute_result"
 
@@ -143,5 +144,7 @@ def test_report_is_sandboxed_frame(outputs: dict[str, list[Output]]) -> None:
 def test_cells_of_docs_page_run(tmp_path: Path) -> None:
     cells = [block.text for block in blocks(ROOT / "docs/notebooks.md") if block.title == "notebook"]
     first, second = execute(cells, tmp_path)
-    assert "is finished: 20 of 20 trials ended" in first[0]["data"]["text/plain"]
+    created, progress, *_ = first
+    assert created["text"].startswith("Create sweep with ID: ")
+    assert "is finished: 20 of 20 trials ended" in progress["data"]["text/plain"]
     assert second

@@ -33,7 +33,7 @@ ABSENT = {  # W&B's names without a counterpart
         *("slack_integrations", "sync_tensorboard", "team", "upsert_run_queue", "user", "user_agent", "users"),
         *("viewer", "webhook_integrations"),
     },
-    "Sweep": {"enqueue_run", "get", "url"},
+    "Sweep": {"get", "url"},
     "Run": {
         *("beta_scan_history", "console_logs", "create", "delete", "download_history_exports", "file", "files"),
         *("json_config", "lastHistoryStep", "load", "load_full_data", "log_artifact", "logged_artifacts"),

@@ -43,7 +43,7 @@ pathlib.Path("PWNED").touch()
 
 
 def space(trial):
-    trial.suggest_float("x", 0, 1)
+    return {"x": trial.suggest_float("x", 0, 1)}
 """
 OTHER_SPACE = SPACE.replace("PWNED", "PWNED again")
 

@@ -54,6 +54,17 @@ CRASH_POINTS = {
     **dict(zip(("nothing left", "sweep finished"), _around("store.set_sweep_state"), strict=True)),
 }
 
+# Crash points of one agent whose trials 1 to 3 are paused at a rung, and that then promotes trial 1.
+PROMOTION_POINTS = {
+    "pausing": CrashPoint(when="after", call="store.move", n=2),
+    "pause requested": CrashPoint(when="after", call="backend.stop"),
+    "pause seen": CrashPoint(when="before", call="store.move", n=3),
+    "promotion decided": CrashPoint(when="before", call="store.move", n=8),
+    "promoted": CrashPoint(when="after", call="store.move", n=8),
+    "promoted claimed": CrashPoint(when="after", call="store.claim", n=5),
+    "promoted started": CrashPoint(when="after", call="backend.submit", n=5),
+}
+
 
 def die(point: CrashPoint, backend: type = ProcessBackend) -> None:
     """Make this process kill itself at a crash point. backend: the class of its backend."""

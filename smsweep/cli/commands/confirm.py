@@ -1,4 +1,4 @@
-"""`smsweep confirm`: repeat the best trials with new seeds."""
+"""`smsweep confirm` and `enqueue`: add trials that the search did not choose."""
 
 from __future__ import annotations
 
@@ -6,18 +6,23 @@ from typing import Annotated, Any
 
 import typer
 
-from smsweep.cli.options import Backend, Json, NewestSweepId, On, Parallel, Yes
+from smsweep.cli.options import Backend, Json, NewestSweepId, On, Parallel, SweepId, Yes
 from smsweep.cli.output import print_json, print_message, print_result
 from smsweep.cli.run_agent import follow
 from smsweep.cli.text import counted
 from smsweep.core.json_documents import ConfirmDocument
 from smsweep.core.sweep import SweepState
 from smsweep.services.sweeps import control
+from smsweep.services.sweeps.enqueue import enqueue as enqueue_trial
 from smsweep.services.views import json_views
 
 CONFIRM_EXAMPLES = """
 smsweep confirm abcd1234
 smsweep confirm abcd1234 --top 3 --repeats 5 --run --parallel 4
+"""
+ENQUEUE_EXAMPLES = """
+smsweep enqueue abcd1234 layers=4 width=16
+smsweep enqueue abcd1234 lr=0.01 optimizer.name=adam
 """
 
 
@@ -63,3 +68,25 @@ def confirm(
     if sweep.state is SweepState.RUNNING:
         how = f"smsweep agent {sweep.id}"
     print_message(f"up to {counted(asked.n_left, 'repeat')} of the best trials; run them with: {how}")
+
+
+def enqueue(
+    sweep_id: SweepId,
+    params: Annotated[
+        list[str], typer.Argument(metavar="NAME=VALUE...", help="Params of the trial. Values are YAML.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Queue a trial with params that you choose.
+
+    The search method chooses the params that you leave out: grid the first free cell, other methods a random draw.
+    Agents of the sweep run the trial before they propose others. The search uses its result. It counts as a trial
+    of run_cap, but is also added if the cap is reached. A finished sweep is running again.
+    """
+    trials = enqueue_trial(sweep_id, params)
+    if as_json:
+        print_json([trial.label for trial in trials])
+    else:
+        for trial in trials:
+            print_result(trial.label)
+    print_message(f"an agent of the sweep runs it; start one with: smsweep agent {trials[0].sweep_id}")

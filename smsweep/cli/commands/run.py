@@ -243,6 +243,8 @@ def plan(
     )
     suffix = f", the first {len(planned.trials)}:" if planned.trials else ""
     print_result(f"{planned.method}: {expected}{suffix}")
+    for rule in planned.rules:
+        print_result(clean(f"  {rule}"))
     if planned.trials:
         show_trials(planned)
     if planned.function is not None:
@@ -281,6 +283,7 @@ def as_data(planned: plan_service.Plan) -> PlanDocument:
     return {
         "method": planned.method,
         "expected_trial_count": planned.expected_trial_count,
+        "rules": list(planned.rules),
         "trials": trials,
         "warnings": list(planned.warnings),
     }

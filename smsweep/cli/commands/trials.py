@@ -121,7 +121,7 @@ def best(
     if trial is None and sweep["outcome_constraints"]:
         raise NotFound(
             f"no trial of sweep {sweep['id']} has reported {metric['name']!r} and meets the outcome constraints: "
-            f"{'; '.join(sweep['outcome_constraints'])}; see all reported values with: smsweep trials {sweep['id']}"
+            f"{'; '.join(sweep['outcome_constraints'])}; see all values with: smsweep trials {sweep['id']}"
         )
     if trial is None:
         raise NotFound(

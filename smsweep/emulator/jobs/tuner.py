@@ -20,7 +20,7 @@ from smsweep.emulator.jobs.tuning_job import Launch, TuningRecord, TuningTable, 
 from smsweep.errors import SmsweepError
 from smsweep.search.base import outlook
 from smsweep.search.registry import make_strategy
-from smsweep.space.space import MISSING
+from smsweep.space.distribution import MISSING
 from smsweep.stopping.registry import make_rule
 
 log = logging.getLogger(__name__)

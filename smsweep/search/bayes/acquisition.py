@@ -85,7 +85,7 @@ _LOG_H = np.array([_exact_log_h(u) for u in _U.tolist()])
 def maximise(
     score: Callable[[Array], Array], cube: Cube, near: Array, excluded: Collection[bytes], rng: np.random.Generator
 ) -> Array:
-    """Return points with a high score, best first.
+    """Return points with a high score that meet all constraints, best first.
 
     Args:
         score: Returns the score of each of [n, d] points.
@@ -97,10 +97,11 @@ def maximise(
 
     def scored(points: Array) -> tuple[Array, Array]:
         free = points[[point.tobytes() not in excluded for point in points]]
+        free = free[cube.are_feasible(free)]
         return free, score(free)
 
     lengths = np.exp(rng.uniform(np.log(0.01), np.log(0.4), N_NEAR))
-    scan = np.vstack([cube.snap(rng.random((N_ANYWHERE, cube.d))), mutated(near, lengths, cube, rng)])
+    scan = np.vstack([cube.scan(N_ANYWHERE, rng), mutated(near, lengths, cube, rng)])
     points, scores = _best(*scored(scan))
     for step in STEPS:
         if not len(points):

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 
 from smsweep.search.bayes.acquisition import PRIOR_COUNT
 from smsweep.search.bayes.observations import Observations
-from smsweep.space.belief import Belief, Peak, is_listed, split
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.belief import Belief, Peak, split
+from smsweep.space.choices import CHOICES
+from smsweep.space.distribution import MISSING
+from smsweep.space.space import SearchSpace
 from smsweep.space.unit_cube import Array, Cube
 
 N_TESTED = 16  # numbers of the first trials, which decide whether the beliefs are credible
@@ -54,7 +56,7 @@ class Beliefs:
                 dimension=j,
                 belief=beliefs[name],
                 peak=Peak(center=float(centers[j])),
-                n_listed=(leaf.size or 0) if is_listed(leaf) else 0,
+                n_listed=(leaf.size or 0) if isinstance(leaf, CHOICES) else 0,
             )
             for j, (name, leaf) in enumerate(varied)
             if name in beliefs

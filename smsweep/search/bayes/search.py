@@ -145,12 +145,12 @@ class BayesSearch:
             point = design_point(number, self._cube.d, self._seed)
             is_guided = self._beliefs.guide(number, known)
             placed = self._beliefs.placed(point, INNER) if is_guided else 0.5 + INNER * (point - 0.5)
-            yield self._cube.snap(placed[None])[0]
+            yield self._cube.nearest_feasible(self._cube.snap(placed[None])[0], rng)
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
             yield from self._promising(known, pending, number, rng)
         while True:
-            yield self._cube.snap(rng.random((1, self._cube.d)))[0]
+            yield self._cube.draw(1, rng)[0]
 
     def _promising(
         self, known: Observations, pending: list[Array], number: int, rng: np.random.Generator

@@ -30,10 +30,11 @@ from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SourceError, UsageError
 from smsweep.remote.record import own_job, read_records
+from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
 from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.agent_ids import new_agent_id, release_dead_agents
+from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agents
 from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.mlflow_tracker import tracking
 from smsweep.services.agents.notifier import make_notifier
@@ -273,6 +274,7 @@ def agent(
                 ),
                 redact=redact,
                 explain=_make_explain(store, stored, template, workspace),
+                is_alive=is_alive,
             )
             release_dead_agents(store, stored.id)
             notifier.report_missed_failure()
@@ -361,9 +363,9 @@ def make_controller(
     store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget], *, searches: bool = True
 ) -> Controller:
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
-    config = stored.config
-    strategy = make_strategy(config_of(store, stored), stored.seed, template)
-    rule = make_rule(config, template.stop_if)
+    config = config_of(store, stored)
+    strategy = make_strategy(config, stored.seed, template)
+    rule = make_rule(config, template.stop_if, study_pruner(config, stored.seed))
     cap = template.budget.get("trials")
     options: dict[str, Any] = {
         "prior": read_prior(store, stored),

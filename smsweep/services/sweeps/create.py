@@ -40,8 +40,7 @@ from smsweep.services.sweeps.load import (
 from smsweep.services.sweeps.search_program import codes_of, read_code, source_dir, with_code
 from smsweep.services.sweeps.snapshot import CheckedSource, check_source, origin, snapshot
 from smsweep.services.workspace import Workspace
-from smsweep.space.distribution import can_have
-from smsweep.space.space import MISSING
+from smsweep.space.distribution import MISSING, can_have
 from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.wandb_compat.runs_table import read_runs_csv

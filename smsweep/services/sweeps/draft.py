@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ def check(
     warnings: list[str] = []
     try:
         parsed, job = _parsed(sweep_yaml, job_yaml)
-        check_can_run(parsed.config, job)
+        parsed = replace(parsed, config=check_can_run(parsed.config, job))
     except ConfigError as err:
         problems += err.problems
         return {"problems": problems, "warnings": [], "trials": [], "expected_trial_count": None}
@@ -142,7 +143,7 @@ def create(
         NotFound: If there is no such sweep or trial.
     """
     parsed, job = _parsed(sweep_yaml, job_yaml)
-    check_can_run(parsed.config, job)
+    parsed = replace(parsed, config=check_can_run(parsed.config, job))
     workspace = Workspace()
     _known(workspace, prior_runs)
     return keep(

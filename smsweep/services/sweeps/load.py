@@ -12,7 +12,7 @@ from typing import Any
 
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
-from smsweep.config_files.search_rules import check_search_values
+from smsweep.config_files.search_rules import check_search_values, check_structure
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
 from smsweep.core.budget import budgets_of
 from smsweep.core.job import JobTemplate
@@ -68,8 +68,7 @@ def read(
     parsed = placed(parsed, parsed_job, origin_of(sweep))
     if not is_quiet:
         warn(parsed.warnings, parsed_job.warnings)
-    check_can_run(parsed.config, parsed_job)
-    return parsed, parsed_job
+    return replace(parsed, config=check_can_run(parsed.config, parsed_job)), parsed_job
 
 
 def with_command(parsed: ParsedSweep, compiled: EstimatorJob) -> ParsedSweep:
@@ -124,11 +123,12 @@ def warn(*warnings: Iterable[str]) -> None:
             log.warning("%s", warning)
 
 
-def check_can_run(config: SweepConfig, job: ParsedJob) -> None:
-    """Raise ConfigError if both configs are valid, but do not fit together.
+def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
+    """Return the config with the conditions and constraints of job.yaml.
 
-    Optuna, MLflow or a price is missing, the sweep has a program and the image runs its own, or `search` in
-    job.yaml has values that the parameters do not have.
+    Raises:
+        ConfigError: Both configs are valid, but no trial can run. For example, Optuna, MLflow or a price is missing, the
+            sweep has a program and the image runs its own, or no params meet the constraints.
     """
     template = job.template
     check_entrypoint(config, template)
@@ -144,6 +144,7 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> None:
         check_search_values(template.search, config.space, job.source)
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
+    return check_structure(config, template.search, job.source) if job.source is not None else config
 
 
 def check_tracking(template: JobTemplate) -> None:

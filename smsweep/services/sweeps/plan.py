@@ -64,6 +64,7 @@ class Plan:
     expected_trial_count: int | None  # None: unlimited
     trials: tuple[PlannedTrial, ...]
     warnings: tuple[str, ...]
+    rules: tuple[str, ...] = ()  # the conditions and constraints of the params
     function: str | None = None  # name of the function that was sent, "" if none was; None for a program
 
 
@@ -125,6 +126,7 @@ def plan(
         requests = _requests(planned, parsed_job.template, trials, backend, on)
     return Plan(
         method=sweep_config.method,
+        rules=_rules(parsed_job.template),
         expected_trial_count=expected,
         trials=tuple(_planned(sweep_config, parsed_job.template, trials, requests, environ or {})),
         warnings=(
@@ -182,11 +184,16 @@ def plan_sweep(
     requests = _requests(stored, template, trials, backend, on)
     return Plan(
         method=stored.config.method,
+        rules=_rules(stored.job),
         expected_trial_count=expected_trial_count(stored.config, stored.job),
         trials=tuple(_planned(stored.config, template, trials, requests, environ or {})),
         warnings=(),
         function=sent.get("name", "") if needs_program(stored.config, stored.job) else None,
     )
+
+
+def _rules(template: JobTemplate) -> tuple[str, ...]:
+    return (*map(str, template.search.conditions), *template.search.constraints)
 
 
 def _requests(

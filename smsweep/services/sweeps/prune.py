@@ -169,6 +169,7 @@ def _plan_sweep(
         for trial in trials
         if trial.state.is_terminal
         and trial.number not in kept
+        and not (trial.is_paused and sweep.state in OPEN)  # a promotion needs its checkpoints
         and (before is None or (trial.ended_at is not None and trial.ended_at < before))
     }
     objects: list[SweepObject] = []

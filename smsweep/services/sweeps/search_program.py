@@ -18,6 +18,7 @@ from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, SourceError
 from smsweep.runtime.job.command_macros import runs_program
+from smsweep.search.optuna_program import SweepInfo
 from smsweep.secrets.redact import known_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.store import notes
@@ -65,12 +66,23 @@ def read_code(config: SweepConfig, job: ParsedJob, origin: Path | None) -> str:
     return text
 
 
-def with_code(config: SweepConfig, code: str) -> SweepConfig:
-    """Return the config with the text of the search program. Raises ConfigError if the user has not consented."""
+def with_code(config: SweepConfig, code: str, sweep_id: str = "", name: str | None = None) -> SweepConfig:
+    """Return the config with the text of the search program, and what the program can know about the sweep.
+
+    Args:
+        config: The sweep config.
+        code: The text of the search program; "" without one.
+        sweep_id: The id of the sweep; "" before it is created.
+        name: The name of the sweep.
+
+    Raises:
+        ConfigError: If the user has not consented to the code.
+    """
     if not code:
         return config
     refuse_code([search_code(_file(config), code)], os.environ)
-    return replace(config, scheduler={**(config.scheduler or {}), "code": code})
+    info = SweepInfo.of(config, sweep_id, name)
+    return replace(config, scheduler={**(config.scheduler or {}), "code": code, "sweep": info})
 
 
 def codes_of(config: SweepConfig, code: str, template: JobTemplate) -> list[Code]:
@@ -85,7 +97,7 @@ def has_program(config: SweepConfig) -> bool:
 
 def config_of(store: Store, sweep: Sweep) -> SweepConfig:
     """Return a stored sweep's config with the text of its search program. Raises as `with_code` does."""
-    return with_code(sweep.config, stored_code(store, sweep))
+    return with_code(sweep.config, stored_code(store, sweep), sweep.id, sweep.name)
 
 
 def stored_code(store: Store, sweep: Sweep) -> str:

@@ -102,8 +102,8 @@ def list_order(session: Session) -> Observed:
     return {
         "is_newest_first": all(later >= earlier for later, earlier in pairwise(times)),
         "second_page_has_the_next": second["TrainingJobSummaries"] == page["TrainingJobSummaries"][1:2],
-        "bad_token_code": bad[0],
-        "bad_token_message": bad[1],
+        "wrong_page_code": bad[0],
+        "wrong_page_message": bad[1],
         "filtered_statuses": sorted({job["TrainingJobStatus"] for job in stopped["TrainingJobSummaries"]}),
         "filtered_page_can_be_short": "NextToken" in stopped and len(stopped["TrainingJobSummaries"]) < 2,
     }
@@ -341,7 +341,7 @@ CHECKS = (
         expected={
             "is_newest_first": True,
             "second_page_has_the_next": True,
-            "bad_token_code": "ValidationException",
+            "wrong_page_code": "ValidationException",
         },
         file=PAGING,
         is_late=True,

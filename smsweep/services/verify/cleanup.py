@@ -62,7 +62,7 @@ def clean(session: Session, on_progress: Callable[[str], None] = lambda text: No
     for place in state.left("buckets"):
         attempt("buckets", place, lambda place: _delete_bucket(session, place, state.run))
     if not remains:
-        for name in ("jobs", "assets", "checkpoints", "sweep"):
+        for name in ("jobs", "assets", "cache", "checkpoints", "sweep"):
             shutil.rmtree(session.folder / name, ignore_errors=True)
     return remains
 

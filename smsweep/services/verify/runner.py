@@ -211,7 +211,7 @@ def make_plan(options: Options, session: Session) -> Plan:
         spent_usd=state.total_usd,
         checks=tuple(planned),
         run=state.run,
-        is_continued=bool(state.results),
+        is_continued=bool(state.results or state.spent),
     )
 
 

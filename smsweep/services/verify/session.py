@@ -44,7 +44,7 @@ MAX_RUN_S = 180  # limit of each job, if its check sets no other
 SETUP_S = 600  # billed time of a job besides its script: download of the image and the data, upload of the results
 START_S = 1800  # how long a job may wait for an instance
 ANSWER_S = 120  # how long a backend may take to answer a call
-LOCAL_S = 240  # how long a job may take on this machine, besides its script
+LOCAL_S = 600  # how long a job may take on this machine, besides its script
 PROGRAM = Path(__file__).with_name("job_program.py")
 SCRIPT = "train.py"
 VERIFY_MARK = "VERIFY "  # see job_program.py
@@ -444,6 +444,7 @@ class Session:
             f"s3://{bucket}/{prefix}/",
             f"s3://{bucket}/{PREFIX}/checkpoints/{self.state.run}/",
             f"{output.rstrip('/')}/smsweep-{self.state.run}-",
+            f"{output.rstrip('/')}/AWSBatchsmsweep-{self.state.run}-",  # AWS Batch names its training jobs
         ):
             self.state.note("prefixes", uri)
         return prepare(self.template, assets, self.folder, self.environ, upload=True, prefix=prefix)

@@ -17,7 +17,12 @@ from smsweep.util.clock import time_text
 
 LOG_LINES = 15  # last log lines of a failed trial: usually the end of a traceback
 
-ASKERS = {"rule": "by a rule", "person": "by the user", "agent": "because its agent shuts down"}
+ASKERS = {
+    "rule": "by a rule",
+    "pause": "by a rule, which can promote it later",
+    "person": "by the user",
+    "agent": "because its agent shuts down",
+}
 
 
 def why(label: str) -> WhyDocument:
@@ -39,7 +44,7 @@ def why(label: str) -> WhyDocument:
     sweep_id, number = parse_trial(label)
     with Workspace().store() as store:
         trial = find_trial(store, sweep_id, number)
-        evidence = notes.stop_evidence(trial).get(store, sweep_id) if trial.asked_by == "rule" else None
+        evidence = notes.stop_evidence(trial).get(store, sweep_id) if trial.asked_by in ("rule", "pause") else None
         waiting = read_wait_reason(store, trial)
         placement = notes.placement(trial).get(store, sweep_id) if trial.place_name else None
     had_job = not trial.state.is_terminal or bool(trial.usage.get("n_jobs"))  # else its result was reused
@@ -104,6 +109,8 @@ SENTENCES: Mapping[TrialState, Callable[[Trial], str]] = {
     TrialState.FINISHED: lambda trial: "finished without an error",
     TrialState.FAILED: _failed,
     TrialState.CRASHED: lambda trial: "crashed: its job was lost, and the outcome is unknown",
-    TrialState.STOPPED: lambda trial: "was stopped by a rule",
+    TrialState.STOPPED: lambda trial: (
+        "was paused by a rule, and has not been promoted" if trial.is_paused else "was stopped by a rule"
+    ),
     TrialState.KILLED: lambda trial: "was killed by the user or by the backend of its job",
 }

@@ -110,6 +110,8 @@ def _create(store: Store, workspace: Workspace, place: SweepPath, hosted: Hosted
     for key, is_set in (
         ("confirm", parsed_job.template.confirm is not None),
         ("search.cost", parsed_job.template.search.cost is not None),
+        ("search.conditions", bool(parsed_job.template.search.conditions)),
+        ("search.constraints", bool(parsed_job.template.search.constraints)),
         ("search.beliefs", bool(parsed_job.template.search.beliefs)),
         ("search.start_points", bool(parsed_job.template.search.start_points)),
     ):

@@ -57,7 +57,7 @@ def test_sweep_without_feasible_trial_has_no_best_trial(cli: Cli, folder: Path) 
     assert json.loads(cli("show", sweep_id, "--json").out)["best"] is None
     ended = cli("best", sweep_id)
     assert ended.code != 0
-    assert "meets the outcome constraints: latency <= 5; see all reported values" in ended.err
+    assert "meets the outcome constraints: latency <= 5; see all values" in ended.err
 
 
 @pytest.mark.parametrize("text", ["latency is nan", "latency <= 5 after 3", "latency ~ 5"])

@@ -292,3 +292,16 @@ def test_documented_rule_refuses_its_example(rule: Rule) -> None:
 @pytest.mark.parametrize("rule", MILDER, ids=lambda rule: rule.id)
 def test_documented_leniency_accepts_its_example(rule: Rule) -> None:
     assert parse_sweep(rule.yaml).config.method == "random"
+
+
+def test_search_space_beside_parameters_wins_as_in_wandb() -> None:
+    scheduler = {"engine": "optuna", "source": "space.py", "search_space": "space"}
+    parsed = parse_sweep({"method": "custom", "scheduler": scheduler, "parameters": {"x": {"value": 1}}})
+    assert not parsed.config.space.leaves
+    assert any("no effect beside scheduler.search_space" in warning for warning in parsed.warnings)
+
+
+def test_sampler_without_source_is_accepted_with_a_warning() -> None:
+    scheduler = {"engine": "optuna", "optimizer": "TPESampler"}
+    parsed = parse_sweep({"method": "custom", "scheduler": scheduler, "parameters": {"x": {"value": 1}}})
+    assert any("W&B needs source" in warning for warning in parsed.warnings)

@@ -40,6 +40,7 @@ def ended(status: str, **more: object) -> JobStatus:
     [
         ("", ["finished", "failed", "killed"]),
         ("rule", ["finished", "stopped", "stopped"]),
+        ("pause", ["finished", "stopped", "stopped"]),
         ("person", ["finished", "killed", "killed"]),
         ("agent", ["finished", "pending", "pending"]),
     ],
@@ -52,7 +53,9 @@ def test_final_state_depends_on_who_asked(by: str, states: list[str]) -> None:
 
 
 def test_every_final_status_has_a_state() -> None:
-    assert set(FINAL_STATES) == {(status, by) for status in ENDS for by in ("", "rule", "person", "agent")}
+    assert set(FINAL_STATES) == {
+        (status, by) for status in ENDS for by in ("", "rule", "pause", "person", "agent")
+    }
 
 
 def test_running_job_has_no_final_state() -> None:

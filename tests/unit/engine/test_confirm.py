@@ -155,6 +155,7 @@ def test_agent_without_search_does_not_wait_for_the_search_of_others(tmp_path: P
     kit.agent(ScriptedBackend(exact), count=10).run()
     endless = kit.agent(ScriptedBackend(lambda trial: Plot(ends=False)), agent_id="endless")
     endless.tick()
+    kit.on_sleep = endless.tick  # type: ignore[assignment]  # it runs, and renews its lease
     ask(kit, 3, 6)
     kit.agent(ScriptedBackend(exact), agent_id="b", searches=False).run()
     assert len(repeats(kit)) == 3

@@ -40,7 +40,7 @@ def test_random_draws_from_the_mix_of_belief_and_distribution() -> None:
     names = Counter(params["optimizer"]["name"] for params in drawn)
     assert names["lion"] / 4000 == pytest.approx(0.6 + 0.4 / 4, abs=0.03)
     assert names["adam"] / 4000 == pytest.approx(0.4 / 4, abs=0.02)
-    # the normal has 95 % of its mass within two tenths of the range: two decades between 1e-5 and 1 are four tenths
+    # the normal has 95 % of its mass within two tenths of the range; two of five decades are four tenths
     near = sum(1e-4 <= params["lr"] <= 1e-2 for params in drawn) / 4000
     assert near == pytest.approx(0.8 * 0.954 + 0.2 * 0.4, abs=0.03)
     assert sum(params["layers"] > 70 for params in drawn) / 4000 == pytest.approx(0.5 * 0.97 + 0.5 * 0.3, abs=0.03)

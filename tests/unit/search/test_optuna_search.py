@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from smsweep.errors import SpaceError
-from smsweep.search.optuna_search import Program
+from smsweep.search.optuna_program import Program
 
 SPACE = """
 from __future__ import annotations
@@ -17,6 +17,7 @@ class Range:
 
 def space(trial):
     trial.append(Range(low=1.0).low)
+    return {"low": trial[0]}
 """
 
 
@@ -24,14 +25,19 @@ def program(code: str, **named: str) -> Program:
     return Program({"engine": "optuna", "source": "space.py", "code": code, **named})
 
 
-def test_search_space_asks_an_optuna_trial_for_params() -> None:
+def test_dict_of_search_space_is_the_params_of_the_run() -> None:
     asked: list[float] = []
-    program(SPACE, search_space="space").ask(asked)
+    assert program(SPACE, search_space="space").ask(asked) == {"low": 1.0}
     assert asked == [1.0]
 
 
-def test_program_can_define_only_a_sampler() -> None:
-    assert not program("", optimizer="sampler").has_space
+def test_search_space_without_dict_is_refused() -> None:
+    with pytest.raises(SpaceError, match=r"scheduler.search_space: space.py returned NoneType, not a dict"):
+        program("def space(trial): pass", search_space="space").ask([])
+
+
+def test_program_can_define_only_a_study() -> None:
+    assert not program("def study(sweep): pass", optimizer="study").has_space
 
 
 @pytest.mark.parametrize(

@@ -114,6 +114,4 @@ def test_start_point_of_a_removed_trial_is_not_proposed_again() -> None:
 def test_prior_trials_cover_start_points_of_a_grid() -> None:
     prior = [Trial(number=0, params={"layers": 8, "width": 8, "optimizer": {"name": "adam"}})]
     searcher = strategy("grid", {"layers": 8})
-    assert searcher.suggest(History(prior=prior), 1) == [
-        {"layers": 8, "width": 16, "optimizer": {"name": "adam"}}
-    ]
+    assert searcher.suggest(History(prior=prior), 1) == [{"layers": 8, "width": 16, "optimizer": {"name": "adam"}}]

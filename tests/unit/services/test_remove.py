@@ -329,6 +329,21 @@ def test_prune_keeps_active_trials_and_the_source_of_a_running_sweep(shop: Shop)
     assert shop.keys() == shop.of_trial(SWEEP, 2) | shop.source_of(SWEEP)
 
 
+def test_prune_keeps_paused_trials_until_their_sweep_has_ended(shop: Shop) -> None:
+    shop.add()
+    shop.store.set_sweep_state(SWEEP, [SweepState.FINISHED], SweepState.RUNNING)
+    shop.store.add_trials(SWEEP, 2, [{"x": 2}])
+    shop.store.claim(SWEEP, "agent", "sagemaker@us-east-1", 60)
+    shop.put(*shop.of_trial(SWEEP, 2))
+    shop.store.move(SWEEP, 2, [TrialState.RUNNING], TrialState.STOPPING, asked_by="pause")
+    shop.store.move(SWEEP, 2, [TrialState.STOPPING], TrialState.STOPPED)
+    prune.carry_out_pruning(prune.plan_pruning(keep_best=0))
+    assert shop.keys() == shop.of_trial(SWEEP, 2) | shop.source_of(SWEEP)
+    shop.store.set_sweep_state(SWEEP, [SweepState.RUNNING], SweepState.FINISHED)
+    prune.carry_out_pruning(prune.plan_pruning(keep_best=0))
+    assert shop.keys() == set()
+
+
 def test_prune_keeps_the_source_that_a_sweep_of_another_store_uses(shop: Shop) -> None:
     shop.add()
     shop.put(f"smsweep/assets/users/{ASSETS}/{OTHER}")

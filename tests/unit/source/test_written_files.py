@@ -78,7 +78,10 @@ def test_redirected_output_of_a_process_is_not_collected(home: Path) -> None:
     [
         (json.dumps(PAGE), True),
         (json.dumps(PAGE, indent=2) + "\n" + json.dumps(PAGE), True),
-        (json.dumps({"method": "grid", "expected_trial_count": 3, "trials": [], "warnings": []}), True),
+        (
+            json.dumps({"method": "grid", "expected_trial_count": 3, "rules": [], "trials": [], "warnings": []}),
+            True,
+        ),
         (json.dumps({**PAGE, "mine": 1}), False),
         (json.dumps({"url": "http://x", "token": "y"}), False),
         (json.dumps({"method": "grid", "lr": 1}), False),

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from smsweep.space.distribution import MISSING
 from smsweep.space.distributions import Categorical, Constant, IntUniform, QUniform, Uniform
-from smsweep.space.space import MISSING, SearchSpace
+from smsweep.space.space import SearchSpace
 from tests.unit.space.laws import finite_laws, grid_laws
 
 SPACE = SearchSpace(

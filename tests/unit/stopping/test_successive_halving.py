@@ -9,6 +9,7 @@ from hypothesis import given
 from smsweep.core.sweep import Goal
 from smsweep.core.trial import History, Trial, TrialState
 from smsweep.errors import ConfigError
+from smsweep.stopping.base import PromotingRule
 from tests.unit.stopping.curves import UPDATES, config, curves, judged, numbers, rule_of
 
 
@@ -89,3 +90,42 @@ def test_new_rule_agrees_with_one_that_followed_the_sweep(updates: list[list[Tri
     for update in updates:
         history.update(update)
         assert old.judge(history) == judged(history, type="asha", min_iter=1, eta=2)
+
+
+def promotable(history: History, goal: Goal = Goal.MINIMIZE, **options: Any) -> list[int]:
+    rule = rule_of(config(goal, **{"type": "asha", "min_iter": 2, "eta": 2, "promote": True, **options}))
+    assert isinstance(rule, PromotingRule)
+    return rule.promotable(history)
+
+
+def paused(*values: tuple[float, ...], asked_by: str = "pause") -> History:
+    state = TrialState.STOPPED
+    return History(
+        Trial(number=i, params={}, state=state, curve=curve, asked_by=asked_by) for i, curve in enumerate(values)
+    )
+
+
+def test_promoting_rule_pauses_trials() -> None:
+    [decision] = judged(curves([0, 0.25], [0, 0.5]), type="asha", min_iter=2, promote=True)
+    assert decision.is_pause
+    assert decision.reason.startswith("asha: at band 2 its loss 0.5 is worse than 0.25")
+
+
+def test_best_part_of_the_paused_trials_is_promotable_in_the_order_of_their_values() -> None:
+    assert promotable(paused((9, 4), (9, 2), (9, 1), (9, 3))) == [2, 1]
+    assert promotable(paused((9, 4), (9, 2), (9, 1), (9, 3)), Goal.MAXIMIZE) == [0, 3]
+
+
+def test_trials_of_higher_rungs_are_promoted_first() -> None:
+    assert promotable(paused((9, 4), (9, 1, 5, 8), (9, 2), (9, 3))) == [1, 2]
+
+
+def test_only_paused_trials_are_promotable() -> None:
+    assert promotable(paused((9, 1), (9, 2), asked_by="rule")) == []
+    assert promotable(curves([9, 1], [9, 2])) == []
+
+
+def test_resumed_trial_is_not_promotable_again() -> None:
+    history = paused((9, 1), (9, 2))
+    history.update([Trial(number=0, params={}, state=TrialState.PENDING, curve=(9, 1), attempt=1)])
+    assert promotable(history) == []

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from smsweep.errors import UsageError
-from smsweep.space.space import MISSING
+from smsweep.space.distribution import MISSING
 from smsweep.wandb_compat.run_filters import Lookup, make_filter, ordered
 
 EVENING = datetime(2026, 1, 31, 20, tzinfo=timezone.utc)

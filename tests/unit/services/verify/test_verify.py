@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from smsweep.core.job import JobTemplate
+from smsweep.core.json_documents import VerificationDocument
 from smsweep.errors import UsageError
 from smsweep.services.verify import report
 from smsweep.services.verify.assumption import CONFIRMED, DIFFERENT, Result, judge
@@ -45,7 +46,7 @@ def a_state(folder: Path) -> RunState:
     )
 
 
-def a_report(folder: Path, *results: Result, facts: Facts = FACTS) -> report.VerificationDocument:
+def a_report(folder: Path, *results: Result, facts: Facts = FACTS) -> VerificationDocument:
     state = a_state(folder)
     return report.document_of(Verification(facts=facts, state=state, results=results, remains=()))
 

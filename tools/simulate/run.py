@@ -1,0 +1,339 @@
+"""Run the sweep of one seed, and check it."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import partial
+from typing import Any
+from unittest import mock
+
+import sqlalchemy as sa
+from sqlalchemy import event
+from sqlalchemy.pool import StaticPool
+
+from smsweep.backends.sagemaker import backend as sagemaker
+from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.budget import Budget, BudgetTracker, budgets_at
+from smsweep.core.job import JobTemplate, Price, Site
+from smsweep.core.sweep import VERBS, Sweep, SweepConfig, SweepState
+from smsweep.core.trial import TrialState
+from smsweep.engine.agent import Agent
+from smsweep.engine.agent_state import AgentOptions, AgentResult, ShutdownLevel
+from smsweep.engine.controller import Controller
+from smsweep.engine.failure_limit import FailureLimit
+from smsweep.engine.job_request import training_job
+from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import Place
+from smsweep.errors import SmsweepError, StoreConflict, StoreDown
+from smsweep.search.registry import make_strategy
+from smsweep.services.sweeps.control import OPEN, RETRYABLE
+from smsweep.stopping.registry import make_rule
+from smsweep.store.base import Store
+from smsweep.store.open import PRAGMAS
+from smsweep.store.sql import SqlStore
+from smsweep.store.tables import metadata
+from tools.simulate.account import Account, Connection, Job
+from tools.simulate.invariants import Violation, check_end, check_new_job, region_name
+from tools.simulate.scenario import MAX_RUN_S, RETRIES, Scenario, draw
+from tools.simulate.world import Killed, TimeUp, World
+
+SITE = Site(
+    assets_uri="s3://bucket/assets", output_uri="s3://bucket/jobs", checkpoint_uri="s3://bucket/checkpoints"
+)
+JOB = f"""
+image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
+role: arn:aws:iam::123456789012:role/trainer
+instance_type: ml.m5.large
+max_run: {MAX_RUN_S}
+"""
+TICK_S = 20.0  # longest time between two ticks of an agent
+RESTART_S = (1.0, 150.0)  # from the end of an agent to the start of the next one on its machine
+PATIENCE_S = 4 * 3600.0  # a sweep must end within this time without faults
+POLL = {"SMSWEEP_SAGEMAKER_POLL_S": "15"}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Result:
+    """The result of one simulation. problem: "" if all invariants hold."""
+
+    seed: int
+    problem: str
+    faults: tuple[str, ...]
+    simulated_s: float
+    trials: int
+    jobs: int
+
+
+class Simulator:
+    """Runs seeds one after the other, in one database in memory."""
+
+    def __init__(self) -> None:
+        engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"isolation_level": None})
+        event.listen(engine, "connect", lambda connection, _: connection.execute(PRAGMAS[0]))
+        self._engine = engine
+        self._configs: dict[str, tuple[SweepConfig, JobTemplate]] = {}
+        self._world: World | None = None
+        metadata.create_all(engine)
+        self._store = SqlStore(engine, self._clock, lambda text, _: self._configs[text], sleep=lambda _: None)
+
+    def run(
+        self, seed: int, *, allowed: frozenset[str] | None = None, trace: Callable[[str], None] | None = None
+    ) -> Result:
+        """Simulate the sweep of a seed.
+
+        Args:
+            seed: The seed.
+            allowed: The faults that may happen; None for all that the seed has.
+            trace: Called with each call and each message; None for no trace.
+        """
+        scenario = draw(seed)
+        world = World(
+            seed=seed,
+            rates=dict(scenario.faults),
+            calm_s=scenario.calm_s,
+            end_s=scenario.calm_s + PATIENCE_S,
+            allowed=allowed,
+            trace=trace,
+        )
+        self._world = world
+        self._empty()
+        simulation = Simulation(scenario, world, self._store, self._configs)
+        problem = ""
+        try:
+            with mock.patch("time.monotonic", world.monotonic):
+                simulation.run()
+        except (Violation, TimeUp) as err:
+            problem = str(err)
+        except Exception as err:
+            problem = f"{type(err).__name__}: {err}"
+            if trace is not None:
+                raise
+        return Result(
+            seed=seed,
+            problem=problem,
+            faults=tuple(world.faults),
+            simulated_s=world.now_s,
+            trials=sum(self._store.count_trials(simulation.sweep.id).values()),
+            jobs=sum(len(account.jobs) for account in simulation.accounts.values()),
+        )
+
+    def _clock(self) -> datetime:
+        assert self._world is not None
+        return self._world.true_utc()  # as the clock of a database server
+
+    def _empty(self) -> None:
+        with self._engine.begin() as connection:
+            for table in reversed(metadata.sorted_tables):
+                if table.name != "alembic_version":
+                    connection.execute(sa.delete(table))
+        self._store._parsed.clear()
+        self._configs.clear()
+
+
+class Simulation:
+    """The processes of one scenario."""
+
+    def __init__(
+        self,
+        scenario: Scenario,
+        world: World,
+        store: SqlStore,
+        configs: dict[str, tuple[SweepConfig, JobTemplate]],
+    ) -> None:
+        parsed = parse_sweep(dict(scenario.config))
+        template = replace(parse_job(JOB).template, repeats=scenario.repeats)
+        self.scenario, self.world = scenario, world
+        configs[parsed.text] = parsed.config, template
+        self._store = store  # without faults
+        self._net = RemoteStore(store, world)
+        self._template = template
+        self.accounts = {
+            region.name: Account(
+                world, region_name(region.name), region.quota, scenario.jobs, on_create=self._note_job
+            )
+            for region in scenario.regions
+        }
+        self._n_started = itertools.count(1)
+        self._agents: dict[str, Agent] = {}  # running ones, by name
+        self.sweep = store.create_sweep(
+            Sweep(id="abcd1234", config=parsed.config, seed=world.seed, sweep_yaml=parsed.text, job=template)
+        )
+
+    def run(self) -> None:
+        for machine, skew_s in enumerate(self.scenario.skews_s):
+            at_s = self.world.rng("start", machine).uniform(0, 30) if machine else 0.0
+            self._start_agent(machine, skew_s, at_s)
+        for index, (at_s, verb) in enumerate(self.scenario.commands):
+            self.world.start(f"user-{index}", partial(self._command, verb), at_s, can_die=False)
+        self.world.run()
+        check_end(self._store, self.sweep_now(), self.scenario, list(self.accounts.values()))
+
+    def sweep_now(self) -> Sweep:
+        return self._store.get_sweep(self.sweep.id)
+
+    def _note_job(self, job: Job) -> None:
+        check_new_job(job, self.accounts.values())
+
+    def _start_agent(self, machine: int, skew_s: float, at_s: float) -> None:
+        name = f"agent-{next(self._n_started)}"
+        self.world.start(name, lambda: self._agent_process(name, machine, skew_s), at_s, skew_s)
+
+    def _agent_process(self, name: str, machine: int, skew_s: float) -> None:
+        """Run an agent to its end. Its machine starts the next one, unless the agent found nothing more to do."""
+        is_done = False
+        try:
+            result = self._run_agent(name)
+            is_done = not result.asked_by and not result.trouble
+        except Killed:
+            pass
+        except SmsweepError as err:
+            if not err.retryable:  # a shell shows any other error, and its user runs the command again
+                raise
+        finally:
+            self._agents.pop(name, None)
+        if not (is_done or self._is_over()):
+            pause_s = self.world.rng("restart", name).uniform(*RESTART_S)
+            self._start_agent(machine, skew_s, self.world.now_s + pause_s)
+
+    def _is_over(self) -> bool:
+        """Return True if the sweep needs no agent."""
+        sweep = self.sweep_now()
+        counts = self._store.count_trials(sweep.id)
+        return sweep.state not in OPEN and not any(state.is_active and n for state, n in counts.items())
+
+    def _run_agent(self, name: str) -> AgentResult:
+        scenario, world = self.scenario, self.world
+        opened = {}
+        for region in scenario.regions:
+            with mock.patch.object(sagemaker, "Aws", lambda _, of=self.accounts[region.name]: Connection(of)):
+                opened[region.name] = sagemaker.SageMakerBackend(POLL, world.time, world.monotonic)
+        sweep = self._net.get_sweep(self.sweep.id)
+        places = [
+            Place(
+                backend=opened[region.name],
+                render=lambda trial: training_job(self._template, sweep, trial, SITE),
+                name=region.name,
+                slots=region.slots,
+                price=Price(per_hour=region.price),
+            )
+            for region in scenario.regions
+        ]
+        controller = Controller(
+            self._net,
+            sweep,
+            make_strategy(sweep.config, sweep.seed, self._template),
+            make_rule(sweep.config, scenario.stop_if),
+            trial_cap=scenario.trial_cap,
+            repeats=scenario.repeats,
+            budget=BudgetTracker(self._budgets()),
+        )
+        agent = self._agents[name] = Agent(
+            self._net,
+            places,
+            controller,
+            MetricParser(),
+            agent_id=name,
+            options=AgentOptions(longest_sleep_s=TICK_S, retries=RETRIES),
+            flapping=FailureLimit(world.utc(), is_off=not scenario.limits_failures),
+            clock=world.utc,
+            sleep=world.sleep,
+        )
+        try:
+            return agent.run()
+        finally:
+            for backend in opened.values():
+                backend.close()
+
+    def _budgets(self) -> list[Budget]:
+        if self.scenario.usd is None:
+            return []
+        return budgets_at(
+            {
+                region.name: replace(
+                    self._template, budget={"usd": self.scenario.usd}, price=Price(per_hour=region.price)
+                )
+                for region in self.scenario.regions
+            }
+        )
+
+    def _command(self, verb: str) -> None:
+        """Run a command of a user."""
+        with suppress(StoreConflict, StoreDown, Killed):
+            if verb == "pause":
+                self._set_state("pause")
+                self.world.sleep(self.world.rng("pause", self.world.current.name).uniform(1, 300))
+                self._set_state("resume")
+            elif verb in VERBS:
+                self._set_state(verb)
+            elif verb == "retry":
+                self._retry()
+            else:
+                self._leave(verb)
+
+    def _set_state(self, verb: str) -> None:
+        expect, to = VERBS[verb]
+        while True:  # a user repeats a command whose answer was lost
+            try:
+                self._net.set_sweep_state(self.sweep.id, expect, to)
+                return
+            except StoreDown:
+                self.world.sleep(5)
+
+    def _retry(self) -> None:
+        """Retry the first trial that failed, as `smsweep retry --run` does."""
+        for trial in self._net.list_trials(self.sweep.id):
+            if trial.state in RETRYABLE:
+                reason = "retried by the user"
+                self._net.move(trial.sweep_id, trial.number, [trial.state], TrialState.PENDING, reason=reason)
+                break
+        else:
+            return
+        with suppress(StoreConflict):
+            self._net.set_sweep_state(self.sweep.id, [SweepState.FINISHED], SweepState.RUNNING)
+        if not self._agents:
+            self._start_agent(0, self.scenario.skews_s[0], self.world.now_s + 1)
+
+    def _leave(self, verb: str) -> None:
+        """Shut down the machine of the agent that has run for the longest time, or interrupt the agent."""
+        agent = next(iter(self._agents.values()), None)
+        if agent is None:
+            return
+        if verb == "shut down":
+            agent.leave(ShutdownLevel.STOP, machine_goes=True)
+        else:
+            for _ in range(self.world.rng("interrupt", self.world.current.name).randint(1, 3)):
+                agent.leave()
+                self.world.sleep(1)
+
+
+class RemoteStore:
+    """A store behind the simulated network. Each call is one transaction, so that nothing runs during it."""
+
+    def __init__(self, store: Store, world: World) -> None:
+        self._store = store
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._store, name)
+        world = self._world
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return world.call(
+                f"store.{name} {_brief(args)}",
+                lambda: method(*args, **kwargs),
+                refusal=lambda: StoreDown("the server does not answer"),
+                loss=lambda: StoreDown("the answer of the server was lost"),
+                longest_s=0.05,
+            )
+
+        self.__dict__[name] = call
+        return call
+
+
+def _brief(args: tuple[Any, ...]) -> str:
+    return " ".join(str(arg) for arg in args[1:3] if isinstance(arg, (int, str)))
