@@ -127,8 +127,8 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
     """Return the config with the conditions and constraints of job.yaml.
 
     Raises:
-        ConfigError: Both configs are valid, but no trial can run. For example, Optuna, MLflow or a price is missing, the
-            sweep has a program and the image runs its own, or no params meet the constraints.
+        ConfigError: Both configs are valid, but no trial can run. For example, Optuna, MLflow or a price is
+            missing, the sweep has a program and the image runs its own, or no params meet the constraints.
     """
     template = job.template
     check_entrypoint(config, template)
