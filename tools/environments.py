@@ -106,6 +106,13 @@ ENVIRONMENTS = _by_name(
         python_below=(3, 15),
         has_smsweep=True,
     ),
+    Environment(
+        name="mlflow",
+        requirements=("mlflow==3.17.2", "sagemaker-mlflow==0.5.0"),
+        python_from=(3, 11),
+        python_below=(3, 14),
+        has_smsweep=True,
+    ),
     Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     Environment(
         name="optuna",

@@ -284,6 +284,14 @@ class NotifySection(Section):
         return {"url": value} if isinstance(value, str) else value
 
 
+class TrackingSection(Section):
+    """Servers to which agents write the trials while the sweep runs."""
+
+    mlflow: Text | None = Field(
+        None, description="http://..., https://..., sqlite:///..., or the ARN of an MLflow server on SageMaker"
+    )
+
+
 class RetriesSection(Section):
     """How often a trial is retried, by the class of its failure."""
 
@@ -397,6 +405,7 @@ class JobSection(Section):
     resources_per_trial: ResourcesSection | None = None
     budget: BudgetSection | None = None
     retries: RetriesSection | None = None
+    tracking: TrackingSection | None = None
     notify: Annotated[list[NotifySection], BeforeValidator(_notify_list)] | None = None
     places: Annotated[list[PlaceSection], Field(min_length=1)] | None = None
     sbatch: dict[str, EnvironmentValue] | None = None

@@ -71,6 +71,7 @@ OWN_CHANNEL = "is the name of smsweep's own channel; rename yours"
 _SECRET_NAME = re.compile(
     r"(API_?KEY|SECRET|SECRET_KEY|SECRET_ACCESS_KEY|PASSWORD|PASSWD|TOKEN|PRIVATE_KEY)\Z", re.I
 )
+_MLFLOW_ARN = re.compile(r"arn:aws[a-z-]*:sagemaker:[a-z0-9-]+:\d{12}:mlflow-(tracking-server|app)/[\w-]+")
 _SECRET_HEADER = re.compile(r"authorization|token|key|secret|password|cookie", re.I)
 _RESERVED_TAGS = ("aws:", "smsweep:")
 
@@ -96,6 +97,7 @@ def check_rules(data: Mapping[str, Any], folder: FilePath, problems: Problems) -
         _check_conditions(search, "outcome_constraints", ("search",), parse_outcome_constraint, problems)
     _check_constraints(data.get("search"), problems)
     _check_notify(data.get("notify"), problems)
+    _check_tracking(data.get("tracking"), problems)
 
 
 def _check_image(data: Mapping[str, Any], problems: Problems) -> None:
@@ -367,6 +369,23 @@ def _check_conditions(
                 parse(text)
         except ConfigError as err:
             problems.add((*path, key) if isinstance(conditions, str) else (*path, key, index), str(err))
+
+
+def _check_tracking(tracking: Any, problems: Problems) -> None:
+    uri = tracking.get("mlflow") if isinstance(tracking, dict) else None
+    if not isinstance(uri, str):
+        return
+    path = ("tracking", "mlflow")
+    if not (_MLFLOW_ARN.fullmatch(uri) or uri.startswith(("http://", "https://", "sqlite:///"))):
+        problems.add(
+            path,
+            "expected http://..., https://..., sqlite:////PATH, or the ARN of an MLflow server on SageMaker",
+        )
+    elif "@" in uri.partition("://")[2].partition("/")[0]:  # the value is not shown, because it has a password
+        problems.add(
+            path,
+            "has a user or a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
+        )
 
 
 def _check_constraints(search: Any, problems: Problems) -> None:

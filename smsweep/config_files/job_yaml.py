@@ -55,7 +55,7 @@ OF_SWEEP = frozenset(
             "retries",
             "search",
         ),
-        *("secrets", "secrets_env", "source_dir", "stop_if"),
+        *("secrets", "secrets_env", "source_dir", "stop_if", "tracking"),
     }
 )
 FRAMEWORK_KEYS = (
@@ -150,6 +150,7 @@ def _parse(document: Document, folder: Path, *, checks_limits: bool = True) -> P
         stop_if=tuple(job.stop_if or ()),
         price=Price(per_hour=job.price_per_hour) if isinstance(job.price_per_hour, float) else None,
         asks_price=job.price_per_hour == "aws",
+        tracking=job.tracking.model_dump(exclude_none=True) if job.tracking else {},
         notify=tuple(_hook(section) for section in job.notify or ()),
         resources=_resources(job.resources_per_trial),
         budget=job.budget.model_dump(exclude_none=True) if job.budget else {},

@@ -219,6 +219,7 @@ class JobTemplate:
     metric_definitions: tuple[tuple[str, str], ...] = ()  # (name, regex) of metrics in printed lines
     retries: Mapping[str, int] = field(default_factory=dict)  # failure class -> number of retries
     notify: tuple[Hook, ...] = ()  # notified of the sweep's end and of its first failure
+    tracking: Mapping[str, str] = field(default_factory=dict)  # mlflow -> URI of the server
     repeats: int = 1  # number of trials of each assignment
     search: SearchSettings = field(default_factory=SearchSettings)
     confirm: Confirm | None = None  # repeats of the best trials when the search is over; None for none

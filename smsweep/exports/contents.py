@@ -41,8 +41,7 @@ class Contents:
     @property
     def title(self) -> str:
         """The name of the sweep in other programs: its name and its id."""
-        name = str(self.sweep["name"]).strip()
-        return f"{name}-{self.sweep['id']}" if name else str(self.sweep["id"])
+        return title_of(self.sweep)
 
     @property
     def metrics(self) -> tuple[Metric, ...]:
@@ -64,6 +63,12 @@ class Contents:
             self.progress(done, total)
             yield trial, row
         self.progress(total, total)
+
+
+def title_of(sweep: SweepFields) -> str:
+    """Return the name of a sweep in other programs: its name and its id."""
+    name = str(sweep["name"]).strip()
+    return f"{name}-{sweep['id']}" if name else str(sweep["id"])
 
 
 def params_in(row: Row) -> dict[str, Any]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from mlflow.entities import Metric, Param, RunTag, ViewType
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # MLflow sends usage data since it is imported
+
+from mlflow.entities import Metric, Param, RunStatus, RunTag, ViewType
 from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 from mlflow.utils.validation import MAX_PARAM_VAL_LENGTH, MAX_TAG_VAL_LENGTH
@@ -53,7 +56,7 @@ def write(contents: Contents, uri: str, *, force: bool) -> str:
     Raises:
         UsageError: If the experiment exists and force is False, or MLflow cannot use the store.
     """
-    with _translated():
+    with translated():
         client = MlflowClient(tracking_uri=_tracking_uri(uri))
         experiment_id = _prepare_experiment(client, contents, force=force)
         for trial, row in contents.pairs():
@@ -71,7 +74,7 @@ def _tracking_uri(text: str) -> str:
 
 def _prepare_experiment(client: MlflowClient, contents: Contents, *, force: bool) -> str:
     """Return the id of the sweep's experiment, marked as unfinished and without runs."""
-    tags = {MARK: UNFINISHED, **{f"smsweep.{name}": value for name, value in _about(contents).items()}}
+    tags = {MARK: UNFINISHED, **about(contents.sweep)}
     known = client.get_experiment_by_name(contents.title)
     if known is None:
         return str(client.create_experiment(contents.title, tags=tags))
@@ -88,59 +91,127 @@ def _prepare_experiment(client: MlflowClient, contents: Contents, *, force: bool
     return experiment_id
 
 
-def _about(contents: Contents) -> dict[str, str]:
+def about(sweep: Row) -> dict[str, str]:
+    """Return the tags of a sweep."""
     names = ("id", "name", "method", "seed", "source_hash", "created_at")
-    sweep: Row = contents.sweep
-    return {name: str(sweep[name] or "") for name in names}
+    return {f"smsweep.{name}": str(sweep[name] or "") for name in names}
 
 
 def _write_run(client: MlflowClient, experiment_id: str, contents: Contents, trial: Trial, row: Row) -> None:
-    begun = _ms(trial.started_at or trial.created_at)
-    run = client.create_run(experiment_id, start_time=begun, run_name=f"{contents.title}-{trial.number}")
+    run = client.create_run(experiment_id, start_time=begun_ms(trial), run_name=f"{contents.title}-{trial.number}")
     run_id = run.info.run_id
-    params = [Param(_name(key), _text(value, MAX_PARAM_VAL_LENGTH)) for key, value in params_in(row).items()]
-    tags = [RunTag(_name(key), _text(value, MAX_TAG_VAL_LENGTH)) for key, value in _tags(contents, row).items()]
-    metrics = _metrics(contents.points(trial.number), row, begun)
-    for start in range(0, max(len(params), len(tags)), BATCH):
-        client.log_batch(run_id, params=params[start : start + BATCH], tags=tags[start : start + BATCH])
-    for start in range(0, len(metrics), METRICS_BATCH):
-        client.log_batch(run_id, metrics=metrics[start : start + METRICS_BATCH])
+    points = contents.points(trial.number)
+    log_texts(client, run_id, params_of(row), [])
+    log_metrics(client, run_id, metrics_of(points, {}))
+    end_run(client, run_id, trial, row, points, contents.origin)
+
+
+def end_run(
+    client: MlflowClient,
+    run_id: str,
+    trial: Trial,
+    row: Row,
+    points: Sequence[MetricPoint],
+    origin: Mapping[str, Any],
+) -> None:
+    """Write the tags of a run, the metrics that differ from its points, and its status.
+
+    Args:
+        client: The client of the server.
+        run_id: The run, which has the trial's params and points.
+        trial: The trial.
+        row: The trial as a row.
+        points: All points of the trial.
+        origin: The git commit and versions of the sweep.
+    """
+    log_texts(client, run_id, [], tags_of(row, origin))
+    log_metrics(client, run_id, _missing(points, row, begun_ms(trial)))
     if trial.state.is_terminal:
-        client.set_terminated(run_id, STATES[trial.state], end_time=_ms(trial.ended_at))
+        set_ended(client, run_id, STATES[trial.state], trial.ended_at)
     else:
         client.update_run(run_id, status=STATES[trial.state])
 
 
-def _tags(contents: Contents, row: Row) -> dict[str, Any]:
+def set_ended(client: MlflowClient, run_id: str, status: str, ended_at: datetime | None) -> None:
+    """Set the final status of a run. MLflow's `set_terminated` does the same, and prints a URL to stdout."""
+    store = client._tracking_client.store
+    store.update_run_info(run_id, RunStatus.from_string(status), _ms(ended_at), None)
+
+
+def begun_ms(trial: Trial) -> int:
+    """Return the start of a trial in milliseconds, as MLflow needs it."""
+    return _ms(trial.started_at or trial.created_at)
+
+
+def log_texts(client: MlflowClient, run_id: str, params: Sequence[Param], tags: Sequence[RunTag]) -> None:
+    """Write params and tags. The same values can be written again."""
+    for start in range(0, max(len(params), len(tags)), BATCH):
+        client.log_batch(run_id, params=params[start : start + BATCH], tags=tags[start : start + BATCH])
+
+
+def log_metrics(client: MlflowClient, run_id: str, metrics: Sequence[Metric]) -> None:
+    """Append metrics. Databases ignore a metric with the same name, time, step and value."""
+    for start in range(0, len(metrics), METRICS_BATCH):
+        client.log_batch(run_id, metrics=metrics[start : start + METRICS_BATCH])
+
+
+def params_of(row: Row) -> list[Param]:
+    """Return the params of a trial."""
+    return [Param(_name(key), _text(value, MAX_PARAM_VAL_LENGTH)) for key, value in params_in(row).items()]
+
+
+def tags_of(row: Row, origin: Mapping[str, Any]) -> list[RunTag]:
     """Return all values of a trial that are neither params nor numbers, and the commit under MLflow's name."""
+    return [RunTag(_name(key), _text(value, MAX_TAG_VAL_LENGTH)) for key, value in _tags(row, origin).items()]
+
+
+def _tags(row: Row, origin: Mapping[str, Any]) -> dict[str, Any]:
     tags = {f"smsweep.{name}": value for name, value in row.items() if not name.startswith((PARAMS, METRICS))}
     tags |= {name: value for name, value in row.items() if name.startswith(METRICS) and not _is_number(value)}
-    commit = (contents.origin.get("git") or {}).get("commit")
+    commit = (origin.get("git") or {}).get("commit")
     if commit:
         tags["mlflow.source.git.commit"] = commit
     return {name: value for name, value in tags.items() if value not in (None, "")}
 
 
-def _metrics(points: Sequence[MetricPoint], row: Row, begun: int) -> list[Metric]:
-    """Return all reported numbers, then the last values that differ from them, and the objective."""
-    counts: dict[str, int] = {}
-    metrics, last = [], {}
+def metrics_of(points: Sequence[MetricPoint], counts: dict[str, int]) -> list[Metric]:
+    """Return all reported numbers.
+
+    Args:
+        points: Consecutive points of a trial.
+        counts: The next step of each metric, for points without a step. It is updated.
+    """
+    metrics = []
     for point in points:
         if _is_number(point.value):
             step = counts.get(point.name, 0) if point.step is None else point.step
             counts[point.name] = step + 1
-            value, time = float(point.value or 0), _ms(point.time)
-            metrics.append(Metric(_name(point.name), value, time, step))
-            last[point.name] = value
+            metrics.append(Metric(_name(point.name), float(point.value or 0), _ms(point.time), step))
+    return metrics
+
+
+def _missing(points: Sequence[MetricPoint], row: Row, begun: int) -> list[Metric]:
+    """Return the last values of a trial that differ from its points, and the objective.
+
+    Args:
+        points: All points of the trial.
+        row: The trial as a row.
+        begun: Start of the trial in milliseconds.
+    """
+    reported = metrics_of(points, {})
+    numbers = [point for point in points if _is_number(point.value)]
+    last = {point.name: float(point.value or 0) for point in numbers}
+    steps = {point.name: metric.step for point, metric in zip(numbers, reported, strict=True)}
     stated = {name.removeprefix(METRICS): value for name, value in row.items() if name.startswith(METRICS)}
     stated = {name: value for name, value in stated.items() if _is_number(value)}
     if _is_number(row.get("objective")) and "objective" not in stated:
         stated["objective"] = row["objective"]
-    end = metrics[-1].timestamp if metrics else begun
-    for name, value in stated.items():
-        if name not in last or not _is_same(last[name], float(value)):
-            metrics.append(Metric(_name(name), float(value), end, counts.get(name, 0)))
-    return metrics
+    end = reported[-1].timestamp if reported else begun
+    return [
+        Metric(_name(name), float(value), end, steps.get(name, -1) + 1)
+        for name, value in stated.items()
+        if name not in last or not _is_same(last[name], float(value))
+    ]
 
 
 def _is_number(value: object) -> bool:
@@ -170,14 +241,25 @@ def _ms(moment: datetime | None) -> int:
 
 
 @contextmanager
-def _translated() -> Iterator[None]:
+def translated(
+    where: str = "MLflow cannot use this store",
+    fix: str = "name another store with --to",
+    log_level: int = logging.WARNING,
+) -> Iterator[None]:
+    """Raise UsageError for the errors of MLflow.
+
+    Args:
+        where: The first part of the message.
+        fix: Its last part.
+        log_level: Of MLflow, which logs each table that it creates at the level INFO.
+    """
     logger = logging.getLogger("mlflow")
     level = logger.level
-    logger.setLevel(logging.WARNING)  # MLflow logs each table that it creates
+    logger.setLevel(log_level)
     try:
         yield
     except (MlflowException, ImportError, OSError) as err:
         lines = str(err).splitlines() or [type(err).__name__]
-        raise UsageError(f"MLflow cannot use this store: {lines[0]}; name another store with --to") from err
+        raise UsageError(f"{where}: {lines[0]}; {fix}") from err
     finally:
         logger.setLevel(level)

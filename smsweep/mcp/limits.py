@@ -209,6 +209,8 @@ def _field_problems(template: JobTemplate) -> Iterator[str]:
         yield "secrets_env: an MCP client cannot pass secrets to jobs; remove it"
     if template.notify:
         yield "notify: an MCP client cannot send messages from the user's machine; remove it"
+    if template.tracking:
+        yield "tracking: an MCP client cannot write to other servers; remove it"
     if template.places:
         yield "places: a sweep of an MCP client runs on one backend; remove it"
     for name, n_retries in template.retries.items():

@@ -58,7 +58,7 @@ SEARCH_KEYS = (
     "description",
 )
 # Keys of a job.yaml that describe the sweep, not a trial. A repetition runs the recorded source, not in place.
-SWEEP_KEYS = ("budget", "confirm", "in_place", "notify", "repeats", "search")
+SWEEP_KEYS = ("budget", "confirm", "in_place", "notify", "repeats", "search", "tracking")
 
 
 def begin(

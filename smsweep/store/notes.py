@@ -63,6 +63,7 @@ AGENT_JOBS = Note[dict[str, str]]("agents", dict)  # training job of an agent ->
 HANDLED_COMMANDS = Note[dict[str, str]]("orders", dict)  # id of a command -> "" or the reason for its refusal
 PRUNED = Note[dict[str, str]]("pruned", dict)  # NUMBER/ATTEMPT -> when `smsweep prune` deleted its files
 CONFIRM = Note[dict[str, int]]("confirm", dict)  # request of `smsweep confirm`; `trials` limits all repeats
+MLFLOW = Note[dict[str, Any]]("mlflow", dict)  # the sweep in MLflow, and the last revision that was written
 IGNORES_CHECKPOINTS = Note[str]("ignores_checkpoints", str)  # why no trial is promoted any more
 REJECTED_COMMANDS = Note[dict[str, str]]("rejected_commands", dict)  # id of an invalid command -> the reason
 
@@ -90,6 +91,16 @@ def attempt_key(trial: Trial) -> str:
 def pruned_at(store: Store, trial: Trial) -> str | None:
     """Return when `smsweep prune` deleted the files of a trial, as ISO 8601; None if it did not."""
     return PRUNED.get(store, trial.sweep_id).get(attempt_key(trial))
+
+
+def mlflow_run(number: int) -> Note[dict[str, Any]]:
+    """Return the note with the run of a trial in MLflow, and what was written to it."""
+    return Note(f"mlflow/{number}", dict)
+
+
+def mlflow_writer(turn: int) -> Note[dict[str, str]]:
+    """Return the note with the agent that writes to MLflow. Each next turn belongs to another agent."""
+    return Note(f"mlflow_writer/{turn}", dict)
 
 
 def waiting(trial: Trial) -> Note[dict[str, Any] | None]:

@@ -37,6 +37,7 @@ from smsweep.secrets.redact import known_secrets, make_redact
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agents
 from smsweep.services.agents.in_place import InPlaceSource
+from smsweep.services.agents.mlflow_tracker import tracking
 from smsweep.services.agents.notifier import make_notifier
 from smsweep.services.agents.open_places import (
     Guard,
@@ -247,6 +248,7 @@ def agent(
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         changed = notifier.watching(on_change)
         with ExitStack() as opened:
+            opened.enter_context(tracking(workspace, stored, template, agent_id))
             if inline:
                 workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
                 functions = FunctionBackend(

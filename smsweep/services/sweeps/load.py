@@ -128,8 +128,8 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
     """Return the config with the conditions and constraints of job.yaml.
 
     Raises:
-        ConfigError: Both configs are valid, but no trial can run. For example, Optuna or a price is missing, the
-            sweep has a program and the image runs its own, or no params meet the constraints.
+        ConfigError: Both configs are valid, but no trial can run. For example, Optuna, MLflow or a price is
+            missing, the sweep has a program and the image runs its own, or no params meet the constraints.
     """
     template = job.template
     check_entrypoint(config, template)
@@ -138,6 +138,7 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
     )  # a search program needs consent before it is checked
     if is_optuna and find_spec("optuna") is None:
         raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
+    check_tracking(template)
     check_confirm(config, template)
     check_search(config, template.search)
     if job.source is not None:
@@ -145,6 +146,15 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
     caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
     budgets_of(replace(template, budget=caps))
     return check_structure(config, template.search, job.source) if job.source is not None else config
+
+
+def check_tracking(template: JobTemplate) -> None:
+    """Raise ConfigError if the job writes to MLflow and this Python cannot."""
+    uri = template.tracking.get("mlflow", "")
+    needed = {"mlflow": "mlflow"} | ({"sagemaker_mlflow": "sagemaker-mlflow"} if uri.startswith("arn:") else {})
+    missing = [extra for module, extra in needed.items() if find_spec(module) is None] if uri else []
+    if missing:
+        raise ConfigError(f"tracking.mlflow: MLflow is not installed; pip install 'smsweep[{missing[-1]}]'")
 
 
 def check_entrypoint(config: SweepConfig, template: JobTemplate) -> None:

@@ -296,6 +296,7 @@ def test_every_key_is_a_request_field_or_known_to_smsweep() -> None:
         "resources_per_trial",
         "retries",
         "notify",
+        "tracking",
         "places",
         "sbatch",
         "agent",

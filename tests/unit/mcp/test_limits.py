@@ -102,6 +102,7 @@ def test_locations_of_other_files_are_refused(tmp_path: Path, uri: str, message:
         ({"notify": "http://169.254.169.254/"}, "notify: an MCP client cannot"),
         ({"notify": "env:HOOK"}, "notify: an MCP client cannot"),
         ({"notify": {"command": ["true"]}}, "notify: an MCP client cannot"),
+        ({"tracking": {"mlflow": "http://169.254.169.254/"}}, "tracking: an MCP client cannot"),
         ({"places": ["process:2"]}, "places: a sweep of an MCP client"),
         ({"retries": {"user": 1}}, "retries.user: 1 is not allowed; use at most 0"),
         ({"retries": {"crashed": 1000}}, "retries.crashed: 1000 is not allowed; use at most 1"),

@@ -1,0 +1,227 @@
+"""`tracking: {mlflow: URI}` with a real MLflow server."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import socketserver
+import subprocess
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.working_dir import grid
+from tools.environments import oracle
+
+pytestmark = [pytest.mark.oracle, pytest.mark.slow, pytest.mark.timeout(900)]
+HERE = Path(__file__).parent
+WAIT_S = 280
+START_S = 400  # of the server, on a busy machine
+KILLED = """
+import os, signal, sys
+from mlflow.store.tracking.rest_store import RestStore
+from smsweep.cli.main import main
+turns, made = iter(range(1, 1000)), RestStore.{call}
+def call_and_exit(*args, **kwargs):
+    answer = made(*args, **kwargs)
+    if next(turns) == {turn}:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return answer
+RestStore.{call} = call_and_exit
+sys.argv[1:] = {argv}
+main()
+"""
+TRAIN = """
+import argparse, pathlib, time
+import smsweep
+parser = argparse.ArgumentParser()
+parser.add_argument("--a", type=int)
+a = parser.parse_known_args()[0].a
+for step in range(3):
+    smsweep.log({"loss": a + step})
+while not pathlib.Path(UNTIL).exists():
+    time.sleep(0.1)
+if a == 3:
+    raise ValueError("three")
+"""
+ARN = "arn:aws:sagemaker:eu-west-1:123456789012:mlflow-tracking-server/team"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Start a real MLflow server on loopback with a SQLite database, and yield its URI."""
+    folder = tmp_path_factory.mktemp("server")
+    port = free_port()
+    argv = [str(oracle("mlflow").python), "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port)]
+    argv += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--workers", "1"]
+    argv += ["--artifacts-destination", f"{folder}/files"]
+    environ = {
+        **os.environ,
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # a second process
+    }
+    with (folder / "server.log").open("wb") as out:
+        process = subprocess.Popen(argv, cwd=folder, env=environ, stdout=out, stderr=out, start_new_session=True)
+    try:
+        end = time.monotonic() + START_S
+        while not answers(f"http://127.0.0.1:{port}/health"):
+            assert time.monotonic() < end, (folder / "server.log").read_text()
+            time.sleep(0.5)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port: int = found.getsockname()[1]
+        return port
+
+
+def answers(url: str) -> bool:
+    with contextlib.suppress(urllib.error.URLError, OSError):
+        urllib.request.urlopen(url, timeout=5).close()
+        return True
+    return False
+
+
+def runs_of(server: str, experiment: str) -> list[dict[str, Any]]:
+    """Return all runs of an experiment."""
+    question = {"uri": server, "experiment": experiment}
+    found: list[dict[str, Any]] = oracle("mlflow").ask(HERE / "ask_mlflow.py", question)
+    return found
+
+
+@contextlib.contextmanager
+def forwarding(port: int, target: str) -> Iterator[None]:
+    """Forward connections to a port of loopback to the server."""
+
+    class Forward(socketserver.BaseRequestHandler):
+        def handle(self) -> None:
+            with socket.create_connection(("127.0.0.1", int(target.rpartition(":")[2]))) as onward:
+                back = threading.Thread(target=copy, args=(onward, self.request))
+                back.start()
+                copy(self.request, onward)
+                back.join()
+
+    def copy(source: socket.socket, sink: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := source.recv(65_536):
+                sink.sendall(data)
+        with contextlib.suppress(OSError):
+            sink.shutdown(socket.SHUT_WR)
+
+    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Forward) as forwarder:
+        forwarder.daemon_threads = True
+        threading.Thread(target=forwarder.serve_forever, daemon=True).start()
+        yield
+        forwarder.shutdown()
+
+
+class Sweeps:
+    """A folder with a sweep that is tracked."""
+
+    def __init__(self, folder: Path, uri: str, *, until: str = ".") -> None:
+        self.folder = folder / "work"
+        self.folder.mkdir()
+        self.environ = {name: value for name, value in os.environ.items() if not name.startswith("SMSWEEP_")}
+        (self.folder / "train.py").write_text(TRAIN.replace("UNTIL", repr(str(self.folder / until))))
+        (self.folder / "sweep.yaml").write_text(json.dumps(grid(a=[1, 2, 3]) | {"name": "kinds"}))
+        (self.folder / "job.yaml").write_text(json.dumps({"tracking": {"mlflow": uri}}))
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        argv = [str(oracle("mlflow").python), "-m", "smsweep.cli.main", *words]
+        pipe = subprocess.PIPE
+        return subprocess.Popen(argv, cwd=self.folder, env=self.environ, stdout=pipe, stderr=pipe, text=True)
+
+    def cli(self, *words: str) -> tuple[str, str]:
+        process = self.start(*words)
+        out, err = process.communicate(timeout=WAIT_S)
+        return out, err
+
+
+def check(server: str, sweep_id: str) -> None:
+    """Check that MLflow has the complete sweep, and each run once."""
+    name = f"kinds-{sweep_id}"
+    runs = runs_of(server, name)
+    (parent,) = (run for run in runs if "mlflow.parentRunId" not in run["tags"])
+    children = sorted((run for run in runs if run is not parent), key=lambda run: run["tags"]["smsweep.trial"])
+    assert (parent["name"], parent["status"], parent["tags"]["smsweep.id"]) == (name, "FINISHED", sweep_id)
+    assert {run["tags"]["mlflow.parentRunId"] for run in children} == {parent["id"]}
+    assert [run["tags"]["smsweep.trial"] for run in children] == [f"{sweep_id}/{n}" for n in range(3)]
+    assert [run["status"] for run in children] == ["FINISHED", "FINISHED", "FAILED"]
+    assert [run["params"] for run in children] == [{"a": "1"}, {"a": "2"}, {"a": "3"}]
+    assert [run["metrics"]["loss"] for run in children] == [[[s, a + s] for s in range(3)] for a in (1, 2, 3)]
+    assert all(run["start_time"] and run["end_time"] >= run["start_time"] for run in children)
+    assert "ValueError: three" in children[2]["tags"]["smsweep.reason"]
+
+
+def test_runs_are_written_while_the_sweep_runs(server: str, tmp_path: Path) -> None:
+    sweeps = Sweeps(tmp_path, server, until="go")
+    sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
+    process = sweeps.start("agent", sweep_id, "--parallel", "3")
+    end, runs = time.monotonic() + WAIT_S, runs_of(server, f"kinds-{sweep_id}")
+    while sum(bool(run["metrics"].get("loss")) for run in runs) < 3:
+        assert process.poll() is None and time.monotonic() < end
+        runs = runs_of(server, f"kinds-{sweep_id}")
+    (sweeps.folder / "go").touch()
+    out, err = process.communicate(timeout=WAIT_S)
+    assert [run["status"] for run in runs] == ["RUNNING"] * 4
+    assert "View run" not in out + err
+    check(server, sweep_id)
+
+
+def test_sweep_does_not_wait_for_an_unavailable_server(server: str, tmp_path: Path) -> None:
+    port = free_port()
+    uri = f"http://127.0.0.1:{port}"
+    sweeps = Sweeps(tmp_path, uri)
+    out, err = sweeps.cli("run", "sweep.yaml", "--job", "job.yaml")
+    sweep_id = out.split()[0]
+    assert f"tracking.mlflow: {uri}: Connection refused; the sweep continues, the agent tries again" in err
+    assert f"the server does not have all results; write them with: smsweep agent {sweep_id}" in err
+    shown = json.loads(sweeps.cli("show", sweep_id, "--json")[0])
+    assert shown["trials"] == {"finished": 2, "failed": 1}
+    with forwarding(port, server):
+        sweeps.cli("agent", sweep_id)
+    check(server, sweep_id)
+
+
+@pytest.mark.parametrize("call", ["create_run", "log_batch", "update_run_info"])
+def test_killed_agent_leaves_no_duplicate_runs(server: str, tmp_path: Path, call: str) -> None:
+    sweeps = Sweeps(tmp_path, server)
+    sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
+    for turn in (1, 2):  # killed after the call, before its note is written
+        (sweeps.folder / "killed.py").write_text(
+            KILLED.format(call=call, turn=turn, argv=["agent", sweep_id, "--parallel", "3"])
+        )
+        argv = [str(oracle("mlflow").python), "killed.py"]
+        killed = subprocess.run(argv, cwd=sweeps.folder, env=sweeps.environ, capture_output=True, timeout=WAIT_S)
+        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    sweeps.cli("agent", sweep_id)
+    check(server, sweep_id)
+
+
+def test_server_of_sagemaker_is_named_by_its_arn(server: str, tmp_path: Path) -> None:
+    sweeps = Sweeps(tmp_path, ARN)
+    sweeps.environ |= {
+        "SAGEMAKER_MLFLOW_CUSTOM_ENDPOINT": server,
+        "AWS_ACCESS_KEY_ID": "testing",
+        "AWS_SECRET_ACCESS_KEY": "testing",
+        "AWS_REGION": "eu-west-1",
+    }
+    train = sweeps.folder / "train.py"
+    train.write_text("import os\nassert 'MLFLOW_TRACKING_URI' not in os.environ\n" + train.read_text())
+    out, err = sweeps.cli("run", "sweep.yaml", "--job", "job.yaml")
+    assert "tracking.mlflow" not in err
+    check(server, out.split()[0])
