@@ -376,7 +376,7 @@ def _check_tracking(tracking: Any, problems: Problems) -> None:
     if not isinstance(uri, str):
         return
     path = ("tracking", "mlflow")
-    if not (_MLFLOW_ARN.fullmatch(uri) or uri.startswith(("http://", "https://", "sqlite:///"))):
+    if not (_MLFLOW_ARN.fullmatch(uri) or uri.startswith(("http://", "https://", "sqlite:////"))):
         problems.add(
             path,
             "expected http://..., https://..., sqlite:////PATH, or the ARN of an MLflow server on SageMaker",
@@ -385,6 +385,10 @@ def _check_tracking(tracking: Any, problems: Problems) -> None:
         problems.add(
             path,
             "has a user or a password; set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead",
+        )
+    elif "?" in uri or "#" in uri:  # the same for a token
+        problems.add(
+            path, "has a query or a fragment; name the server only, and set MLFLOW_TRACKING_TOKEN for a token"
         )
 
 

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-import os
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
 from typing import Any
 
-import mlflow
+from mlflow.exceptions import MlflowException
 from mlflow.tracking import MlflowClient
 
 from smsweep.core.json_documents import Row, SweepFields
 from smsweep.core.trial import MetricPoint, Trial
+from smsweep.errors import UsageError
 from smsweep.exports import mlflow_runs
 from smsweep.exports.contents import title_of
 from smsweep.util.clock import utc_now
 
 PARENT = "mlflow.parentRunId"  # MLflow's tag of child runs
 SWEEP, TRIAL = "smsweep.sweep", "smsweep.trial"  # tags with the sweep's id and the trial's label
-GLOBAL_URI = "MLFLOW_TRACKING_URI"
+REFUSALS = ("INVALID_PARAMETER_VALUE", "BAD_REQUEST", "INVALID_STATE", "RESOURCE_DOES_NOT_EXIST")
+LONGEST_REASON = 300  # characters
+
+
+class RefusedError(UsageError):
+    """The server does not accept the data, also if it is sent again. For example, the user deleted the run."""
 
 
 class LiveRuns:
@@ -29,61 +34,65 @@ class LiveRuns:
         uri: http://..., https://..., sqlite:///..., or the ARN of an MLflow server on SageMaker.
         sweep: The sweep.
 
-    Every method raises UsageError if the server cannot be used.
+    Every method raises UsageError if the server cannot be used, and RefusedError if a retry cannot help.
     """
 
     def __init__(self, uri: str, sweep: SweepFields) -> None:
-        self._uri, self._sweep = uri, sweep
+        self._sweep = sweep
         self._title = title_of(sweep)
-        with self._translated():
-            if uri.startswith("arn:"):
-                _set_global_uri(uri)
+        with _translated():
             self._client = MlflowClient(tracking_uri=uri)
 
     def open_parent(self) -> dict[str, str]:
         """Return the ids of the sweep's `experiment` and `parent` run."""
-        with self._translated():
+        with _translated():
             experiment_id = self._open_experiment()
             run_id = self._find(experiment_id, {SWEEP: self._sweep["id"]}) or self._create(
-                experiment_id, self._title, {SWEEP: self._sweep["id"], **mlflow_runs.about(self._sweep)}
+                experiment_id,
+                self._title,
+                {SWEEP: self._sweep["id"], **mlflow_runs.about(self._sweep)},
+                int(datetime.fromisoformat(self._sweep["created_at"] or "").timestamp() * 1000),
             )
             return {"experiment": experiment_id, "parent": run_id}
 
-    def open_trial(self, experiment_id: str, parent_id: str, trial: Trial, row: Row) -> str:
-        """Return the id of a trial's run, with its params."""
+    def open_trial(self, experiment_id: str, parent_id: str, trial: Trial) -> str:
+        """Return the id of a trial's run."""
         tags = {TRIAL: trial.label, PARENT: parent_id}
-        with self._translated():
-            run_id = self._find(experiment_id, tags) or self._create(
+        with _translated():
+            return self._find(experiment_id, tags) or self._create(
                 experiment_id, f"{self._title}-{trial.number}", tags, mlflow_runs.begun_ms(trial)
             )
+
+    def log_params(self, run_id: str, row: Row) -> None:
+        """Write the params of a trial. The same params can be written again."""
+        with _translated():
             mlflow_runs.log_texts(self._client, run_id, mlflow_runs.params_of(row), [])
-        return run_id
 
     def log_points(self, run_id: str, points: Sequence[MetricPoint], counts: dict[str, int]) -> None:
         """Append points. counts: see `metrics_of`."""
-        with self._translated():
+        with _translated():
             mlflow_runs.log_metrics(self._client, run_id, mlflow_runs.metrics_of(points, counts))
 
     def set_trial_state(self, run_id: str, trial: Trial) -> None:
         """Set the status of a trial that has not ended."""
-        with self._translated():
+        with _translated():
             self._client.update_run(run_id, status=mlflow_runs.STATES[trial.state])
 
     def end_trial(
         self, run_id: str, trial: Trial, row: Row, points: Sequence[MetricPoint], origin: Mapping[str, Any]
     ) -> None:
         """Write the results of an ended trial. points: all of the trial, which are logged already."""
-        with self._translated():
+        with _translated():
             mlflow_runs.end_run(self._client, run_id, trial, row, points, origin)
 
     def delete_trial(self, run_id: str) -> None:
         """Delete the run of a trial that was removed from its sweep."""
-        with self._translated():
+        with _translated():
             self._client.delete_run(run_id)
 
     def set_parent_status(self, run_id: str, status: str) -> None:
         """Set the status of the sweep: RUNNING, FINISHED or KILLED."""
-        with self._translated():
+        with _translated():
             if status == "RUNNING":
                 self._client.update_run(run_id, status=status)
             else:
@@ -103,20 +112,28 @@ class LiveRuns:
         runs = self._client.search_runs([experiment_id], filter_string=query, max_results=1)
         return str(runs[0].info.run_id) if runs else ""
 
-    def _create(self, experiment_id: str, name: str, tags: Mapping[str, str], begun_ms: int | None = None) -> str:
+    def _create(self, experiment_id: str, name: str, tags: Mapping[str, str], begun_ms: int) -> str:
         run = self._client.create_run(experiment_id, start_time=begun_ms, tags=dict(tags), run_name=name)
         return str(run.info.run_id)
 
-    def _translated(self) -> AbstractContextManager[None]:
-        # The plug-in of SageMaker warns at each request to another server.
-        return mlflow_runs.translated(f"tracking.mlflow: {self._uri}", "the agent tries again", logging.ERROR)
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    """Raise UsageError for the errors of MLflow, and RefusedError if a retry cannot help."""
+    try:
+        yield
+    except (MlflowException, OSError) as err:
+        # An answer without JSON comes from a proxy, or from a server that is not MLflow.
+        code = "" if isinstance(err, OSError) or err.message.startswith("API request") else err.error_code
+        raise (RefusedError if code in REFUSALS else UsageError)(_reason(err)) from err
 
 
-def _set_global_uri(uri: str) -> None:
-    """Set MLflow's global URI, which the plug-in of SageMaker reads, but not for the processes of trials."""
-    before = os.environ.get(GLOBAL_URI)
-    mlflow.set_tracking_uri(uri)
-    if before is None:
-        os.environ.pop(GLOBAL_URI, None)
-    else:
-        os.environ[GLOBAL_URI] = before
+def _reason(err: BaseException) -> str:
+    """Return the error of the operating system below an error, such as "Connection refused", or its cause."""
+    cause: BaseException | None = err
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        cause = cause.__cause__ or cause.__context__
+    line = (str(err).splitlines() or [type(err).__name__])[0]
+    return line.rpartition("(Caused by ")[2][:LONGEST_REASON]

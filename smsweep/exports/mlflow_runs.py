@@ -56,7 +56,7 @@ def write(contents: Contents, uri: str, *, force: bool) -> str:
     Raises:
         UsageError: If the experiment exists and force is False, or MLflow cannot use the store.
     """
-    with translated():
+    with _translated():
         client = MlflowClient(tracking_uri=_tracking_uri(uri))
         experiment_id = _prepare_experiment(client, contents, force=force)
         for trial, row in contents.pairs():
@@ -241,25 +241,15 @@ def _ms(moment: datetime | None) -> int:
 
 
 @contextmanager
-def translated(
-    where: str = "MLflow cannot use this store",
-    fix: str = "name another store with --to",
-    log_level: int = logging.WARNING,
-) -> Iterator[None]:
-    """Raise UsageError for the errors of MLflow.
-
-    Args:
-        where: The first part of the message.
-        fix: Its last part.
-        log_level: Of MLflow, which logs each table that it creates at the level INFO.
-    """
+def _translated() -> Iterator[None]:
+    """Raise UsageError for the errors of MLflow. MLflow logs each table that it creates; this is turned off."""
     logger = logging.getLogger("mlflow")
     level = logger.level
-    logger.setLevel(log_level)
+    logger.setLevel(logging.WARNING)
     try:
         yield
     except (MlflowException, ImportError, OSError) as err:
         lines = str(err).splitlines() or [type(err).__name__]
-        raise UsageError(f"{where}: {lines[0]}; {fix}") from err
+        raise UsageError(f"MLflow cannot use this store: {lines[0]}; name another store with --to") from err
     finally:
         logger.setLevel(level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.server
 import json
 import os
 import signal
@@ -26,19 +27,21 @@ pytestmark = [pytest.mark.oracle, pytest.mark.slow, pytest.mark.timeout(900)]
 HERE = Path(__file__).parent
 WAIT_S = 280
 START_S = 400  # of the server, on a busy machine
+# sitecustomize.py: the process that writes to MLflow is killed after a call, before its note is written.
 KILLED = """
-import os, signal, sys
-from mlflow.store.tracking.rest_store import RestStore
-from smsweep.cli.main import main
-turns, made = iter(range(1, 1000)), RestStore.{call}
-def call_and_exit(*args, **kwargs):
-    answer = made(*args, **kwargs)
-    if next(turns) == {turn}:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return answer
-RestStore.{call} = call_and_exit
-sys.argv[1:] = {argv}
-main()
+import os, pathlib, signal, sys
+if "mlflow_tracker" in " ".join(sys.orig_argv) and not pathlib.Path({until!r}).exists():
+    from mlflow.store.tracking.rest_store import RestStore
+    turns, made = iter(range(1, 1000)), RestStore.{call}
+    def call_and_exit(*args, **kwargs):
+        answer = made(*args, **kwargs)
+        if next(turns) == {turn}:
+            pathlib.Path({until!r}).touch()
+            if {kills_agent}:
+                os.kill(os.getppid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.SIGKILL)
+        return answer
+    RestStore.{call} = call_and_exit
 """
 TRAIN = """
 import argparse, pathlib, time
@@ -122,11 +125,43 @@ def forwarding(port: int, target: str) -> Iterator[None]:
         with contextlib.suppress(OSError):
             sink.shutdown(socket.SHUT_WR)
 
-    with socketserver.ThreadingTCPServer(("127.0.0.1", port), Forward) as forwarder:
-        forwarder.daemon_threads = True
+    class Server(socketserver.ThreadingTCPServer):
+        allow_reuse_address = True
+        daemon_threads = True
+
+    with Server(("127.0.0.1", port), Forward) as forwarder:
         threading.Thread(target=forwarder.serve_forever, daemon=True).start()
         yield
         forwarder.shutdown()
+
+
+@contextlib.contextmanager
+def failing(status: int | None) -> Iterator[tuple[int, list[str | None]]]:
+    """Answer each request with a status, or never. Yield the port, and the logins of the requests."""
+    logins: list[str | None] = []
+    is_over = threading.Event()
+
+    class Fail(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            logins.append(self.headers.get("Authorization"))
+            if status is None:
+                is_over.wait(WAIT_S)
+                return
+            self.send_response(status)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        do_POST = do_GET
+
+        def log_message(self, *args: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Fail) as failer:
+        failer.daemon_threads = True
+        threading.Thread(target=failer.serve_forever, daemon=True).start()
+        yield failer.server_address[1], logins
+        is_over.set()
+        failer.shutdown()
 
 
 class Sweeps:
@@ -139,6 +174,15 @@ class Sweeps:
         (self.folder / "train.py").write_text(TRAIN.replace("UNTIL", repr(str(self.folder / until))))
         (self.folder / "sweep.yaml").write_text(json.dumps(grid(a=[1, 2, 3]) | {"name": "kinds"}))
         (self.folder / "job.yaml").write_text(json.dumps({"tracking": {"mlflow": uri}}))
+
+    def kill_after(self, call: str, turn: int, *, kills_agent: bool) -> Path:
+        """Kill the process that writes to MLflow after a call, once. Return the file that exists then."""
+        killed = self.folder / f"killed-{turn}"
+        code = KILLED.format(until=str(killed), call=call, turn=turn, kills_agent=kills_agent)
+        (self.folder / "hooks").mkdir(exist_ok=True)
+        (self.folder / "hooks" / "sitecustomize.py").write_text(code)
+        self.environ["PYTHONPATH"] = str(self.folder / "hooks")
+        return killed
 
     def start(self, *words: str) -> subprocess.Popen[str]:
         argv = [str(oracle("mlflow").python), "-m", "smsweep.cli.main", *words]
@@ -201,15 +245,98 @@ def test_sweep_does_not_wait_for_an_unavailable_server(server: str, tmp_path: Pa
 def test_killed_agent_leaves_no_duplicate_runs(server: str, tmp_path: Path, call: str) -> None:
     sweeps = Sweeps(tmp_path, server)
     sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
-    for turn in (1, 2):  # killed after the call, before its note is written
-        (sweeps.folder / "killed.py").write_text(
-            KILLED.format(call=call, turn=turn, argv=["agent", sweep_id, "--parallel", "3"])
-        )
-        argv = [str(oracle("mlflow").python), "killed.py"]
-        killed = subprocess.run(argv, cwd=sweeps.folder, env=sweeps.environ, capture_output=True, timeout=WAIT_S)
-        assert killed.returncode == -signal.SIGKILL, killed.stderr
+    for turn in (1, 2):
+        sweeps.kill_after(call, turn, kills_agent=True)
+        killed = sweeps.start("agent", sweep_id, "--parallel", "3")
+        killed.communicate(timeout=WAIT_S)
+        assert killed.returncode == -signal.SIGKILL
     sweeps.cli("agent", sweep_id)
     check(server, sweep_id)
+
+
+def test_killed_process_is_started_again(server: str, tmp_path: Path) -> None:
+    sweeps = Sweeps(tmp_path, server, until="go")
+    sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
+    killed = sweeps.kill_after("create_run", 2, kills_agent=False)
+    process = sweeps.start("agent", sweep_id, "--parallel", "3")
+    end = time.monotonic() + WAIT_S
+    while not killed.exists():
+        assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.1)
+    (sweeps.folder / "go").touch()
+    _, err = process.communicate(timeout=WAIT_S)
+    assert "tracking.mlflow: the process that writes to MLflow ended with code -9" in err
+    check(server, sweep_id)
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (500, "too many 500 error responses"),
+        (401, "failed with error code 401"),
+        (404, "failed with error code 404"),
+        (None, "Read timed out"),
+    ],
+)
+def test_sweep_ends_with_a_server_that_fails(
+    server: str, tmp_path: Path, status: int | None, message: str
+) -> None:
+    with failing(status) as (port, _):
+        sweeps = Sweeps(tmp_path, f"http://127.0.0.1:{port}")
+        out, err = sweeps.cli("run", "sweep.yaml", "--job", "job.yaml")
+    sweep_id = out.split()[0]
+    (warning,) = (line for line in err.splitlines() if "the agent tries again" in line)
+    assert message in warning
+    assert f"the server does not have all results; write them with: smsweep agent {sweep_id}" in err
+    with forwarding(port, server):
+        sweeps.cli("agent", sweep_id)
+    check(server, sweep_id)
+
+
+def test_login_is_sent_only_to_the_server_of_the_environment(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    (home / ".mlflow").mkdir(parents=True)
+    (home / ".mlflow" / "credentials").write_text(
+        "[mlflow]\nmlflow_tracking_username = me\nmlflow_tracking_password = hidden-4712\n"
+    )
+    with failing(401) as (port, logins):
+        uri = f"http://127.0.0.1:{port}"
+        sweeps = Sweeps(tmp_path, uri)
+        sweeps.environ |= {"MLFLOW_TRACKING_TOKEN": "hidden-4711", "HOME": str(home)}
+        out, err = sweeps.cli("run", "sweep.yaml", "--job", "job.yaml")
+        assert f"{uri} does not get MLFLOW_TRACKING_TOKEN; to allow it, set MLFLOW_TRACKING_URI={uri}" in err
+        assert set(logins) == {None}
+        sweeps.environ["MLFLOW_TRACKING_URI"] = uri
+        again = sweeps.cli("agent", out.split()[0])
+    assert "does not get" not in again[1]
+    assert logins[-1] == "Bearer hidden-4711" or str(logins[-1]).startswith("Basic ")
+    shown = "".join([out, err, *again])
+    stored = b"".join(file.read_bytes() for file in sweeps.folder.rglob("*") if file.is_file())
+    for secret in ("hidden-4711", "hidden-4712"):
+        assert secret not in shown
+        assert secret.encode() not in stored
+
+
+def test_deleted_run_does_not_stop_other_runs(server: str, tmp_path: Path) -> None:
+    sweeps = Sweeps(tmp_path, server, until="go")
+    sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
+    process = sweeps.start("agent", sweep_id, "--parallel", "3")
+    end, runs = time.monotonic() + WAIT_S, runs_of(server, f"kinds-{sweep_id}")
+    while len(runs) < 4:
+        assert process.poll() is None and time.monotonic() < end
+        runs = runs_of(server, f"kinds-{sweep_id}")
+    (first,) = (run for run in runs if run["tags"].get("smsweep.trial") == f"{sweep_id}/0")
+    body = json.dumps({"run_id": first["id"]}).encode()
+    request = urllib.request.Request(
+        f"{server}/api/2.0/mlflow/runs/delete", body, {"Content-Type": "application/json"}
+    )
+    urllib.request.urlopen(request, timeout=30).close()
+    (sweeps.folder / "go").touch()
+    _, err = process.communicate(timeout=WAIT_S)
+    assert err.count("its run is incomplete") == 1
+    assert f"tracking.mlflow: {sweep_id}/0: " in err
+    statuses = {run["tags"].get("smsweep.trial"): run["status"] for run in runs_of(server, f"kinds-{sweep_id}")}
+    assert statuses == {None: "FINISHED", f"{sweep_id}/1": "FINISHED", f"{sweep_id}/2": "FAILED"}
 
 
 def test_server_of_sagemaker_is_named_by_its_arn(server: str, tmp_path: Path) -> None:

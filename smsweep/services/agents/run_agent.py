@@ -248,7 +248,7 @@ def agent(
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         changed = notifier.watching(on_change)
         with ExitStack() as opened:
-            opened.enter_context(tracking(workspace, stored, template, agent_id))
+            opened.enter_context(tracking(workspace, stored, template))
             if inline:
                 workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
                 functions = FunctionBackend(

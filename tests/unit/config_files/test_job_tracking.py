@@ -32,6 +32,9 @@ def test_uri_of_a_server_is_read(uri: str) -> None:
     [
         ("runs", "tracking.mlflow: expected http://..., https://..., sqlite:////PATH, or the ARN"),
         ("file:///runs", "tracking.mlflow: expected http://"),
+        ("databricks", "tracking.mlflow: expected http://"),
+        ("sqlite:///runs.db", "tracking.mlflow: expected http://"),
+        ("https://host?key=hidden-4711", "tracking.mlflow: has a query or a fragment"),
         (f"{ARN}:training-job/x", "tracking.mlflow: expected http://"),
         (f"{ARN}:mlflow-app/x/y", "tracking.mlflow: expected http://"),
         ("https://me:hidden-4711@host", "tracking.mlflow: has a user or a password; set MLFLOW_TRACKING_USERNAME"),

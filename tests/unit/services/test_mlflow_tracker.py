@@ -1,4 +1,4 @@
-"""Which agent of a sweep writes to MLflow."""
+"""Which process of a sweep's agents writes to MLflow."""
 
 from __future__ import annotations
 
@@ -60,3 +60,13 @@ def test_agent_that_no_longer_runs_is_replaced_at_once(store: Store) -> None:
     assert _Writer(SWEEP, gone).hold(store)
     assert _Writer(SWEEP, "host:1:x").hold(store)
     assert not _Writer(SWEEP, gone).hold(store)
+
+
+def test_exited_process_is_replaced_at_once(store: Store) -> None:
+    first, second = (_Writer(SWEEP, f"host:{n}:x") for n in (1, 2))
+    assert first.hold(store)
+    first.release(store)
+    assert second.hold(store)
+    first.release(store)
+    assert second.hold(store)
+    assert not first.hold(store)
