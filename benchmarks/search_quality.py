@@ -225,9 +225,10 @@ def paired(
 ) -> list[tuple[list[float], list[float]]]:
     """Return the regrets of smsweep and of a peer on the same task with the same seed."""
     return [
-        (results[("smsweep", *key[1:])]["regrets"], row["regrets"])
+        (results[own]["regrets"], row["regrets"])
         for key, row in results.items()
-        if key[0] == engine != "smsweep" and key[2] == n_workers and ("smsweep", *key[1:]) in results
+        for own in [("smsweep", *key[1:])]
+        if key[0] == engine != "smsweep" and key[2] == n_workers and own in results
     ]
 
 
