@@ -184,9 +184,9 @@ def write_sbom(source: Path, file: Path, venv: Path) -> None:
     """
     python = oracle("tools").python
     _run([str(python), "-m", "venv", "--without-pip", str(venv)])
-    pip = [str(python), "-m", "pip", "--quiet", "--python", str(venv / "bin" / "python")]
+    uv = str(python.with_name("uv"))
     pins = source / BASE.relative_to(ROOT)
-    _run([*pip, *pinned("install", pins), "--no-compile"])
+    _run([uv, "pip", *pinned("install", pins), "--quiet", "--python", str(venv / "bin" / "python")])
     _run(
         [
             *(str(python.with_name("cyclonedx-py")), "environment", str(venv / "bin" / "python")),

@@ -35,7 +35,7 @@ def make_environment(folder: Path) -> Path:
 
 
 def test_page_can_be_followed(tmp_path: Path) -> None:
-    shutil.copytree(ROOT / "smsweep", tmp_path / "smsweep", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / "smsweep", tmp_path / "smsweep")  # with compiled modules, whose times stay valid
     bin_folder = make_environment(tmp_path / "venv")
     text = f"export PYTHONPATH=$PWD PATH={bin_folder}:$PATH\n"
     first = Block(page=PAGE, line=0, section="", language="bash", title="", text=text)

@@ -99,7 +99,12 @@ def test_quickstart_works_on_a_fresh_copy(tmp_path: Path) -> None:
         ["make", "quickstart", f"PYTHON={base_python()}"],
         cwd=copy,
         env={
-            name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "VIRTUAL_ENV"))
+            **{
+                name: value
+                for name, value in os.environ.items()
+                if not name.startswith(("SMSWEEP_", "VIRTUAL_ENV"))
+            },
+            "PIP_NO_COMPILE": "0",  # pip's spelling of --no-compile; Python compiles what the sweep imports
         },
         stdin=subprocess.DEVNULL,
         capture_output=True,

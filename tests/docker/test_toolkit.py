@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,15 +12,10 @@ from docker import DockerClient
 from smsweep.core.job import RUNTIME_CHANNEL, SOURCE_TAR
 from tests.docker.conftest import ROOT
 from tests.support.jobs import ENTRYPOINT, Done, Jobs
-from tests.support.training_toolkit import toolkit_sources
-from tools.docker_engine import IMAGE
-from tools.environments import IN_CONTAINERS
+from tests.support.training_toolkit import ensure_toolkit_image
 
 pytestmark = pytest.mark.oracle
 
-TOOLKIT = "/opt/ml/input/data/toolkit"
-# What the console script `train` does, with the toolkit found in a channel.
-TRAIN = f"import sys; sys.path.insert(0, {TOOLKIT!r}); from sagemaker_training.cli.train import main; main()"
 SHOW = """
 import json, os, sys
 print('SHOWN ' + json.dumps({'argv': sys.argv[1:], 'env': dict(os.environ)}))
@@ -105,28 +99,20 @@ THESE_TWO_JOBS = {"job_name", "TRAINING_JOB_NAME", "TRAINING_JOB_ARN"}
 
 
 @pytest.fixture(scope="module")
-def toolkit() -> Path:
-    return toolkit_sources()
-
-
-@pytest.fixture(scope="module")
-def both(
-    docker_engine: DockerClient, toolkit: Path, tmp_path_factory: pytest.TempPathFactory
-) -> dict[str, dict[str, Any]]:
+def both(docker_engine: DockerClient, tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     """What a script sees with the toolkit and with smsweep."""
     folder = tmp_path_factory.mktemp("toolkit")
     (folder / "data").mkdir()
     environ = {**os.environ}
-    jobs = Jobs(folder=folder, kind="docker", image=IMAGE, environ=environ)
+    image = ensure_toolkit_image(docker_engine, tmp_path_factory.mktemp("image"))
+    jobs = Jobs(folder=folder, kind="docker", image=image, environ=environ)
     shown = {}
-    for who, entrypoint in (("toolkit", ["python3", "-c", TRAIN]), ("smsweep", ENTRYPOINT)):
+    for who, entrypoint in (("toolkit", ["train"]), ("smsweep", ENTRYPOINT)):
         request = jobs.request(
             who,
             SHOW,
-            files={"requirements.txt": IN_CONTAINERS["toolkit"].pins()},
             params=PARAMS,
-            environment={"PIP_BREAK_SYSTEM_PACKAGES": "1"},  # the toolkit installs once more, on Debian's Python
-            channels={"train": (folder / "data").as_uri(), "toolkit": toolkit.as_uri()},
+            channels={"train": (folder / "data").as_uri()},
             ResourceConfig={"InstanceType": "ml.m5.large", "InstanceCount": 1, "VolumeSizeInGB": 1},
         )
         request["AlgorithmSpecification"]["ContainerEntrypoint"] = entrypoint

@@ -39,13 +39,6 @@ from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agen
 from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.mlflow_tracker import tracking
 from smsweep.services.agents.notifier import make_notifier
-from smsweep.services.agents.open_places import (
-    Guard,
-    note_worst_cases,
-    open_backends,
-    open_place,
-    with_known_price,
-)
 from smsweep.services.agents.reuse import make_reuse, reuse_none
 from smsweep.services.backends import (
     AUTO,
@@ -56,7 +49,15 @@ from smsweep.services.backends import (
     with_trial_resources,
 )
 from smsweep.services.labels import full_label, parse_sweep_id
-from smsweep.services.places import choose_places, source_backend
+from smsweep.services.places import (
+    Guard,
+    choose_places,
+    note_worst_cases,
+    open_backends,
+    open_place,
+    source_backend,
+    with_known_price,
+)
 from smsweep.services.signals import TERMINATED, handling
 from smsweep.services.sweeps.create import read_prior, sweep, with_source
 from smsweep.services.sweeps.function import Requirements, check_function, is_inline, send_function
