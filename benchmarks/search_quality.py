@@ -84,7 +84,10 @@ class Peer:
 
     def ask(self, number: int) -> Params:
         self._send(number=number)
-        params: Params = json.loads(self._answers.readline())
+        answer = self._answers.readline()
+        if not answer:
+            raise ChildProcessError("the peer has exited; its error is above")
+        params: Params = json.loads(answer)
         return params
 
     def tell(self, number: int, curve: list[float]) -> None:
@@ -118,7 +121,7 @@ def main() -> None:
     results = {
         key: row for key, row in results.items() if key[1] in tasks and len(row["regrets"]) >= options.trials
     }
-    marks = [mark for mark in MARKS if mark <= options.trials]
+    marks = sorted({*(mark for mark in MARKS if mark < options.trials), options.trials})
     report(results, engines, workers, marks)
     if options.plot:
         options.plot.write_text(plot(results, engines, workers, options.trials), encoding="utf-8")
