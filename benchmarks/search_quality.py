@@ -119,7 +119,9 @@ def main() -> None:
                     results[key] = measured(key, task, options.trials)
                     print(json.dumps(results[key]), file=out, flush=True)
     results = {
-        key: row for key, row in results.items() if key[1] in tasks and len(row["regrets"]) >= options.trials
+        key: row
+        for key, row in results.items()
+        if key[1] in tasks and key[3] < options.seeds and len(row["regrets"]) >= options.trials
     }
     marks = sorted({*(mark for mark in MARKS if mark < options.trials), options.trials})
     report(results, engines, workers, marks)
@@ -227,11 +229,9 @@ def paired(
     results: Mapping[tuple[Any, ...], dict[str, Any]], engine: str, n_workers: int
 ) -> list[tuple[list[float], list[float]]]:
     """Return the regrets of smsweep and of a peer on the same task with the same seed."""
-    return [
-        (results[("smsweep", *key[1:])]["regrets"], row["regrets"])
-        for key, row in results.items()
-        if key[0] == engine != "smsweep" and key[2] == n_workers and ("smsweep", *key[1:]) in results
-    ]
+    runs = {key: row["regrets"] for key, row in results.items() if key[0] == engine and key[2] == n_workers}
+    own = {key[1:]: row["regrets"] for key, row in results.items() if key[0] == "smsweep" != engine}
+    return [(own[key[1:]], regrets) for key, regrets in runs.items() if key[1:] in own]
 
 
 def difference(pairs: list[tuple[float, float]]) -> str:

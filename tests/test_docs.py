@@ -175,7 +175,7 @@ QUANTITY = re.compile(
     r"(?<![\w.\-/`=])\d[\d,]*(?:\.\d+)? ?(?:ms|s|seconds?|minutes?|µs|[kKMG]i?B|%|times)(?![\w/])"
     r"|± ?\d[\d.]*|(?<=\| )[-+]?\d+\.\d+(?= [|(±]| and)"
 )
-# Quantities that are settings of smsweep, limits of other programs, or examples. All others are in measurements.md.
+# Quantities that are settings of smsweep, limits of other programs, or examples. measurements.md has all others.
 SETTINGS = {
     "README.md": {"10 s"},
     "cli.md": {"120 s", "1 second"},
@@ -256,7 +256,7 @@ def test_measurements_name_command_machine_date_and_a_section_that_links_to_them
     measured = measured_sections()
     assert len(measured) > 15
     for (page, anchor), (_, command, machine, date) in measured.items():
-        (module, arguments) = re.findall(r"`python -m ([\w.]+)([^`]*)`", command)[0]
+        (module, *_) = re.findall(r"`python -m ([\w.]+)", command)
         source = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
         flags = re.findall(r"--[a-z-]+", command)
         assert [flag for flag in flags if f'"{flag}"' not in source] == [], command
