@@ -2,9 +2,9 @@
 
     python -m benchmarks.brief [NAME ...]
 
-The run takes some minutes and needs a quiet machine. Environments of peers are created on first use. A
-benchmark without a peer prints only its own numbers. docs/performance.md has the numbers of the full forms,
-which each file runs by itself.
+Then report the numbers in docs/measurements.md that no longer hold. The run takes some minutes and needs a quiet
+machine. Environments of peers are created on first use. A benchmark without a peer prints only its own numbers.
+The documented numbers are those of the full forms, which each file runs by itself.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.ratios import VARIABLE
+from benchmarks.ratios import PAGE, VARIABLE, checks, outdated
 
 SHORT: dict[str, list[str]] = {
     "local_overhead": ["--trials", "50", "--rounds", "2"],
@@ -29,7 +29,7 @@ SHORT: dict[str, list[str]] = {
         *("--engines", "bayes+forecast,W&B random+hyperband", "--seeds", "1", "--tasks", "late", "--out", "-"),
     ],
     "store_scale": ["--sizes", "100", "10000", "--repeat", "20"],
-    "scale": ["--trials", "1000", "--slots", "100"],
+    "scale": ["--trials", "1000", "--look", "30"],
     "many_agents": ["--agents", "4", "--trials", "200"],
     "worst_regexes": ["--limit", "1"],
     "install_size": [],
@@ -51,15 +51,23 @@ def main() -> None:
             )
             if done.returncode:
                 failed.append(name)
-        rows = [json.loads(line) for line in ratios.read_text().splitlines()] if ratios.exists() else []
+        stored = [json.loads(line) for line in ratios.read_text().splitlines()] if ratios.exists() else []
+    rows = [row for row in stored if "what" in row]
+    measured = {row["quantity"]: row["value"] for row in stored if "quantity" in row}
+    documented = checks(PAGE.read_text(encoding="utf-8"))
+    if sys.argv[1:]:  # a part of the benchmarks
+        documented = [check for check in documented if check.quantity in measured]
     print(
         "\n| quantity (lower is better) | smsweep | peer | value of peer | smsweep / peer |\n|---|---|---|---|---|"
     )
     for row in rows:
         share = f"{row['ours'] / row['theirs']:.3g}" if row["theirs"] else "-"
         print(f"| {row['what']} | {row['ours']:.3g} | {row['peer']} | {row['theirs']:.3g} | {share} |")
-    if failed:
-        sys.exit(f"failed: {', '.join(failed)}")
+    wrong = outdated(documented, measured)
+    print(f"\n{len(documented) - len(wrong)} of {len(documented)} checked numbers in docs/measurements.md hold")
+    print(*wrong, sep="\n")
+    if failed or wrong:
+        sys.exit(f"failed benchmarks: {', '.join(failed) or 'none'}; numbers that no longer hold: {len(wrong)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 Installs the pinned packages into a new virtual environment. The sum excludes compiled bytecode, pip and
 smsweep itself.
 
-    python benchmarks/install_size.py
+    python -m benchmarks.install_size
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from benchmarks.ratios import keep
 
 PINS = Path(__file__).parents[1] / "smsweep" / "requirements" / "base.txt"
 # Runs in the new environment: prints each distribution with its licence and the size of its files.
@@ -46,6 +48,8 @@ def main() -> None:
     print("| package | version | licence | MB |\n|---|---|---|---|")
     for package, version, licence, size in rows:
         print(f"| {package} | {version} | {licence} | {size / 1e6:.1f} |")
+    keep("packages of the base install", len(rows))
+    keep("MB of the base install", sum(row[3] for row in rows) / 1e6)
     print(f"\n{len(rows)} packages, {sum(row[3] for row in rows) / 1e6:.0f} MB")
 
 

@@ -40,7 +40,7 @@ import uvicorn
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from uvicorn.middleware.wsgi import WSGIMiddleware  # type: ignore[attr-defined]  # which of two is up to uvicorn
 
-from benchmarks.ratios import leave
+from benchmarks.ratios import keep, leave
 from smsweep.services import emulator
 from smsweep.services.agents.run_agent import run
 from tools.environments import ROOT, oracle
@@ -146,6 +146,9 @@ def launches(folder: Path, n: int, ways: Sequence[str], *, by_round_trip: bool) 
                 sys.exit(f"{way}: {done.stderr}")
             took_ms = json.loads(done.stdout)
             medians[way] = statistics.median(took_ms)
+            if not by_round_trip:
+                keep(f"requests of a launch, {NAMES[way]}", network.n_requests / n)
+                keep(f"bytes of a launch, {NAMES[way]}", network.n_bytes / n)
             print(
                 f"  {NAMES[way]:15} {network.n_requests / n:5.1f} requests, {network.n_connections / n:4.1f} on a"
                 f" new connection, {network.n_bytes / n:11,.0f} bytes sent, {medians[way]:7,.0f} ms"

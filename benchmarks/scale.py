@@ -13,12 +13,14 @@ import argparse
 import gc
 import logging
 import random
+import re
 import resource
 import tempfile
 import time
 from pathlib import Path
 from unittest import mock
 
+from benchmarks.ratios import keep
 from benchmarks.simulated_account import Clock, SimulatedAccount
 from smsweep.backends.sagemaker import backend as backend_module
 from smsweep.config_files.job_yaml import parse_job
@@ -77,6 +79,8 @@ def measure(n_trials: int, slots: int, mean_s: float, look_s: float, folder: Pat
     print(f"{n_trials} trials, {slots} slots, scripts of {mean_s:.0f} s: {simulated_s / 3600:.1f} simulated hours")
     print(f"  slots used {100 * used:.1f} %, including the start and the end; calls refused: {refused}")
     for (action, outcome), count in sorted(account.calls.items()):
+        if outcome == "answered" and action.startswith(("Create", "List")):
+            keep(f"{re.split('(?=[A-Z])', action)[1]} calls per trial, {n_trials:,} trials", count / n_trials)
         print(f"  {action:20} {outcome:24} {count / n_trials:8.2f} per trial")
     print(f"  CPU {1000 * cpu_s / n_trials:.1f} ms per trial, {100 * cpu_s / simulated_s:.1f} % of one core")
     store_mib = sum(file.stat().st_size for file in folder.iterdir()) / 2**20

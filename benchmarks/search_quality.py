@@ -84,7 +84,10 @@ class Peer:
 
     def ask(self, number: int) -> Params:
         self._send(number=number)
-        params: Params = json.loads(self._answers.readline())
+        answer = self._answers.readline()
+        if not answer:
+            raise ChildProcessError("the peer has exited; its error is above")
+        params: Params = json.loads(answer)
         return params
 
     def tell(self, number: int, curve: list[float]) -> None:
@@ -116,9 +119,11 @@ def main() -> None:
                     results[key] = measured(key, task, options.trials)
                     print(json.dumps(results[key]), file=out, flush=True)
     results = {
-        key: row for key, row in results.items() if key[1] in tasks and len(row["regrets"]) >= options.trials
+        key: row
+        for key, row in results.items()
+        if key[1] in tasks and key[3] < options.seeds and len(row["regrets"]) >= options.trials
     }
-    marks = [mark for mark in MARKS if mark <= options.trials]
+    marks = sorted({*(mark for mark in MARKS if mark < options.trials), options.trials})
     report(results, engines, workers, marks)
     if options.plot:
         options.plot.write_text(plot(results, engines, workers, options.trials), encoding="utf-8")
@@ -224,11 +229,9 @@ def paired(
     results: Mapping[tuple[Any, ...], dict[str, Any]], engine: str, n_workers: int
 ) -> list[tuple[list[float], list[float]]]:
     """Return the regrets of smsweep and of a peer on the same task with the same seed."""
-    return [
-        (ours["regrets"], row["regrets"])
-        for key, row in results.items()
-        if key[0] == engine != "smsweep" and key[2] == n_workers and (ours := results.get(("smsweep", *key[1:])))
-    ]
+    runs = {key: row["regrets"] for key, row in results.items() if key[0] == engine and key[2] == n_workers}
+    own = {key[1:]: row["regrets"] for key, row in results.items() if key[0] == "smsweep" != engine}
+    return [(own[key[1:]], regrets) for key, regrets in runs.items() if key[1:] in own]
 
 
 def difference(pairs: list[tuple[float, float]]) -> str:

@@ -4,7 +4,7 @@ Prints medians in milliseconds. If a row is constant, the size of the sweep has 
 the time that an agent needs once at its start, and `memory` is its memory after that. Both grow linearly
 with the sweep.
 
-    python benchmarks/store_scale.py [--sizes 100 10000 100000] [--repeat 50]
+    python -m benchmarks.store_scale [--sizes 100 10000 100000] [--repeat 50]
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import sqlalchemy as sa
 
+from benchmarks.ratios import keep
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, TrialState
@@ -65,6 +66,9 @@ def main() -> None:
     for name, text in SWEEPS.items():
         with tempfile.TemporaryDirectory() as folder:
             columns = [measure(Path(folder) / f"{size}.db", text, size, options.repeat) for size in options.sizes]
+        if name == "random, continuous" and {100, 10_000} <= set(options.sizes):
+            proposing = {size: column["propose"] for size, column in zip(options.sizes, columns, strict=True)}
+            keep("propose, 10,000 / 100 trials", proposing[10_000] / proposing[100])
         print(f"\n{name:24}" + "".join(f"{size:>12,}" for size in options.sizes))
         for row in columns[0]:
             print(f"  {row:22}" + "".join(f"{column[row]:12.2f}" for column in columns))

@@ -16,7 +16,7 @@ import sys
 import time
 from datetime import datetime, timezone
 
-from benchmarks.ratios import leave
+from benchmarks.ratios import keep, leave
 from smsweep.core.line_regex import MAX_BYTES, LineRegex
 from smsweep.engine.metric_parser import MetricParser
 
@@ -70,6 +70,7 @@ def main() -> None:
         shown = f"{theirs[-1]:.1f}" if theirs[-1] < 1000 * limit_s else f"> {theirs[-1]:.0f}"
         cells = pattern.replace("|", r"\|"), piece, f"{ours[-1]:.2f}", shown, length
         print("| `{}` | `{}` | {} | {} | {} |".format(*cells))
+    keep("slowest of the worst regexes, ms", max(ours))
     leave("slowest line of 20 bad regexes, ms", "re, stopped", max(ours), max(theirs))
     if max(ours) > MOST_MS:
         sys.exit(f"the slowest line takes {max(ours):.0f} ms; the limit is {MOST_MS:.0f} ms")

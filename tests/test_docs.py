@@ -9,16 +9,19 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from benchmarks.brief import SHORT
+from benchmarks.ratios import Check, checks, outdated
 from smsweep.cli.lazy_group import COMMANDS as COMMAND_NAMES
 from smsweep.cli.lazy_group import GROUPS, load_command
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.config_files.yaml_reader import read_yaml
-from tests.support.markdown import PAGES, ROOT, Block, anchors, blocks, commands, links
+from tests.support.markdown import HEADING, LINK, PAGES, ROOT, SPAN, Block, anchors, blocks, commands, links, prose
 
 # Marks that can follow a block's language. A block with a mark is not run with the other blocks of its page.
 MARKS = {
@@ -164,3 +167,118 @@ def test_named_paths_exist(page: Path) -> None:
 
 def test_every_pytest_mark_is_used() -> None:
     assert set(MARKS) == {block.title for block in BLOCKS if block.title and not block.is_file}
+
+
+MEASUREMENTS = ROOT / "docs" / "measurements.md"
+# A number with a unit of time, size or ratio, a number with an error, or a table cell with a decimal fraction.
+QUANTITY = re.compile(
+    r"(?<![\w.\-/`=])\d[\d,]*(?:\.\d+)? ?(?:ms|s|seconds?|minutes?|µs|[kKMG]i?B|%|times)(?![\w/])"
+    r"|± ?\d[\d.]*|(?<=\| )[-+]?\d+\.\d+(?= [|(±]| and)"
+)
+# Quantities that are settings of smsweep, limits of other programs, or examples. measurements.md has all others.
+SETTINGS = {
+    "README.md": {"10 s"},
+    "cli.md": {"120 s", "1 second"},
+    "concepts.md": {"120 s"},
+    "emulator.md": {"70 %", "1 %"},
+    "faq.md": {"150 seconds"},
+    "faults.md": {"10 seconds", "100 MB"},
+    "in-the-script.md": {"128 KiB", "2 KB", "64 KiB", "120 seconds"},
+    "job-yaml.md": {"120 seconds", "95 %"},
+    "local-plus-sagemaker.md": {"15 seconds"},
+    "many-machines.md": {
+        *("40 seconds", "2 seconds", "10 seconds", "5 minutes"),
+        *("200 kB", "100 kB", "1 MB", "30 MB"),
+    },
+    "mcp.md": {"200 GB"},
+    "notifications.md": {"15 seconds"},
+    "report.md": {"15 MB"},
+    "sagemaker.md": {"120 seconds"},
+    "scale.md": {"10 minutes", "5 s", "10 s", "8 MiB"},
+    "search.md": {"32 times", "5 %"},
+    "security.md": {"50 ms"},
+    "several-metrics.md": {"1 MB"},
+    "slurm.md": {"150 seconds", "120 seconds", "20 times"},
+    "source.md": {"256 MiB", "1 MiB", "64 MiB"},
+    "sweep-yaml.md": {"1 MiB"},
+    "ui.md": {"20 kB", "3 MB", "300 ms", "95 %"},
+    "verified.md": {"120 seconds", "600 seconds"},
+}
+
+
+def sections(page: Path) -> Iterator[tuple[list[str], str]]:
+    """Yield (anchors of its headings, text without code) for each section of a page."""
+    headings: list[tuple[int, str]] = []
+    lines: list[str] = []
+    for _, line in [*prose(page), (0, "# ")]:
+        if heading := HEADING.match(line):
+            if lines:
+                yield [anchor for _, anchor in headings], "\n".join(lines)
+            level, lines = len(heading[1]), []
+            anchor = re.sub(r"[^\w\- ]", "", heading[2].lower()).replace(" ", "-")
+            headings = [*((above, name) for above, name in headings if above < level), (level, anchor)]
+        else:
+            lines.append(line)
+
+
+def measured_sections() -> dict[tuple[str, str], list[str]]:
+    """Return the cells of a row of measurements.md by page and anchor."""
+    rows = {}
+    for _, line in prose(MEASUREMENTS):
+        cells = [cell.strip() for cell in line.strip("|").split(" | ")]
+        if line.startswith("| [") and (link := LINK.match(cells[0])):
+            page, _, anchor = link[1].partition("#")
+            rows[page, anchor] = cells
+    return rows
+
+
+def section_text(page: str, anchor: str) -> str:
+    return "\n".join(text for names, text in sections(ROOT / "docs" / page) if anchor in names)
+
+
+def test_each_quantity_is_a_setting_or_has_command_machine_and_date() -> None:
+    measured, unknown, found = measured_sections(), [], dict[str, set[str]]()
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]:
+        for names, text in sections(page):
+            if page == MEASUREMENTS or any((page.name, name) in measured for name in names):
+                continue
+            quantities = {match.group() for match in QUANTITY.finditer(SPAN.sub("``", text))}
+            found.setdefault(page.name, set()).update(quantities)
+            new = quantities - SETTINGS.get(page.name, set())
+            unknown += [f"{page.name}#{names[-1]}: {quantity}" for quantity in sorted(new)]
+    assert unknown == [], "add the section to docs/measurements.md, or the number to SETTINGS"
+    assert {name: numbers - found[name] for name, numbers in SETTINGS.items() if numbers - found[name]} == {}
+
+
+def test_measurements_name_command_machine_date_and_a_section_that_links_to_them() -> None:
+    text = MEASUREMENTS.read_text(encoding="utf-8")
+    machines = re.findall(r"^\| (\w+) \| (?:a|the) ", text, re.M)
+    measured = measured_sections()
+    assert len(measured) > 15
+    for (page, anchor), (_, command, machine, date) in measured.items():
+        (module, *_) = re.findall(r"`python -m ([\w.]+)", command)
+        source = (ROOT / f"{module.replace('.', '/')}.py").read_text(encoding="utf-8")
+        flags = re.findall(r"--[a-z-]+", command)
+        assert [flag for flag in flags if f'"{flag}"' not in source] == [], command
+        assert machine in machines
+        assert re.fullmatch(r"\d{4}-\d\d-\d\d", date)
+        assert "measurements.md" in section_text(page, anchor), f"{page}#{anchor} has no link to measurements.md"
+
+
+def test_checked_numbers_are_in_their_section_and_measured_by_a_benchmark() -> None:
+    documented = checks(MEASUREMENTS.read_text(encoding="utf-8"))
+    assert len(documented) > 10
+    for check in documented:
+        page, _, anchor = LINK.findall(check.link)[0].partition("#")
+        assert check.documented in section_text(page, anchor), check
+        assert check.low <= check.high
+    assert {name for name in SHORT if not (ROOT / "benchmarks" / f"{name}.py").exists()} == set()
+
+
+def test_number_that_no_longer_holds_is_reported() -> None:
+    check = Check(quantity="requests", link="[costs](costs.md)", documented="4", low=3.9, high=4.5)
+    assert outdated([check], {"requests": 4.1}) == []
+    (message,) = outdated([check], {"requests": 6.0})
+    assert message == "requests: [costs](costs.md) has '4', which no longer holds: measured 6, not 3.9 to 4.5"
+    (message,) = outdated([check], {})
+    assert message.endswith("but no benchmark measured it")

@@ -42,7 +42,9 @@ class Form:
         if self.step:
             stepped = round(float(drawn) / self.step) * self.step
             return max(stepped, self.step) if self.is_log else stepped
-        return float(drawn) if self.kind == "float" else drawn
+        if self.kind == "float":
+            return float(drawn)
+        return next(value for value in self.values if value == drawn)  # drawn can have a type of NumPy
 
 
 def forms(sweep: Sweep) -> dict[str, Form]:
