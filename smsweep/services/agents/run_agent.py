@@ -363,7 +363,7 @@ def make_controller(
     """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
     config = config_of(store, stored)
     strategy = make_strategy(config, stored.seed, template)
-    rule = make_rule(config, template.stop_if, study_pruner(config, stored.seed))
+    rule = make_rule(config, template.stop_if, study_pruner(config, stored.seed, template.repeats))
     cap = template.budget.get("trials")
     options: dict[str, Any] = {
         "prior": read_prior(store, stored),
