@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from smsweep.core.condition import feasible_assignments, is_feasible, parse_outcome_constraint
 from smsweep.core.confirm import assignments, estimate, interval_of, is_repeat, pooled_noise, value_of
-from smsweep.core.feasibility import feasible_assignments, is_feasible, parse_outcome_constraint
 from smsweep.core.json_documents import BestTrialDocument
 from smsweep.core.objective import best_trial, front, last_value, mean, objective
 from smsweep.core.sweep import Metric
@@ -29,8 +29,8 @@ class Repeats:
     A combined trial runs until all its members have ended. It is finished if a member is finished. Its objective
     is the mean of the finished members, or of the stopped members if none is finished. Its curve is the mean of
     their curves, up to the shortest one. It begins with the first member and ends with the last. With several
-    metrics, it has the mean of the last values of each metric that all of these members reported. Its usage is that
-    of all members together. A removed member is left out.
+    metrics, it has the mean of the last values of each metric that all of these members reported. Its usage is
+    that of all members together. A removed member is left out.
 
     Args:
         n: Number of trials of each assignment.
