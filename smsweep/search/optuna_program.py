@@ -149,7 +149,8 @@ class Program:
         return function
 
     def _broken(self, key: str, err: BaseException) -> SpaceError:
-        return SpaceError(f"scheduler.{key}: {self._file} raised {type(err).__name__}: {err}")
+        fix = "; install it where smsweep runs" if isinstance(err, ModuleNotFoundError) else ""
+        return SpaceError(f"scheduler.{key}: {self._file} raised {type(err).__name__}: {err}{fix}")
 
 
 def seed_samplers(optuna: Any, roots: Sequence[Any], seed: int) -> None:
