@@ -116,7 +116,7 @@ ENVIRONMENTS = _by_name(
     Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     Environment(
         name="optuna",
-        requirements=("optuna==5.0.0", "pytest==9.2.0", "wandb==0.31.0"),
+        requirements=("cmaes==0.13.1", "optuna==5.0.0", "pytest==9.2.0", "scipy", "wandb==0.31.0"),
         python_from=(3, 11),
         python_below=(3, 14),
         has_smsweep=True,

@@ -28,8 +28,9 @@ class Repeats:
 
     A combined trial runs until all its members have ended. It is finished if a member is finished. Its objective
     is the mean of the finished members, or of the stopped members if none is finished. Its curve is the mean of
-    their curves, up to the shortest one. With several metrics, it has the mean of the last values of each metric
-    that all of these members reported. Its usage is that of all members together. A removed member is left out.
+    their curves, up to the shortest one. It begins with the first member and ends with the last. With several
+    metrics, it has the mean of the last values of each metric that all of these members reported. Its usage is
+    that of all members together. A removed member is left out.
 
     Args:
         n: Number of trials of each assignment.
@@ -73,20 +74,25 @@ class Repeats:
         if not is_complete or not all(member.state.is_terminal for member in members):
             is_waiting = all(member.state is TrialState.PENDING for member in members)
             state = TrialState.PENDING if is_waiting else TrialState.RUNNING
-            return Trial(number=group, params=members[0].params, state=state)
+            return Trial(number=group, params=members[0].params, state=state, created_at=members[0].created_at)
         return self._ended(group, members)
 
     def _ended(self, group: int, members: Sequence[Trial]) -> Trial:
+        begin = members[0].created_at
+        end = max((member.ended_at for member in members if member.ended_at is not None), default=None)
         for state in (TrialState.FINISHED, TrialState.STOPPED):
             counted = [member for member in members if member.state is state]
             if counted:
                 break
         else:
-            return Trial(number=group, params=members[0].params, state=members[0].state)
+            state = members[0].state
+            return Trial(number=group, params=members[0].params, state=state, created_at=begin, ended_at=end)
         return Trial(
             number=group,
             params=members[0].params,
             state=counted[0].state,
+            created_at=begin,
+            ended_at=end,
             metrics=self._mean(counted),
             curve=tuple(map(mean, zip(*(member.curve for member in counted), strict=False))),
             usage={unit: sum(member.usage.get(unit, 0.0) for member in members) for unit in ("instance_s", "usd")},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import random
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,8 @@ from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Params
 from smsweep.errors import SpaceError
 from smsweep.search.optuna_search import SAMPLERS
+
+MAX_SEED = 2**32 - 1  # of numpy; a QMCSampler without a seed draws one of 64 bits
 
 
 @dataclass(frozen=True)
@@ -102,8 +105,12 @@ class Program:
             )
         return {str(name): _plain(value) for name, value in params.items()}
 
-    def study(self, optuna: Any) -> tuple[Any, Callable[[Any], object] | None]:
+    def study(self, optuna: Any, seed: int) -> tuple[Any, Callable[[Any], object] | None]:
         """Return the study and the terminator of `optimizer`.
+
+        Args:
+            optuna: The module.
+            seed: Seeds the samplers that have no seed.
 
         Raises:
             SpaceError: The function failed, or its result is not a study that smsweep can use.
@@ -125,7 +132,8 @@ class Program:
                 "scheduler.optimizer: the study has a storage; create it without storage, because smsweep "
                 "rebuilds it from the trials"
             )
-        return study, terminator
+        seed_samplers(optuna, [study.sampler, getattr(terminator, "__self__", None)], seed)
+        return _named(optuna, study, self.info.id or "sweep"), terminator
 
     def ends(self, terminator: Callable[[Any], object], study: Any) -> bool:
         """Return True if the terminator ends the sweep. Raises SpaceError."""
@@ -141,7 +149,46 @@ class Program:
         return function
 
     def _broken(self, key: str, err: BaseException) -> SpaceError:
-        return SpaceError(f"scheduler.{key}: {self._file} raised {type(err).__name__}: {err}")
+        fix = "; install it where smsweep runs" if isinstance(err, ModuleNotFoundError) else ""
+        return SpaceError(f"scheduler.{key}: {self._file} raised {type(err).__name__}: {err}{fix}")
+
+
+def seed_samplers(optuna: Any, roots: Sequence[Any], seed: int) -> None:
+    """Seed what draws numbers in samplers and terminators and has no seed, so that all agents draw the same.
+
+    Args:
+        optuna: The module.
+        roots: Samplers, or objects that contain them.
+        seed: Determines the new seeds.
+    """
+    from optuna.samplers._lazy_random_state import LazyRandomState  # Optuna has no public way to set a seed
+
+    rng, seen, waiting = random.Random(f"{seed}/study"), set[int](), list(roots)  # noqa: S311 - not a secret
+    while waiting:
+        item = waiting.pop(0)
+        if id(item) in seen or isinstance(item, (type, ModuleType, optuna.Study)):
+            continue
+        seen.add(id(item))
+        if isinstance(item, LazyRandomState) and item._rng is None:
+            item.rng.seed(rng.getrandbits(32))
+        elif isinstance(item, optuna.samplers.QMCSampler) and item._seed > MAX_SEED:
+            item._seed = rng.getrandbits(32)
+        waiting += item if isinstance(item, (list, tuple)) else getattr(item, "__dict__", {}).values()
+
+
+def _named(optuna: Any, study: Any, name: str) -> Any:
+    """Return the study, with this name if Optuna drew its name, because HyperbandPruner chooses brackets by it."""
+    if not study.study_name.startswith("no-name-"):
+        return study
+    named = optuna.create_study(
+        study_name=name, sampler=study.sampler, pruner=study.pruner, directions=study.directions
+    )
+    named.add_trials(study.get_trials(deepcopy=False))
+    if study.metric_names:
+        named.set_metric_names(study.metric_names)
+    for key, value in study.user_attrs.items():
+        named.set_user_attr(key, value)
+    return named
 
 
 def _plain(value: Any) -> Any:

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Any
 
 from smsweep.core.objective import outcome
+from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import History, Params, StopDecision, Trial, TrialState, flat_params, is_number
 from smsweep.errors import SpaceError
@@ -66,7 +67,7 @@ class StudyReplica:
         space: The parameters.
         metrics: One metric or more.
         scheduler: The section `scheduler` of sweep.yaml, as `Program` needs it.
-        seed: The seed of the sampler, if the program has no function `optimizer`.
+        seed: Seeds the samplers that have no seed.
 
     Raises:
         UsageError: Optuna is not installed.
@@ -98,7 +99,15 @@ class StudyReplica:
                 f"scheduler.optimizer: the study's directions are {', '.join(directions)}, and the goals of the "
                 f"sweep are {', '.join(goals)}; pass directions={goals} to optuna.create_study"
             )
+        names = list(getattr(self.study, "metric_names", None) or ())
+        wanted = [metric.name for metric in self._metrics]
+        if names and names != wanted:
+            raise SpaceError(
+                f"scheduler.optimizer: the study's metric names are {', '.join(names)}, and the sweep has "
+                f"{', '.join(wanted)}; pass {wanted} to set_metric_names, or do not call it"
+            )
         self._live: dict[int, Any] = {}  # number -> Optuna trial that has not ended
+        self._places: dict[int, int] = {}  # number -> number of the Optuna trial
         self._steps: dict[int, int] = {}  # number of the Optuna trial -> values that were reported
         self._spare: tuple[Any, Params] | None = None  # asked, and not a trial yet
         self._n_asked: int = 0  # trials of the history that are in the study
@@ -146,7 +155,7 @@ class StudyReplica:
 
     def _make_study(self) -> tuple[Any, Callable[[Any], object] | None]:
         if self._program.has_optimizer:
-            return self._program.study(self.optuna)
+            return self._program.study(self.optuna, self._seed)
         options = SAMPLERS[self._sampler]
         if self._program.has_space and "multivariate" in options:
             options = options | {"group": True}  # params that occur together are drawn together
@@ -162,15 +171,31 @@ class StudyReplica:
         live = study.ask(self._distributions)
         return live, self._decoded(live.params)
 
+    def frozen(self, number: int | None) -> Any:
+        """Return the state of the Optuna trial of a trial; None if the study has none."""
+        place = self._places.get(number) if number is not None else None
+        return self.study.trials[place] if place is not None else None
+
     def _adopt(self, trial: Trial) -> None:
+        live = (
+            self._repeated(known) if (known := self.frozen(trial.confirms)) is not None else self._matched(trial)
+        )
+        if live is not None:
+            self._live[trial.number] = live
+            self._places[trial.number] = live.number
+
+    def _repeated(self, known: Any) -> Any:
+        """Return an Optuna trial with the params of another one."""
+        self.study.enqueue_trial(known.params)
+        return self.study.ask(known.distributions)
+
+    def _matched(self, trial: Trial) -> Any:
         if self._spare is None and not self._is_exhausted(self.study):
             self._spare = self._ask(self.study)
         if self._spare is not None and _is_same(self._spare[1], trial.params):
             live, self._spare = self._spare[0], None
-        else:
-            live = self._enqueued(trial.params)
-        if live is not None:
-            self._live[trial.number] = live
+            return live
+        return self._enqueued(trial.params)
 
     def _enqueued(self, params: Params) -> Any:
         """Return an Optuna trial with the given params; None if they do not fit this space."""
@@ -278,6 +303,34 @@ class StudyReplica:
         return encoded
 
 
+class RepeatsReplica(StudyReplica):
+    """A study in which each repeat of an assignment is a trial, so that the pruner can compare it.
+
+    The study of the search has one trial per assignment, with the mean of its repeats.
+
+    Args:
+        repeats: Combines the repeats for the search.
+        *arguments: The arguments of `StudyReplica`.
+    """
+
+    def __init__(self, repeats: Repeats, *arguments: Any) -> None:
+        self._repeats = repeats
+        self._search = StudyReplica(*arguments)
+        super().__init__(*arguments)
+
+    def _reset(self) -> None:
+        super()._reset()
+        self.study.sampler = self.optuna.samplers.RandomSampler(seed=self._seed)  # has nothing to propose
+
+    def follow(self, history: History) -> None:
+        self._search.follow(self._repeats.follow(history))
+        super().follow(history)
+
+    def _matched(self, trial: Trial) -> Any:
+        known = self._search.frozen(trial.number // self._repeats.n)
+        return self._repeated(known) if known is not None else None
+
+
 class StudySearch:
     """Proposes what the study of the user's program asks for. The arguments are those of `StudyReplica`."""
 
@@ -294,10 +347,8 @@ class StudySearch:
 class StudyPruner:
     """Stops the trials that the pruner of the user's study prunes. A stopping rule."""
 
-    def __init__(
-        self, space: SearchSpace, metrics: Sequence[Metric], scheduler: Mapping[str, Any], seed: int = 0
-    ) -> None:
-        self._replica = StudyReplica(space, metrics, scheduler, seed)
+    def __init__(self, replica: StudyReplica) -> None:
+        self._replica = replica
         self.name = type(self._replica.study.pruner).__name__
 
     @property
@@ -319,17 +370,20 @@ class StudyPruner:
         return decisions
 
 
-def study_pruner(config: SweepConfig, seed: int) -> StudyPruner | None:
+def study_pruner(config: SweepConfig, seed: int, repeats: int = 1) -> StudyPruner | None:
     """Return the rule of the pruner in the study of `scheduler.optimizer`; None if there is none.
 
     Args:
         config: The sweep, with the text of its search program.
         seed: The seed of the search.
+        repeats: Number of trials of each assignment. The pruner compares them one by one.
     """
     scheduler = config.scheduler or {}
     if scheduler.get("engine") != "optuna" or "code" not in scheduler or "optimizer" not in scheduler:
         return None
-    pruner = StudyPruner(config.space, config.all_metrics, scheduler, seed)
+    arguments = (config.space, config.all_metrics, scheduler, seed)
+    groups = Repeats(repeats, config.metric, config.metrics)
+    pruner = StudyPruner(StudyReplica(*arguments) if repeats == 1 else RepeatsReplica(groups, *arguments))
     return pruner if pruner.prunes else None
 
 

@@ -1,7 +1,8 @@
 """Run sweeps with W&B's scheduler for Optuna and with smsweep. Runs in an environment with both and with Optuna.
 
-stdin: {"cases": [{"config", "code", "n", "workers", "restarts"}]}; stdout: for each case the runs of "wandb" and
-of "smsweep": params, and the step at which the run was pruned. A run reports five values of `loss`.
+stdin: {"cases": [{"config", "code", "n", "workers", "restarts", "repeats"}]}; stdout: for each case the runs of
+"wandb", which has no repeats, and of "smsweep": params, and the step at which the run was pruned. A run reports
+five values of `loss`.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from wandb.sdk.sweeps.scheduler.optuna import build_optuna_optimizer  # type: ig
 from wandb.sdk.sweeps.sweep_info import SweepInfo  # type: ignore[import-not-found]
 
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.job import JobTemplate
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
@@ -71,12 +73,14 @@ def data_of(params: dict[str, Any], last: int, state: RunState) -> RunWithMetric
 def by_smsweep(case: dict[str, Any]) -> list[dict[str, Any]]:
     scheduler = {**case["config"]["scheduler"], "source": "space.py"}
     config = with_code(parse_sweep({**case["config"], "scheduler": scheduler}).config, case["code"], "s")
-    strategy, pruner = make_strategy(config, 0), study_pruner(config, 0)
+    repeats = case["repeats"]
+    job = JobTemplate(repeats=repeats)
+    strategy, pruner = make_strategy(config, 0, job), study_pruner(config, 0, repeats)
     history, now = History(), BEGIN
     runs: list[dict[str, Any]] = []
     while len(runs) < case["n"]:
         if case["restarts"]:
-            strategy, pruner = make_strategy(config, 0), study_pruner(config, 0)
+            strategy, pruner = make_strategy(config, 0, job), study_pruner(config, 0, repeats)
         suggested = strategy.suggest(history, min(case["workers"], case["n"] - len(runs)))
         if not suggested:
             break

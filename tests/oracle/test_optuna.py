@@ -40,8 +40,40 @@ def sampler(sweep):
     tpe = optuna.samplers.TPESampler(seed=1, multivariate=True, group=True, n_startup_trials=2)
     return optuna.create_study(sampler=tpe, direction=sweep.config["metric"]["goal"])
 
-def study(sweep):
-    return optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=1))
+def tpe(sweep):
+    return optuna.create_study(sampler=optuna.samplers.TPESampler(n_startup_trials=2))
+
+def random(sweep):
+    return optuna.create_study(sampler=optuna.samplers.RandomSampler())
+
+def cma(sweep):
+    return optuna.create_study(sampler=optuna.samplers.CmaEsSampler(n_startup_trials=1))
+
+def nsga_ii(sweep):
+    return optuna.create_study(sampler=optuna.samplers.NSGAIISampler(population_size=2))
+
+def nsga_iii(sweep):
+    return optuna.create_study(sampler=optuna.samplers.NSGAIIISampler(population_size=2))
+
+def qmc(sweep):
+    return optuna.create_study(sampler=optuna.samplers.QMCSampler(scramble=True))
+
+def brute_force(sweep):
+    return optuna.create_study(sampler=optuna.samplers.BruteForceSampler())
+
+def fixed(sweep):
+    free = optuna.samplers.RandomSampler()
+    return optuna.create_study(sampler=optuna.samplers.PartialFixedSampler({"x": 0.5}, free))
+
+def other_name(sweep):
+    study = optuna.create_study()
+    study.set_metric_names(["error"])
+    return study
+
+def same_name(sweep):
+    study = optuna.create_study()
+    study.set_metric_names(["loss"])
+    return study
 
 def stored(sweep):
     return optuna.create_study(storage="sqlite:///:memory:")
@@ -204,12 +236,28 @@ def test_search_program_defines_conditional_params(sampler: dict[str, str]) -> N
     assert {params["kind"] for params in fresh["at_once"]} == {"adam", "sgd"}
 
 
+@pytest.mark.usefixtures("program")
+def test_samplers_without_seed_depend_only_on_the_seed_of_the_sweep() -> None:
+    samplers = ("tpe", "random", "cma", "nsga_ii", "nsga_iii", "qmc", "brute_force", "fixed")
+    space = {"x": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.01}, "y": {"min": 0, "max": 99}}
+    known = [trial(number, {"x": 0.5, "y": number}, loss=number) for number in range(3)]
+    cases = []
+    for name in samplers:
+        sweep = config(space) | {"scheduler": {"engine": "optuna", "source": "space.py", "optimizer": name}}
+        cases += [case(sweep, known, n=6), case(sweep, known, n=6), case(sweep, known, n=6, seed=2)]
+    answers = iter(ask(*cases))
+    for name, one, again, other in zip(samplers, answers, answers, answers, strict=True):
+        assert one == again, name
+        assert one["at_once"] == one["one_by_one"], name
+        assert one != other, name
+
+
 def test_sweep_stores_search_program_and_runs_where_allowed(tmp_path: Path) -> None:
     (tmp_path / "space.py").write_text(PROGRAM)
     refused = run(tmp_path, of_program(optimizer="sampler"), "lr")
     assert refused.returncode == 2
     assert "set SMSWEEP_ALLOW_CODE=sha256:" in refused.stderr
-    done = run(tmp_path, of_program(optimizer="study"), "lr", SMSWEEP_ALLOW_CODE="1")
+    done = run(tmp_path, of_program(optimizer="same_name"), "lr", SMSWEEP_ALLOW_CODE="1")
     assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stderr
 
@@ -236,6 +284,7 @@ def test_program_trial_is_reproducible_and_sweep_is_recoverable(tmp_path: Path) 
     [
         (of_program(optimizer="nothing"), "scheduler.optimizer: space.py returned int; return a study"),
         (of_program(optimizer="stored"), "scheduler.optimizer: the study has a storage"),
+        (of_program(optimizer="other_name"), "scheduler.optimizer: the study's metric names are error, and the"),
         (of_program(optimizer="wrong_way"), "scheduler.optimizer: the study's directions are maximize"),
         (of_program(source="none.py"), "scheduler.source: none.py was not found in"),
     ],

@@ -397,7 +397,7 @@ def make_rules(store: Store, sweep: Sweep, template: JobTemplate, budgets: Seque
     config = config_of(store, sweep)
     return Rules(
         strategy=make_strategy(config, sweep.seed, template),
-        stopping=make_rule(config, template.stop_if, study_pruner(config, sweep.seed)),
+        stopping=make_rule(config, template.stop_if, study_pruner(config, sweep.seed, template.repeats)),
         trial_cap=None if cap is None else int(cap),
         budget=BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, sweep.id)),
     )

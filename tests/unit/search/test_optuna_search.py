@@ -44,6 +44,7 @@ def test_program_can_define_only_a_study() -> None:
     ("code", "message"),
     [
         ("1 / 0", "scheduler.source: space.py raised ZeroDivisionError: division by zero"),
+        ("import optunahub", "No module named 'optunahub'; install it where smsweep runs"),
         ("def f(:", "scheduler.source: space.py raised SyntaxError"),
         ("import sys; sys.exit(3)", "scheduler.source: space.py raised SystemExit: 3"),
         ("other = 1", "scheduler.search_space: space.py has no function 'space'"),
