@@ -157,9 +157,9 @@ class BayesSearch:
     ) -> Array:
         """Return points with a high expected improvement, best first."""
         view = VIEWS[number % len(VIEWS)]
-        model = fit(*self._data(known.settled(REFIT), view, MAX_FITTED), self._cube.is_nominal).draw(rng)
+        model = fit(*self._data(known.settled(REFIT), view, MAX_FITTED), self._cube.kinds).draw(rng)
         data = self._data(known, view, MAX_BELIEVED)
-        belief = Posterior(model, *data, self._cube.is_nominal)
+        belief = Posterior(model, *data, self._cube.kinds)
         # the best noisy value was partly luck, so improve on the predicted means instead
         points = data[0]
         mean, _ = belief.predict(points)
@@ -203,9 +203,9 @@ class BayesSearch:
 
     def _expected_gain(self, known: Observations, rng: np.random.Generator) -> float:
         """Return the expected improvement of the objective at the best point."""
-        model = fit(*self._data(known.settled(REFIT), by_distance, MAX_FITTED), self._cube.is_nominal).likeliest()
+        model = fit(*self._data(known.settled(REFIT), by_distance, MAX_FITTED), self._cube.kinds).likeliest()
         points, y, doubt = self._data(known, by_distance, MAX_BELIEVED)
-        belief = Posterior(model, points, y, doubt, self._cube.is_nominal)
+        belief = Posterior(model, points, y, doubt, self._cube.kinds)
         mean, _ = belief.predict(points)
         near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
 
