@@ -1,8 +1,8 @@
 """Measure what `search.conditions` gain in a search, on a function with nested conditions and a known optimum.
 
 `ignored` is a bayes search without conditions: it varies all parameters in all trials, and the function ignores
-those that do not apply. Each run makes 60 trials, one at a time. The regret is 0 at the optimum, and 1 for the median
-of random params. The table shows means over all seeds, with the standard error of the difference from bayes.
+those that do not apply. Each run makes 60 trials, one at a time. The regret is 0 at the optimum, and 1 for the
+median of random params. The table shows means over all seeds, with the standard error of the difference from bayes.
 """
 
 from __future__ import annotations

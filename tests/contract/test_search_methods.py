@@ -18,6 +18,7 @@ from smsweep.space.space import SearchSpace
 from smsweep.testing import SearchContract
 from smsweep.testing.search_contract import CONDITIONAL, CONSTRAINED, FINITE, MIXED
 
+
 class TestGrid(SearchContract):
     spec = METHODS["grid"]
     spaces = (FINITE, CONSTRAINED[0], CONDITIONAL[0])

@@ -144,7 +144,10 @@ class BayesSearch:
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
             is_guided = self._beliefs.guide(number, known)
-            placed = self._beliefs.placed(point, INNER) if is_guided else 0.5 + INNER * (point - 0.5)
+            # if all trials fail, the inner part is perhaps the reason
+            n_ended = sum(item.kind is not Kind.PENDING for item in evidence) if not n_valued else 0
+            inner = 1.0 if n_ended >= self._n_start else INNER
+            placed = self._beliefs.placed(point, inner) if is_guided else 0.5 + inner * (point - 0.5)
             yield self._cube.nearest_feasible(self._cube.snap(placed[None])[0], rng)
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
