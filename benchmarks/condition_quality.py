@@ -2,7 +2,8 @@
 
 `ignored` is a bayes search without conditions: it varies all parameters in all trials, and the function ignores
 those that do not apply. Each run makes 60 trials, one at a time. The regret is 0 at the optimum, and 1 for the
-median of random params. The table shows means over all seeds, with the standard error of the difference from bayes.
+median of random params. The table shows means over all seeds, with the standard error of the difference from
+bayes.
 """
 
 from __future__ import annotations
@@ -58,19 +59,20 @@ SAMPLE = 20_000
 def true_value(params: Mapping[str, Any]) -> float:
     """Return the objective, which is 0 at its minimum: a net with two layers, sgd, and the best values of each."""
     if params["model"] == "svm":
-        base = 0.25 + 0.04 * (math.log10(params["c"]) - 1.0) ** 2
+        base: float = 0.25 + 0.04 * (math.log10(params["c"]) - 1.0) ** 2
         if params["svm_kernel"] == "linear":
             return base + 0.15
-        return base + 0.03 * (math.log10(params["gamma"]) + 2.0) ** 2
+        return float(base + 0.03 * (math.log10(params["gamma"]) + 2.0) ** 2)
     if params["model"] == "forest":
-        return 0.15 + 0.1 * (math.log10(params["trees"]) - 2.6) ** 2 + 0.002 * (params["depth"] - 13) ** 2
-    value = 0.1 * abs(params["layers"] - 2)
+        trees, depth = float(math.log10(params["trees"])), float(params["depth"])
+        return 0.15 + 0.1 * (trees - 2.6) ** 2 + 0.002 * (depth - 13.0) ** 2
+    value: float = 0.1 * abs(params["layers"] - 2)
     if params["optimizer"] == "adam":
         value += 0.08 + 0.06 * (math.log10(params["lr"]) + 3.0) ** 2
     else:
         shift = 1.5 * (params["momentum"] - 0.9)  # a higher momentum needs a lower rate
         value += 0.06 * (math.log10(params["lr"]) + 2.0 + shift) ** 2 + 0.4 * (params["momentum"] - 0.9) ** 2
-    return value + (0.5 * (params["dropout"] - 0.3) ** 2 if params["layers"] >= 2 else 0.0)
+    return float(value + (0.5 * (params["dropout"] - 0.3) ** 2 if params["layers"] >= 2 else 0.0))
 
 
 def strategy_of(method: str, seed: int) -> SearchStrategy:
