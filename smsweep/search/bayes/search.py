@@ -98,7 +98,7 @@ class BayesSearch:
         held: list[Hashable] = []
         for number in range(history.next_number, history.next_number + n):
             with one_thread():
-                params = self._first_free(self._points(evidence, number), number)
+                params = self._first_free(self._points(evidence, number), number, evidence)
             if params is None:
                 break
             suggested.append(params)
@@ -232,8 +232,15 @@ class BayesSearch:
         guessed = GUESS * np.array([n_guesses for _, n_guesses in places])
         return np.array([point for point, _ in places]), y[chosen], doubt[chosen] + guessed
 
-    def _first_free(self, points: Iterator[Array], number: int) -> Params | None:
+    def _first_free(self, points: Iterator[Array], number: int, evidence: Sequence[Evidence]) -> Params | None:
         """Return the params at the first point that no trial holds; None if the space is used up."""
+        if self._coverage is None and self._cube.is_conditional.any():
+            # a branch without continuous parameters can repeat, although the space is infinite
+            held = {item.point.tobytes() for item in evidence}
+            for _, point in zip(range(DRAWS), points, strict=False):
+                if point.tobytes() not in held:
+                    break
+            return self._cube.decode(point)
         if self._coverage is None:
             return self._cube.decode(next(points))
         if self._coverage.is_used_up:

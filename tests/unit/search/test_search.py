@@ -240,3 +240,12 @@ def test_bayes_proposes_each_assignment_of_a_conditional_space_once() -> None:
     assert sorted(map(str, proposed)) == sorted(
         map(str, [{"a": 1}, {"a": 2}, *({"a": a, "b": b} for a in (3, 4) for b in (True, False, None))])
     )
+
+
+def test_branch_without_other_parameters_is_proposed_once() -> None:
+    space = SearchSpace(
+        {"model": Categorical(values=("tree", "net")), "rate": Uniform(min=0.0, max=1.0)},
+        (Condition(parameter="rate", when={"model": Allowed(values=("net",))}),),
+    )
+    proposed = run(BayesSearch(space, Metric(name="loss")), History(), 20)
+    assert sum("rate" not in params for params in proposed) == 1
