@@ -37,7 +37,7 @@ SIGNATURES = {
     "run": "(config, *, entity=None, project=None, prior_runs=None, name=None, program=None, job=None,"
     " estimator=None, inputs=None, seed=None, reuse=False, in_place=None, on_created=...,"
     " **agent_options)",
-    "suggest": "(config, trials, n=1, seed=0)",
+    "suggest": "(config, trials, n=1, seed=0, *, job=None)",
     "summary": "a mapping",
     "sweep": "(sweep=None, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
     " estimator=None, inputs=None, tuner=None, seed=None, reuse=False, in_place=None, backend=None, on=())",

@@ -30,7 +30,7 @@ from smsweep.search.base import SearchStrategy
 from smsweep.search.optuna_study import study_pruner
 from smsweep.search.registry import make_strategy
 from smsweep.services.sweeps.create import checked_seed
-from smsweep.services.sweeps.load import check_can_run, load_job
+from smsweep.services.sweeps.load import JobLike, check_can_run, load_job
 from smsweep.services.sweeps.search_program import read_code, with_code
 from smsweep.stopping.registry import make_rule
 
@@ -44,7 +44,9 @@ STATES: Mapping[str, TrialState] = {
 }
 
 
-def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, seed: int = 0) -> list[Params]:
+def suggest(
+    config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, seed: int = 0, *, job: JobLike = None
+) -> list[Params]:
     """Return the params of the next trials.
 
     The result depends only on the arguments. A call with n trials gives the same params as n calls with one trial,
@@ -57,17 +59,23 @@ def suggest(config: Mapping[str, Any], trials: Iterable[TrialLike], n: int = 1, 
             `summary`.
         n: Maximum number of trials to propose.
         seed: Random seed for the search.
+        job: A job.yaml, as a dict or a path, whose `search`, `repeats` and `budget` apply. Default: none.
 
     Returns:
         The params of each proposed trial. Fewer than n if the search space is exhausted.
 
     Raises:
-        ConfigError: If the config or a trial is invalid.
+        ConfigError: If the config, the job.yaml or a trial is invalid.
         UsageError: If the seed is invalid.
     """
     sweep_config = _read_config(config)
-    check_can_run(sweep_config, NO_JOB)
-    strategy = _strategy(config, sweep_config, checked_seed(seed))
+    parsed_job = NO_JOB if job is None else load_job(job)
+    structured = check_can_run(sweep_config, parsed_job)
+    if job is None:
+        strategy = _strategy(config, sweep_config, checked_seed(seed))
+    else:  # not cached, because the file can change
+        coded = with_code(structured, read_code(sweep_config, parsed_job, None))
+        strategy = make_strategy(coded, checked_seed(seed), parsed_job.template)
     return [dict(params) for params in strategy.suggest(_read_history(sweep_config, trials), n)]
 
 

@@ -207,8 +207,10 @@ def _allowed(value: Any) -> Any:
     if isinstance(value, dict):
         bounds = list(value.values())
         is_range = bounds and value.keys() <= {"min", "max"} and all(map(is_number, bounds))
-        if not is_range or (len(bounds) == 2 and value["min"] > value["max"]):
-            raise expected("a value, a list of values, or a range {min: ..., max: ...}")
+        if not is_range:
+            raise expected("a value, a list of values, or a range of numbers with the keys min, max or both")
+        if len(bounds) == 2 and value["min"] > value["max"]:
+            raise expected("a range whose min is at most its max")
     elif value is None or value == []:
         raise expected("a value, or a list of values; for null write [null]")
     return value

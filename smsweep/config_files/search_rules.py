@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from smsweep.config_files.document import Document, Problems, show, suggest
@@ -90,15 +90,37 @@ def check_structure(config: SweepConfig, settings: SearchSettings, document: Doc
         problems.add((SEARCH, "constraints" if settings.constraints else "conditions"), text)
     problems.raise_errors()
     for index, point in enumerate(settings.start_points):
-        try:
-            space.draws_of(given=given_values(space, point)).check()
-        except SpaceError:
-            problems.add(
-                (SEARCH, "start_points", index),
-                "no params with these values meet the conditions and constraints; change the values",
-            )
+        if text := conflict(point, space):
+            problems.add((SEARCH, "start_points", index), text)
     problems.raise_errors()
     return structured
+
+
+def conflict(point: Mapping[str, Any], space: SearchSpace) -> str:
+    """Return which rule excludes all params with the given values; "" if such params exist.
+
+    Args:
+        point: Values of some parameters; dotted names and nested names are equivalent.
+        space: The parameters, with conditions and constraints.
+    """
+    given = given_values(space, point)
+    if _is_possible(space, given):
+        return ""
+    single = [(f"{each}", SearchSpace(space.parameters, (each,))) for each in space.conditions]
+    single += [
+        (f"{text!r}", SearchSpace(space.parameters, space.conditions, (text,))) for text in space.constraints
+    ]
+    broken = [text for text, alone in single if not _is_possible(alone, given)]
+    rule = broken[0] if broken else "all conditions and constraints together"
+    return f"no params with these values meet {rule}; change the values"
+
+
+def _is_possible(space: SearchSpace, given: Sequence[Any]) -> bool:
+    try:
+        space.draws_of(given=given).check()
+    except SpaceError:
+        return False
+    return True
 
 
 def unsatisfiable(space: SearchSpace, *, is_grid: bool) -> str:

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
-from smsweep.space.unit_cube import Array, gaps, matern
+from smsweep.space.unit_cube import Array, Kinds, gaps, matern
 
 MIN_COMPLETE = 2  # complete trainings, longer than the running one, that a forecast needs
 MAX_COMPLETE = 60  # complete trainings that are used: the better half, and an even selection of the others
@@ -88,15 +87,15 @@ class Forecaster:
     IJCAI 2015.
     """
 
-    def __init__(self, whole: Sequence[TrainingCurve], is_nominal: NDArray[np.bool_]) -> None:
+    def __init__(self, whole: Sequence[TrainingCurve], kinds: Kinds) -> None:
         """Make the model.
 
         Args:
             whole: Complete trainings, at least one.
-            is_nominal: For each dimension of the unit cube, whether its values have no order.
+            kinds: How each dimension of the unit cube measures distances, see `gaps`.
         """
         self._whole = whole
-        self._is_nominal = is_nominal
+        self._kinds = kinds
         self.yardstick = ValueScale(np.array([course.end for course in whole]))
 
     def __call__(self, begun: Sequence[TrainingCurve]) -> tuple[Array, Array]:
@@ -162,7 +161,7 @@ class Forecaster:
             square += ((a[:, j, None] - b[:, j]) / scale) ** 2
         alike = SHAPE * matern(np.sqrt(square), square)
         d = a_points.shape[1]
-        for gap in gaps(a_points, b_points, self._is_nominal):
+        for gap in gaps(a_points, b_points, self._kinds):
             r = gap / PARAMS_SCALE
             alike += matern(r, r * r) / d
         return alike

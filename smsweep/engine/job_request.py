@@ -206,7 +206,7 @@ def read_plain_params(carried: Mapping[str, str], space: SearchSpace) -> Params:
         space: The search space of the sweep, which tells numbers and texts apart.
     """
     values = [_read_plain(carried.get(".".join(path)), leaf) for path, leaf in space.leaves]
-    return space.nest(values)
+    return space.nest(space.flatten(space.nest(values)))  # without parameters that do not exist
 
 
 def _read_plain(text: str | None, leaf: Distribution) -> Any:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 CUSTOM = "custom"  # the value of `method` that selects an engine
 DISTINCT = frozenset({"grid", "bayes", "pareto"})  # methods that never repeat an assignment of a finite space
 STRUCTURE = ("conditions", "constraints")
-SUPPORTED = {"conditions": "grid or random", "constraints": "grid, random or bayes"}
+SUPPORTED = {"conditions": "grid, random or bayes", "constraints": "grid, random or bayes"}
 NEEDS = (
     "space",
     "seed",
@@ -132,14 +132,14 @@ METHODS = PluginRegistry(
                 summary="Bayesian optimisation with a Gaussian process",
                 factory="smsweep.search.bayes.search:BayesSearch",
                 needs=("space", "metric", "seed", "cost", "beliefs", "constraints"),
-                structure=("constraints",),
+                structure=STRUCTURE,
             ),
             SearchSpec(
                 name="pareto",
                 summary="the Pareto front of several metrics",
                 factory="smsweep.search.pareto_search:ParetoSearch",
                 needs=("space", "metrics", "seed", "beliefs", "constraints"),
-                structure=("constraints",),
+                structure=STRUCTURE,
                 is_engine=True,
             ),
             SearchSpec(

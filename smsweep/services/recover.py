@@ -222,7 +222,8 @@ def _of_image(name: str, sweep_id: str, carried: Mapping[str, str], config: Swee
 def _params(assignment: Assignment, config: SweepConfig, fixed: Collection[str]) -> Params:
     """Return a trial's params without the fixed ones of the template. Raises ConfigError if a param is missing."""
     named: Mapping[str, Any] = config.document.get("parameters", {})
-    missing = [name for name in named if name not in assignment.params]
+    lacking = {path[0] for path in config.space.missing(assignment.params)}
+    missing = [name for name in named if name not in assignment.params and name in lacking]
     if missing:
         raise ConfigError(
             f"parameters: trial {assignment.number} has no {', '.join(missing)}; give the config that the sweep "
@@ -230,4 +231,4 @@ def _params(assignment: Assignment, config: SweepConfig, fixed: Collection[str])
         )
     if "search_space" in (config.scheduler or {}):  # a search program can add params
         return {name: value for name, value in assignment.params.items() if name in named or name not in fixed}
-    return {name: assignment.params[name] for name in named}
+    return {name: assignment.params[name] for name in named if name in assignment.params}

@@ -106,6 +106,13 @@ class SearchSpace:
         """Return one value per leaf, MISSING if params have none or it does not exist. Ignores other keys."""
         return self._active([_lookup(params, path) for path, _ in self.leaves])
 
+    def missing(self, params: Mapping[str, Any]) -> list[Path]:
+        """Return the paths of the leaves that exist, but whose values params do not have."""
+        values = self.flatten(params)
+        exists = self.structure.existing(values) if self.structure is not None else [True] * len(values)
+        items = zip(self.leaves, values, exists, strict=True)
+        return [path for (path, _), value, has_value in items if has_value and value is MISSING]
+
     def ppf(self, us: Sequence[float]) -> dict[str, Any]:
         """Return the params at a point of the unit cube with one coordinate per leaf, constants included.
 

@@ -1,9 +1,12 @@
-"""Params as points of the unit cube: one coordinate per variable parameter, on the scale of its distribution."""
+"""Params as points of the unit cube: one coordinate per variable parameter, on the scale of its distribution.
+
+The coordinate of a parameter that does not exist, because of a condition, is INACTIVE.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from smsweep.space.choices import CHOICES
-from smsweep.space.distribution import Distribution, is_number
+from smsweep.space.distribution import MISSING, Distribution, is_number
 from smsweep.space.normal import Quantised
 from smsweep.space.numeric import coordinate_of
 from smsweep.space.space import SearchSpace
@@ -22,6 +25,9 @@ MIDDLE = 0.5
 N_POOL, N_FRESH = 256, 32  # points of a scan under constraints that are the same, and new, in each call
 N_NEARBY = 32  # valid points, of which the nearest replaces a point that breaks a constraint
 UNLISTED = -1.0  # on a nominal axis: a value that is not listed
+INACTIVE = -2.0  # on any axis: the parameter does not exist
+ORDERED, NOMINAL, CONDITIONAL = range(3)  # how an axis measures distances; CONDITIONAL is ordered
+Kinds = NDArray[np.int8]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -85,8 +91,15 @@ class Cube:
         self._axes = {i: _axis(leaf) for i, (_, leaf) in enumerate(space.leaves) if leaf.size != 1}
         structure = space.structure
         self._constrained = frozenset(structure.involved() if structure is not None else ())
+        self._requirements = structure.requirements if structure is not None else [()] * len(space.leaves)
+        self._order = structure.order if structure is not None and structure.has_conditions else []
+        self._parents = {parent for requirements in self._requirements for parent, _ in requirements}
         self._pool: Array | None = None
         self.is_nominal = np.array([axis.is_nominal for axis in self._axes.values()], dtype=bool)
+        self.is_conditional = np.array([bool(self._requirements[i]) for i in self._axes], dtype=bool)
+        self.kinds: Kinds = np.where(
+            self.is_nominal, NOMINAL, np.where(self.is_conditional, CONDITIONAL, ORDERED)
+        ).astype(np.int8)
 
     @property
     def d(self) -> int:
@@ -95,21 +108,74 @@ class Cube:
     def encode(self, params: Mapping[str, Any]) -> tuple[Array, int]:
         """Return the point of params, and how many of its coordinates are guesses (see `Axis.encode`)."""
         values = self._space.flatten(params)
-        places = [axis.encode(values[i]) for i, axis in self._axes.items()]
-        return np.array([place for place, _ in places]), sum(not is_own for _, is_own in places)
+        places = self._places(values)
+        if self._order:
+            places |= self._inactive(values)
+        return np.array([places[i][0] for i in self._axes]), sum(not places[i][1] for i in self._axes)
+
+    def coordinates(self, values: Sequence[Any]) -> Array:
+        """Return the coordinates of one value per leaf. Conditions do not apply."""
+        return np.array([place for place, _ in self._places(values).values()])
+
+    def _places(self, values: Sequence[Any]) -> dict[int, tuple[float, bool]]:
+        return {i: axis.encode(values[i]) for i, axis in self._axes.items()}
+
+    def _inactive(self, values: Sequence[Any]) -> dict[int, tuple[float, bool]]:
+        """Return the places of the leaves that do not exist. One is a guess if its conditions are not known."""
+        exists = self._existing(values)
+        is_known: dict[int, bool] = {}
+        for i in self._order:
+            refuted = (
+                is_known[j] if not exists[j] else values[j] is not MISSING and values[j] not in allowed
+                for j, allowed in self._requirements[i]
+            )
+            is_known[i] = exists[i] or any(refuted)
+        return {i: (INACTIVE, is_known[i]) for i, has_value in enumerate(exists) if not has_value}
+
+    def _existing(self, values: Sequence[Any]) -> list[bool]:
+        structure = self._space.structure
+        return structure.existing(values) if structure is not None else [True] * len(values)
 
     def decode(self, point: Array) -> dict[str, Any]:
-        values = [leaf.ppf(0.5) if leaf.size == 1 else None for _, leaf in self._space.leaves]
+        values = self._constants()
         for (i, axis), coordinate in zip(self._axes.items(), point.tolist(), strict=True):
             values[i] = axis.decode(coordinate)
-        return self._space.nest(values)
+        structure = self._space.structure
+        return self._space.nest(values if structure is None else structure.active(values))
+
+    def _constants(self) -> list[Any]:
+        """Return one value per leaf: of a constant its value, of others None."""
+        return [leaf.ppf(0.5) if leaf.size == 1 else None for _, leaf in self._space.leaves]
 
     def snap(self, points: Array) -> Array:
-        """Return the nearest points that params can have, so that a search scores exactly what it proposes."""
+        """Return the nearest points that params can have, so that a search scores exactly what it proposes.
+
+        A parameter whose conditions do not hold gets INACTIVE. If they hold, INACTIVE becomes the middle.
+        """
+        if self._order:
+            points = np.where(points == INACTIVE, MIDDLE, points)
         snapped = np.empty_like(points)
         for j, axis in enumerate(self._axes.values()):
             snapped[:, j] = axis.snap(points[:, j])
+        if self._order:
+            self._deactivate(snapped)
         return snapped
+
+    def _deactivate(self, points: Array) -> None:
+        """Set the coordinates of the parameters that do not exist to INACTIVE, in place."""
+        columns = {i: j for j, i in enumerate(self._axes)}
+        constants = self._constants()
+        values = {  # of the leaves that others depend on
+            i: self._axes[i].decode_all(points[:, columns[i]]) if i in columns else [constants[i]] * len(points)
+            for i in self._parents
+        }
+        exists = dict.fromkeys(self._order, np.ones(len(points), dtype=bool))
+        for i in self._order:
+            for j, allowed in self._requirements[i]:
+                # the same test as in `Structure.existing`, so that a point and its params agree
+                exists[i] = exists[i] & exists[j] & np.array([value in allowed for value in values[j]], dtype=bool)
+            if i in columns:
+                points[~exists[i], columns[i]] = INACTIVE
 
     def draw(self, n: int, rng: np.random.Generator) -> Array:
         """Draw [n, d] points that meet all constraints, from the law of the space."""
@@ -134,7 +200,7 @@ class Cube:
         structure = self._space.structure
         if structure is None or not self._constrained:
             return np.ones(len(points), dtype=bool)
-        values: list[Any] = [leaf.ppf(0.5) if leaf.size == 1 else None for _, leaf in self._space.leaves]
+        values = self._constants()
         columns = [(i, axis, j) for j, (i, axis) in enumerate(self._axes.items()) if i in self._constrained]
         rows = zip(*(axis.decode_all(points[:, j]) for _, axis, j in columns), strict=True)
         feasible = np.empty(len(points), dtype=bool)
@@ -149,7 +215,7 @@ class Cube:
         if self.are_feasible(point[None])[0]:
             return point
         drawn = self.draw(N_NEARBY, rng)
-        distance = sum(gap[:, 0] ** 2 for gap in gaps(drawn, point[None], self.is_nominal))
+        distance = sum(gap[:, 0] ** 2 for gap in gaps(drawn, point[None], self.kinds))
         nearest: Array = drawn[int(np.argmin(distance))]
         return nearest
 
@@ -201,11 +267,23 @@ def matern(r: Array, square: Array) -> Array:
     return polynomial
 
 
-def gaps(a: Array, b: Array, is_nominal: NDArray[np.bool_]) -> Iterator[Array]:
+def gaps(a: Array, b: Array, kinds: Kinds) -> Iterator[Array]:
     """Yield the distances [len(a), len(b)] between the points of a and of b, one array per dimension.
 
-    In a nominal dimension, the distance of two different values is 1.
+    In a nominal dimension, the distance of two different values is 1. In a conditional one, a coordinate is an
+    angle on the unit circle, and INACTIVE is the center: the distance is the chord between two values, and 1
+    between a value and INACTIVE. All of these are distances of points in a Euclidean space, so that kernels stay
+    positive definite.
+
+    Source: Swersky et al., Raiders of the Lost Architecture: Kernels for Bayesian Optimization in Conditional
+    Parameter Spaces, arXiv:1409.4011.
     """
-    for column_a, column_b, nominal in zip(a.T, b.T, is_nominal.tolist(), strict=True):
+    for column_a, column_b, kind in zip(a.T, b.T, kinds.tolist(), strict=True):
         gap = column_a[:, None] - column_b
-        yield (gap != 0.0).astype(float) if nominal else np.abs(gap)
+        if kind == NOMINAL:
+            yield (gap != 0.0).astype(float)
+        elif kind == ORDERED:
+            yield np.abs(gap)
+        else:
+            is_one_inactive = (column_a == INACTIVE)[:, None] != (column_b == INACTIVE)
+            yield np.where(is_one_inactive, 1.0, 2.0 * np.sin(np.abs(gap) / 2.0))

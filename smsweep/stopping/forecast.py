@@ -132,12 +132,12 @@ class ForecastRule:
 
     def _surprise(self, course: Seen, length: int, before: Sequence[int]) -> float:
         """Return by how many standard deviations a training ended better than its forecast at that length."""
-        forecaster = Forecaster([self._whole[number] for number in before], self._cube.is_nominal)
+        forecaster = Forecaster([self._whole[number] for number in before], self._cube.kinds)
         (mean,), (deviation,) = forecaster([replace(course, best=course.best[:length])])
         return float((mean - forecaster.yardstick.mark(np.array(course.end))) / deviation)
 
     def _at(self, length: int, numbers: Sequence[int], whole: Sequence[Seen], margin: float) -> list[StopDecision]:
-        forecaster = Forecaster(whole, self._cube.is_nominal)
+        forecaster = Forecaster(whole, self._cube.kinds)
         mean, deviation = forecaster([self._running[number] for number in numbers])
         ends = np.sort([course.end for course in whole])
         threshold = float(ends[len(ends) // BEST_PART])

@@ -14,11 +14,27 @@ from smsweep.search.registry import SearchSpec, build_strategy
 from smsweep.space.distribution import is_number
 from smsweep.space.distributions import Categorical, Constant, IntUniform, Uniform
 from smsweep.space.space import SearchSpace
+from smsweep.space.structure import Allowed, Condition
 
 FINITE = SearchSpace(
     {"a": Categorical(values=(1, "two", None)), "b": SearchSpace({"c": IntUniform(min=1, max=3)})}
 )
 MIXED = SearchSpace({**FINITE.parameters, "rate": Uniform(min=1e-3, max=0.5), "fixed": Constant(value=7)})
+CONSTRAINED = (
+    SearchSpace(FINITE.parameters, constraints=("a != 'two' or b.c < 3",)),
+    SearchSpace(MIXED.parameters, constraints=("rate * b.c < 0.1", "not (a == 1 and b.c > 1)")),
+)
+CONDITIONAL = (
+    SearchSpace(FINITE.parameters, (Condition(parameter="b", when={"a": Allowed(values=("two", None))}),)),
+    SearchSpace(
+        MIXED.parameters,
+        (
+            Condition(parameter="rate", when={"b.c": Allowed(min=2)}),
+            Condition(parameter="b.c", when={"a": Allowed(values=(1, "two"))}),
+        ),
+        ("rate * b.c < 0.5",),
+    ),
+)
 ENDS = (TrialState.FINISHED, TrialState.FAILED, TrialState.STOPPED, TrialState.KILLED, TrialState.CRASHED)
 
 

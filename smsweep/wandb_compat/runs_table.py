@@ -200,17 +200,21 @@ def _read(row: CsvRow, space: SearchSpace, metrics: Sequence[Metric]) -> tuple[d
     missing = [name for name, value in reported.items() if value is None]
     if missing and state.lower() in (TrialState.FINISHED.value, "stopped"):
         return None, [f"without {name}" for name in missing]
-    values, reasons = [], []
+    values, reasons, blank = [], [], []
     is_of_this_space = False
     for path, leaf in space.leaves:
         name = ".".join(path)
         cell = _cell(row, name, PARAM_PREFIXES)
         value = _param(cell, leaf) if cell else _blank(row, name, leaf)
-        if leaf.size != 1 and value is MISSING:
-            reasons.append(f"{name} outside the space" if cell else f"without {name}")
+        if leaf.size != 1 and value is MISSING and cell:
+            reasons.append(f"{name} outside the space")
+        elif leaf.size != 1 and value is MISSING:
+            blank.append(path)
         values.append(value)
         is_of_this_space |= bool(cell) and value is not MISSING
     params = space.nest(values)
+    existing = set(space.missing(params))  # without parameters that do not exist
+    reasons += [f"without {'.'.join(path)}" for path in blank if path in existing]
     if not is_of_this_space:
         strange = [reason for reason in reasons if reason.endswith("outside the space")]
         return None, strange or ["none of the sweep's parameters"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from pathlib import Path
 from typing import Any
@@ -110,3 +111,27 @@ def test_recover_refuses_invalid_sweep_folder(workdir: WorkingDir, lost: tuple[s
     )
     assert "no job of sweep nowhere1" in workdir.call("recover", "nowhere1", "sweep.yaml", code=2).stderr
     assert not (workdir.folder / ".smsweep" / "store.db").exists()
+
+
+CONDITIONAL = """
+import smsweep
+config = smsweep.init().config
+smsweep.log({"loss": config.get("momentum", 2.0)})
+"""
+
+
+def test_recover_rebuilds_trials_without_conditional_parameters(tmp_path: Path) -> None:
+    parameters = {"optimizer": {"values": ["adam", "sgd"]}, "momentum": {"values": [0.5, 0.9]}}
+    sweep = {"program": "train.py", "method": "bayes", "metric": {"name": "loss"}, "parameters": parameters}
+    job = {"search": {"conditions": {"momentum": {"when": {"optimizer": "sgd"}}}}}
+    files = {"train.py": CONDITIONAL, "sweep.yaml": json.dumps(sweep), "job.yaml": json.dumps(job)}
+    workdir = WorkingDir(tmp_path, files)
+    sweep_id = workdir.sweep("--job", "job.yaml")
+    workdir.call("agent", sweep_id)
+    before = workdir.trials(sweep_id)
+    assert sorted(str(trial["params"].get("momentum")) for trial in before) == ["0.5", "0.9", "None"]
+    for file in (workdir.folder / ".smsweep").glob("store.db*"):
+        file.unlink()
+    workdir.call("recover", sweep_id, "sweep.yaml", "--job", "job.yaml")
+    workdir.call("agent", sweep_id)
+    assert summaries(workdir.trials(sweep_id)) == summaries(before)

@@ -15,25 +15,8 @@ from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params
 from smsweep.search.registry import METHODS, SearchSpec
 from smsweep.space.space import SearchSpace
-from smsweep.space.structure import Allowed, Condition
 from smsweep.testing import SearchContract
-from smsweep.testing.search_contract import FINITE, MIXED
-
-CONSTRAINED = (
-    SearchSpace(FINITE.parameters, constraints=("a != 'two' or b.c < 3",)),
-    SearchSpace(MIXED.parameters, constraints=("rate * b.c < 0.1", "not (a == 1 and b.c > 1)")),
-)
-CONDITIONAL = (
-    SearchSpace(FINITE.parameters, (Condition(parameter="b", when={"a": Allowed(values=("two", None))}),)),
-    SearchSpace(
-        MIXED.parameters,
-        (
-            Condition(parameter="rate", when={"b.c": Allowed(min=2)}),
-            Condition(parameter="b.c", when={"a": Allowed(values=(1, "two"))}),
-        ),
-        ("rate * b.c < 0.5",),
-    ),
-)
+from smsweep.testing.search_contract import CONDITIONAL, CONSTRAINED, FINITE, MIXED
 
 
 class TestGrid(SearchContract):
@@ -48,12 +31,12 @@ class TestRandom(SearchContract):
 
 class TestBayes(SearchContract):
     spec = METHODS["bayes"]
-    spaces = (FINITE, MIXED, *CONSTRAINED)
+    spaces = (FINITE, MIXED, *CONSTRAINED, *CONDITIONAL)
 
 
 class TestPareto(SearchContract):
     spec = METHODS["pareto"]
-    spaces = (FINITE, MIXED, *CONSTRAINED)
+    spaces = (FINITE, MIXED, *CONSTRAINED, *CONDITIONAL)
     metrics = (Metric(name="loss"), Metric(name="size"))
 
 

@@ -11,11 +11,12 @@ from collections.abc import Callable, Collection
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.space.unit_cube import Array, Cube
+from smsweep.space.unit_cube import INACTIVE, Array, Cube
 
 LOW, HIGH, KNOTS = -40.0, 8.0, 9601  # of the table for log_expected_improvement
 PRIOR_COUNT = 10.0  # observations with the same weight as the prior that the optimum is inside
 SIDE_DENSITY = 0.1  # prior density at a side of the cube, relative to the middle
+MEAN_DENSITY = SIDE_DENSITY + (1.0 - SIDE_DENSITY) * 2.0 / 3.0  # its mean over an edge
 N_ANYWHERE = 400  # points of the scan, drawn from the whole cube
 N_NEAR = 300  # points of the scan, near the given points
 STEPS = (0.15, 0.07, 0.03, 0.015, 0.006)  # lengths of the mutations of each round, in edges of the cube
@@ -46,6 +47,8 @@ def log_belief_inside(points: Array, is_nominal: NDArray[np.bool_], n_observed: 
     Users choose ranges around the values that they expect, but a model is least certain at the sides. Without the
     prior, a third of all early coordinates is at a side. The weight of the prior decreases with 1 / n_observed.
 
+    An inactive coordinate has the mean density, so that the prior prefers neither side of a condition.
+
     Args:
         points: [n, d] points of the cube.
         is_nominal: [d] True for dimensions without an order.
@@ -55,6 +58,7 @@ def log_belief_inside(points: Array, is_nominal: NDArray[np.bool_], n_observed: 
     """
     u = points[:, ~is_nominal]
     density = SIDE_DENSITY + (1.0 - SIDE_DENSITY) * 4.0 * u * (1.0 - u)
+    density = np.where(u == INACTIVE, MEAN_DENSITY, density)
     log_weight: Array = (PRIOR_COUNT / n_observed) * np.log(density).sum(axis=1)
     return log_weight
 
@@ -116,7 +120,8 @@ def maximise(
 def mutated(points: Array, lengths: Array, cube: Cube, rng: np.random.Generator) -> Array:
     """Return one point per length: one of the points, with some coordinates moved by about the length.
 
-    A coordinate without an order is drawn again. A coordinate that leaves the cube is reflected at its side.
+    A coordinate without an order is drawn again. A coordinate that leaves the cube is reflected at its side. An
+    inactive coordinate is drawn, for the points in which it becomes active.
     """
     shape = (len(lengths), cube.d)
     base = points[rng.integers(len(points), size=len(lengths))]
@@ -124,7 +129,10 @@ def mutated(points: Array, lengths: Array, cube: Cube, rng: np.random.Generator)
     moves[np.arange(len(lengths)), rng.integers(cube.d, size=len(lengths))] = True
     moved = base + lengths[:, None] * rng.standard_normal(shape)
     moved = np.where(cube.is_nominal, rng.random(shape), 1.0 - np.abs(1.0 - np.abs(moved) % 2.0))
-    return cube.snap(np.where(moves, moved, base))
+    moved = np.where(moves, moved, base)
+    if cube.is_conditional.any():
+        moved = np.where(base == INACTIVE, rng.random(shape), moved)
+    return cube.snap(moved)
 
 
 def _best(points: Array, scores: Array) -> tuple[Array, Array]:

@@ -23,7 +23,7 @@ from smsweep.space.belief import Belief, Peak, split
 from smsweep.space.choices import CHOICES
 from smsweep.space.distribution import MISSING
 from smsweep.space.space import SearchSpace
-from smsweep.space.unit_cube import Array, Cube
+from smsweep.space.unit_cube import INACTIVE, Array, Cube
 
 N_TESTED = 16  # numbers of the first trials, which decide whether the beliefs are credible
 REFUTED = -1.0  # deviations below an even comparison of guided and other trials
@@ -49,7 +49,7 @@ class Beliefs:
     def __init__(self, beliefs: Mapping[str, Belief], space: SearchSpace, cube: Cube) -> None:
         names = [".".join(path) for path, _ in space.leaves]
         around = [beliefs[name].around if name in beliefs else MISSING for name in names]
-        centers, _ = cube.encode(space.nest(around))
+        centers = cube.coordinates(around)
         varied = [(name, leaf) for name, (_, leaf) in zip(names, space.leaves, strict=True) if leaf.size != 1]
         self._believed = [
             _Believed(
@@ -101,11 +101,12 @@ class Beliefs:
         total = np.zeros(len(points))
         for each in self._believed:
             column, confidence = points[:, each.dimension], each.belief.confidence
+            is_active = column != INACTIVE
             if each.n_listed:
                 peak = each.n_listed * (column == each.peak.center)
             else:
                 peak = np.array([each.peak.pdf(u) for u in column.tolist()])
-            total += np.log((1.0 - confidence) + confidence * peak)
+            total += np.where(is_active, np.log((1.0 - confidence) + confidence * peak), 0.0)
         weighted: Array = (PRIOR_COUNT / n_observed) * total
         return weighted
 

@@ -64,8 +64,8 @@ class CostModel:
         unit = float(logs.std()) or 1.0
         y = (logs - logs.mean()) / unit
         n, nothing = len(settled), np.zeros(len(numbers))
-        model = fit(points[:n], y[:n], nothing[:n], self._cube.is_nominal).likeliest()
-        posterior = Posterior(model, points, y, nothing, self._cube.is_nominal)
+        model = fit(points[:n], y[:n], nothing[:n], self._cube.kinds).likeliest()
+        posterior = Posterior(model, points, y, nothing, self._cube.kinds)
         return lambda at: posterior.predict(at)[0] * unit
 
 

@@ -104,8 +104,8 @@ class _Model:
         scaled = excesses[chosen] / unit
         y = np.sign(scaled) * np.log1p(np.abs(scaled))
         n, nothing = max(len(chosen) - len(chosen) % REFIT, MIN_KNOWN), np.zeros(len(chosen))
-        model = fit(points[:n], y[:n], nothing[:n], self._cube.is_nominal).likeliest()
-        posterior = Posterior(model, points, y, nothing, self._cube.is_nominal)
+        model = fit(points[:n], y[:n], nothing[:n], self._cube.kinds).likeliest()
+        posterior = Posterior(model, points, y, nothing, self._cube.kinds)
 
         def log_probability(at: Array) -> Array:
             mean, deviation = posterior.predict(at)

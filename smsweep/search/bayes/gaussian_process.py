@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from smsweep.space.unit_cube import SQRT5, Array, gaps, matern
+from smsweep.space.unit_cube import SQRT5, Array, Kinds, gaps, matern
 
 SMALL = 32  # rows of a triangle that is inverted without halving
 JITTER = 1e-6  # added to each variance, so that the matrix stays invertible with equal points
@@ -114,7 +114,7 @@ class Likely:
         return _model(self.best + axes @ steps)
 
 
-def fit(x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> Likely:
+def fit(x: Array, y: Array, doubt: Array, kinds: Kinds) -> Likely:
     """Return the posterior of the models.
 
     Recent results are cached, because several trials often use the same data.
@@ -123,24 +123,24 @@ def fit(x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> Like
         x: [n, d] points of the cube, n >= 1.
         y: [n] standardised targets.
         doubt: [n] known variances, in addition to the common noise.
-        is_nominal: [d] True for dimensions without an order.
+        kinds: [d] how each dimension measures distances, see `gaps`.
     """
-    return _fit(x.shape, x.tobytes(), y.tobytes(), doubt.tobytes(), is_nominal.tobytes())
+    return _fit(x.shape, x.tobytes(), y.tobytes(), doubt.tobytes(), kinds.tobytes())
 
 
 @functools.lru_cache(maxsize=16)
-def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, is_nominal: bytes) -> Likely:
+def _fit(shape: tuple[int, int], x: bytes, y: bytes, doubt: bytes, kinds: bytes) -> Likely:
     points, targets, doubts = np.frombuffer(x).reshape(shape), np.frombuffer(y), np.frombuffer(doubt)
-    nominal = np.frombuffer(is_nominal, dtype=bool)
+    each_kind = np.frombuffer(kinds, dtype=np.int8)
     n = shape[0]
     start, inverse_hessian = None, None
     if n > SKETCH_FACTOR * SKETCH:
         # a few of the observations give a good start at a tenth of the cost
         few = np.sort(np.argsort(targets, kind="stable")[np.linspace(0, n - 1, SKETCH).astype(np.intp)])
-        sketch = _Density(points[few], targets[few], doubts[few], nominal, PRIORS)
+        sketch = _Density(points[few], targets[few], doubts[few], each_kind, PRIORS)
         start, inverse_hessian = minimise(sketch, sketch.mean, sketch.guess, tolerance=FINE)
         inverse_hessian = inverse_hessian * math.sqrt(SKETCH / n)
-    density = _Density(points, targets, doubts, nominal, PRIORS)
+    density = _Density(points, targets, doubts, each_kind, PRIORS)
     best, covariance = minimise(
         density,
         density.mean if start is None else start,
@@ -159,11 +159,11 @@ def _model(theta: Array) -> Model:
 class _Density:
     """The negative log posterior density as a function of theta, with its gradient."""
 
-    def __init__(self, x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_], priors: Priors) -> None:
+    def __init__(self, x: Array, y: Array, doubt: Array, kinds: Kinds, priors: Priors) -> None:
         n, d = x.shape
         rows, columns = np.triu_indices(n, 1)  # the covariance is symmetric: half of it is enough
         self._above, self._below = rows * n + columns, columns * n + rows  # the index of each pair in it
-        self._gaps = np.array([gap.take(self._above) for gap in gaps(x, x, is_nominal)])
+        self._gaps = np.array([gap.take(self._above) for gap in gaps(x, x, kinds)])
         self._rows, self._columns = rows, columns
         self._y = y
         self._doubt = doubt
@@ -239,11 +239,11 @@ def _matern_and_rate(r: Array, square: Array) -> tuple[Array, Array]:
 class Posterior:
     """A Gaussian process conditioned on observations. Source: Rasmussen and Williams, algorithm 2.1."""
 
-    def __init__(self, model: Model, x: Array, y: Array, doubt: Array, is_nominal: NDArray[np.bool_]) -> None:
+    def __init__(self, model: Model, x: Array, y: Array, doubt: Array, kinds: Kinds) -> None:
         self._model = model
         self._x = x
-        self._is_nominal = is_nominal
-        covariance = model.kernel(gaps(x, x, is_nominal))
+        self._kinds = kinds
+        covariance = model.kernel(gaps(x, x, kinds))
         covariance.flat[:: len(x) + 1] += model.noise + doubt + JITTER
         # the inverse of the factor makes the prediction of many batches cheaper
         self._whitener = inverse_of_factor(np.linalg.cholesky(covariance))
@@ -254,7 +254,7 @@ class Posterior:
         mean, variance = np.empty(len(points)), np.full(len(points), self._model.kernel.variance)
         for start in range(0, len(points), CHUNK):
             chunk = slice(start, start + CHUNK)
-            cross = self._model.kernel(gaps(self._x, points[chunk], self._is_nominal))
+            cross = self._model.kernel(gaps(self._x, points[chunk], self._kinds))
             mean[chunk] = self._weights @ cross
             variance[chunk] -= ((self._whitener @ cross) ** 2).sum(axis=0)
         return mean, np.sqrt(np.maximum(variance, 1e-10))
@@ -265,8 +265,8 @@ class Posterior:
         The means do not change. The uncertainty near the points decreases.
         """
         kernel, n, m = self._model.kernel, len(self._x), len(points)
-        shared = self._whitener @ kernel(gaps(self._x, points, self._is_nominal))
-        own = kernel(gaps(points, points, self._is_nominal)) - shared.T @ shared
+        shared = self._whitener @ kernel(gaps(self._x, points, self._kinds))
+        own = kernel(gaps(points, points, self._kinds)) - shared.T @ shared
         own.flat[:: m + 1] += self._model.noise + JITTER
         # the factor grows by the rows [shared', factor of own], its inverse by the corresponding ones
         corner = inverse_of_factor(np.linalg.cholesky(own))

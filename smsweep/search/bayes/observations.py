@@ -234,7 +234,7 @@ def expected_whole(hints: Sequence[Evidence], whole: Sequence[Evidence]) -> Arra
     which = np.array([i for i, hint in enumerate(hints) if len(hint.curve)], dtype=int)
     if not len(which) or not whole:
         return expected
-    forecaster = Forecaster(whole, hints[0].cube.is_nominal)
+    forecaster = Forecaster(whole, hints[0].cube.kinds)
     mean, deviation = forecaster([hints[i] for i in which.tolist()])
     is_known = np.isfinite(deviation)
     which, mean, deviation = which[is_known], mean[is_known], deviation[is_known]

@@ -98,7 +98,7 @@ class BayesSearch:
         held: list[Hashable] = []
         for number in range(history.next_number, history.next_number + n):
             with one_thread():
-                params = self._first_free(self._points(evidence, number), number)
+                params = self._first_free(self._points(evidence, number), number, evidence)
             if params is None:
                 break
             suggested.append(params)
@@ -144,7 +144,10 @@ class BayesSearch:
         elif n_valued < self._n_start // 2 or max(number, n_valued) < self._n_start:
             point = design_point(number, self._cube.d, self._seed)
             is_guided = self._beliefs.guide(number, known)
-            placed = self._beliefs.placed(point, INNER) if is_guided else 0.5 + INNER * (point - 0.5)
+            # if all trials fail, the inner part is perhaps the reason
+            n_ended = sum(item.kind is not Kind.PENDING for item in evidence) if not n_valued else 0
+            inner = 1.0 if n_ended >= self._n_start else INNER
+            placed = self._beliefs.placed(point, inner) if is_guided else 0.5 + inner * (point - 0.5)
             yield self._cube.nearest_feasible(self._cube.snap(placed[None])[0], rng)
         else:
             pending = [item.place[0] for item in evidence if item.kind is Kind.PENDING]
@@ -157,9 +160,9 @@ class BayesSearch:
     ) -> Array:
         """Return points with a high expected improvement, best first."""
         view = VIEWS[number % len(VIEWS)]
-        model = fit(*self._data(known.settled(REFIT), view, MAX_FITTED), self._cube.is_nominal).draw(rng)
+        model = fit(*self._data(known.settled(REFIT), view, MAX_FITTED), self._cube.kinds).draw(rng)
         data = self._data(known, view, MAX_BELIEVED)
-        belief = Posterior(model, *data, self._cube.is_nominal)
+        belief = Posterior(model, *data, self._cube.kinds)
         # the best noisy value was partly luck, so improve on the predicted means instead
         points = data[0]
         mean, _ = belief.predict(points)
@@ -203,9 +206,9 @@ class BayesSearch:
 
     def _expected_gain(self, known: Observations, rng: np.random.Generator) -> float:
         """Return the expected improvement of the objective at the best point."""
-        model = fit(*self._data(known.settled(REFIT), by_distance, MAX_FITTED), self._cube.is_nominal).likeliest()
+        model = fit(*self._data(known.settled(REFIT), by_distance, MAX_FITTED), self._cube.kinds).likeliest()
         points, y, doubt = self._data(known, by_distance, MAX_BELIEVED)
-        belief = Posterior(model, points, y, doubt, self._cube.is_nominal)
+        belief = Posterior(model, points, y, doubt, self._cube.kinds)
         mean, _ = belief.predict(points)
         near = points[np.argsort(mean, kind="stable")[:N_NEAR]]
 
@@ -229,8 +232,15 @@ class BayesSearch:
         guessed = GUESS * np.array([n_guesses for _, n_guesses in places])
         return np.array([point for point, _ in places]), y[chosen], doubt[chosen] + guessed
 
-    def _first_free(self, points: Iterator[Array], number: int) -> Params | None:
+    def _first_free(self, points: Iterator[Array], number: int, evidence: Sequence[Evidence]) -> Params | None:
         """Return the params at the first point that no trial holds; None if the space is used up."""
+        if self._coverage is None and self._cube.is_conditional.any():
+            # a branch without continuous parameters can repeat, although the space is infinite
+            held = {item.point.tobytes() for item in evidence}
+            for _, point in zip(range(DRAWS), points, strict=False):
+                if point.tobytes() not in held:
+                    break
+            return self._cube.decode(point)
         if self._coverage is None:
             return self._cube.decode(next(points))
         if self._coverage.is_used_up:

@@ -388,13 +388,14 @@ def warn_of_other_spaces(trials: Iterable[Trial], config: SweepConfig) -> None:
 
 
 def _misfits(trial: Trial, config: SweepConfig) -> Iterator[str]:
-    values = config.space.flatten(trial.params)
+    values, missing = config.space.flatten(trial.params), config.space.missing(trial.params)
     for (path, leaf), value in zip(config.space.leaves, values, strict=True):
         name = ".".join(path)
         if leaf.size == 1:
             continue  # a constant, which is not searched
         if value is MISSING:
-            yield f"without {name}"
+            if path in missing:  # the others do not exist
+                yield f"without {name}"
         elif not can_have(leaf, value):
             yield f"{name} outside the space"
 

@@ -6,10 +6,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import Any
 
-from smsweep.config_files.search_rules import params_problems
+from smsweep.config_files.search_rules import conflict, params_problems
 from smsweep.config_files.yaml_reader import read_yaml
 from smsweep.core.repeats import Repeats
-from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.sweep import Sweep, SweepState, with_structure
 from smsweep.core.trial import History, Params, Trial
 from smsweep.errors import ConfigError, StoreConflict, StoreUnavailable, UsageError
 from smsweep.search.registry import make_completion, make_strategy
@@ -53,6 +53,9 @@ def enqueue(sweep_id: str, params: Mapping[str, Any] | Iterable[str]) -> list[Tr
         given = params if isinstance(params, Mapping) else _read(params, config.space)
         for key, problem in params_problems(given, config.space):
             raise UsageError(f"{'.'.join(key) or 'params'}: {problem}")
+        space = with_structure(config, sweep.job.search).space
+        if space.structure is not None and (problem := conflict(given, space)):
+            raise UsageError(f"params: {problem}")
         strategy = make_strategy(config, sweep.seed, sweep.job)
         completion = make_completion(config, sweep.seed, sweep.job.search)
         prior = read_prior(store, sweep)

@@ -147,3 +147,16 @@ def test_search_program_needs_consent(monkeypatch: pytest.MonkeyPatch, tmp_path:
         ConfigError, match=rf"space.py: it runs inside .* set SMSWEEP_ALLOW_CODE=\S*sha256:{digest}"
     ):
         suggest({"method": "custom", "scheduler": scheduler, "metric": {"name": "loss"}}, [])
+
+
+@pytest.mark.parametrize("method", ["random", "bayes"])
+def test_suggest_follows_the_rules_of_a_job(method: str) -> None:
+    parameters = {"kind": {"values": ["x", "y"]}, "rate": {"min": 0.0, "max": 1.0}}
+    config = {"method": method, "metric": {"name": "loss"}, "parameters": parameters}
+    search = {"conditions": {"rate": {"when": {"kind": "y"}}}, "constraints": ["rate < 0.5"]}
+    made = suggest(config, [], n=20, job={"search": search})
+    assert {("rate" in params) == (params["kind"] == "y") for params in made} == {True}
+    assert all(params.get("rate", 0.0) < 0.5 for params in made)
+    assert len({params["kind"] for params in made}) == 2
+    with pytest.raises(ConfigError, match=r"search\.conditions\.rate\.when\.sort: is not a parameter"):
+        suggest(config, [], job={"search": {"conditions": {"rate": {"when": {"sort": "y"}}}}})

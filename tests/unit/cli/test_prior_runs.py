@@ -53,3 +53,22 @@ def test_missing_prior_run_creates_nothing(cli: Cli) -> None:
     assert "no such file" in cli("sweep", "sweep.yaml", "-R", "runs.csv").err
     assert cli("sweep", "sweep.yaml", "-R", "abcd1234").code == 2
     assert json.loads(cli("ls", "--json").out) == []
+
+
+def test_parameter_that_does_not_exist_is_not_missing_in_prior_runs(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text("import smsweep\nsmsweep.init()\nsmsweep.log({'loss': 1.0})\n")
+    (folder / "sweep.yaml").write_text(
+        "program: train.py\nmethod: bayes\nmetric: {name: loss}\nrun_cap: 3\n"
+        "parameters: {a: {values: [x, y]}, b: {min: 0.0, max: 1.0}}\n"
+    )
+    (folder / "job.yaml").write_text("search: {conditions: {b: {when: {a: y}}}}\n")
+    ended = cli("run", "sweep.yaml", "--job", "job.yaml", "--quiet")
+    assert ended.code == 0, ended.err
+    sweep_id = ended.out.split()[0]
+    (folder / "runs.csv").write_text(cli("export", sweep_id).out)
+    for prior in (sweep_id, "runs.csv"):
+        again = cli("sweep", "sweep.yaml", "--job", "job.yaml", "-R", prior)
+        assert again.code == 0
+        assert "without b" not in again.err
+    refused = cli("enqueue", sweep_id, "a=x", "b=0.5")
+    assert "params: no params with these values meet b if a is y; change the values" in refused.err

@@ -15,9 +15,10 @@ from smsweep.search.bayes.gaussian_process import (
     minimise,
 )
 from smsweep.search.bayes.search import one_thread
-from smsweep.space.unit_cube import Array, gaps, matern
+from smsweep.space import unit_cube
+from smsweep.space.unit_cube import INACTIVE, Array, gaps, matern
 
-NOMINAL = np.array([False, False, True])
+NOMINAL = np.array([unit_cube.ORDERED, unit_cube.ORDERED, unit_cube.NOMINAL], dtype=np.int8)
 
 
 def data(n: int = 25) -> tuple[Array, Array, Array]:
@@ -39,8 +40,23 @@ def test_matern_decreases_from_one_to_zero() -> None:
 
 def test_nominal_values_have_equal_distances() -> None:
     a = np.array([[0.1], [0.5], [0.9]])
-    (gap,) = gaps(a, a, np.array([True]))
+    (gap,) = gaps(a, a, NOMINAL[2:])
     assert gap.tolist() == [[0, 1, 1], [1, 0, 1], [1, 1, 0]]
+
+
+def test_inactive_coordinate_is_equally_far_from_all_values() -> None:
+    a = np.array([[0.0], [0.4], [1.0], [INACTIVE]])
+    (gap,) = gaps(a, a, np.array([unit_cube.CONDITIONAL], dtype=np.int8))
+    assert gap[3].tolist() == [1.0, 1.0, 1.0, 0.0]
+    assert gap[0, :3] == pytest.approx([0.0, 0.397, 0.959], abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 10.0])
+def test_covariance_of_conditional_points_is_positive_definite(scale: float) -> None:
+    x = np.r_[np.linspace(0.0, 1.0, 15), INACTIVE][:, None]
+    kernel = Kernel(scales=np.array([scale]), main=1.0, joint=1.0)
+    covariance = kernel(gaps(x, x, np.array([unit_cube.CONDITIONAL], dtype=np.int8)))
+    assert np.linalg.eigvalsh(covariance).min() > -1e-9
 
 
 def test_main_effects_depend_on_one_axis_and_the_interaction_on_all() -> None:

@@ -16,7 +16,9 @@ from smsweep.search.bayes.beliefs import Beliefs
 from smsweep.search.bayes.observations import Ledger, observed
 from smsweep.search.registry import make_strategy
 from smsweep.space.belief import Belief, Peak
-from smsweep.space.unit_cube import Cube
+from smsweep.space.space import SearchSpace
+from smsweep.space.structure import Allowed, Condition
+from smsweep.space.unit_cube import INACTIVE, Cube
 
 PARAMETERS = {
     "lr": {"distribution": "log_uniform_values", "min": 1e-5, "max": 1.0},
@@ -157,3 +159,19 @@ def test_grid_refuses_beliefs() -> None:
         make_strategy(
             config, 0, JobTemplate(search=SearchSettings(beliefs={"a": Belief(around=1, confidence=0.5)}))
         )
+
+
+def test_belief_about_a_conditional_parameter_counts_only_if_it_exists() -> None:
+    plain = parse_sweep({"method": "random", "parameters": PARAMETERS}).config.space
+    when = Condition(parameter="lr", when={"optimizer.name": Allowed(values=("sgd",))})
+    space = SearchSpace(plain.parameters, (when,))
+    cube = Cube(space)
+    beliefs = Beliefs({"lr": Belief(around=1e-3, confidence=0.8)}, space, cube)
+    points = cube.snap(np.random.default_rng(0).random((50, cube.d)))
+    weights = beliefs.log_weight(points, 10)
+    is_inactive = (points == INACTIVE).any(axis=1)
+    assert 0 < is_inactive.sum() < 50
+    assert (weights[is_inactive] == 0.0).all()
+    assert (weights[~is_inactive] != 0.0).all()
+    near = cube.encode({"lr": 1e-3, "layers": 5, "optimizer": {"name": "sgd"}})[0]
+    assert float(beliefs.log_weight(near[None], 10)[0]) > 1.0

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from smsweep.core.sweep import Goal, Metric, SweepConfig
-from smsweep.core.trial import History, MetricStats, Params, TrialState
+from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
 from smsweep.errors import SpaceError
+from smsweep.search.bayes.search import BayesSearch
 from smsweep.search.registry import make_strategy
 from smsweep.space.distributions import (
     DISTRIBUTIONS,
@@ -21,6 +22,7 @@ from smsweep.space.distributions import (
     Uniform,
 )
 from smsweep.space.space import SearchSpace
+from smsweep.space.structure import Allowed, Condition
 from tests.unit.search.histories import add, run
 
 SPACE = SearchSpace(
@@ -176,3 +178,74 @@ def test_bayes_searches_every_distribution(kind: str) -> None:
         (params,) = strategy.suggest(history, 1)
         finish(history, add(history, params), value)
         assert 0.0 <= leaf.cdf(params["x"]) <= 1.0
+
+
+def failing(n: int, state: TrialState = TrialState.FAILED) -> list[float]:
+    """Return the places in the range of n proposals of a search whose trials have no value."""
+    strategy, history, places = (
+        make_strategy(config(SearchSpace({"x": Uniform(min=0.0, max=1.0)})), 0),
+        History(),
+        [],
+    )
+    for _ in range(n):
+        (params,) = strategy.suggest(history, 1)
+        add(history, params, state)
+        places.append(params["x"])
+    return places
+
+
+def test_later_start_points_cover_the_whole_ranges_if_all_trials_fail() -> None:
+    places = failing(30)
+    assert all(0.1 <= place <= 0.9 for place in places[:6])
+    assert any(not 0.1 <= place <= 0.9 for place in places[6:])
+
+
+def test_pending_trials_do_not_widen_the_start() -> None:
+    assert all(0.1 <= place <= 0.9 for place in failing(30, TrialState.PENDING))
+
+
+NESTED = SearchSpace(
+    {
+        "model": Categorical(values=("a", "b", "c")),
+        "rate": Uniform(min=0.0, max=1.0),
+        "momentum": Uniform(min=0.0, max=1.0),
+    },
+    (
+        Condition(parameter="rate", when={"model": Allowed(values=("b", "c"))}),
+        Condition(parameter="momentum", when={"rate": Allowed(min=0.5)}),
+    ),
+)
+
+
+def test_bayes_finds_the_best_branch_of_nested_conditions() -> None:
+    strategy, history = BayesSearch(NESTED, Metric(name="loss")), History()
+    best = math.inf
+    for number in range(35):
+        (params,) = strategy.suggest(history, 1)
+        assert ("rate" in params) == (params["model"] != "a")
+        assert ("momentum" in params) == (params.get("rate", 0.0) >= 0.5)
+        value = 1.0 if params["model"] == "a" else 0.5 + abs(params["rate"] - 0.8)
+        if "momentum" in params:
+            value += abs(params["momentum"] - 0.3) - 0.5 * (params["model"] == "c")
+        best = min(best, value)
+        stats = {"loss": MetricStats().add(value)}
+        history.update([Trial(number=number, params=params, state=TrialState.FINISHED, metrics=stats)])
+    assert best < 0.06
+
+
+def test_bayes_proposes_each_assignment_of_a_conditional_space_once() -> None:
+    when = Condition(parameter="b", when={"a": Allowed(min=3)})
+    strategy = BayesSearch(SearchSpace(SMALL.parameters, (when,)), Metric(name="loss"))
+    proposed = run(strategy, History(), 20)
+    assert sorted(map(str, proposed)) == sorted(
+        map(str, [{"a": 1}, {"a": 2}, *({"a": a, "b": b} for a in (3, 4) for b in (True, False, None))])
+    )
+
+
+def test_branch_without_other_parameters_is_proposed_once() -> None:
+    space = SearchSpace(
+        {"model": Categorical(values=("tree", "net")), "rate": Uniform(min=0.0, max=1.0)},
+        (Condition(parameter="rate", when={"model": Allowed(values=("net",))}),),
+    )
+    proposed = run(BayesSearch(space, Metric(name="loss")), History(), 20)
+    assert sum("rate" not in params for params in proposed) == 1

@@ -17,7 +17,8 @@ from smsweep.space.distributions import (
     Uniform,
 )
 from smsweep.space.space import SearchSpace
-from smsweep.space.unit_cube import Cube
+from smsweep.space.structure import Allowed, Condition
+from smsweep.space.unit_cube import INACTIVE, Cube
 
 
 def cube(**parameters: Distribution) -> Cube:
@@ -98,3 +99,52 @@ def test_missing_value_or_other_type_gets_the_middle(params: dict[str, Any]) -> 
 def test_unlisted_choice_differs_from_all_listed_ones() -> None:
     choices = Categorical(values=("adam", "sgd"))
     assert place(choices, "lion") not in {place(choices, "adam"), place(choices, "sgd")}
+
+
+NESTED = Cube(
+    SearchSpace(
+        {
+            "kind": Categorical(values=("a", "b", "c")),
+            "rate": Uniform(min=0.0, max=1.0),
+            "depth": IntUniform(min=1, max=4),
+            "mode": Categorical(values=("x", "y")),
+            "fixed": Constant(value=7),
+        },
+        (
+            Condition(parameter="rate", when={"kind": Allowed(values=("b", "c"))}),
+            Condition(parameter="fixed", when={"rate": Allowed(min=0.5)}),
+            Condition(parameter="depth", when={"fixed": Allowed(values=(7,))}),
+            Condition(parameter="mode", when={"depth": Allowed(max=2)}),
+        ),
+    )
+)
+
+
+@given(st.lists(st.floats(0.0, 1.0), min_size=4, max_size=4).map(np.array))
+def test_point_of_params_with_nested_conditions_is_the_snapped_point(
+    point: np.ndarray[Any, np.dtype[np.float64]],
+) -> None:
+    (snapped,) = NESTED.snap(point[None])
+    params = NESTED.decode(snapped)
+    again, n_guesses = NESTED.encode(params)
+    assert again == pytest.approx(snapped, abs=1e-9)
+    assert n_guesses == 0
+    is_chained = params.get("rate", 0.0) >= 0.5
+    assert ("rate" in params, "fixed" in params, "depth" in params) == (
+        params["kind"] != "a",
+        is_chained,
+        is_chained,
+    )
+    assert ("mode" in params) == (params.get("depth", 9) <= 2)
+    assert (again == INACTIVE).sum() == 4 - len(params.keys() - {"fixed"})
+
+
+def test_inactive_coordinate_that_becomes_active_is_the_middle() -> None:
+    points = np.full((1, 4), INACTIVE)
+    points[0, 1] = 0.5  # kind b; the order is depth, kind, mode, rate
+    assert NESTED.decode(NESTED.snap(points)[0])["rate"] == 0.5
+
+
+def test_parameter_without_known_conditions_is_a_guess() -> None:
+    assert NESTED.encode({"kind": "a"})[1] == 0  # no other parameter exists
+    assert NESTED.encode({"momentum": 0.9})[1] == NESTED.d
