@@ -32,10 +32,9 @@ WORKERS = 8
 MARKS = (0.125, 0.25, 0.5, 1.0)  # parts of the budget after which the regret is measured
 NOTHING = 5.0  # regret without a result, and of worse results
 MOST = 400  # maximum number of trials, if a rule stops nearly all of them immediately
-PROMOTIONS: dict[str, bool | str] = {"": False, "promotion": True, "thaw": "forecast"}
 OURS = (
-    *("bayes+none", "bayes+forecast", "bayes+hyperband", "bayes+asha", "bayes+asha-promotion", "bayes+asha-thaw"),
-    *("random+none", "random+forecast", "random+asha", "random+asha-promotion", "random+asha-thaw"),
+    *("bayes+none", "bayes+forecast", "bayes+hyperband", "bayes+asha", "bayes+asha-promotion"),
+    *("random+none", "random+forecast", "random+asha", "random+asha-promotion"),
 )
 
 
@@ -81,7 +80,7 @@ class Ours:
             assert model is not None
             options = {key: value for key, value in terminate.options.items() if key in model.model_fields}
             if rule == "asha":
-                options |= {"max_iter": task.length, "promote": PROMOTIONS[promotion]}
+                options |= {"max_iter": task.length, "promote": promotion == "promotion"}
             terminate = EarlyTerminate(type=rule, options=options)
         config = replace(task.config, method=method, early_terminate=terminate if rule != "none" else None)
         self._strategy, self._rule = make_strategy(config, seed), make_rule(config)
@@ -90,7 +89,7 @@ class Ours:
         self._resumed_after: dict[int, int] = {}  # number of points
 
     def resume(self) -> int | None:
-        if not isinstance(self._rule, PromotingRule):
+        if not (isinstance(self._rule, PromotingRule) and self._rule.promotes):
             return None
         number = next(iter(self._rule.promotable(self._history)), None)
         if number is not None:
