@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from datetime import datetime, timezone
 from typing import Any
 
 from lines import Sweep, serve  # type: ignore[import-not-found]  # beside this script
-from syne_tune.backend.trial_status import Trial
-from syne_tune.config_space import choice, finrange, lograndint, loguniform, randint, uniform
-from syne_tune.optimizer.baselines import ASHA, DyHPO
-from syne_tune.optimizer.scheduler import SchedulerDecision
+
+with contextlib.redirect_stdout(sys.stderr):  # Syne Tune prints messages about missing packages
+    from syne_tune.backend.trial_status import Trial
+    from syne_tune.config_space import choice, finrange, lograndint, loguniform, randint, uniform
+    from syne_tune.optimizer.baselines import ASHA, DyHPO
+    from syne_tune.optimizer.scheduler import SchedulerDecision
 
 logging.getLogger().setLevel(logging.ERROR)
-output, sys.stdout = sys.stdout, sys.stderr  # its messages are no answers
 
 
 class Promotion:
     def __init__(self, sweep: Sweep, seed: int) -> None:
-        sys.stdout = output
         rule, self._metric = sweep["early_terminate"], sweep["metric"]["name"]
         options = {
             "config_space": {name: domain(spec) for name, spec in sweep["parameters"].items()},
