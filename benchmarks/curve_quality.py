@@ -1,7 +1,8 @@
-"""Quality of early stopping: regret after the epochs of 52 complete trainings, with 8 concurrent trials.
+"""Quality of early stopping: regret after the epochs of 52 complete trainings (LCDB: 6), with 8 concurrent trials.
 
 An engine is a search and a rule, for example `bayes+forecast`; `+none` stops no trial. Trials run on a
-simulated clock and report after each epoch. Regret is computed from the true value of the best ended trial,
+simulated clock and report after each epoch. Paused trials continue without losing an epoch. Random engines try
+the same params in the same order. Regret is computed from the true value of the best ended trial,
 complete or stopped: 0 is the best of a large random sample, 1 is the median. Peers run in separate
 environments. Results are stored as lines of JSON, and stored results are not computed again.
 
@@ -56,7 +57,6 @@ PEERS = {
     "Optuna TPE+hyperband": PeerSpec("optuna", "optuna_pruners.py", "bayes", "hyperband"),
     "Optuna TPE+median": PeerSpec("optuna", "optuna_pruners.py", "bayes", "median"),
     "Syne Tune random+promotion": PeerSpec("syne-tune-0.13", "syne_promotion.py", "random", "promotion", True),
-    "Syne Tune DyHPO": PeerSpec("syne-tune-0.13", "syne_promotion.py", "bayes", "dyhpo", True),
 }
 # LCDB's tasks have a single list of learners: a model of the params has no use there.
 ON_LISTS = {engine for engine in (*OURS, *PEERS) if "random+" in engine and not engine.startswith("W&B")}
@@ -159,7 +159,10 @@ class Peer:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--engines", default=",".join(("random+asha", *(engine for engine in (*OURS, *PEERS) if engine != "random+asha"))))
+    parser.add_argument(
+        "--engines",
+        default=",".join(("random+asha", *(engine for engine in (*OURS, *PEERS) if engine != "random+asha"))),
+    )
     parser.add_argument("--tasks", default="")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--out", type=Path, default=Path("curve_quality.jsonl"))
@@ -243,8 +246,8 @@ def report(results: dict[tuple[Any, ...], dict[str, Any]], engines: list[str], t
     means = {}
     for engine in engines:
         by_group = [
-            {key[1:]: row["regret"] for key, row in results.items() if key[0] == engine and key[1] in names}
-            for names in groups.values()
+            {key[1:]: row["regret"] for key, row in results.items() if key[0] == engine and key[1] in members}
+            for members in groups.values()
         ]
         if not all(by_group):
             continue
@@ -253,18 +256,20 @@ def report(results: dict[tuple[Any, ...], dict[str, Any]], engines: list[str], t
         rows = [row for key, row in results.items() if key[0] == engine and key[1] in tasks]
         n_seeds = min(len({seed for _, seed in values}) for values in by_group)
         print(f"| {engine} | {n_seeds} | {' | '.join(cells)} | {statistics.mean(r['trials'] for r in rows):.0f} |")
-    for title, names in groups.items():
+    for title, members in groups.items():
         print(f"\n{title}: regret after parts of the budget, and its difference to {engines[0]} per task and seed")
         print(f"| engine | {' | '.join(map(str, MARKS))} | difference |\n|---|" + "---|" * (len(MARKS) + 1))
         for engine in engines:
-            own = {key[1:]: row for key, row in results.items() if key[0] == engine and key[1] in names}
+            own = {key[1:]: row for key, row in results.items() if key[0] == engine and key[1] in members}
             pairs = [
-                row["regret"] - results[engines[0], *key]["regret"]
+                row["regret"] - results[(engines[0], *key)]["regret"]
                 for key, row in own.items()
                 if (engines[0], *key) in results
             ]
             if pairs:
-                cells = [f"{statistics.mean(row['regrets'][i] for row in own.values()):.3f}" for i in range(len(MARKS))]
+                cells = [
+                    f"{statistics.mean(row['regrets'][i] for row in own.values()):.3f}" for i in range(len(MARKS))
+                ]
                 print(f"| {engine} | {' | '.join(cells)} | {statistics.mean(pairs):+.3f} ± {error(pairs):.3f} |")
     for ours in means.keys() & set(OURS):
         for peer in means.keys() & set(PEERS):

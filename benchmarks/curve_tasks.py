@@ -3,6 +3,7 @@
 `late`: a lower learning rate gives a lower final value, if the training is long enough. `crossing`: large
 and regularised models start worse and end better, and schedules help only at the end. `noisy`: the noise
 between epochs is larger than most differences. `mlp_digits` (search_tasks.py) is a table of real trainings.
+`lcdb-ID` is a data set of the Learning Curve Database.
 """
 
 from __future__ import annotations
@@ -243,7 +244,10 @@ class SampleSizes:
     def __init__(self, name: str) -> None:
         data = np.load(lcdb() / f"{name}.npz")
         self._learners: list[str] = json.loads(str(data["learners"]))
-        self._valid, self._true = data["valid"], data["test"].mean(axis=2)  # [learner, size, split], [learner, size]
+        self._valid, self._true = (
+            data["valid"],
+            data["test"].mean(axis=2),
+        )  # [learner, size, split], [learner, size]
         self.length, self.n_draws = self._true.shape[1], len(self._learners)
         document = {
             "method": "random",

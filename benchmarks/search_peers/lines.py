@@ -26,9 +26,9 @@ class Pruning(Search, Protocol):
 def serve(make: Callable[[Sweep, int], Search] | Callable[[Sweep, int], Pruning]) -> None:
     """Answer requests until stdin ends. The first line has the sweep and the seed.
 
-    A line with a `number` asks for the params of a trial; `params` are to be used instead of new ones. A line with
-    `resume` asks for the number of a paused trial to continue, or null. A line with `reported` is the next value of a trial's curve. The answer says whether the trial must
-    stop.
+    A line with only a `number` asks for the params of a trial; `params` are used instead of new ones. A line with
+    `resume` asks for the number of a paused trial to continue, or null. A line with `reported` is the next value
+    of a trial's curve. The answer says whether the trial must stop or pause.
     """
     start = json.loads(sys.stdin.readline())
     search = make(start["sweep"], start["seed"])

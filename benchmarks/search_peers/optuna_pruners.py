@@ -9,7 +9,6 @@ import optuna
 from lines import Sweep, serve  # type: ignore[import-not-found]  # beside this script
 from optuna_tpe import drawn  # type: ignore[import-not-found]  # beside this script
 
-
 PRUNERS: dict[str, Callable[[int, int, int], Any]] = {
     "halving": lambda first, length, eta: optuna.pruners.SuccessiveHalvingPruner(
         min_resource=first, reduction_factor=eta

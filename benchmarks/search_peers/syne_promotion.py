@@ -1,4 +1,4 @@
-"""Syne Tune's promotion ASHA with given params, or its DyHPO, as set by `rule`."""
+"""Syne Tune's promotion ASHA, with the params of the sweep's `points` in this order."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lines import Sweep, serve  # type: ignore[import-not-found]  # beside this 
 with contextlib.redirect_stdout(sys.stderr):  # Syne Tune prints messages about missing packages
     from syne_tune.backend.trial_status import Trial
     from syne_tune.config_space import choice, finrange, lograndint, loguniform, randint, uniform
-    from syne_tune.optimizer.baselines import ASHA, DyHPO
+    from syne_tune.optimizer.baselines import ASHA
     from syne_tune.optimizer.scheduler import SchedulerDecision
 
 logging.getLogger().setLevel(logging.ERROR)
@@ -22,7 +22,7 @@ logging.getLogger().setLevel(logging.ERROR)
 class Promotion:
     def __init__(self, sweep: Sweep, seed: int) -> None:
         rule, self._metric = sweep["early_terminate"], sweep["metric"]["name"]
-        options = {
+        options: dict[str, Any] = {
             "config_space": {name: domain(spec) for name, spec in sweep["parameters"].items()},
             "metric": self._metric,
             "mode": sweep["metric"].get("goal", "minimize")[:3],
@@ -31,11 +31,8 @@ class Promotion:
             "grace_period": rule["min_iter"],
             "random_seed": seed,
         }
-        if sweep["rule"] == "dyhpo":
-            self._scheduler = DyHPO(**options, rung_increment=1, search_options={"debug_log": False})
-        else:
-            options |= {"points_to_evaluate": sweep["points"], "search_options": {"debug_log": False}}
-            self._scheduler = ASHA(**options, type="promotion", reduction_factor=rule.get("eta", 3))
+        options |= {"points_to_evaluate": sweep["points"], "search_options": {"debug_log": False}}
+        self._scheduler = ASHA(**options, type="promotion", reduction_factor=rule.get("eta", 3))
         self._trials: dict[int, Trial] = {}
         self._lengths: dict[int, int] = {}
         self._next: Any = None  # a suggestion to start a trial

@@ -50,9 +50,7 @@ class Trainings:
         return Plot(pages=[[]] * (self._n_silent if n_saved else 0) + pages)
 
 
-def prepared(
-    folder: Path, *, saves: bool = True, n_silent: int = 0, **config: Any
-) -> tuple[Kit, ScriptedBackend]:
+def prepared(folder: Path, *, saves: bool = True, n_silent: int = 0, **config: Any) -> tuple[Kit, ScriptedBackend]:
     script = Trainings(saves=saves, n_silent=n_silent)
     kit = script.kit = Kit(folder, {**CONFIG, **config})
     return kit, ScriptedBackend(script)
