@@ -42,6 +42,8 @@ class Promotion:
             number = self._scheduler._promote_trial(str(len(self._trials)))[0]
             return None if number is None else int(number)
         suggestion = self._scheduler.suggest(len(self._trials))
+        if suggestion is None:  # the space has no other params, and no trial is promoted
+            return None
         if suggestion.spawn_new_trial_id:
             self._next = suggestion
             return None
