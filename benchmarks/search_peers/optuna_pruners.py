@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import optuna
-from lines import Sweep, serve  # type: ignore[import-not-found]  # beside this script
+from lines import Sweep, forms, serve  # type: ignore[import-not-found]  # beside this script
 from optuna_tpe import drawn  # type: ignore[import-not-found]  # beside this script
 
 PRUNERS: dict[str, Callable[[int, int, int], Any]] = {
@@ -29,17 +29,16 @@ class Pruners:
             sampler=samplers.RandomSampler(seed=seed) if is_random else samplers.TPESampler(seed=seed),
             pruner=PRUNERS[sweep["rule"]](rule["min_iter"], sweep["length"], rule.get("eta", 3)),
         )
-        self._parameters = sweep["parameters"]
+        self._forms = forms(sweep)
         self._trials: dict[int, Any] = {}
         self._lengths: dict[int, int] = {}
         self._pruned: set[int] = set()
 
     def ask(self, number: int, params: dict[str, Any] | None = None) -> dict[str, Any]:
-        if params is not None:
-            self._study.enqueue_trial(params)
         trial = self._trials[number] = self._study.ask()
-        found = {name: drawn(trial, name, spec) for name, spec in self._parameters.items()}
-        return found if params is None else params  # a quantum can round them
+        if params is not None:
+            return params  # neither random search nor the pruners use them
+        return {name: drawn(trial, name, form) for name, form in self._forms.items()}
 
     def stops(self, number: int, value: float) -> bool:
         self._lengths[number] = self._lengths.get(number, 0) + 1
