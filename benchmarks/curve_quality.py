@@ -259,13 +259,10 @@ def report(results: dict[tuple[Any, ...], dict[str, Any]], engines: list[str], t
     for title, members in groups.items():
         print(f"\n{title}: regret after parts of the budget, and its difference to {engines[0]} per task and seed")
         print(f"| engine | {' | '.join(map(str, MARKS))} | difference |\n|---|" + "---|" * (len(MARKS) + 1))
+        first = {key[1:]: row["regret"] for key, row in results.items() if key[0] == engines[0]}
         for engine in engines:
             own = {key[1:]: row for key, row in results.items() if key[0] == engine and key[1] in members}
-            pairs = [
-                row["regret"] - results[(engines[0], *key)]["regret"]
-                for key, row in own.items()
-                if (engines[0], *key) in results
-            ]
+            pairs = [row["regret"] - first[key] for key, row in own.items() if key in first]
             if pairs:
                 cells = [
                     f"{statistics.mean(row['regrets'][i] for row in own.values()):.3f}" for i in range(len(MARKS))
