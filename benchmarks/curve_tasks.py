@@ -3,15 +3,23 @@
 `late`: a lower learning rate gives a lower final value, if the training is long enough. `crossing`: large
 and regularised models start worse and end better, and schedules help only at the end. `noisy`: the noise
 between epochs is larger than most differences. `mlp_digits` (search_tasks.py) is a table of real trainings.
+`lcdb-ID` is a data set of the Learning Curve Database.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import io
+import json
 import math
 import random
+import subprocess
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,6 +29,8 @@ from benchmarks.search_tasks import Task
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.sweep import SweepConfig
 from smsweep.core.trial import Params
+from tools.environments import VENVS, oracle
+from tools.pins import pinned
 
 Array = NDArray[np.float64]
 REFERENCE = 20_000  # random trials that define the best and the median
@@ -29,14 +39,28 @@ REFERENCE = 20_000  # random trials that define the best and the median
 class CurveTask(Protocol):
     config: SweepConfig
     length: int  # epochs of a complete training
+    whole: int  # number of trainings whose epochs fit into the budget
+    n_draws: int  # number of different params; a large number if they are continuous
 
+    def draw(self, seed: int, number: int) -> Params: ...  # random params of a trial
     def true_curve(self, params: Params) -> list[float]: ...
     def observed(self, params: Params, seed: int) -> list[float]: ...
     def epoch_seconds(self, params: Params) -> float: ...
     def regret(self, value: float) -> float: ...
 
 
-class Table:
+class Drawn:
+    """Draws the params of random search, the same ones for all engines."""
+
+    config: SweepConfig
+    whole = 52
+    n_draws = 10**9
+
+    def draw(self, seed: int, number: int) -> Params:
+        return self.config.space.sample(random.Random(f"{seed}|{number}"))
+
+
+class Table(Drawn):
     """A task of search_tasks.py that has curves."""
 
     def __init__(self, name: str) -> None:
@@ -69,7 +93,7 @@ class Law:
     curve: Callable[[Params, Array], Array]  # params and epochs from 1 on -> values
 
 
-class Synthetic:
+class Synthetic(Drawn):
     def __init__(self, name: str) -> None:
         self._name, self._law = name, LAWS[name]
         self.length = self._law.length
@@ -206,8 +230,108 @@ LAWS = {
         },
     ),
 }
+
+
+class SampleSizes:
+    """A data set of LCDB: the error of scikit-learn's learners by the size of the training set.
+
+    An epoch is the next size, about 1.41 times the last one. The only parameter is the learner. The observed value
+    is the error on validation data for one split, the true value is the mean error on test data over all splits.
+    """
+
+    whole = 6
+
+    def __init__(self, name: str) -> None:
+        data = np.load(lcdb() / f"{name}.npz")
+        self._learners: list[str] = json.loads(str(data["learners"]))
+        self._valid, self._true = (
+            data["valid"],
+            data["test"].mean(axis=2),
+        )  # [learner, size, split], [learner, size]
+        self.length, self.n_draws = self._true.shape[1], len(self._learners)
+        document = {
+            "method": "random",
+            "metric": {"name": "error", "goal": "minimize"},
+            "parameters": {"learner": {"values": self._learners}},
+            "early_terminate": {"type": "hyperband", "min_iter": 4, "eta": 2},
+        }
+        self.config = parse_sweep(document).config
+        self._best, self._median = float(self._true[:, -1].min()), float(np.median(self._true[:, -1]))
+
+    def draw(self, seed: int, number: int) -> Params:
+        order = random.Random(seed).sample(self._learners, len(self._learners))
+        return {"learner": order[number % len(order)]}
+
+    def true_curve(self, params: Params) -> list[float]:
+        values: list[float] = self._true[self._learners.index(params["learner"])].tolist()
+        return values
+
+    def observed(self, params: Params, seed: int) -> list[float]:
+        curves = self._valid[self._learners.index(params["learner"])]
+        values: list[float] = curves[:, seed % curves.shape[1]].tolist()
+        return values
+
+    def epoch_seconds(self, params: Params) -> float:
+        return 60.0
+
+    def regret(self, value: float) -> float:
+        return (value - self._best) / max(self._median - self._best, 1e-3)
+
+
+@cache
+def lcdb() -> Path:
+    """Return the folder with the data sets of LCDB (https://github.com/fmohr/lcdb); the first use exports them."""
+    folder = VENVS / "lcdb"
+    if not folder.exists():
+        draft = folder.with_name("lcdb.part")
+        draft.mkdir(parents=True, exist_ok=True)
+        pins = draft / "pins.txt"
+        pins.write_text(f"lcdb==0.1.0 --hash=sha256:{LCDB_HASH}\n")
+        options = ["--no-build-isolation", "--quiet", "--dest", str(draft)]  # the data need no build
+        subprocess.run([str(oracle("tools").python), "-m", "pip", *pinned("download", pins), *options], check=True)
+        export_lcdb(draft / "lcdb-0.1.0.tar.gz", draft)
+        draft.rename(folder)
+    return folder
+
+
+def export_lcdb(archive: Path, folder: Path) -> None:
+    """Write one file per data set in which at least 15 learners have 15 or more sizes for 5 or more splits."""
+    errors: dict[str, dict[tuple[str, int], dict[str, tuple[float, float]]]] = {}
+    with tarfile.open(archive) as tar:
+        file = tar.extractfile("lcdb-0.1.0/lcdb/database-accuracy.csv")
+        assert file is not None
+        for row in csv.DictReader(io.TextIOWrapper(file, "utf-8")):
+            cell = errors.setdefault(row["openmlid"], {}).setdefault((row["learner"], int(row["size_train"])), {})
+            split = f"{row['outer_seed']}/{row['inner_seed']}"
+            cell[split] = (1 - float(row["score_valid"]), 1 - float(row["score_test"]))
+    for name, cells in errors.items():
+        sizes = sorted({size for _, size in cells})
+        splits = sorted(set.intersection(*(set(cells[key]) for key in cells if key[1] == sizes[0])))
+        learners = [
+            learner
+            for learner in sorted({learner for learner, _ in cells})
+            if all(set(splits) <= set(cells.get((learner, size), ())) for size in sizes)
+        ]
+        if len(sizes) >= 15 and len(learners) >= 15 and len(splits) >= 5:
+            values = np.array([[[cells[a, size][s] for s in splits] for size in sizes] for a in learners])
+            np.savez_compressed(
+                folder / f"lcdb-{name}.npz",
+                learners=json.dumps(learners),
+                valid=values[..., 0],
+                test=values[..., 1],
+            )
+
+
+LCDB_HASH = "450ea69b249866298653f718d66a825e3d19a4024dd4ff140b89f2e04d4777ae"
 NAMES = ("mlp_digits", *LAWS)
 
 
+def names() -> list[str]:
+    """Return the names of all tasks."""
+    return [*NAMES, *sorted(file.stem for file in lcdb().glob("*.npz"))]
+
+
 def load(name: str) -> CurveTask:
+    if name.startswith("lcdb-"):
+        return SampleSizes(name)
     return Synthetic(name) if name in LAWS else Table(name)

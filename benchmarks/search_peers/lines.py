@@ -69,8 +69,9 @@ def forms(sweep: Sweep) -> dict[str, Form]:
 def serve(make: Callable[[Sweep, int], Search] | Callable[[Sweep, int], Pruning]) -> None:
     """Answer requests until stdin ends. The first line has the sweep and the seed.
 
-    A line with `reported` is the next value of a trial's curve. The answer says whether the trial must
-    stop.
+    A line with only a `number` asks for the params of a trial; `params` are used instead of new ones. A line with
+    `resume` asks for the number of a paused trial to continue, or null. A line with `reported` is the next value
+    of a trial's curve. The answer says whether the trial must stop or pause.
     """
     start = json.loads(sys.stdin.readline())
     search = make(start["sweep"], start["seed"])
@@ -81,5 +82,8 @@ def serve(make: Callable[[Sweep, int], Search] | Callable[[Sweep, int], Pruning]
             print(json.dumps(search.stops(question["number"], question["reported"])), flush=True)
         elif "value" in question:
             search.tell(question["number"], question["value"])
+        elif "resume" in question:
+            assert hasattr(search, "resume")
+            print(json.dumps(search.resume()), flush=True)
         else:
-            print(json.dumps(search.ask(question["number"])), flush=True)
+            print(json.dumps(search.ask(**question)), flush=True)

@@ -22,8 +22,10 @@ class Hyperband:
         self._metric = sweep["metric"]["name"]
         self._runs: list[Any] = []
 
-    def ask(self, number: int) -> dict[str, Any]:
+    def ask(self, number: int, params: dict[str, Any] | None = None) -> dict[str, Any]:
         (run,) = next_runs(self._config, self._runs, n=1)
+        if params is not None:
+            run.config = {name: {"value": value} for name, value in params.items()}
         run.name, run.state = str(number), RunState.running
         self._runs.append(run)
         values = {name: item["value"] for name, item in run.config.items()}

@@ -27,11 +27,17 @@ LENGTH = 8
 
 
 class Trainings:
-    """Scripts that train to LENGTH steps, one per poll, and resume after the steps that the store has."""
+    """Scripts that train to LENGTH steps, one per poll, and resume after the steps that the store has.
 
-    def __init__(self, *, saves: bool = True) -> None:
+    Args:
+        saves: False for scripts that ignore their checkpoints.
+        n_silent: Number of polls before a resumed script logs its next value.
+    """
+
+    def __init__(self, *, saves: bool = True, n_silent: int = 0) -> None:
         self.kit: Kit | None = None
         self._saves = saves
+        self._n_silent = n_silent
         self._n_started = 0
 
     def __call__(self, assignment: Assignment) -> Plot:
@@ -40,11 +46,12 @@ class Trainings:
         self._n_started += 1  # each job logs at other times
         values = {"loss": assignment.params["x"]}
         times = {step: 1_700_000_000.0 + 1000 * self._n_started + step for step in range(n_saved + 1, LENGTH + 1)}
-        return Plot(pages=[list(records(METRICS, values, time=time, step=step)) for step, time in times.items()])
+        pages = [list(records(METRICS, values, time=time, step=step)) for step, time in times.items()]
+        return Plot(pages=[[]] * (self._n_silent if n_saved else 0) + pages)
 
 
-def prepared(folder: Path, *, saves: bool = True, **config: Any) -> tuple[Kit, ScriptedBackend]:
-    script = Trainings(saves=saves)
+def prepared(folder: Path, *, saves: bool = True, n_silent: int = 0, **config: Any) -> tuple[Kit, ScriptedBackend]:
+    script = Trainings(saves=saves, n_silent=n_silent)
     kit = script.kit = Kit(folder, {**CONFIG, **config})
     return kit, ScriptedBackend(script)
 
@@ -136,3 +143,29 @@ def test_script_that_starts_again_ends_the_promotions_of_all_agents(
     assert "/1: its script ignores its checkpoint" in caplog.text
     assert notes.IGNORES_CHECKPOINTS.get(kit.store, kit.sweep.id)
     assert kit.store.get_sweep(kit.sweep.id).state is SweepState.FINISHED
+
+
+def test_new_agent_reads_that_a_script_ignores_its_checkpoints(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    kit, backend = prepared(tmp_path, saves=False)
+    first = kit.agent(backend, agent_id="first")
+    while not (why := notes.IGNORES_CHECKPOINTS.get(kit.store, kit.sweep.id)):
+        first.tick()
+    caplog.clear()
+    kit.advance(3600)
+    kit.agent(backend, agent_id="next").run()
+    assert why in caplog.text
+    assert promotions(kit) == [0, 1, 0, 0, 0, 0]
+    assert [trial.asked_by for trial in kit.trials()[4:]] == ["rule", "rule"]
+
+
+def test_promoted_trial_runs_to_its_next_rung_when_better_trials_fill_its_last_rung(tmp_path: Path) -> None:
+    # The second trial is promoted as the second of four. Before its next value, a better trial reaches its rung.
+    kit, backend = prepared(tmp_path, n_silent=6, parameters={"x": {"values": [1, 3, 4, 5, 2, 6]}})
+    kit.agent(backend, parallel=2).run()
+    second, better = kit.trials()[1], kit.trials()[4]
+    assert (second.attempt, better.attempt) == (1, 0)
+    assert better.n_points > CONFIG["early_terminate"]["min_iter"]
+    assert second.n_points == 4
+    assert second.reason.startswith("asha: at band 4 its loss 3 is worse than")

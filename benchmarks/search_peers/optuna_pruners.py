@@ -1,32 +1,43 @@
-"""Optuna's successive halving with random search or Optuna's default search, as set by `method`."""
+"""Optuna's pruners with random search or Optuna's default search, as set by `rule` and `method`."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import optuna
 from lines import Sweep, forms, serve  # type: ignore[import-not-found]  # beside this script
 from optuna_tpe import drawn  # type: ignore[import-not-found]  # beside this script
 
+PRUNERS: dict[str, Callable[[int, int, int], Any]] = {
+    "halving": lambda first, length, eta: optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=first, reduction_factor=eta
+    ),
+    "hyperband": lambda first, length, eta: optuna.pruners.HyperbandPruner(
+        min_resource=first, max_resource=length, reduction_factor=eta
+    ),
+    "median": lambda first, length, eta: optuna.pruners.MedianPruner(n_warmup_steps=first),
+}
 
-class Halving:
+
+class Pruners:
     def __init__(self, sweep: Sweep, seed: int) -> None:
         samplers, rule = optuna.samplers, sweep["early_terminate"]
         is_random = sweep["method"] == "random"
         self._study = optuna.create_study(
             direction=sweep["metric"].get("goal", "minimize"),
             sampler=samplers.RandomSampler(seed=seed) if is_random else samplers.TPESampler(seed=seed),
-            pruner=optuna.pruners.SuccessiveHalvingPruner(
-                min_resource=rule["min_iter"], reduction_factor=rule.get("eta", 3)
-            ),
+            pruner=PRUNERS[sweep["rule"]](rule["min_iter"], sweep["length"], rule.get("eta", 3)),
         )
         self._forms = forms(sweep)
         self._trials: dict[int, Any] = {}
         self._lengths: dict[int, int] = {}
         self._pruned: set[int] = set()
 
-    def ask(self, number: int) -> dict[str, Any]:
+    def ask(self, number: int, params: dict[str, Any] | None = None) -> dict[str, Any]:
         trial = self._trials[number] = self._study.ask()
+        if params is not None:
+            return params  # neither random search nor the pruners use them
         return {name: drawn(trial, name, form) for name, form in self._forms.items()}
 
     def stops(self, number: int, value: float) -> bool:
@@ -45,4 +56,4 @@ class Halving:
 
 
 if __name__ == "__main__":
-    serve(Halving)
+    serve(Pruners)
