@@ -136,7 +136,9 @@ def find_pool(environ: Mapping[str, str]) -> Pool:
             n_cpus, memory_bytes, group = min(n_cpus, quota), min(memory_bytes, limit), path
     if job := environ.get("SLURM_JOB_ID"):
         n_cpus = min(n_cpus, _whole(environ.get("SLURM_CPUS_ON_NODE"), n_cpus))
-        memory_bytes = min(memory_bytes, _whole(environ.get("SLURM_MEM_PER_NODE"), memory_bytes >> 20) << 20)
+        per_cpu_mib = _whole(environ.get("SLURM_MEM_PER_CPU"), 0)  # of --mem-per-cpu, instead of the next variable
+        limit_mib = _whole(environ.get("SLURM_MEM_PER_NODE"), per_cpu_mib * n_cpus)
+        memory_bytes = min(memory_bytes, limit_mib << 20) if limit_mib else memory_bytes
         group = f"slurm-{job}"
     return Pool(gpus=find_gpus(environ), cpus=cpus, n_cpus=n_cpus, memory_bytes=memory_bytes, group=group)
 

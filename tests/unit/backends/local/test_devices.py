@@ -279,6 +279,9 @@ def test_slurm_allocation_limits_cpus_and_memory() -> None:
     whole = find_pool({})
     pool = find_pool({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "1", "SLURM_MEM_PER_NODE": "100"})
     assert (pool.n_cpus, pool.memory_bytes, pool.group) == (1, 100 << 20, "slurm-7")
+    per_cpu = find_pool({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "1", "SLURM_MEM_PER_CPU": "50"})
+    assert per_cpu.memory_bytes == 50 << 20
+    assert find_pool({"SLURM_JOB_ID": "7"}).memory_bytes == whole.memory_bytes
     assert whole.n_cpus >= 1
     assert whole.memory_bytes > 100 << 20
 
