@@ -5,7 +5,7 @@ PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet
 # Each file lists all dependencies of its packages, so pip resolves none. pip refuses a file with another hash.
 PINNED = $(PIP) install --require-hashes --no-deps
 
-.PHONY: quickstart test test-fast test-pythons check audit bench docs dist lock clean
+.PHONY: quickstart test test-fast test-pythons check audit bench docs site dist lock clean
 
 quickstart: $(VENV)/.example  ## set up everything and run the digits sweep to its end
 	$(BIN)/smsweep run examples/digits/sweep.yaml --parallel 2
@@ -32,10 +32,13 @@ bench: $(VENV)/.dev  ## run short forms of all benchmarks, and print one table o
 docs: $(VENV)/.dev  ## serve the documentation site at http://127.0.0.1:8000
 	$(BIN)/python -m tools.environments docs mkdocs serve
 
+site: $(VENV)/.dev  ## build the documentation site in .site; warnings are errors
+	$(BIN)/python -m tools.environments docs mkdocs build --strict
+
 audit: $(VENV)/.dev  ## check hashes, licences and known vulnerabilities of dependencies, and unsafe calls
 	$(BIN)/python -m tools.audit
 
-dist: $(VENV)/.dev  ## build wheel, source archive and SBOM of the last commit twice, and compare
+dist: $(VENV)/.dev  ## build the files of a release twice, from the last commit, and compare
 	$(BIN)/python -m tools.dist $(ARGS)
 
 lock: $(VENV)/.dev  ## update all pinned packages and the digests of base images

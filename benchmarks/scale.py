@@ -28,7 +28,7 @@ from smsweep.core.sweep import Sweep
 from smsweep.engine import agent as agents_module
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
@@ -108,7 +108,7 @@ def sweep_through(
     agent = Agent(
         store,
         [Place(backend=backend, render=lambda trial: training_job(template, sweep, trial, SITE), slots=slots)],
-        Controller(store, sweep, strategy, make_rule(sweep.config, ())),
+        Controller(store, sweep, Rules(strategy=strategy, stopping=make_rule(sweep.config, ()))),
         MetricParser(),
         agent_id="agent",
         options=AgentOptions(longest_sleep_s=look_s),

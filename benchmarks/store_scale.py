@@ -24,7 +24,7 @@ import sqlalchemy as sa
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import MetricPoint, TrialState
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.search.registry import make_strategy
 from smsweep.services.workspace import read_stored
 from smsweep.store.open import open_store
@@ -94,7 +94,7 @@ def measure(file: Path, text: str, size: int, repeat: int) -> dict[str, float]:
 
 
 def make_controller(store: SqlStore, sweep: Sweep) -> Controller:
-    return Controller(store, sweep, make_strategy(sweep.config, sweep.seed), None)
+    return Controller(store, sweep, Rules(strategy=make_strategy(sweep.config, sweep.seed)))
 
 
 def fill(store: SqlStore, controller: Controller, size: int) -> None:

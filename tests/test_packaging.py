@@ -1,4 +1,4 @@
-"""Published files: reproducible builds, an SBOM, and a wheel that runs a sweep without the checkout."""
+"""Published files: reproducible builds, an SBOM, and a wheel that runs sweeps and pages without the checkout."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import tarfile
 import zipfile
+from collections.abc import Iterator
 from email import message_from_bytes
 from pathlib import Path
 
@@ -16,15 +17,21 @@ import pytest
 from markdown_it import MarkdownIt
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from playwright.sync_api import Browser, expect
 
 from smsweep.errors import DOCS
-from tests.support.markdown import ROOT
+from tests.support.installation import install
+from tests.support.markdown import ROOT, blocks
+from tests.support.walkthrough import clean_environment, sweep_ids, walk
 from tools import dist
+from tools.browser import PATIENCE_MS, chromium, see_all_figures, visit
 from tools.environments import oracle
 from tools.interpreters import find_python, supported
 from tools.pins import BASE, read
 
-PARTS = ("smsweep", "hydra_plugins", "pyproject.toml", "README.md", "LICENSE")
+PARTS = ("smsweep", "hydra_plugins", "pyproject.toml", "README.md", "LICENSE", "CHANGELOG.md")
+# What RELEASING.md changes on the day of a release.
+RELEASED = (("CHANGELOG.md", "(unreleased)", "(2027-01-31)"), ("README.md", "is not released yet", "is released"))
 RAW = "https://raw.githubusercontent.com/smsweep/smsweep/v0.1.0/docs/"  # of images
 TRAIN = "import smsweep\nwith smsweep.init() as run:\n    run.log({'loss': run.config.x})\n"
 SWEEP = {
@@ -40,13 +47,18 @@ from cyclonedx.validation.json import JsonStrictValidator
 print(JsonStrictValidator(SchemaVersion.V1_6).validate_str(sys.stdin.read()))
 """
 HOOK = """
-import os
+import os, time
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 class Hook(BuildHookInterface):
     def initialize(self, version, build_data):
-        with open(os.path.join(self.root, "smsweep", "built_at.txt"), "w") as file:
-            file.write(os.urandom(8).hex())
+        umask = os.umask(0)
+        os.umask(umask)
+        values = {"umask": umask, "zone": time.strftime("%H", time.localtime(0)), "locale": os.environ["LC_ALL"]}
+        values |= {"year": time.gmtime(time.time()).tm_year, "home": os.path.expanduser("~"), "seed": hash("x")}
+        for name, value in values.items():
+            with open(os.path.join(self.root, "smsweep", f"{name}.txt"), "w") as file:
+                file.write(str(value))
 """
 
 
@@ -59,11 +71,15 @@ def commit(folder: Path) -> Path:
 
 
 def copy_source(folder: Path) -> Path:
+    """Copy the parts of the package, and prepare them for the release of today."""
     for part in PARTS:
         if (ROOT / part).is_dir():
             shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(ROOT / part, folder)
+    for name, old, new in RELEASED:
+        text = (folder / name).read_text(encoding="utf-8")
+        (folder / name).write_text(text.replace(old, new), encoding="utf-8")
     return folder
 
 
@@ -98,7 +114,8 @@ def test_checksums_are_of_all_files(published: Path) -> None:
         check=True,
     )
     names = sorted(line.partition(": ")[0] for line in checked.stdout.splitlines())
-    assert names == ["smsweep-0.1.0-py3-none-any.whl", "smsweep-0.1.0.cdx.json", "smsweep-0.1.0.tar.gz"]
+    files = ["smsweep-0.1.0-py3-none-any.whl", "smsweep-0.1.0.cdx.json", "smsweep-0.1.0.tar.gz"]
+    assert names == sorted([dist.NOTES, *files])
     assert {path.name for path in published.iterdir()} == {*names, "SHA256SUMS"}
 
 
@@ -111,16 +128,37 @@ def test_unreproducible_build_is_not_published(tmp_path: Path) -> None:
     with (folder / "pyproject.toml").open("a") as file:
         file.write("\n[tool.hatch.build.hooks.custom]\n")
     out = tmp_path / "dist"
-    with pytest.raises(ValueError, match="two builds of the same commit differ"):
+    with pytest.raises(ValueError, match="two builds of the same commit differ") as error:
         dist.make(out, source=commit(folder))
+    wheel = re.search(r"smsweep-0\.1\.0-py3-none-any\.whl \((.*?)\)", str(error.value))
+    assert wheel is not None
+    files = {f"smsweep/{name}.txt" for name in ("home", "locale", "seed", "umask", "year", "zone")}
+    assert set(wheel[1].split(", ")) == {*files, "smsweep-0.1.0.dist-info/RECORD"}
     assert not out.exists()
 
 
-@pytest.mark.oracle
-def test_tag_of_other_version_is_refused(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"the tag is v9\.9, but the version in smsweep/_version\.py is 0\.1\.0"):
-        dist.make(tmp_path / "dist", "v9.9", source)
-    assert not (tmp_path / "dist").exists()
+def test_release_notes_are_the_newest_section_of_the_changelog(tmp_path: Path) -> None:
+    notes = dist.release_notes(copy_source(tmp_path), "0.1.0", "v0.1.0")
+    assert notes.startswith("### Sweeps\n")
+    assert "\n## " not in notes
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new", "tag", "error"),
+    [
+        ("README.md", "", "", "v9.9", r"the tag is v9\.9, but the version in smsweep/_version\.py is 0\.1\.0"),
+        ("CHANGELOG.md", "(2027-01-31)", "(unreleased)", "v0.1.0", "start it with '0.1.0 [(]YEAR-MONTH-DAY[)]'"),
+        ("README.md", "is released", "is not released yet", "v0.1.0", "the status is 'not released yet'"),
+    ],
+)
+def test_checkout_that_is_not_ready_for_a_tag_is_refused(
+    tmp_path: Path, name: str, old: str, new: str, tag: str, error: str
+) -> None:
+    copy_source(tmp_path)
+    text = (tmp_path / name).read_text(encoding="utf-8")
+    (tmp_path / name).write_text(text.replace(old, new) if old else text, encoding="utf-8")
+    with pytest.raises(ValueError, match=error):
+        dist.release_notes(tmp_path, "0.1.0", tag)
 
 
 @pytest.mark.oracle
@@ -216,3 +254,45 @@ def test_wheel_runs_sweep_on(minor: int, published: Path, tmp_path: Path) -> Non
     )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["best"]["objective"] == 1
+
+
+@pytest.fixture
+def browser() -> Iterator[Browser]:
+    with chromium() as opened:
+        yield opened
+
+
+@pytest.mark.oracle
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+def test_installed_release_runs_example_report_page_and_emulator_sweep(
+    browser: Browser, published: Path, tmp_path: Path
+) -> None:
+    programs = install(next(published.glob("*.whl")), tmp_path / "venv", "release")
+    local, aws = tmp_path / "local", tmp_path / "aws"
+    local.mkdir()
+    aws.mkdir()
+    walk([block for block in blocks(ROOT / "README.md") if block.section == "Example"], local, programs)
+    (sweep_id,) = sweep_ids(local)
+    environment = clean_environment(local, programs)
+    report = [str(programs / "smsweep"), "report", sweep_id, "-o", "report.html"]
+    subprocess.run(report, cwd=local, env=environment, check=True, capture_output=True)
+    url = (local / "report.html").as_uri()
+    with visit(browser, url) as seen:
+        seen.page.goto(url)
+        see_all_figures(seen.page)
+        assert (seen.outside, seen.errors) == ([], [])
+    page = [str(programs / "smsweep"), "ui", "--port", "0", "--json", "--no-open"]
+    with subprocess.Popen(page, cwd=local, env=environment, stdout=subprocess.PIPE, text=True) as server:
+        try:
+            assert server.stdout is not None
+            output = json.loads(server.stdout.readline())
+            with visit(browser, output["url"]) as seen:
+                seen.page.goto(output["entry"])
+                seen.page.get_by_role("link", name=sweep_id).click()
+                expect(seen.page.get_by_text("3 of 3 ended")).to_be_visible(timeout=PATIENCE_MS)
+                assert (seen.outside, seen.errors) == ([], [])
+        finally:
+            server.terminate()
+    files = [block for block in blocks(ROOT / "docs/start-laptop.md") if block.title in ("train.py", "sweep.yaml")]
+    walk([*files, *blocks(ROOT / "docs/start-sagemaker.md")], aws, programs)

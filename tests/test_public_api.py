@@ -47,7 +47,7 @@ METHODS = {
     "smsweep.api.api:Api": "diff flush project run runs sweep sweeps",
     "smsweep.api.api:ApiSweep": (
         "agent agents best_run config confirm enqueue enqueue_run entity expected_run_count export id load name"
-        " order path plot project report runs state to_dataframe to_html username"
+        " order path plot project report runs state to_dataframe to_html update username"
     ),
     "smsweep.api.api:ApiAgent": "host name runs state",
     "smsweep.api.api:ApiProject": "path sweeps",

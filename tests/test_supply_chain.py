@@ -196,6 +196,7 @@ def test_each_workflow_job_has_only_named_permissions(workflow: Path) -> None:
         "attest": {"id-token": "write", "attestations": "write"},
         "publish": {"id-token": "write"},
         "announce": {"contents": "write"},
+        "site": {"id-token": "write", "pages": "write"},
     }
 
 

@@ -1,7 +1,8 @@
-"""Build the files of a release: `make dist` writes the wheel, source archive, SBOM and SHA256SUMS to dist/.
+"""Build the files of a release, `make dist`: wheel, source archive, SBOM, release notes and SHA256SUMS in dist/.
 
-The last commit is built twice, in clean clones at different paths. Both builds must have the same bytes, so that a
-release can be reproduced. twine and check-wheel-contents check the files as PyPI does.
+The last commit is built twice, in clean clones that differ in path, umask, file times, time zone, locale, home and
+time of the build (`BUILDS`). Both builds must have the same bytes, so that a release can be reproduced. twine and
+check-wheel-contents check the files as PyPI does.
 """
 
 from __future__ import annotations
@@ -13,14 +14,46 @@ import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
+import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from tools.environments import oracle
 from tools.pins import BASE, ROOT, pinned
 
-CLONES = ("one", "another/clone")  # paths of different length
+NOTES = "RELEASE_NOTES.md"  # the newest section of CHANGELOG.md
+# The site module of Python runs this file at each start of a build.
+CLOCK = "import time\nreal = time.time\ntime.time = lambda: real() + {seconds}\n"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Build:
+    """A clean clone, and the settings of its build."""
+
+    path: str  # of the clone
+    umask: int
+    zone: str  # time zone
+    locale: str
+    hash_seed: str
+    clock_s: int  # difference of the build's clock to the real time
+    file_time: int | None  # of all files in the clone; None keeps the time of the checkout
+
+
+BUILDS = (
+    Build(path="one", umask=0o022, zone="UTC", locale="C.UTF-8", hash_seed="1", clock_s=0, file_time=None),
+    Build(
+        path="another/clone",
+        umask=0o077,
+        zone="Pacific/Auckland",
+        locale="C",
+        hash_seed="2",
+        clock_s=400 * 86_400,
+        file_time=1_000_000_000,
+    ),
+)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -52,32 +85,74 @@ def make(out: Path, tag: str = "", source: Path = ROOT) -> Mapping[str, str]:
         The SHA-256 of each file, by name.
 
     Raises:
-        ValueError: If two builds differ, the tag does not match the version, or PyPI does not accept a file.
+        ValueError: If two builds differ, the tag does not match the version or the changelog, or PyPI does not
+            accept a file.
     """
     with tempfile.TemporaryDirectory(prefix="smsweep-dist-") as name:
         folder = Path(name)
-        clones = [folder / clone for clone in CLONES]
-        builds = [folder / f"dist-{number}" for number, _ in enumerate(clones)]
-        for clone in clones:
-            _run(["git", "clone", "--quiet", "--no-local", str(source), str(clone)])
+        clones = [_clone(source, folder, build) for build in BUILDS]
         (version,) = re.findall(r'^__version__ = "(.*)"$', (clones[0] / "smsweep/_version.py").read_text(), re.M)
-        if tag not in ("", f"v{version}"):
-            raise ValueError(
-                f"the tag is {tag}, but the version in smsweep/_version.py is {version}; change one of them"
-            )
-        for clone, build in zip(clones, builds, strict=True):
-            _build(clone, build)
-        first, second = map(digests, builds)
-        if first != second:
-            raise ValueError(f"two builds of the same commit differ: {first} and {second}; see RELEASING.md")
-        check(builds[0])
-        write_sbom(clones[0], builds[0] / f"smsweep-{version}.cdx.json", folder / "venv")
-        hashes = digests(builds[0])
+        notes = release_notes(clones[0], version, tag)
+        first, second = (_build(clone, folder, build) for clone, build in zip(clones, BUILDS, strict=True))
+        if changed := differences(first, second):
+            raise ValueError(f"two builds of the same commit differ; see RELEASING.md: {', '.join(changed)}")
+        check(first)
+        write_sbom(clones[0], first / f"smsweep-{version}.cdx.json", folder / "venv")
+        (first / NOTES).write_text(notes, encoding="utf-8")
+        hashes = digests(first)
         sums = "".join(f"{digest}  {name}\n" for name, digest in hashes.items())
-        (builds[0] / "SHA256SUMS").write_text(sums, encoding="utf-8")
+        (first / "SHA256SUMS").write_text(sums, encoding="utf-8")
         shutil.rmtree(out, ignore_errors=True)
-        shutil.copytree(builds[0], out)
+        shutil.copytree(first, out)
     return hashes
+
+
+def release_notes(source: Path, version: str, tag: str = "") -> str:
+    """Return the newest section of CHANGELOG.md.
+
+    Raises:
+        ValueError: If the checkout is not ready for the tag.
+    """
+    if tag not in ("", f"v{version}"):
+        raise ValueError(
+            f"the tag is {tag}, but the version in smsweep/_version.py is {version}; change one of them"
+        )
+    newest = (source / "CHANGELOG.md").read_text(encoding="utf-8").split("\n## ")[1]
+    heading, _, notes = newest.partition("\n")
+    if tag and not re.match(rf"{re.escape(version)} \(\d{{4}}-\d\d-\d\d\)", heading):
+        raise ValueError(
+            f"CHANGELOG.md: the newest section is {heading!r}; start it with '{version} (YEAR-MONTH-DAY)'"
+        )
+    if tag and "is not released yet" in (source / "README.md").read_text(encoding="utf-8"):
+        raise ValueError("README.md: the status is 'not released yet'; update it, because PyPI shows it")
+    return f"{notes.strip()}\n"
+
+
+def differences(first: Path, second: Path) -> list[str]:
+    """Return the names of files that differ between two builds, with the differing files in archives."""
+    changed = []
+    for name in sorted({file.name for folder in (first, second) for file in folder.iterdir()}):
+        one, other = first / name, second / name
+        if one.exists() and other.exists() and one.read_bytes() == other.read_bytes():
+            continue
+        parts, others = contents(one), contents(other)
+        inside = sorted(part for part in {*parts, *others} if parts.get(part) != others.get(part))
+        changed.append(f"{name} ({', '.join(inside) or 'order of its files'})")
+    return changed
+
+
+def contents(archive: Path) -> Mapping[str, object]:
+    """Return the content, mode and time of each file in a wheel or source archive, by name."""
+    if not archive.exists():
+        return {}
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as wheel:
+            return {i.filename: (wheel.read(i), i.external_attr, i.date_time) for i in wheel.infolist()}
+    with tarfile.open(archive) as tar:
+        return {
+            i.name: (file.read() if (file := tar.extractfile(i)) else b"", i.mode, i.mtime, i.uid, i.uname)
+            for i in tar.getmembers()
+        }
 
 
 def check(folder: Path) -> None:
@@ -118,7 +193,7 @@ def write_sbom(source: Path, file: Path, venv: Path) -> None:
             *("--pyproject", str(source / "pyproject.toml"), "--mc-type", "library", "--output-reproducible"),
             *("--output-format", "JSON", "--output-file", str(file), "--validate"),
         ],
-        epoch=_epoch(source),
+        SOURCE_DATE_EPOCH=_epoch(source),
     )
 
 
@@ -127,9 +202,31 @@ def digests(folder: Path) -> dict[str, str]:
     return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
 
 
-def _build(source: Path, out: Path) -> None:
-    python = str(oracle("tools").python)
-    _run([python, "-m", "build", "--no-isolation", "--outdir", str(out), str(source)], epoch=_epoch(source))
+def _clone(source: Path, folder: Path, build: Build) -> Path:
+    clone = folder / build.path
+    _run(["git", "clone", "--quiet", "--no-local", str(source), str(clone)], umask=build.umask)
+    if build.file_time is not None:
+        for file in clone.rglob("*"):
+            os.utime(file, (build.file_time, build.file_time), follow_symlinks=False)
+    return clone
+
+
+def _build(clone: Path, folder: Path, build: Build) -> Path:
+    """Build a clone's wheel and source archive, and return their folder."""
+    settings, out = folder / f"settings-{build.hash_seed}", folder / f"dist-{build.hash_seed}"
+    settings.mkdir()
+    (settings / "sitecustomize.py").write_text(CLOCK.format(seconds=build.clock_s), encoding="utf-8")
+    _run(
+        [str(oracle("tools").python), "-m", "build", "--no-isolation", "--outdir", str(out), str(clone)],
+        umask=build.umask,
+        SOURCE_DATE_EPOCH=_epoch(clone),
+        PYTHONPATH=str(settings),
+        PYTHONHASHSEED=build.hash_seed,
+        HOME=str(settings),
+        TZ=build.zone,
+        LC_ALL=build.locale,
+    )
+    return out
 
 
 def _epoch(source: Path) -> str:
@@ -137,9 +234,9 @@ def _epoch(source: Path) -> str:
     return _run(["git", "-C", str(source), "log", "-1", "--format=%ct"]).strip()
 
 
-def _run(argv: Sequence[str], *, epoch: str = "") -> str:
-    environ = {**os.environ, **({"SOURCE_DATE_EPOCH": epoch} if epoch else {})}
-    return subprocess.run(argv, check=True, capture_output=True, text=True, env=environ).stdout
+def _run(argv: Sequence[str], *, umask: int = -1, **variables: str) -> str:
+    environ = {**os.environ, **variables}
+    return subprocess.run(argv, check=True, capture_output=True, text=True, env=environ, umask=umask).stdout
 
 
 if __name__ == "__main__":

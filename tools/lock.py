@@ -1,5 +1,7 @@
 """Renew the pinned packages and the digests of base images: `make lock`.
 
+`python -m tools.lock ENVIRONMENT ...` renews the pins of these environments only.
+
 Pins are valid for all Python versions in pyproject.toml; markers select other releases for older versions. Each
 file pins only packages that the files before it do not pin:
 
@@ -17,7 +19,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import requests
@@ -31,10 +33,13 @@ from tools.pins import (
     BUILD,
     DEV,
     EXAMPLES,
+    FILES,
     POSTGRES,
     ROOT,
     Pins,
     read,
+    read_environment,
+    read_environments,
     render,
     write_environments,
 )
@@ -48,7 +53,10 @@ PINNED_IMAGE = re.compile(r"(?P<tag>[^\s=@]+)@(?P<digest>sha256:[0-9a-f]{64})")
 
 def main() -> int:
     try:
-        renew()
+        if sys.argv[1:]:
+            renew_environments(sys.argv[1:])
+        else:
+            renew()
     except subprocess.CalledProcessError as err:
         print(
             f"lock: {err.cmd[0]} exited with code {err.returncode}, see above; no pin was changed", file=sys.stderr
@@ -58,10 +66,7 @@ def main() -> int:
 
 
 def renew() -> None:
-    uv = str(oracle("tools").python.with_name("uv"))
-    project = (ROOT / PROJECT).read_text(encoding="utf-8")
-    (backend,) = re.findall(r"\[build-system\]\nrequires = \[(.*?)\]", project)
-    build = [*re.findall(r'"(.*?)"', backend), EDITABLE]
+    uv, build = str(oracle("tools").python.with_name("uv")), build_backend()
     examples = [line for file in sorted((ROOT / "examples").glob("*/requirements.txt")) for line in lines(file)]
     extras = [word for extra in EXTRAS for word in ("--extra", extra)]
 
@@ -71,26 +76,49 @@ def renew() -> None:
     locked[EXAMPLES] = resolve(uv, [PROJECT], [*build, *examples], [locked[BASE], locked[BUILD]])
     dev = [PROJECT, *extras, "--group", "dev"]
     locked[DEV] = resolve(uv, dev, [*build, *examples], list(locked.values()))
-    environments = {}
-    for name, environment in {**ENVIRONMENTS, **IN_BENCHMARKS, **IN_CONTAINERS}.items():
-        sources = [PROJECT, *(word for extra in environment.extras for word in ("--extra", extra))]
-        environments[name] = (
-            wanted(environment),
-            resolve(
-                uv,
-                sources if environment.has_smsweep else [],
-                [*environment.requirements, *(build if environment.has_smsweep else ())],
-                [locked[file] for file in environment.below],
-                python=environment.python_from,
-                absent=environment.absent,
-            ),
-        )
+    everything = {**ENVIRONMENTS, **IN_BENCHMARKS, **IN_CONTAINERS}
+    environments = {name: resolve_environment(uv, one, build, locked) for name, one in everything.items()}
 
     for file, pins in locked.items():
         file.write_text(render(f"{ABOUT[file]} Renew with `make lock`.", pins), encoding="utf-8")
     write_environments(environments)
     for dockerfile in sorted((ROOT / "container").glob("*Dockerfile")):
         print(renew_digests(dockerfile))
+
+
+def renew_environments(names: Sequence[str]) -> None:
+    """Renew the pins of some environments. The pins of the others, and the files that they extend, stay."""
+    everything = {**ENVIRONMENTS, **IN_BENCHMARKS, **IN_CONTAINERS}
+    if unknown := sorted(set(names) - set(everything)):
+        sys.exit(f"lock: unknown environments {', '.join(unknown)}; select from {', '.join(everything)}")
+    uv = str(oracle("tools").python.with_name("uv"))
+    locked = {file: read(file) for file in FILES}
+    known = read_environments()["environments"]
+    kept = {name: (known[name]["for"], read_environment(name)) for name in everything if name in known}
+    renewed = {name: resolve_environment(uv, everything[name], build_backend(), locked) for name in names}
+    write_environments({name: {**kept, **renewed}[name] for name in everything if name in {**kept, **renewed}})
+
+
+def resolve_environment(
+    uv: str, environment: Environment, build: Sequence[str], locked: Mapping[Path, Pins]
+) -> tuple[Sequence[str], Pins]:
+    """Return the requirements of an environment, and its own pins."""
+    sources = [PROJECT, *(word for extra in environment.extras for word in ("--extra", extra))]
+    pins = resolve(
+        uv,
+        sources if environment.has_smsweep else [],
+        [*environment.requirements, *(build if environment.has_smsweep else ())],
+        [locked[file] for file in environment.below],
+        python=environment.python_from,
+        absent=environment.absent,
+    )
+    return wanted(environment), pins
+
+
+def build_backend() -> list[str]:
+    project = (ROOT / PROJECT).read_text(encoding="utf-8")
+    (backend,) = re.findall(r"\[build-system\]\nrequires = \[(.*?)\]", project)
+    return [*re.findall(r'"(.*?)"', backend), EDITABLE]
 
 
 ABOUT = {

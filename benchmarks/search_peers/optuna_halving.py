@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import optuna
-from lines import Sweep, serve  # type: ignore[import-not-found]  # beside this script
+from lines import Sweep, forms, serve  # type: ignore[import-not-found]  # beside this script
 from optuna_tpe import drawn  # type: ignore[import-not-found]  # beside this script
 
 
@@ -20,14 +20,14 @@ class Halving:
                 min_resource=rule["min_iter"], reduction_factor=rule.get("eta", 3)
             ),
         )
-        self._parameters = sweep["parameters"]
+        self._forms = forms(sweep)
         self._trials: dict[int, Any] = {}
         self._lengths: dict[int, int] = {}
         self._pruned: set[int] = set()
 
     def ask(self, number: int) -> dict[str, Any]:
         trial = self._trials[number] = self._study.ask()
-        return {name: drawn(trial, name, spec) for name, spec in self._parameters.items()}
+        return {name: drawn(trial, name, form) for name, form in self._forms.items()}
 
     def stops(self, number: int, value: float) -> bool:
         self._lengths[number] = self._lengths.get(number, 0) + 1

@@ -23,6 +23,9 @@ from smsweep.space.distribution import MISSING
 from smsweep.wandb_compat.run_filters import Lookup, make_filter, ordered
 from smsweep.wandb_compat.runs_table import duration_s, metrics_of, params_of, run_id, run_name, runs_table
 
+if TYPE_CHECKING:
+    from smsweep.core.json_documents import AgentDocument
+
 Row = dict[str, Scalar]
 
 
@@ -259,8 +262,9 @@ class Runs(list[ApiRun]):
 class ApiAgent(_Shaped):
     """An agent of a sweep, as it was when it was read."""
 
-    def __init__(self, agent_id: str, runs: Iterable[ApiRun]) -> None:
-        self.id = agent_id
+    def __init__(self, document: AgentDocument, runs: Iterable[ApiRun]) -> None:
+        self.document = document  # as `smsweep agents --json` prints it
+        self.id = document["id"]
         self._runs = Runs(runs)
 
     @property
@@ -275,8 +279,8 @@ class ApiAgent(_Shaped):
 
     @property
     def state(self) -> str:
-        """RUNNING, as in W&B. smsweep keeps no agents that have exited."""
-        return "RUNNING"
+        """RUNNING, DRAINING, STOPPING or LOST. smsweep keeps no agents that have exited."""
+        return self.document["state"].upper()
 
     def runs(self, per_page: int = 50) -> Runs:
         """Return the runs that the agent holds now.
@@ -376,18 +380,20 @@ class ApiSweep(_Shaped):
         return dict(show(self.id))
 
     def agents(self) -> list[ApiAgent]:
-        """Return the agents that hold runs of the sweep now."""
-        held: dict[str, list[ApiRun]] = {}
-        for run in self.runs:
-            if run.trial.agent_id:
-                held.setdefault(run.trial.agent_id, []).append(run)
-        return [ApiAgent(agent_id, runs) for agent_id, runs in held.items()]
+        """Return the agents of the sweep on all machines, as `smsweep agents --sweep ID`."""
+        from smsweep.services.agents.listing import list_agents  # reads processes; few scripts list agents
+
+        runs = {run.trial.number: run for run in self.runs}
+        return [
+            ApiAgent(document, (runs[number] for number in document["trials"] if number in runs))
+            for document in list_agents(self.id)
+        ]
 
     def agent(self, agent_id: str) -> ApiAgent:
         """Return an agent by its id.
 
         Raises:
-            NotFound: If no such agent holds a run of the sweep.
+            NotFound: If the sweep has no such agent.
         """
         agents = {agent.id: agent for agent in self.agents()}
         if agent_id not in agents:
@@ -462,6 +468,27 @@ class ApiSweep(_Shaped):
         from smsweep.services.sweeps.control import confirm  # slow to import
 
         return confirm(self.id, top=top, repeats=repeats).n_left
+
+    def update(self, changes: Mapping[str, Any] | None = None, /, **values: Any) -> ApiSweep:
+        """Change the config of the sweep while it runs, as `smsweep set`. Agents apply it at their next poll.
+
+        Args:
+            changes: Keys with dots and their new values, such as {"parameters.lr.max": 0.1}. None removes a key.
+            values: The same for keys without dots, such as `run_cap=200` and `budget={"usd": 50}`.
+
+        Returns:
+            The changed sweep.
+
+        Raises:
+            ConfigError: If a key cannot change, or the changed config is invalid. Then nothing changes.
+            UsageError: If there is no change.
+        """
+        from smsweep.config_files.config_change import Change  # slow to import
+        from smsweep.services.sweeps.change import change
+
+        wanted = {**(changes or {}), **values}
+        self.sweep = change(self.id, [Change(key=key, value=value) for key, value in wanted.items()]).sweep
+        return self
 
     def enqueue(self, params: Mapping[str, Any]) -> ApiRun:
         """Queue a run with chosen params, as `smsweep enqueue`.

@@ -38,6 +38,8 @@ PANELS = {
         "ui": "Show and control sweeps in a browser.",
     },
     "Manage": {
+        "agents": "List the agents of all machines, or drain, stop or resize one.",
+        "set": "Change the config of a sweep while it runs.",
         "retry": "Queue failed or stopped trials again.",
         "enqueue": "Queue a trial with params that you choose.",
         "confirm": "Repeat the best trials with new seeds.",
@@ -78,6 +80,7 @@ MODULES = {
     "logs": "show",
     "why": "show",
     "reproduce": "diff",
+    "set": "change",
     "enqueue": "confirm",
     "rm": "manage",
     "prune": "manage",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from smsweep.config_files.place_text import parse_place
+from smsweep.core.job import parse_place
 from smsweep.core.resources import is_share, parse_memory
 from smsweep.errors import UsageError
 from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected, is_number

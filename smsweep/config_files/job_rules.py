@@ -12,8 +12,7 @@ from smsweep.config_files.document import Path, Problems
 from smsweep.config_files.job_models import InputSection
 from smsweep.config_files.job_request import local_path
 from smsweep.config_files.yaml_reader import read_scalar
-from smsweep.core.condition import parse_condition
-from smsweep.core.feasibility import parse_outcome_constraint
+from smsweep.core.condition import parse_condition, parse_outcome_constraint
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.core.line_regex import LineRegex
 from smsweep.core.regex_syntax import RegexError, nested_quantifier

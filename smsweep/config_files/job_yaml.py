@@ -20,7 +20,6 @@ from smsweep.config_files.job_models import (
 )
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
-from smsweep.config_files.place_text import parse_place
 from smsweep.config_files.validation import check, unknown_key
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
@@ -33,6 +32,7 @@ from smsweep.core.job import (
     PlaceSpec,
     Price,
     SearchSettings,
+    parse_place,
 )
 from smsweep.core.resources import Resources
 from smsweep.errors import ConfigError, UsageError

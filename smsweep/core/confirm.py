@@ -13,9 +13,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
+from smsweep.core.job import JobTemplate
 from smsweep.core.objective import mean, objective
-from smsweep.core.sweep import Metric
+from smsweep.core.sweep import Metric, SweepConfig
 from smsweep.core.trial import Trial, TrialState
+from smsweep.errors import ConfigError
 
 MIN_SPREAD = 0.1  # smallest variance of the expected values, as a share of the observed variance or the noise
 MIN_GAIN = 0.001  # expected gain of all remaining repeats, in deviations of the noise, that is not worth them
@@ -260,3 +262,20 @@ def t_quantile(degrees: int) -> float:
     second = (5 * z**5 + 16 * z**3 + 3 * z) / 96.0
     third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384.0
     return z + first / degrees + second / degrees**2 + third / degrees**3
+
+
+def check_confirm(config: SweepConfig, template: JobTemplate) -> None:
+    """Raise ConfigError if the job confirms the best trials of a sweep that cannot have a best trial."""
+    if template.confirm is None:
+        return
+    if config.metric is None:
+        raise ConfigError(
+            "confirm: needs one metric in sweep.yaml to compare trials by; add it, or remove confirm from job.yaml"
+        )
+    n = template.confirm.trials
+    for key, cap in (("run_cap", config.run_cap), ("budget.trials", template.budget.get("trials"))):
+        if cap is not None and cap < n + 2:
+            raise ConfigError(
+                f"confirm: its {n} repeats leave fewer than two of the {cap:g} trials of {key} for the search; "
+                f"raise {key}, or set confirm: {{trials: {max(int(cap) // 5, 1)}}}"
+            )

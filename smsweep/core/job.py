@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Literal
 
 from smsweep.core.resources import Resources
+from smsweep.errors import UsageError
 from smsweep.space.belief import Belief
 from smsweep.space.structure import Condition
 
@@ -37,6 +38,11 @@ TAG_ATTEMPT = "smsweep:attempt"
 END, FAILURE = "end", "failure"
 VARIABLE = "SMSWEEP_NOTIFY"  # environment variable: hooks of every agent, one per line, as in --notify
 EVENTS = (END, FAILURE)  # the sweep ended; the first trial failed
+
+# Places as --on accepts them.
+LOCAL = "local"  # the short name of processes on this machine
+MARKETS = {"spot": True, "on-demand": False}  # word after a backend -> use_spot_instances
+PLACE_FORM = "write NAME[:spot][:SLOTS], such as local, slurm:8 or sagemaker:spot:16"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -142,6 +148,23 @@ class PlaceSpec:
     overlay: Mapping[str, Any] = field(default_factory=dict)  # keys of job.yaml that differ at this place
 
 
+def parse_place(text: str) -> PlaceSpec:
+    """Return the place of a text such as `local`, `slurm:8` or `sagemaker:spot:16`.
+
+    Raises:
+        UsageError: If the text has another form.
+    """
+    first, *rest = text.strip().split(":")
+    slots: int | None = None
+    if rest and rest[-1].isascii() and rest[-1].isdecimal():
+        slots = int(rest.pop())
+    if not first or len(rest) > 1 or (rest and rest[0] not in MARKETS) or slots == 0:
+        raise UsageError(f"{text!r} is not a valid place; {PLACE_FORM}")
+    overlay = {"use_spot_instances": MARKETS[rest[0]]} if rest else {}
+    backend = "process" if first == LOCAL else first
+    return PlaceSpec(name=":".join([first, *rest]), backend=backend, slots=slots, overlay=overlay)
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AccountFacts:
     """Where the jobs of a template run."""
@@ -170,7 +193,7 @@ class SearchSettings:
     conditions: tuple[Condition, ...] = ()  # when some parameters exist
     constraints: tuple[str, ...] = ()  # expressions that all params meet
     beliefs: Mapping[str, Belief] = field(default_factory=dict)  # dotted name of a parameter -> its likely optimum
-    outcome_constraints: tuple[str, ...] = ()  # such as `latency <= 50`; see feasibility.py
+    outcome_constraints: tuple[str, ...] = ()  # such as `latency <= 50`; see condition.py
     start_points: tuple[Mapping[str, Any], ...] = ()  # params of the first trials; values can be missing
 
 

@@ -189,7 +189,35 @@ class ListedSweepDocument(SweepFields):
     """A sweep, as `smsweep ls --json` lists it."""
 
     trials: dict[str, int]  # state -> number of trials
-    has_agent: bool  # an agent holds a trial, or the sweep is detached to SageMaker
+    has_agent: bool  # an agent works on the sweep, or the sweep is detached to SageMaker
+    n_agents: int  # agents that work on the sweep
+
+
+AgentState = Literal["running", "draining", "stopping", "lost"]
+
+
+class AgentDocument(TypedDict):
+    """An agent on any machine: `smsweep agents --json`."""
+
+    id: str  # HOST:PID:TOKEN
+    sweep: str
+    host: str
+    state: AgentState
+    slots: dict[str, int]  # place -> trials that can run there at the same time
+    trials: list[int]  # numbers of the active trials that it holds
+    started_at: str | None
+    seen_at: str | None  # last heartbeat
+    version: str  # of smsweep
+
+
+class RevisionDocument(TypedDict):
+    """A revision of a sweep's config."""
+
+    number: int  # from 1, the config with which the sweep was created
+    changes: dict[str, Any]  # key -> new value, or null if it was removed
+    changed_by: str  # USER@HOST; "" for revision 1
+    changed_at: str | None
+    first_number: int  # the trials from this number on were proposed with this or a later revision
 
 
 class FailureDocument(TypedDict):
@@ -240,6 +268,7 @@ class SweepDocument(ListedSweepDocument):
     waiting: list[WaitingTrialDocument]
     places: list[PlaceUseDocument]  # where trials ran; empty for agents with one backend
     failures: list[FailureDocument]  # most frequent first
+    revisions: list[RevisionDocument]  # of the config, oldest first
 
 
 class EndedAgentDocument(SweepDocument):
@@ -824,6 +853,14 @@ class ChangedSweepAnswer(TypedDict):
     state: SweepStateName
 
 
+class ChangedConfigAnswer(TypedDict):
+    """The answer to a change of a sweep's config."""
+
+    id: str
+    revision: RevisionDocument  # the newest one
+    hint: str  # how to continue a sweep that no agent continues; "" if agents apply the change
+
+
 class ChangedTrialsAnswer(TypedDict):
     """The answer of POST /api/retry and of POST /api/remove."""
 
@@ -866,6 +903,7 @@ class LocalAgentsAnswer(BackendChoicesDocument):
     """The answer of GET and POST /api/sweeps/ID/agents, and of POST /api/sweeps/ID/agents/N/stop."""
 
     agents: list[LocalAgentDocument]
+    all: list[AgentDocument]  # the agents of the sweep on all machines
 
 
 class DraftAnswer(DraftDocument, BackendChoicesDocument):

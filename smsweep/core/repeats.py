@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from smsweep.core.condition import feasible_assignments, is_feasible, parse_outcome_constraint
 from smsweep.core.confirm import assignments, estimate, interval_of, is_repeat, pooled_noise, value_of
-from smsweep.core.feasibility import feasible_assignments, is_feasible, parse_outcome_constraint
 from smsweep.core.json_documents import BestTrialDocument
 from smsweep.core.objective import best_trial, front, last_value, mean, objective
 from smsweep.core.sweep import Metric

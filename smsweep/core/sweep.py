@@ -1,7 +1,8 @@
-"""A sweep: its config, which never changes, and its state."""
+"""A sweep: the revisions of its config, and its state."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -146,3 +147,27 @@ class Sweep:
     prior_runs: tuple[str, ...] = ()  # labels of earlier trials that inform the search
     created_at: datetime | None = None  # aware UTC
     revision: int = 0  # grows with each change of the sweep or of one of its trials
+    config_revision: int = 1  # number of its config and its job template; a change of them adds one
+    n_orders: int = 0  # grows with each order of the user to one of its agents
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConfigRevision:
+    """One version of the config of a sweep."""
+
+    number: int  # from 1, the config with which the sweep was created
+    sweep_yaml: str
+    job_yaml: str  # "" without one
+    changes: Mapping[str, Any] = field(default_factory=dict)  # key -> new value, or None if it was removed
+    changed_by: str = ""  # USER@HOST; "" for revision 1
+    changed_at: datetime | None = None  # aware UTC
+    first_number: int = 0  # the trials from this number on were proposed with this or a later revision
+
+
+def changes_text(changes: Mapping[str, Any]) -> str:
+    """Return the changes of a revision on one line, as `smsweep set` accepts them."""
+    texts = {
+        key: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for key, value in changes.items()
+    }
+    return ", ".join(f"{key}={text}" for key, text in texts.items())

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from smsweep._version import __version__
+from smsweep.core.agent_record import HEARTBEAT_S, AgentRecord
 from smsweep.core.failure_kind import CAPACITY, CRASHED, NAME
 from smsweep.core.job import JobStatus
 from smsweep.core.outcome import NextState, decide, duration_s, failure_class, retry, usage_after
@@ -114,6 +116,10 @@ class Agent:
         self._leases: dict[tuple[int, str], datetime | None] = {}  # by trial and agent: the lease first seen
         self._cursor = 0  # of the history: `_bound` and `_elsewhere` are up to date to this position
         self._trouble = ""
+        self._set_parallel: int | None = None  # number of slots by `smsweep set`
+        self._ordered_parallel: int | None = None  # number of slots by an order to this agent
+        self._beat_at: datetime | None = None  # the last heartbeat
+        self._n_orders = 0  # orders to the agents of the sweep, as of the last heartbeat
 
     def leave(self, how: ShutdownLevel | None = None, *, machine_goes: bool = False) -> ShutdownLevel:
         """Ask the agent to exit. Safe in a signal handler.
@@ -132,6 +138,14 @@ class Agent:
 
     def run(self) -> AgentResult:
         """Run ticks until nothing is left to do, and return how the trials ended."""
+        try:
+            return self._run()
+        finally:
+            with suppress(SmsweepError):  # the record of a lost agent is ignored after a minute
+                if self._beat_at:
+                    self._store.remove_agent(self._agent_id)
+
+    def _run(self) -> AgentResult:
         pause_s, logged = SHORTEST_SLEEP_S, ""
         failing_since: datetime | None = None
         while True:
@@ -160,6 +174,8 @@ class Agent:
         self._renew_leases()
         happened = self._observe()
         self._controller.refresh()
+        self._trouble = self._trouble or self._controller.trouble
+        self._apply_orders()
         self._read_changes()
         self._apply_remote_changes()
         happened |= self._judge()
@@ -170,6 +186,42 @@ class Agent:
         if self._errors and self._leaving:
             raise next(iter(self._errors.values()))  # `run` decides how long a leaving agent tries again
         return happened
+
+    def _apply_orders(self) -> None:
+        """Send a heartbeat if it is due, and apply the orders of the user to this agent."""
+        if (n_slots := self._controller.parallel) != self._set_parallel:
+            self._set_parallel = n_slots
+            self._resize(n_slots)
+        now, n_orders = self._clock(), self._controller.sweep.n_orders
+        elapsed_s = (now - self._beat_at).total_seconds() if self._beat_at else HEARTBEAT_S
+        if 0 <= elapsed_s < HEARTBEAT_S and n_orders == self._n_orders:
+            return
+        slots = {place.label: place.slots for place in self._places.places}
+        record = self._store.beat(self._agent_id, slots) if self._beat_at else None
+        if record is None:
+            self._store.put_agent(
+                AgentRecord(id=self._agent_id, sweep_id=self._sweep_id, slots=slots, version=__version__)
+            )
+        self._beat_at, self._n_orders = now, n_orders
+        if record is None:
+            return
+        if record.parallel != self._ordered_parallel:
+            self._ordered_parallel = record.parallel
+            self._resize(record.parallel)
+        is_stop = record.order == "stop"
+        if record.order and self._leaving < (ShutdownLevel.STOP if is_stop else ShutdownLevel.DRAIN):
+            what = "stops its trials and queues them again" if is_stop else "finishes its running trials"
+            log.warning("sweep %s: the user ordered %s: this agent %s", self._sweep_id, record.order, what)
+            self.leave(ShutdownLevel.STOP if is_stop else ShutdownLevel.DRAIN, machine_goes=is_stop)
+
+    def _resize(self, n_slots: int | None) -> None:
+        """Change the number of slots. Running trials finish, also beyond a lower number."""
+        if n_slots is None:
+            return
+        if self._places.resize(n_slots):
+            log.info("sweep %s: this agent now runs %s trials at the same time", self._sweep_id, n_slots)
+        else:
+            log.warning("sweep %s: this agent keeps the slots of its places; parallel is ignored", self._sweep_id)
 
     def _asked_by(self) -> str:
         if self._leaves_for_machine:

@@ -6,19 +6,19 @@ import difflib
 import logging
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
+from smsweep.core.condition import feasible_assignments, is_feasible
 from smsweep.core.confirm import is_repeat, next_repeats
-from smsweep.core.feasibility import feasible_assignments, is_feasible
 from smsweep.core.job import Confirm
 from smsweep.core.objective import Targets
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import History, Params, Trial, TrialState
-from smsweep.errors import StoreConflict
+from smsweep.errors import ConfigError, StoreConflict
 from smsweep.search.base import SearchStrategy, outlook
 from smsweep.stopping.base import PromotingRule, StoppingRule
 from smsweep.store import notes
@@ -42,6 +42,17 @@ class Proposal(Enum):
     EXHAUSTED = "exhausted"  # the search space, a cap, a target or the budget is used up
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rules:
+    """What decides about the trials of a sweep with one revision of its config."""
+
+    strategy: SearchStrategy  # suggests params; it also repeats each assignment
+    stopping: StoppingRule | None = None  # selects trials to stop early; None for no early stopping
+    trial_cap: int | None = None  # maximum number of trials, in addition to `run_cap`; None for no limit
+    budget: BudgetTracker = field(default_factory=BudgetTracker)  # the limits on cost
+    parallel: int | None = None  # new number of slots of the agent; None if no change of the config sets it
+
+
 class Controller:
     """Makes the decisions for one sweep and writes them to the store.
 
@@ -51,48 +62,45 @@ class Controller:
     Args:
         store: The store that has the sweep.
         sweep: The sweep.
-        strategy: Suggests params. It also repeats each assignment.
-        rule: Selects trials to stop early; None for no early stopping.
+        rules: What decides about the trials with the sweep's config.
+        make_rules: Returns the rules for a sweep whose config changed; None if they never change.
         prior: Ended trials of earlier sweeps that inform the strategy.
-        trial_cap: Maximum number of trials, in addition to the sweep's `run_cap`; None for no limit.
         repeats: Number of trials of each assignment.
         confirm: Repeats of the best trials when the search is over; None for none.
         searches: False to add only repeats that the user asked for, and no trials of the search.
-        budget: The limits on cost; None for no limits.
+
+    Attributes:
+        trouble: Why the agent cannot work with the changed config; "" if it can.
     """
 
     def __init__(
         self,
         store: Store,
         sweep: Sweep,
-        strategy: SearchStrategy,
-        rule: StoppingRule | None,
+        rules: Rules,
         *,
+        make_rules: Callable[[Sweep], Rules] | None = None,
         prior: Iterable[Trial] = (),
-        trial_cap: int | None = None,
         repeats: int = 1,
         confirm: Confirm | None = None,
         searches: bool = True,
-        budget: BudgetTracker | None = None,
     ) -> None:
         self.sweep = sweep
-        self._budget = budget or BudgetTracker()
+        self.trouble = ""
+        self._rules = rules
+        self._make_rules = make_rules
         self.history = History(prior=prior)
         self._store = store
-        self._strategy = strategy
-        self._rule = rule
         self._is_over_budget = False  # as of the last check: the budget covers no further trial
         self._revision = 0
         self._constraints = sweep.job.search.outcome_constraints
         self._repeats = Repeats(repeats, sweep.config.metric, sweep.config.metrics, self._constraints)
         self._targets = Targets(sweep.config, lambda trial: is_feasible(trial, self._constraints))
         self._outlook: str | None = None  # the stored outlook; None before the first read
-        self._trial_cap = trial_cap
         self._confirm = confirm
         self._searches = searches
         self._repeated: set[int] = set()  # numbers of the trials that repeat others
         self._request: dict[str, int] = {}  # of `smsweep confirm`
-        self._promoter = rule if isinstance(rule, PromotingRule) and rule.promotes else None
         self._resumed: dict[int, int] = {}  # number -> attempt whose resumption was checked
         self._promoted_at: dict[
             int, tuple[int, int]
@@ -102,6 +110,8 @@ class Controller:
     def refresh(self) -> None:
         """Read the state of the sweep, and the trials that changed since the last call."""
         sweep = self._store.get_sweep(self.sweep.id)
+        if sweep.config_revision != self.sweep.config_revision:
+            self._adopt(sweep)
         if sweep.revision == self._revision:
             self.sweep = sweep
             return
@@ -113,6 +123,23 @@ class Controller:
         self._check_resumed(trials)
         self._revision = max([sweep.revision, *(trial.revision for trial in trials)])
         self.sweep = sweep
+
+    @property
+    def parallel(self) -> int | None:
+        """Number of slots that a change of the config gives to the agent; None if there is none."""
+        return self._rules.parallel
+
+    def _adopt(self, sweep: Sweep) -> None:
+        """Decide with the changed config of a sweep from now on. Then read all trials again, for the new rules."""
+        log.info("sweep %s: its config is now revision %s", sweep.id, sweep.config_revision)
+        self.sweep = sweep
+        self._revision = 0
+        if self._make_rules is None:
+            return
+        try:
+            self._rules, self.trouble = self._make_rules(sweep), ""
+        except ConfigError as err:
+            self.trouble = f"this agent cannot work with revision {sweep.config_revision} of the config: {err}"
 
     def note(self, written: Sequence[Trial]) -> None:
         """Update the history with trials that this process wrote.
@@ -128,19 +155,19 @@ class Controller:
 
     def _read(self, trials: Sequence[Trial]) -> None:
         self.history.update(trials)
-        self._budget.update(trials)
+        self._rules.budget.update(trials)
         self._repeated.update(trial.number for trial in trials if is_repeat(trial))
         self._repeated.difference_update(trial.number for trial in trials if trial.is_removed)
 
     def affords_more(self, place_name: str | None = None) -> bool:
         """Return True if the budget covers the worst case of one more trial at a place; None for the cheapest."""
-        return self._budget.n_affordable(place_name) > 0
+        return self._rules.budget.n_affordable(place_name) > 0
 
     def keeps_budget(self) -> bool:
         """Return True if the budget covers every active trial, including those that other agents just started."""
-        if self._budget.has_limits:
+        if self._rules.budget.has_limits:
             self.refresh()
-        return self._budget.n_affordable() >= 0
+        return self._rules.budget.n_affordable() >= 0
 
     def propose(self, n: int) -> Proposal:
         """Add pending trials.
@@ -162,8 +189,8 @@ class Controller:
             if not repeated:
                 params: list[Params] = []
                 if (blocked := self._blocked()) is None:
-                    params = self._strategy.suggest(self.history, min(n, self._n_allowed()))
-                    self._save_outlook(outlook(self._strategy, self.history))
+                    params = self._rules.strategy.suggest(self.history, min(n, self._n_allowed()))
+                    self._save_outlook(outlook(self._rules.strategy, self.history))
                 elif blocked is not Proposal.EXHAUSTED:
                     return blocked
                 if params:
@@ -177,11 +204,17 @@ class Controller:
                 return Proposal.ADDED
         return Proposal.CONTENDED
 
+    @property
+    def _promoter(self) -> PromotingRule | None:
+        """The stopping rule, if it pauses trials and resumes some of them."""
+        rule = self._rules.stopping
+        return rule if isinstance(rule, PromotingRule) and rule.promotes else None
+
     def _promotable(self, n: int) -> list[int]:
         """Return the numbers of at most n paused trials to resume now."""
         if self._promoter is None or not self._can_promote():
             return []
-        n = min(n, self._budget.n_affordable() - self._n_set_aside())
+        n = min(n, self._rules.budget.n_affordable() - self._n_set_aside())
         return self._promoter.promotable(self.history)[:n] if n > 0 else []
 
     def _can_promote(self) -> bool:
@@ -276,9 +309,9 @@ class Controller:
         metric, n_left = self.sweep.config.metric, n_repeats - len(self._repeated)
         if metric is None or n_left <= 0 or not self.sweep.state.takes_trials:
             return []
-        n = min(n, n_left, self._budget.n_affordable())
-        if self._trial_cap is not None:
-            n = min(n, self._trial_cap - len(self.history))
+        n = min(n, n_left, self._rules.budget.n_affordable())
+        if self._rules.trial_cap is not None:
+            n = min(n, self._rules.trial_cap - len(self.history))
         if n <= 0:
             return []
         return next_repeats(feasible_assignments(self.history, self._constraints), metric, top, n, n_left)
@@ -316,7 +349,13 @@ class Controller:
     def _add(self, params: Sequence[Params], repeats: Sequence[tuple[int, int]] = ()) -> bool:
         """Add pending trials at the next number; on a conflict, read what changed and return False."""
         try:
-            added = self._store.add_trials(self.sweep.id, self.history.next_number, params, repeats=repeats)
+            added = self._store.add_trials(
+                self.sweep.id,
+                self.history.next_number,
+                params,
+                repeats=repeats,
+                config_revision=self.sweep.config_revision,
+            )
         except StoreConflict:
             self.refresh()
             return False
@@ -336,10 +375,10 @@ class Controller:
 
     def judge(self) -> list[Trial]:
         """Move the running trials that the stopping rule selects to stopping, and return them."""
-        if self._rule is None or not self.history.counts[TrialState.RUNNING]:
+        if self._rules.stopping is None or not self.history.counts[TrialState.RUNNING]:
             return []
         stopping = []
-        for decision in self._rule.judge(self.history):
+        for decision in self._rules.stopping.judge(self.history):
             if decision.number in self._repeated:
                 continue  # a repeat confirms the final value
             is_pause = decision.is_pause and self._is_promoting()
@@ -377,7 +416,7 @@ class Controller:
         if counts[TrialState.RUNNING] or counts[TrialState.STOPPING]:
             return True  # their agents mark the end of the sweep
         if counts[TrialState.PENDING]:
-            return self._budget.is_spent() or counts[TrialState.PENDING] <= n_waiting
+            return self._rules.budget.is_spent() or counts[TrialState.PENDING] <= n_waiting
         if not self._searches and self._can_search(n_waiting):
             return True
         try:
@@ -398,7 +437,7 @@ class Controller:
         blocked = self._blocked()
         if blocked not in (None, Proposal.EXHAUSTED) or self._requested_repeats(1) or self._promotable(1):
             return False
-        if blocked is None and self._strategy.suggest(self.history, 1):
+        if blocked is None and self._rules.strategy.suggest(self.history, 1):
             return False
         return not self._final_repeats(1) and not self._awaits_values(n_waiting)
 
@@ -422,7 +461,7 @@ class Controller:
         return f"it ended without ever reporting the sweep's metric {metric.name!r}; {reported}"
 
     def _reads_curves(self) -> bool:
-        return self._rule is not None or self.sweep.config.method == "bayes"
+        return self._rules.stopping is not None or self.sweep.config.method == "bayes"
 
     def _blocked(self) -> Proposal | None:
         """Return why the search can add no trial, whatever the strategy suggests; None if it can."""
@@ -435,15 +474,15 @@ class Controller:
             return Proposal.EXHAUSTED
         if (room := self._room()) is not None and room <= 0:
             return Proposal.EXHAUSTED
-        is_over_budget = self._budget.n_affordable() <= 0
+        is_over_budget = self._rules.budget.n_affordable() <= 0
         if is_over_budget and not self._is_over_budget:
             log.warning(
                 "sweep %s starts no trial now: its budget of %s does not cover another one",
                 self.sweep.id,
-                self._budget,
+                self._rules.budget,
             )
         self._is_over_budget = is_over_budget
-        if self._budget.is_spent(self._n_set_aside()):
+        if self._rules.budget.is_spent(self._n_set_aside()):
             return Proposal.EXHAUSTED
         return Proposal.RESERVED if is_over_budget else None
 
@@ -460,11 +499,11 @@ class Controller:
         if self.sweep.config.run_cap is not None:
             n_final = self._confirm.trials if self._confirm else 0
             rooms.append(self.sweep.config.run_cap - n_final - (len(self.history) - len(self._repeated)))
-        if self._trial_cap is not None:
-            rooms.append(self._trial_cap - self._n_set_aside() - len(self.history))
+        if self._rules.trial_cap is not None:
+            rooms.append(self._rules.trial_cap - self._n_set_aside() - len(self.history))
         return min(rooms, default=None)
 
     def _n_allowed(self) -> int:
         """Return how many more trials the cap and the budget allow."""
-        n_allowed, room = self._budget.n_affordable(), self._room()
+        n_allowed, room = self._rules.budget.n_affordable(), self._room()
         return n_allowed if room is None else min(n_allowed, room)

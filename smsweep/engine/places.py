@@ -6,7 +6,7 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from smsweep.backends.base import Backend
@@ -106,6 +106,13 @@ class Places:
     def has_one_backend(self) -> bool:
         """True if an error of a backend concerns all trials."""
         return len({id(place.backend) for place in self.places}) == 1
+
+    def resize(self, n_slots: int) -> bool:
+        """Change the number of slots of the only place. Return False if there are several places."""
+        if len(self.places) > 1:
+            return False
+        self.places = [replace(self.places[0], slots=n_slots)]
+        return True
 
     def of(self, trial: Trial) -> Place | None:
         """Return the place of a trial's job; None if this agent cannot reach it."""

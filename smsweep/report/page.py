@@ -11,8 +11,9 @@ from html import escape
 from importlib import resources
 from typing import Any
 
-from smsweep.core.json_documents import PlaceUseDocument
+from smsweep.core.json_documents import PlaceUseDocument, RevisionDocument
 from smsweep.core.repeats import mean_text
+from smsweep.core.sweep import changes_text
 from smsweep.core.trial import ended_of, flat_params
 from smsweep.report.axes import exact
 from smsweep.report.figures.registry import FIGURES
@@ -164,11 +165,18 @@ def facts(snapshot: Snapshot) -> str:
             "; ".join(f"{each['trials']} × {clean(each['reason'])}" for each in sweep["failures"][:REASONS]),
         )
     ]
+    wide += [(f"revision {each['number']}", _revision(each)) for each in sweep["revisions"][1:]]
     name = clean(sweep["name"] or sweep["id"])
     return (
         f'<header class="page"><h1>{escape(name)} <span class="soft">{escape(sweep["id"])}</span></h1>'
         f'<button type="button" id="theme">theme</button></header>{_list(pairs, wide)}'
     )
+
+
+def _revision(revision: RevisionDocument) -> str:
+    """Return the changes of the config, by whom and when, and the first trial that can have them."""
+    made = f"by {clean(revision['changed_by'])} on {time_text(revision['changed_at'])}"
+    return f"{clean(changes_text(revision['changes']))}; {made}, from trial {revision['first_number']} on"
 
 
 def _place(place: PlaceUseDocument) -> str:

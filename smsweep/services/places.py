@@ -9,9 +9,8 @@ from typing import Any
 
 from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, is_local
 from smsweep.config_files.job_yaml import at_place, parse_job
-from smsweep.config_files.place_text import parse_place
 from smsweep.core.budget import budgets_of
-from smsweep.core.job import JobTemplate, PlaceSpec, Price, with_search_of
+from smsweep.core.job import JobTemplate, PlaceSpec, Price, parse_place, with_search_of
 from smsweep.errors import ConfigError, UsageError
 from smsweep.services.backends import AUTO, backend_name, with_trial_resources
 from smsweep.services.workspace import Workspace

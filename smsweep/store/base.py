@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.job import JobTemplate
-from smsweep.core.sweep import Sweep, SweepConfig, SweepState
+from smsweep.core.sweep import ConfigRevision, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 
 # Parses a stored sweep's sweep.yaml and job.yaml, in this order. job.yaml is "" for a sweep without one.
@@ -71,6 +72,38 @@ class Store(Protocol):
         """
         ...
 
+    def change_config(
+        self,
+        sweep_id: str,
+        number: int,
+        *,
+        sweep_yaml: str,
+        job_yaml: str,
+        changes: Mapping[str, Any],
+        changed_by: str,
+    ) -> Sweep:
+        """Replace the config and the job template of a sweep by a new revision.
+
+        Args:
+            sweep_id: Id of the sweep.
+            number: Number of the new revision, which must be the next one.
+            sweep_yaml: The new config as YAML text. It must be valid.
+            job_yaml: The new job config as YAML text; "" without one.
+            changes: Changed key -> new value, or None if it was removed.
+            changed_by: The user, as USER@HOST.
+
+        Returns:
+            The changed sweep.
+
+        Raises:
+            StoreConflict: If another process changed the config first.
+        """
+        ...
+
+    def list_revisions(self, sweep_id: str) -> list[ConfigRevision]:
+        """Return the revisions of the config of a sweep, sorted by number, at least one."""
+        ...
+
     def add_trials(
         self,
         sweep_id: str,
@@ -78,6 +111,7 @@ class Store(Protocol):
         params: Sequence[Params],
         *,
         repeats: Sequence[tuple[int, int]] = (),
+        config_revision: int | None = None,
     ) -> list[Trial]:
         """Add pending trials.
 
@@ -87,12 +121,14 @@ class Store(Protocol):
             params: Params of each trial.
             repeats: For each trial, the number of the trial that it repeats with a new seed, and which repeat it
                 is, from 1. Empty if the trials repeat no other trials.
+            config_revision: The revision of the config that the trials are for; None for any.
 
         Returns:
             The new trials.
 
         Raises:
-            StoreConflict: If another process added trials first, or the state of the sweep allows no new trials.
+            StoreConflict: If another process added trials or changed the config first, or the state of the sweep
+                allows no new trials.
         """
         ...
 
@@ -175,6 +211,49 @@ class Store(Protocol):
 
     def holders(self, sweep_id: str) -> set[str]:
         """Return the ids of the agents that hold active trials of a sweep."""
+        ...
+
+    def put_agent(self, agent: AgentRecord) -> None:
+        """Record an agent that works on a sweep, or replace its record. Its heartbeat is now."""
+        ...
+
+    def beat(self, agent_id: str, slots: Mapping[str, int]) -> AgentRecord | None:
+        """Record the heartbeat of an agent, and return its record with the orders of the user.
+
+        Args:
+            agent_id: Id of the agent.
+            slots: Place -> number of trials that can run there at the same time.
+
+        Returns:
+            The record; None if there is none.
+        """
+        ...
+
+    def remove_agent(self, agent_id: str) -> None:
+        """Remove the record of an agent that has exited."""
+        ...
+
+    def order_agent(
+        self, sweep_id: str, agent_id: str, *, order: str = "", parallel: int | None = None
+    ) -> AgentRecord:
+        """Give an agent an order, which it reads at its next poll.
+
+        Args:
+            sweep_id: Id of the sweep that the agent works on.
+            agent_id: Id of the agent.
+            order: "drain", "stop", or "" for no new one.
+            parallel: The new number of its slots; None for no change.
+
+        Raises:
+            NotFound: If the sweep has no such agent.
+        """
+        ...
+
+    def list_agents(self, sweep_id: str | None = None) -> list[AgentRecord]:
+        """Return the recorded agents of a sweep, or of all sweeps, in the order of their start.
+
+        The list includes agents that were killed and have not been replaced.
+        """
         ...
 
     def move(

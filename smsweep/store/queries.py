@@ -10,7 +10,7 @@ from sqlalchemy import bindparam, delete, exists, func, insert, select, update
 
 from smsweep.core.trial import MetricPoint, MetricStats, Scalar, Trial
 from smsweep.store.rows import SWEEP_FIELDS, TRIAL_FIELDS, point_of, point_row
-from smsweep.store.tables import IS_ACTIVE, IS_HELD, IS_PENDING, notes, points, sweeps, trials
+from smsweep.store.tables import IS_ACTIVE, IS_HELD, IS_PENDING, agents, notes, points, revisions, sweeps, trials
 
 _sweep_columns = [sweeps.c[name] for name in SWEEP_FIELDS]
 _trial_columns = [trials.c[name] for name in TRIAL_FIELDS]
@@ -44,6 +44,15 @@ RESERVE_NUMBERS = (
     )
     .returning(sweeps.c.revision)
 )
+RESERVE_NUMBERS_OF_CONFIG = RESERVE_NUMBERS.where(sweeps.c.config_revision == bindparam("of_config"))
+
+NEXT_NUMBER = select(sweeps.c.next_number).where(_this_sweep)
+REVISIONS = (
+    select(*[column for column in revisions.c if column.name != "sweep_id"])
+    .where(revisions.c.sweep_id == bindparam("of_sweep"))
+    .order_by(revisions.c.number)
+)
+INSERT_REVISIONS = insert(revisions)
 
 TRIAL = select(*_trial_columns).where(_this_trial)
 TRIAL_TO_CHANGE = TRIAL.with_for_update()
@@ -79,6 +88,22 @@ SET_LEASES = (
     .where(trials.c.agent_id == bindparam("holder"), IS_HELD, IS_ACTIVE)
     .values(lease_expires_at=bindparam("until"))
     .returning(trials.c.sweep_id, trials.c.number)
+)
+
+AGENTS = select(agents).order_by(agents.c.started_at, agents.c.id)
+AGENT = select(agents).where(agents.c.id == bindparam("of_agent"))
+INSERT_AGENT = insert(agents)
+UPDATE_AGENT = update(agents).where(agents.c.id == bindparam("of_agent"))
+DELETE_AGENT = delete(agents).where(agents.c.id == bindparam("of_agent"))
+DELETE_OLD_AGENTS = delete(agents).where(
+    agents.c.sweep_id == bindparam("of_sweep"), agents.c.seen_at < bindparam("before")
+)
+HELD = select(trials.c.agent_id, trials.c.number).where(IS_ACTIVE, IS_HELD).order_by(trials.c.number)
+NEXT_ORDER = (
+    update(sweeps)
+    .where(_this_sweep)
+    .values(n_orders=sweeps.c.n_orders + 1, revision=sweeps.c.revision + 1)
+    .returning(sweeps.c.revision)
 )
 
 LAST_POINT = select(points.c.seq, points.c.attempt).where(_of_trial).order_by(points.c.seq.desc()).limit(1)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.job import JobTemplate
-from smsweep.core.sweep import Sweep, SweepConfig, SweepState
+from smsweep.core.sweep import ConfigRevision, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotInStore, StoreConflict
 from smsweep.store import notes, queries
@@ -19,6 +20,9 @@ from smsweep.store.base import ParseStored, Store, adopt_all
 from smsweep.store.queries import add_points
 from smsweep.store.rows import clean, curve_of, moved, point_of, started, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
+
+FORGOTTEN_AFTER = timedelta(days=1)  # the record of a lost agent is removed after this time
+FIRST_CHANGE = 2  # number of the revision that the first change of a config makes
 
 
 class SqlStore(Store):
@@ -42,8 +46,8 @@ class SqlStore(Store):
         self.transactions = Transactions(engine, sleep)
         self._clock = clock
         self._parse = parse
-        # By sweep id. They never change, so each sweep's texts are parsed once.
-        self._parsed: dict[str, tuple[SweepConfig, JobTemplate]] = {}
+        # By sweep id, with the number of the revision. Each revision is parsed once.
+        self._parsed: dict[str, tuple[int, SweepConfig, JobTemplate]] = {}
 
     @writes
     def create_sweep(self, connection: sa.Connection, sweep: Sweep) -> Sweep:
@@ -98,6 +102,48 @@ class SqlStore(Store):
         return changed
 
     @writes
+    def change_config(
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        number: int,
+        *,
+        sweep_yaml: str,
+        job_yaml: str,
+        changes: Mapping[str, Any],
+        changed_by: str,
+    ) -> Sweep:
+        of_sweep = {"of_sweep": sweep_id}
+        sweep = self._sweep_of(connection.execute(queries.SWEEP_TO_CHANGE, of_sweep).one_or_none(), sweep_id)
+        if number != sweep.config_revision + 1:
+            raise StoreConflict(f"sweep {sweep_id} has config {sweep.config_revision} now: read the sweep again")
+        made = {"sweep_yaml": sweep_yaml, "job_yaml": job_yaml}
+        row = {
+            **made,
+            "sweep_id": sweep_id,
+            "number": number,
+            "changes": dict(changes),
+            "changed_by": clean(changed_by),
+            "changed_at": self._now(connection),
+            "first_number": connection.execute(queries.NEXT_NUMBER, of_sweep).scalar_one(),
+        }
+        if number == FIRST_CHANGE:
+            connection.execute(queries.INSERT_REVISIONS, {"sweep_id": sweep_id, **asdict(_first_revision(sweep))})
+        connection.execute(queries.INSERT_REVISIONS, row)
+        counters = {"config_revision": number, "revision": sweep.revision + 1}
+        connection.execute(queries.UPDATE_SWEEP, {**of_sweep, **made, **counters})
+        return self._sweep_of(connection.execute(queries.SWEEP, of_sweep).one_or_none(), sweep_id)
+
+    @reads
+    def list_revisions(self, connection: sa.Connection, sweep_id: str) -> list[ConfigRevision]:
+        of_sweep = {"of_sweep": sweep_id}
+        rows = connection.execute(queries.REVISIONS, of_sweep).mappings().all()
+        if rows:
+            return [ConfigRevision(**row) for row in rows]
+        sweep = self._sweep_of(connection.execute(queries.SWEEP, of_sweep).one_or_none(), sweep_id)
+        return [_first_revision(sweep)]
+
+    @writes
     def add_trials(
         self,
         connection: sa.Connection,
@@ -106,23 +152,27 @@ class SqlStore(Store):
         params: Sequence[Params],
         *,
         repeats: Sequence[tuple[int, int]] = (),
+        config_revision: int | None = None,
     ) -> list[Trial]:
-        revision = connection.execute(
-            queries.RESERVE_NUMBERS,
-            {
-                "of_sweep": sweep_id,
-                "first_number": first_number,
-                "in_state": SweepState.RUNNING,
-                "n": len(params),
-            },
-        ).scalar_one_or_none()
+        values = {
+            "of_sweep": sweep_id,
+            "first_number": first_number,
+            "in_state": SweepState.RUNNING,
+            "n": len(params),
+        }
+        statement = queries.RESERVE_NUMBERS
+        if config_revision is not None:
+            statement, values["of_config"] = queries.RESERVE_NUMBERS_OF_CONFIG, config_revision
+        revision = connection.execute(statement, values).scalar_one_or_none()
         if revision is None:
             state = self._find_state(connection, sweep_id)
             if state is None:
                 raise self._no_sweep(sweep_id)
             if not state.takes_trials:
                 raise StoreConflict(f"sweep {sweep_id} is {state.value} and takes no trials")
-            raise StoreConflict(f"trial {sweep_id}/{first_number} is not the next: read the sweep again")
+            raise StoreConflict(
+                f"trial {sweep_id}/{first_number} is not the next, or the config changed: read the sweep again"
+            )
         now = self._now(connection)
         added = [
             Trial(
@@ -233,6 +283,67 @@ class SqlStore(Store):
         if not held_by:
             self._require_sweep(connection, sweep_id)
         return held_by
+
+    @writes
+    def put_agent(self, connection: sa.Connection, agent: AgentRecord) -> None:
+        now = self._now(connection)
+        self._lock_sweep(connection, agent.sweep_id)
+        of_sweep = {"of_sweep": agent.sweep_id, "before": now - FORGOTTEN_AFTER}
+        connection.execute(queries.DELETE_OLD_AGENTS, of_sweep)
+        connection.execute(queries.DELETE_AGENT, {"of_agent": agent.id})
+        row = {name: getattr(agent, name) for name in ("id", "sweep_id", "version", "order", "parallel")}
+        row |= {"slots": dict(agent.slots), "started_at": agent.started_at or now, "seen_at": now}
+        connection.execute(queries.INSERT_AGENT, row)
+
+    @writes
+    def beat(self, connection: sa.Connection, agent_id: str, slots: Mapping[str, int]) -> AgentRecord | None:
+        of_agent = {"of_agent": agent_id}
+        changes = {"slots": dict(slots), "seen_at": self._now(connection)}
+        if not connection.execute(queries.UPDATE_AGENT, {**of_agent, **changes}).rowcount:
+            return None
+        return AgentRecord(**connection.execute(queries.AGENT, of_agent).mappings().one())
+
+    @writes
+    def remove_agent(self, connection: sa.Connection, agent_id: str) -> None:
+        connection.execute(queries.DELETE_AGENT, {"of_agent": agent_id})
+
+    @writes
+    def order_agent(
+        self,
+        connection: sa.Connection,
+        sweep_id: str,
+        agent_id: str,
+        *,
+        order: str = "",
+        parallel: int | None = None,
+    ) -> AgentRecord:
+        self._lock_sweep(connection, sweep_id)
+        of_agent = {"of_agent": agent_id}
+        row = connection.execute(queries.AGENT, of_agent).mappings().one_or_none()
+        if row is None or row["sweep_id"] != sweep_id:
+            raise NotInStore(f"sweep {sweep_id} has no agent {agent_id!r}; list its agents with: smsweep agents")
+        changes: dict[str, Any] = {"order": order} if order else {}
+        changes |= {"parallel": parallel} if parallel is not None else {}
+        if changes:
+            connection.execute(queries.UPDATE_AGENT, {**of_agent, **changes})
+            connection.execute(queries.NEXT_ORDER, {"of_sweep": sweep_id})
+        return AgentRecord(**{**row, **changes})
+
+    @reads
+    def list_agents(self, connection: sa.Connection, sweep_id: str | None = None) -> list[AgentRecord]:
+        held: dict[str, list[int]] = {}
+        for agent_id, number in connection.execute(queries.HELD):
+            held.setdefault(agent_id, []).append(number)
+        now = self._now(connection)
+        return [
+            AgentRecord(
+                **row,
+                trials=tuple(held.get(row["id"], ())),
+                silent_s=(now - row["seen_at"]).total_seconds(),
+            )
+            for row in connection.execute(queries.AGENTS).mappings()
+            if sweep_id is None or row["sweep_id"] == sweep_id
+        ]
 
     @writes
     def move(
@@ -396,9 +507,11 @@ class SqlStore(Store):
     def _sweep_of(self, row: sa.Row[Any] | None, sweep_id: str) -> Sweep:
         if row is None:
             raise self._no_sweep(sweep_id)
-        if sweep_id not in self._parsed:
-            self._parsed[sweep_id] = self._parse(row.sweep_yaml, row.job_yaml)
-        return sweep_of(row, *self._parsed[sweep_id])
+        known = self._parsed.get(sweep_id)
+        if known is None or known[0] != row.config_revision:
+            known = (row.config_revision, *self._parse(row.sweep_yaml, row.job_yaml))
+            self._parsed[sweep_id] = known
+        return sweep_of(row, *known[1:])
 
     def _find_state(self, connection: sa.Connection, sweep_id: str) -> SweepState | None:
         state: SweepState | None = connection.execute(
@@ -421,6 +534,12 @@ class SqlStore(Store):
             f"{self.transactions.name}: no sweep {sweep_id!r} in this store; set SMSWEEP_DIR or "
             "SMSWEEP_STORE to the store that has it"
         )
+
+
+def _first_revision(sweep: Sweep) -> ConfigRevision:
+    return ConfigRevision(
+        number=1, sweep_yaml=sweep.sweep_yaml, job_yaml=sweep.job_yaml, changed_at=sweep.created_at
+    )
 
 
 def _check_holder(trial: Trial, agent_id: str | None) -> None:

@@ -1,4 +1,4 @@
-"""The schema: four tables, the types of their columns, and the number of its version."""
+"""The schema: six tables, the types of their columns, and the number of its version."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from smsweep.core.trial import MetricStats, Scalar, TrialState
 
 EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 MICROSECOND = timedelta(microseconds=1)
-SCHEMA = 5  # the newest file in migrations/versions leads here
+SCHEMA = 7  # the newest file in migrations/versions leads here
 VERSION_TABLE = "smsweep_version"
 metadata = sa.MetaData()
 version = sa.Table(
@@ -119,8 +119,8 @@ sweeps = sa.Table(
     _required("name", sa.Text, "what lists show"),
     _required("project", sa.Text, "W&B project, empty when none was named"),
     _required("entity", sa.Text, "W&B entity, empty when none was named"),
-    _required("sweep_yaml", sa.Text, "the config as the user wrote it; never changes"),
-    _required("job_yaml", sa.Text, "the job file as the user wrote it, empty when there was none"),
+    _required("sweep_yaml", sa.Text, "the config as the user wrote it, or as `smsweep set` changed it"),
+    _required("job_yaml", sa.Text, "the job file, as sweep_yaml; empty when there was none"),
     _required("source_hash", sa.Text, "of the source bundle, empty for a Python function"),
     _required(
         "code_hash", sa.Text, "sha256:HEX of the program of scheduler.source, empty without one", default=""
@@ -129,6 +129,15 @@ sweeps = sa.Table(
     _required("created_at", UtcTime, "microseconds since 1970, UTC"),
     _required("revision", sa.BigInteger, "grows by one with each change to the sweep or one of its trials"),
     _required("next_number", sa.BigInteger, "number of the next trial; never goes back"),
+    _required(
+        "config_revision", sa.BigInteger, "number of sweep_yaml and job_yaml, from 1; see revisions", default="1"
+    ),
+    _required(
+        "n_orders",
+        sa.BigInteger,
+        "grows by one with each order of the user to one of its agents",
+        default="0",
+    ),
     comment="a W&B sweep: its config and its state",
 )
 trials = sa.Table(
@@ -225,6 +234,38 @@ points = sa.Table(
     ),
     sqlite_with_rowid=False,  # the rows of a trial lie together, in order
     comment="what the scripts reported, one row a value",
+)
+revisions = sa.Table(
+    "revisions",
+    metadata,
+    _required(
+        "sweep_id",
+        sa.Text,
+        "the sweep",
+        sa.ForeignKey("sweeps.id", ondelete="CASCADE"),
+        primary_key=True,
+    ),
+    sa.Column("number", sa.BigInteger, primary_key=True, autoincrement=False, comment="from 1, at the creation"),
+    _required("sweep_yaml", sa.Text, "the config of this revision"),
+    _required("job_yaml", sa.Text, "the job file of this revision, empty when there was none"),
+    _required("changes", Json, "JSON object: changed key to its new value, null for a removed key"),
+    _required("changed_by", sa.Text, "USER@HOST; empty for revision 1"),
+    _required("changed_at", UtcTime, "microseconds since 1970, UTC"),
+    _required("first_number", sa.BigInteger, "number of the next trial at the time of the change"),
+    comment="the configs of a sweep that was changed after its creation",
+)
+agents = sa.Table(
+    "agents",
+    metadata,
+    _required("id", sa.Text, "HOST:PID:TOKEN", primary_key=True),
+    _required("sweep_id", sa.Text, "the sweep that it works on", sa.ForeignKey("sweeps.id", ondelete="CASCADE")),
+    _required("slots", Json, "JSON object: place to the number of trials that can run there at the same time"),
+    _required("version", sa.Text, "version of smsweep"),
+    _required("started_at", UtcTime, "microseconds since 1970, UTC"),
+    _required("seen_at", UtcTime, "last heartbeat; microseconds since 1970, UTC"),
+    _required("order", sa.Text, "drain, stop; empty for none"),
+    _optional("parallel", sa.BigInteger, "number of slots that the user set; null for none"),
+    comment="the agents that work on sweeps, as of their last heartbeat",
 )
 notes = sa.Table(
     "notes",

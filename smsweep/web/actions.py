@@ -10,7 +10,10 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
 
+from smsweep.config_files.config_change import parse_change
+from smsweep.core.agent_record import ORDERS
 from smsweep.core.json_documents import (
+    ChangedConfigAnswer,
     ChangedTrialsAnswer,
     CreatedSweepAnswer,
     DraftCheckDocument,
@@ -19,7 +22,10 @@ from smsweep.core.json_documents import (
 from smsweep.core.sweep import VERBS
 from smsweep.errors import NotFound, UsageError
 from smsweep.services.agents import detach
+from smsweep.services.agents.listing import order_agent
 from smsweep.services.sweeps import control, draft
+from smsweep.services.sweeps.change import change as change_sweep
+from smsweep.services.sweeps.change import revision_data
 from smsweep.services.sweeps.remove import remove
 from smsweep.web.queries import local_agents
 from smsweep.web.responses import answer, json_errors, state_of
@@ -42,9 +48,18 @@ def _change(request: Request) -> Response:
         state_of(request).live.forget(names["sweep_id"])
         noted: NotesAnswer = {"id": names["sweep_id"], "notes": text}
         return answer(noted)
+    if names.get("verb") == "set":
+        changes = map(parse_change, _strings(document.get("changes"), "changes"))
+        made = change_sweep(names["sweep_id"], changes)
+        set_to: ChangedConfigAnswer = {
+            "id": made.sweep.id,
+            "revision": revision_data(made.revision),
+            "hint": made.hint,
+        }
+        return answer(set_to)
     if "sweep_id" in names:
         if names["verb"] not in VERBS:
-            raise NotFound(f"unknown action {names['verb']!r}; use one of {', '.join(VERBS)}")
+            raise NotFound(f"unknown action {names['verb']!r}; use one of {', '.join((*VERBS, 'set'))}")
         changed = detach.set_state(names["sweep_id"], names["verb"])
         return answer({"id": changed.id, "state": changed.state.value})
     if names["action"] not in ACTIONS:
@@ -53,8 +68,14 @@ def _change(request: Request) -> Response:
 
 
 def _change_agents(names: Mapping[str, Any], document: Mapping[str, Any]) -> None:
-    """Start an agent, or stop the agent with the number in the path."""
+    """Start an agent, stop the agent with the number in the path, or order something from one on any machine."""
     sweep_id = names["sweep_id"]
+    if "agent" in document:
+        order, n_slots = document.get("order", ""), document.get("parallel")
+        if order not in ("", *ORDERS) or not (n_slots is None or type(n_slots) is int):
+            raise UsageError(f"expected order {' or '.join(ORDERS)}, or a number as parallel")
+        order_agent(_text(document, "agent"), order=order, parallel=n_slots)
+        return None
     if "number" in names:
         return detach.stop_local_agent(sweep_id, names["number"], at_once=document.get("at_once") is True)
     parallel = document.get("parallel", 1)

@@ -29,6 +29,7 @@ from smsweep.report.figures.registry import FIGURES
 from smsweep.services import labels as labels_service
 from smsweep.services.agents import detach
 from smsweep.services.agents.detach import costs_money
+from smsweep.services.agents.listing import list_agents
 from smsweep.services.backends import backend_name
 from smsweep.services.sweeps import draft as again
 from smsweep.services.views import json_views, model_download
@@ -180,7 +181,7 @@ def agents(request: Request) -> Response:
 def local_agents(request: Request) -> LocalAgentsAnswer:
     """Return the agents of the sweep in the path, and the choices for a new agent."""
     stored = state_of(request).live.read(request.path_params["sweep_id"], lambda live: live.sweep)
-    return {"agents": detach.local_agents(stored), **_backend_choices()}
+    return {"agents": detach.local_agents(stored), "all": list_agents(stored.id), **_backend_choices()}
 
 
 def _backend_choices() -> BackendChoicesDocument:

@@ -454,7 +454,7 @@ def test_requirements_that_processes_do_not_have_are_refused(folder: Path) -> No
 def test_show_and_plan_name_the_function(folder: Path) -> None:
     sweep_id = smsweep.sweep(SWEEP)
     call = f'smsweep.agent("{sweep_id}", function=...)'
-    assert f"no agent; run trials with: {call}" in smsweep_command("show", sweep_id)
+    assert f"pending; run trials with: {call}" in smsweep_command("show", sweep_id)
     assert f"each trial calls: no function yet; {call} sends a function" in smsweep_command("plan", sweep_id)
 
     def train() -> None:
@@ -462,7 +462,7 @@ def test_show_and_plan_name_the_function(folder: Path) -> None:
 
     smsweep.agent(sweep_id, train, backend="process", count=1)
     shown = smsweep_command("show", sweep_id)
-    assert f"no agent; run trials with: smsweep agent {sweep_id}" in shown
+    assert f"pending; run trials with: smsweep agent {sweep_id}" in shown
     assert (
         f"train, sent by Python {sys.version_info.major}.{sys.version_info.minor}; {call} sends another" in shown
     )

@@ -780,11 +780,11 @@ def test_agent_notes_and_model_on_the_page(browser: Browser, served: Served, fol
         page.get_by_label("backend").select_option("process")
         page.get_by_label("trials at the same time").fill("2")
         page.get_by_role("button", name="Start agent").click()
-        expect(page.locator(".agent")).to_contain_text("--parallel=2 --backend=process")
-        expect(page.locator(".agent .badge")).to_have_text("ended")
+        expect(page.locator(".local .agent")).to_contain_text("--parallel=2 --backend=process")
+        expect(page.locator(".local .badge")).to_have_text("ended")
         expect(page.get_by_text("4 of 4 ended")).to_be_visible()
-        page.locator(".agent summary").click()
-        expect(page.locator(".agent pre")).to_contain_text("finished")
+        page.locator(".local summary").click()
+        expect(page.locator(".local pre")).to_contain_text("finished")
 
         page.goto(f"{served.url}/sweeps/{sweep_id}/trials/0")
         expect(page.locator(".head .badge")).to_have_text("finished")
@@ -793,6 +793,35 @@ def test_agent_notes_and_model_on_the_page(browser: Browser, served: Served, fol
             page.get_by_role("button", name="Download model").click()
         with tarfile.open(model.value.path()) as packed:
             assert packed.getnames() == ["weights"]
+
+
+def test_agent_is_resized_and_drained_on_the_page(browser: Browser, served: Served, folder: Path) -> None:
+    gate = folder / "gate"
+    (folder / "train.py").write_text(
+        "import os, time, smsweep\nrun = smsweep.init()\n"
+        f"while not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\nrun.log({{'loss': run.config.lr}})\n"
+    )
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = create.sweep("sweep.yaml", seed=1)
+    argv = [sys.executable, "-m", "smsweep", "agent", sweep_id]
+    agent = subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        with seen(browser, served, f"/sweeps/{sweep_id}") as visited:
+            page = visited.page
+            line = page.locator(".all .agent")
+            expect(line).to_contain_text("trials 0")
+            expect(line.locator(".badge")).to_have_text("running")
+            line.get_by_label("parallel of agent").fill("2")
+            line.get_by_role("button", name="Set parallel").click()
+            expect(line).to_contain_text("trials 0, 1")
+            line.get_by_role("button", name="Drain").click()
+            expect(line.locator(".badge")).to_have_text("draining")
+            gate.touch()
+            expect(page.locator(".all")).to_have_text("No agent works on this sweep.")
+            assert json_views.show(sweep_id)["trials"] == {"finished": 2}
+    finally:
+        gate.touch()
+        agent.wait()
 
 
 def test_narrow_page_cuts_nothing_and_scrolls_with_the_keyboard(browser: Browser, served: Served) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from smsweep.emulator.server import Emulator
 from smsweep.errors import NotFound
-from smsweep.remote import queue_consumer
+from smsweep.remote import sqs
 from smsweep.remote.sqs import Invitation
 from smsweep.services import emulator
 from smsweep.services.agents.queue import accept_invitations
@@ -225,7 +225,7 @@ def here(workdir: WorkingDir, monkeypatch: pytest.MonkeyPatch) -> WorkingDir:
 def test_message_for_unknown_sweep_is_retried_then_moved_to_dead_letter_queue(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_consumer, "RETRY_S", 0)
+    monkeypatch.setattr(sqs, "RETRY_S", 0)
     account.send(Invitation(sweep_id="unknown1").text())
     asked: list[str] = []
 
@@ -243,7 +243,7 @@ def test_message_for_unknown_sweep_is_retried_then_moved_to_dead_letter_queue(
 def test_message_visibility_is_extended_while_agent_works(
     here: WorkingDir, account: Account, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queue_consumer, "HIDDEN_S", 1)
+    monkeypatch.setattr(sqs, "HIDDEN_S", 1)
     monkeypatch.setattr("smsweep.services.agents.queue.HIDDEN_S", 1)
     account.send(Invitation(sweep_id="abcd1234").text())
     seen: list[int] = []

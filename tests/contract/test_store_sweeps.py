@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from smsweep.core.sweep import SweepState
+from smsweep.core.agent_record import AgentRecord
+from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import MetricPoint, TrialState
 from smsweep.errors import NotFound, StoreConflict
 from smsweep.store.base import Store
@@ -154,3 +155,107 @@ def test_missing_note_is_none(sweep: Store) -> None:
 
 def test_config_is_parsed_by_specified_function(sweep: Store) -> None:
     assert sweep.get_sweep(SWEEP).config is CONFIG
+
+
+def change(store: Store, number: int = 2, **changes: object) -> Sweep:
+    return store.change_config(
+        SWEEP, number, sweep_yaml=f"run_cap: {number}", job_yaml="", changes=changes, changed_by="ann@host"
+    )
+
+
+def test_changed_config_is_the_next_revision(sweep: Store, open_another: Callable[[], Store]) -> None:
+    before = sweep.get_sweep(SWEEP)
+    changed = change(sweep, run_cap=2)
+    assert (changed.config_revision, changed.sweep_yaml) == (2, "run_cap: 2")
+    assert changed.revision == before.revision + 1
+    assert open_another().get_sweep(SWEEP) == changed
+
+
+def test_unchanged_sweep_has_one_revision(sweep: Store) -> None:
+    stored = sweep.get_sweep(SWEEP)
+    (first,) = sweep.list_revisions(SWEEP)
+    assert (first.number, first.sweep_yaml, first.changes) == (1, stored.sweep_yaml, {})
+    assert (first.changed_by, first.changed_at, first.first_number) == ("", stored.created_at, 0)
+
+
+def test_revisions_record_who_changed_what_when(sweep: Store, clock: FakeClock) -> None:
+    sweep.add_trials(SWEEP, 0, [{"lr": 1}, {"lr": 2}])
+    clock.advance(60)
+    change(sweep, run_cap=2, early_terminate=None)
+    first, second = sweep.list_revisions(SWEEP)
+    assert first.sweep_yaml == a_sweep().sweep_yaml
+    assert (second.number, second.changed_by, second.changed_at) == (2, "ann@host", clock.now)
+    assert (second.changes, second.first_number) == ({"run_cap": 2, "early_terminate": None}, 2)
+
+
+def test_second_change_with_the_same_number_conflicts_and_changes_nothing(
+    sweep: Store, open_another: Callable[[], Store]
+) -> None:
+    other = open_another()
+    changed = change(sweep, run_cap=2)
+    with pytest.raises(StoreConflict, match="read the sweep again"):
+        change(other, run_cap=3)
+    assert other.get_sweep(SWEEP) == changed
+    assert len(other.list_revisions(SWEEP)) == 2
+
+
+def test_trials_of_an_old_config_are_not_added(sweep: Store) -> None:
+    change(sweep, run_cap=2)
+    with pytest.raises(StoreConflict, match="the config changed"):
+        sweep.add_trials(SWEEP, 0, [{"lr": 1}], config_revision=1)
+    assert [trial.number for trial in sweep.add_trials(SWEEP, 0, [{"lr": 1}], config_revision=2)] == [0]
+
+
+def test_revisions_are_removed_with_their_sweep(sweep: Store) -> None:
+    change(sweep, run_cap=2)
+    sweep.remove_sweep(SWEEP)
+    sweep.create_sweep(a_sweep())
+    assert [revision.number for revision in sweep.list_revisions(SWEEP)] == [1]
+
+
+def an_agent(agent_id: str = "host:1:a") -> AgentRecord:
+    return AgentRecord(id=agent_id, sweep_id=SWEEP, slots={"process@host": 2}, version="0.1.0")
+
+
+def test_agent_is_recorded_until_it_is_removed(sweep: Store, clock: FakeClock) -> None:
+    began = clock.now
+    sweep.put_agent(an_agent())
+    sweep.add_trials(SWEEP, 0, [{"lr": 1}, {"lr": 2}])
+    sweep.claim(SWEEP, "host:1:a", "process@host", 60.0)
+    clock.advance(30)
+    assert sweep.beat("host:1:a", {"process@host": 3}) == replace(
+        an_agent(), slots={"process@host": 3}, started_at=began, seen_at=clock.now
+    )
+    (found,) = sweep.list_agents(SWEEP)
+    assert (found.trials, found.host, found.is_lost) == ((0,), "host", False)
+    assert sweep.list_agents() == [found]
+    clock.advance(3_600)
+    (lost,) = sweep.list_agents()
+    assert (lost.silent_s, lost.is_lost) == (3_600, True)
+    sweep.remove_agent("host:1:a")
+    assert sweep.list_agents() == []
+    assert sweep.beat("host:1:a", {}) is None
+
+
+def test_order_is_read_with_the_next_heartbeat(sweep: Store, open_another: Callable[[], Store]) -> None:
+    sweep.put_agent(an_agent())
+    before = sweep.get_sweep(SWEEP)
+    open_another().order_agent(SWEEP, "host:1:a", parallel=8)
+    open_another().order_agent(SWEEP, "host:1:a", order="drain")
+    after = sweep.get_sweep(SWEEP)
+    assert (after.n_orders, after.revision) == (before.n_orders + 2, before.revision + 2)
+    record = sweep.beat("host:1:a", {"process@host": 2})
+    assert record is not None
+    assert (record.order, record.parallel) == ("drain", 8)
+
+
+def test_order_to_an_unknown_agent_is_refused(sweep: Store) -> None:
+    with pytest.raises(NotFound, match="list its agents with"):
+        sweep.order_agent(SWEEP, "host:1:a", order="stop")
+
+
+def test_records_of_agents_that_were_lost_for_a_day_are_removed(sweep: Store, clock: FakeClock) -> None:
+    sweep.put_agent(an_agent())
+    clock.advance(3_600 * 25)
+    sweep.put_agent(an_agent("host:2:b"))
+    assert [agent.id for agent in sweep.list_agents()] == ["host:2:b"]

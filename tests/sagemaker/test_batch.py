@@ -11,7 +11,7 @@ from botocore.exceptions import ClientError
 
 import smsweep
 from smsweep.aws import request_model
-from smsweep.backends.aws_batch.service_jobs import JobQueue, submission
+from smsweep.backends.aws_batch.backend import JobQueue, submission
 from smsweep.errors import JobRejected, UsageError
 from smsweep.services.agents import run_agent
 from smsweep.services.agents.run_agent import run

@@ -16,13 +16,15 @@ from typing import Any
 import pytest
 
 import smsweep
+from smsweep.config_files.config_change import parse_change
 from smsweep.core.json_documents import DetachedAgentDocument, SweepDocument
-from smsweep.errors import UsageError
+from smsweep.errors import ConfigError, UsageError
 from smsweep.remote.record import read_records
 from smsweep.remote.s3_store import remote_sweeps
 from smsweep.services import aws_setup
 from smsweep.services.agents import detach, run_agent
 from smsweep.services.sweeps import control, create, prune, remove
+from smsweep.services.sweeps.change import change
 from smsweep.services.views import json_views
 from smsweep.util.terminal_text import NOTE
 from tests.sagemaker.conftest import AGENT_ROLE, Account
@@ -165,6 +167,11 @@ def test_commands_from_the_laptop_are_carried_out(laptop: Laptop) -> None:
     assert control.set_state(sweep_id, "pause").state == "paused"
     assert laptop.show(sweep_id)["state"] == "paused"
     assert control.set_state(sweep_id, "resume").state == "running"
+    changed = change(sweep_id, [parse_change("run_cap=9"), parse_change("stop_if=loss > 1000")])
+    assert (changed.sweep.config.run_cap, changed.revision.number) == (9, 2)
+    assert json_views.show(sweep_id)["run_cap"] == 9
+    with pytest.raises(ConfigError, match="run_cap: expected"):
+        change(sweep_id, [parse_change("run_cap=0")])
     control.set_state(sweep_id, "cancel")
     with pytest.raises(UsageError, match="cannot pause"):
         control.set_state(sweep_id, "pause")

@@ -20,6 +20,7 @@ from smsweep.remote.s3_store.writer import Writer
 from smsweep.services.agents import detach
 from smsweep.services.sweeps import create
 from smsweep.services.views import json_views
+from smsweep.services.workspace import read_stored
 from smsweep.store import notes
 from smsweep.store.open import open_store
 from tests.sagemaker.conftest import Account
@@ -218,3 +219,25 @@ def test_missing_store_raises_not_found(s3_store: S3Store, tmp_path: Path) -> No
     with pytest.raises(NotFound, match="the store does not exist"):
         S3Store(s3_store._aws, f"{s3_store.uri}/elsewhere").fetch(tmp_path / "none.db")
     shutil.rmtree(tmp_path / "none", ignore_errors=True)
+
+
+def test_command_changes_the_config_once_and_a_late_one_is_refused(
+    s3_store: S3Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    change = {"do": "change_config", "number": 2, "changes": {"run_cap": 7}, "changed_by": "ann@host"}
+    s3_store.send_command(SentCommand(id="1", document=change))
+    s3_store.send_command(SentCommand(id="2", document={**change, "changes": {"run_cap": 9}}))
+    s3_store.send_command(SentCommand(id="3", document={**change, "number": 3, "changes": {"run_cap": 0}}))
+    with closing(Writer(s3_store, SWEEP, tmp_path / "one", read_stored, "one")) as one:
+        monkeypatch.setattr(S3Store, "delete_command", lambda self, command: None)  # as if killed before it
+        one.run_commands()
+    monkeypatch.undo()
+    with closing(Writer(s3_store, SWEEP, tmp_path / "two", read_stored, "two")) as two:
+        two.run_commands()
+        sweep, revisions = two.store.get_sweep(SWEEP), two.store.list_revisions(SWEEP)
+        obeyed = notes.HANDLED_COMMANDS.get(two.store, SWEEP)
+    assert (sweep.config.run_cap, sweep.config_revision) == (7, 2)
+    assert (len(revisions), revisions[1].changed_by) == (2, "ann@host")
+    assert obeyed["1"] == ""
+    assert "its config was changed at the same time" in obeyed["2"]
+    assert "run_cap: expected a whole number above 0" in obeyed["3"]

@@ -126,6 +126,10 @@ HOSTILE_COMMANDS = {
     % b",".join([b'"running"'] * 1_000),
     "a running trial started again": b'{"do": "move", "number": 0, "expect": ["running"], "to": "pending"}',
     "a trial that never ran finished": b'{"do": "move", "number": 0, "expect": ["pending"], "to": "finished"}',
+    "another program": b'{"do": "change_config", "number": 2, "changes": {"run_cap": 2, "program": "x.py"}}',
+    "code of the search": b'{"do": "change_config", "number": 2, "changes": {"scheduler": {"source": "x.py"}}}',
+    "an image": b'{"do": "change_config", "number": 2, "changes": {"image_uri": "evil"}}',
+    "no change": b'{"do": "change_config", "number": 2, "changes": {}}',
     "half a surrogate": rb'{"do": "move", "number": 0, "expect": ["failed"], "to": "pending", "reason": "\ud800"}',
     "a reason without end": b'{"do": "move", "number": 0, "expect": ["failed"], "to": "pending", "reason": "%s"}'
     % (b"x" * 50_000),

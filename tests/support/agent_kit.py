@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.backends.base import Backend
+from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
 from smsweep.core.budget import Budget, BudgetTracker, budgets_of
 from smsweep.core.job import Confirm, JobTemplate, SearchSettings, Site, TrainingJobRequest
@@ -15,13 +16,14 @@ from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.engine.places import Place
 from smsweep.runtime.script.records import METRICS, records
 from smsweep.search.registry import make_strategy
+from smsweep.services.agents.run_agent import new_parallel
 from smsweep.services.workspace import read_stored
 from smsweep.stopping.registry import make_rule
 from smsweep.store.base import Store
@@ -39,17 +41,32 @@ class Kit:
         config: The sweep config.
         seed: Seed of the search.
         url: URL of a store with its own clock; None for a store that uses the kit's clock.
+        job: The job config that changes of the sweep start from; agents apply it after the first change.
     """
 
-    def __init__(self, folder: Path, config: Mapping[str, Any], seed: int = 0, url: str | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        config: Mapping[str, Any],
+        seed: int = 0,
+        url: str | None = None,
+        job: Mapping[str, Any] | None = None,
+    ) -> None:
         self.clock_now = datetime(2026, 1, 2, tzinfo=timezone.utc)
         self.slept = 0
-        parsed = parse_sweep(config)
+        parsed, parsed_job = parse_sweep(config), parse_job(job or {})
         self._url = url or f"sqlite:///{folder / 'store.db'}"
         self._store_clock = None if url else lambda: self.clock_now
         self.store = self.open_store()
         self.sweep = self.store.create_sweep(
-            Sweep(id="abcd1234", config=parsed.config, seed=seed, sweep_yaml=parsed.text)
+            Sweep(
+                id="abcd1234",
+                config=parsed.config,
+                seed=seed,
+                sweep_yaml=parsed.text,
+                job=parsed_job.template,
+                job_yaml=parsed_job.text if job else "",
+            )
         )
         self.on_sleep: Callable[[], None] = lambda: None
 
@@ -83,25 +100,33 @@ class Kit:
             places: Places instead of `backend`.
             budgets: Budgets instead of `hours`.
         """
-        config = self.sweep.config
-        rule = make_rule(config, stop_if)
-        distinct = True if config.method == "random" else None
-        job = JobTemplate(repeats=repeats, search=SearchSettings(distinct=distinct))
-        strategy = make_strategy(config, self.sweep.seed, job)
         budget = {} if hours is None else {"hours": hours}
-        if budgets is None:
-            budgets = budgets_of(JobTemplate(request=AN_HOUR, budget=budget))
-        budget_tracker = BudgetTracker(budgets)
+        first_budgets = budgets_of(JobTemplate(request=AN_HOUR, budget=budget)) if budgets is None else budgets
+
+        first_revision = self.store.get_sweep(self.sweep.id).config_revision
+
+        def make_rules(sweep: Sweep) -> Rules:
+            config = sweep.config
+            is_changed = sweep.config_revision > 1
+            limits = budgets_of(sweep.job) if is_changed else first_budgets
+            distinct = True if config.method == "random" else None
+            job = JobTemplate(repeats=repeats, search=SearchSettings(distinct=distinct))
+            return Rules(
+                strategy=make_strategy(config, sweep.seed, job),
+                stopping=make_rule(config, sweep.job.stop_if if is_changed else stop_if),
+                trial_cap=trial_cap,
+                budget=BudgetTracker(limits),
+                parallel=new_parallel(self.store, sweep, first_revision),
+            )
+
         controller = Controller(
             self.store,
             self.sweep,
-            strategy,
-            rule,
-            trial_cap=trial_cap,
+            make_rules(self.sweep),
+            make_rules=make_rules,
             repeats=repeats,
             confirm=confirm,
             searches=searches,
-            budget=budget_tracker,
         )
         return Agent(
             self.store,

@@ -18,7 +18,7 @@ from smsweep.core.job import JobStatus, JobTemplate, LogPage, Site, TrainingJobR
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
@@ -148,7 +148,7 @@ class Crew:
                     slots=self._parallel,
                 )
             ],
-            Controller(store, sweep, strategy, make_rule(sweep.config, ())),
+            Controller(store, sweep, Rules(strategy=strategy, stopping=make_rule(sweep.config, ()))),
             MetricParser(),
             agent_id=new_agent_id(),
             options=AgentOptions(longest_sleep_s=0.05),

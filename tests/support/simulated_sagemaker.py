@@ -43,7 +43,7 @@ from smsweep.emulator.jobs.runner import client_environment
 from smsweep.emulator.jobs.tuning_job import TuningTable
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
@@ -178,7 +178,7 @@ def run(
     agent = Agent(
         store,
         [Place(backend=backend, render=lambda trial: training_job(TEMPLATE, sweep, trial, SITE), slots=n_trials)],
-        Controller(store, sweep, make_strategy(parsed.config, 0), None),
+        Controller(store, sweep, Rules(strategy=make_strategy(parsed.config, 0))),
         MetricParser(),
         agent_id="a",
         options=AgentOptions(),

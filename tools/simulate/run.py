@@ -24,7 +24,7 @@ from smsweep.core.sweep import VERBS, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import TrialState
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult, ShutdownLevel
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
@@ -226,11 +226,13 @@ class Simulation:
         controller = Controller(
             self._net,
             sweep,
-            make_strategy(sweep.config, sweep.seed, self._template),
-            make_rule(sweep.config, scenario.stop_if),
-            trial_cap=scenario.trial_cap,
+            Rules(
+                strategy=make_strategy(sweep.config, sweep.seed, self._template),
+                stopping=make_rule(sweep.config, scenario.stop_if),
+                trial_cap=scenario.trial_cap,
+                budget=BudgetTracker(self._budgets()),
+            ),
             repeats=scenario.repeats,
-            budget=BudgetTracker(self._budgets()),
         )
         agent = self._agents[name] = Agent(
             self._net,

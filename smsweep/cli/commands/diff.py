@@ -32,6 +32,7 @@ DIFF_EXAMPLES = """
 smsweep diff abcd1234/3 abcd1234/7
 smsweep diff abcd1234 efgh5678
 smsweep diff abcd1234 efgh5678 --stat
+smsweep diff abcd1234@1 abcd1234@2
 smsweep diff abcd1234/3 efgh5678/0 --json
 """
 
@@ -51,13 +52,19 @@ LETTERS = {"added": "A", "removed": "D", "changed": "M", "mode": "M"}  # as in g
 One = Annotated[
     str,
     typer.Argument(
-        metavar="A", callback=whole_id, autocompletion=complete_id, help="A sweep, or a trial: ID or ID/N."
+        metavar="A",
+        callback=whole_id,
+        autocompletion=complete_id,
+        help="A sweep, a trial or a revision: ID, ID/N or ID@N.",
     ),
 ]
 Other = Annotated[
     str,
     typer.Argument(
-        metavar="B", callback=whole_id, autocompletion=complete_id, help="Another sweep or trial, like A."
+        metavar="B",
+        callback=whole_id,
+        autocompletion=complete_id,
+        help="Another sweep, trial or revision, like A.",
     ),
 ]
 REPRODUCE_EXAMPLES = """

@@ -16,6 +16,7 @@ from smsweep.cli.text import (
     cell,
     clean,
     clean_line,
+    counted,
     counts,
     duration,
     front,
@@ -28,11 +29,13 @@ from smsweep.core.json_documents import (
     DetachedAgentDocument,
     ListedSweepDocument,
     MetricDocument,
+    RevisionDocument,
     ShownTrialDocument,
     SweepDocument,
     WaitingDocument,
     WhyDocument,
 )
+from smsweep.core.sweep import changes_text
 from smsweep.core.trial import ended_of
 from smsweep.services import labels
 from smsweep.services.views import json_views
@@ -108,12 +111,19 @@ def show_sweep(data: SweepDocument) -> None:
             ("price", priced(data["usage"]["price"])),
             ("program", clean(data["program"] or "")),
             ("function", function(data)),
+            *(("revision", revision(each)) for each in data["revisions"][1:][-MAX_REASONS:]),
             ("image", clean(data["image"])),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
             ("source", data["source_hash"][:16]),
             ("created", time_text(data["created_at"])),
         ]
     )
+
+
+def revision(data: RevisionDocument) -> str:
+    """Return the number and the changes of a revision, and the user who made them."""
+    changes = clean(changes_text(data["changes"]))
+    return f"{data['number']}: {changes}, by {clean(data['changed_by'])} on {time_text(data['changed_at'])}"
 
 
 def agent_call(data: SweepDocument) -> str:
@@ -143,7 +153,10 @@ def is_idle(data: ListedSweepDocument) -> bool:
 
 
 def state(data: ListedSweepDocument) -> str:
-    return f"{data['state']}, no agent" if is_idle(data) else data["state"]
+    """Return the state, as W&B names it: `pending` without an agent; otherwise with the number of agents."""
+    if is_idle(data):
+        return "pending"
+    return f"{data['state']}, {counted(data['n_agents'], 'agent')}" if data["n_agents"] else data["state"]
 
 
 def aim(metric: MetricDocument) -> str:

@@ -104,8 +104,8 @@ def sweep(
         raise UsageError(f"--{verbs[0]} and --{verbs[1]}: these options contradict each other; give one of them")
     if update is not None:
         raise UsageError(
-            "--update: the config of a sweep cannot change; "
-            f"create a sweep that uses the results of this one: smsweep sweep {config_or_id} --prior-run {update}"
+            f"--update: set the changed keys of sweep {update}, such as: smsweep set {update} run_cap=200; or "
+            f"create a sweep that uses its results: smsweep sweep {config_or_id} --prior-run {update}"
         )
     if verbs and not config_or_id:
         raise UsageError(f"--{verbs[0]}: the sweep is missing; write: smsweep sweep --{verbs[0]} ID")

@@ -26,7 +26,7 @@ from smsweep.emulator import api_error
 from smsweep.emulator.api import paging, protocol, validation
 from smsweep.emulator.api.access import Access
 from smsweep.emulator.api.batch_api import PATHS, ServiceJobs
-from smsweep.emulator.api.metrics import GET_METRICS, get_metrics
+from smsweep.emulator.api.documents import GET_METRICS, get_metrics
 from smsweep.emulator.api.protocol import Call, refusal
 from smsweep.emulator.api.signatures import read_signature
 from smsweep.emulator.api.training_jobs import SageMakerApi, subject

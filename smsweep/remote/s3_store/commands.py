@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
 
+from smsweep.config_files.config_change import CHANGEABLE, Change, change_config
 from smsweep.core.sweep import VERBS, SweepState
 from smsweep.core.trial import TrialState
-from smsweep.errors import SmsweepError
+from smsweep.errors import ConfigError, SmsweepError, StoreConflict, UsageError
 from smsweep.store.base import Store
 from smsweep.util.sections import plain_message
 from smsweep.util.terminal_text import clean
 
 MAX_NUMBER = 2**63 - 1  # of a trial: largest integer of the databases
 MAX_STATES = 20
+MAX_KEYS = 100  # of one change of the config
+MAX_NAME = 200  # characters
 MAX_REASON = 10_000  # characters
 MAX_PROBLEM = 300  # characters of the message about a malformed command
 TARGETS = {to for _, to in VERBS.values()}
@@ -89,7 +92,46 @@ class RemoveTrial(_Command):
         store.remove_trial(sweep_id, self.number)
 
 
-Command = SetSweepState | Move | RemoveTrial
+class ChangeConfig(_Command):
+    """Change keys of the sweep's config. The agent checks the keys, so that no command changes the program."""
+
+    do: Literal["change_config"]
+    number: Annotated[int, Field(ge=2, le=MAX_NUMBER)]
+    changes: Annotated[dict[str, Any], Field(min_length=1, max_length=MAX_KEYS)]
+    changed_by: Annotated[str, Field(max_length=MAX_NAME)] = ""
+
+    @model_validator(mode="after")
+    def _check(self) -> ChangeConfig:
+        for key in self.changes:
+            if key.partition(".")[0] not in CHANGEABLE:
+                raise ValueError("no command changes this key")
+        return self
+
+    def carry_out(self, store: Store, sweep_id: str) -> None:
+        if self.number != store.get_sweep(sweep_id).config_revision + 1:
+            raise StoreConflict(
+                f"sweep {sweep_id}: its config was changed at the same time; send the change again"
+            )
+        changes = [Change(key=key, value=value) for key, value in self.changes.items()]
+        try:
+            change_config(store, sweep_id, changes, self.changed_by)
+        except (ConfigError, UsageError) as err:
+            raise StoreConflict(str(err)) from err
+
+
+class OrderAgent(_Command):
+    """Drain or stop the agent, or change the number of its slots."""
+
+    do: Literal["order_agent"]
+    agent_id: Annotated[str, Field(max_length=MAX_NAME)]
+    order: Literal["", "drain", "stop"] = ""
+    parallel: Annotated[int, Field(ge=1, le=MAX_NUMBER)] | None = None
+
+    def carry_out(self, store: Store, sweep_id: str) -> None:
+        store.order_agent(sweep_id, self.agent_id, order=self.order, parallel=self.parallel)
+
+
+Command = SetSweepState | Move | RemoveTrial | ChangeConfig | OrderAgent
 _READER: TypeAdapter[Command] = TypeAdapter(Annotated[Command, Field(discriminator="do")])
 
 

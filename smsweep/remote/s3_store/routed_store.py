@@ -7,7 +7,8 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Protocol, TypeVar
 
-from smsweep.core.sweep import Sweep, SweepState
+from smsweep.core.agent_record import AgentRecord
+from smsweep.core.sweep import ConfigRevision, Sweep, SweepState
 from smsweep.core.trial import MetricPoint, Params, Scalar, Trial, TrialState
 from smsweep.errors import NotFound, StoreError, UsageError
 from smsweep.store.base import Store, adopt_all
@@ -94,6 +95,35 @@ class RoutedStore:
     def set_source_hash(self, sweep_id: str, source_hash: str) -> Sweep:
         return self._writable(sweep_id).set_source_hash(sweep_id, source_hash)
 
+    def change_config(
+        self,
+        sweep_id: str,
+        number: int,
+        *,
+        sweep_yaml: str,
+        job_yaml: str,
+        changes: Mapping[str, Any],
+        changed_by: str,
+    ) -> Sweep:
+        def work(store: Store) -> Sweep:
+            return store.change_config(
+                sweep_id,
+                number,
+                sweep_yaml=sweep_yaml,
+                job_yaml=job_yaml,
+                changes=changes,
+                changed_by=changed_by,
+            )
+
+        if sweep_id not in self._elsewhere.ids():
+            return work(self._home)
+        # Without the texts: the agent makes and checks them, so that no command can change the program.
+        command = {"do": "change_config", "number": number, "changes": dict(changes), "changed_by": changed_by}
+        return self._change(sweep_id, work, command)
+
+    def list_revisions(self, sweep_id: str) -> list[ConfigRevision]:
+        return self._of(sweep_id).list_revisions(sweep_id)
+
     def add_trials(
         self,
         sweep_id: str,
@@ -101,8 +131,11 @@ class RoutedStore:
         params: Sequence[Params],
         *,
         repeats: Sequence[tuple[int, int]] = (),
+        config_revision: int | None = None,
     ) -> list[Trial]:
-        return self._writable(sweep_id).add_trials(sweep_id, first_number, params, repeats=repeats)
+        return self._writable(sweep_id).add_trials(
+            sweep_id, first_number, params, repeats=repeats, config_revision=config_revision
+        )
 
     def list_trials(self, sweep_id: str, *, since: int | None = None, curve_of: str | None = None) -> list[Trial]:
         return self._of(sweep_id).list_trials(sweep_id, since=since, curve_of=curve_of)
@@ -147,6 +180,36 @@ class RoutedStore:
 
     def holders(self, sweep_id: str) -> set[str]:
         return self._of(sweep_id).holders(sweep_id)
+
+    def put_agent(self, agent: AgentRecord) -> None:
+        self._writable(agent.sweep_id).put_agent(agent)
+
+    def beat(self, agent_id: str, slots: Mapping[str, int]) -> AgentRecord | None:
+        return self._home.beat(agent_id, slots)
+
+    def remove_agent(self, agent_id: str) -> None:
+        self._home.remove_agent(agent_id)
+
+    def order_agent(
+        self, sweep_id: str, agent_id: str, *, order: str = "", parallel: int | None = None
+    ) -> AgentRecord:
+        def work(store: Store) -> AgentRecord:
+            return store.order_agent(sweep_id, agent_id, order=order, parallel=parallel)
+
+        if sweep_id not in self._elsewhere.ids():
+            return work(self._home)
+        command = {"do": "order_agent", "agent_id": agent_id, "order": order, "parallel": parallel}
+        return self._change(sweep_id, work, command)
+
+    def list_agents(self, sweep_id: str | None = None) -> list[AgentRecord]:
+        if sweep_id is not None:
+            return self._of(sweep_id).list_agents(sweep_id)
+        away = self._elsewhere.ids()
+        agents = [agent for agent in self._home.list_agents() if agent.sweep_id not in away]
+        for each in away:
+            with suppress(StoreError):  # lists show the sweeps whose store can be read
+                agents += self._of(each).list_agents(each)
+        return agents
 
     def move(
         self,

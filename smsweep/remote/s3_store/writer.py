@@ -163,7 +163,8 @@ def _newest(noted: dict[str, str], present: Collection[str]) -> dict[str, str]:
 
 def describe(command: Mapping[str, Any]) -> str:
     """Return the text of a command for the user."""
-    about = f" trial {command['number']}" if "number" in command else ""
+    is_config = command["do"] == "change_config"
+    about = f" trial {command['number']}" if "number" in command and not is_config else ""
     to = f" to {command['to']}" if "to" in command else ""
     return f"{command['do'].replace('_', ' ')}{about}{to}"
 

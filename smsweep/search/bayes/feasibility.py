@@ -13,8 +13,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from smsweep.core.condition import Condition
-from smsweep.core.feasibility import ENDED, parse_outcome_constraint, value_of_constraint
+from smsweep.core.condition import ENDED, Condition, parse_outcome_constraint, value_of_constraint
 from smsweep.core.trial import History, Trial
 from smsweep.search.bayes.gaussian_process import Posterior, fit
 from smsweep.search.bayes.observations import EXTREME, N_START

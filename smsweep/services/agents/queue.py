@@ -10,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.errors import SourceError, UsageError
-from smsweep.remote.queue_consumer import HIDDEN_S, PATIENCE_S, consume
 from smsweep.remote.slurm import batch_script
 from smsweep.remote.slurm import submit as submit
-from smsweep.remote.sqs import Invitation, Queue
+from smsweep.remote.sqs import HIDDEN_S, PATIENCE_S, Invitation, Queue, consume
 from smsweep.services.backends import backend_name
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.signals import exit_on_sigterm

@@ -19,13 +19,14 @@ from typing import Any, Literal
 from smsweep.backends.base import Backend
 from smsweep.backends.function import FunctionBackend
 from smsweep.config_files.code_consent import refuse_code
+from smsweep.config_files.config_change import OF_JOB, PARALLEL
 from smsweep.core.budget import Budget, BudgetTracker
 from smsweep.core.job import JobTemplate, with_search_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult, HandOver, ShutdownLevel
-from smsweep.engine.controller import Controller
+from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.errors import SourceError, UsageError
@@ -201,6 +202,7 @@ def agent(
         if parsed_job and parsed_job.text != stored.job_yaml:
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
         template = with_search_of(template, stored.job)  # trial numbers depend on it
+        template = _with_changes(template, store, stored)
         if in_place is not None and in_place != template.in_place:
             template = replace(template, in_place=in_place)
             notes.HAS_OTHER_JOB.put(store, stored.id, True)
@@ -229,7 +231,18 @@ def agent(
             for place in chosen:
                 sent.check_environment(place.template, place.backend, place.workspace)
         chosen = [with_known_price(place, store, stored.id) for place in chosen]
-        budgets = note_worst_cases(chosen, store, stored.id)
+
+        def rules(sweep: Sweep) -> Rules:
+            changed = _with_changes(template, store, sweep)
+            placed = [
+                replace(place, template=replace(place.template, budget=changed.budget, stop_if=changed.stop_if))
+                for place in chosen
+            ]
+            if changed.budget != template.budget:
+                placed = [with_known_price(place, store, sweep.id) for place in placed]
+            made = make_rules(store, sweep, changed, note_worst_cases(placed, store, sweep.id))
+            return replace(made, parallel=new_parallel(store, sweep, stored.config_revision))
+
         redact = make_redact(workspace.environ, template)
         notifier = make_notifier(store, stored, template, notify, workspace.environ)
         changed = notifier.watching(on_change)
@@ -252,7 +265,7 @@ def agent(
             worker = Agent(
                 store,
                 places,
-                make_controller(store, stored, template, budgets, searches=searches),
+                make_controller(store, stored, template, rules, searches=searches),
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
@@ -357,31 +370,64 @@ def _make_sleep(backends: Sequence[Backend], terminated: threading.Event) -> Cal
     return sleep
 
 
-def make_controller(
-    store: Store, stored: Sweep, template: JobTemplate, budgets: Sequence[Budget], *, searches: bool = True
-) -> Controller:
-    """Create the controller of a stored sweep, with its search, stopping rule, budget and prior runs."""
-    config = config_of(store, stored)
-    strategy = make_strategy(config, stored.seed, template)
-    rule = make_rule(config, template.stop_if, study_pruner(config, stored.seed))
+def _with_changes(template: JobTemplate, store: Store, sweep: Sweep) -> JobTemplate:
+    """Return the job template of an agent with the settings that `smsweep set` changed in the sweep's job.yaml."""
+    if sweep.config_revision == 1:
+        return template
+    changed = {key.partition(".")[0] for revision in store.list_revisions(sweep.id) for key in revision.changes}
+    return replace(template, **{key: getattr(sweep.job, key) for key in OF_JOB if key in changed})
+
+
+def new_parallel(store: Store, sweep: Sweep, since: int) -> int | None:
+    """Return the last value of `parallel` that was set after a revision; None if there is none."""
+    if sweep.config_revision <= since:
+        return None
+    values = [
+        each.changes[PARALLEL] for each in store.list_revisions(sweep.id)[since:] if PARALLEL in each.changes
+    ]
+    return values[-1] if values else None
+
+
+def make_rules(store: Store, sweep: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Rules:
+    """Return the search, the stopping rule and the limits for the current config of a sweep."""
     cap = template.budget.get("trials")
+    config = config_of(store, sweep)
+    return Rules(
+        strategy=make_strategy(config, sweep.seed, template),
+        stopping=make_rule(config, template.stop_if, study_pruner(config, sweep.seed)),
+        trial_cap=None if cap is None else int(cap),
+        budget=BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, sweep.id)),
+    )
+
+
+def make_controller(
+    store: Store, stored: Sweep, template: JobTemplate, rules: Callable[[Sweep], Rules], *, searches: bool = True
+) -> Controller:
+    """Create the controller of a stored sweep, with its prior runs.
+
+    Args:
+        store: The store that has the sweep.
+        stored: The sweep.
+        template: The job template of the agent.
+        rules: Returns the rules for the sweep, now and after each change of its config.
+        searches: As of `agent`.
+    """
     options: dict[str, Any] = {
+        "make_rules": rules,
         "prior": read_prior(store, stored),
-        "trial_cap": None if cap is None else int(cap),
         "repeats": template.repeats,
         "confirm": template.confirm,
         "searches": searches,
-        "budget": BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, stored.id)),
     }
     note = notes.WANDB_SWEEP.get(store, stored.id)
     if not note:
-        return Controller(store, stored, strategy, rule, **options)
+        return Controller(store, stored, rules(stored), **options)
     # The HTTP client is slow to import, and few sweeps are hosted by W&B.
     from smsweep.services.wandb.hosted import make_poll
     from smsweep.wandb_compat.hosted_sweep import HostedController
 
     poll = make_poll(note, Workspace())
-    return HostedController(store, stored, strategy, rule, poll=poll, clock=utc_now, **options)
+    return HostedController(store, stored, rules(stored), poll=poll, clock=utc_now, **options)
 
 
 def _check(function: object, **counts: int | None) -> None:

@@ -10,9 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from smsweep.backends.registry import BACKENDS
-from smsweep.config_files.place_text import parse_place
 from smsweep.core.confirm import count_repeats, estimate
-from smsweep.core.job import Confirm
+from smsweep.core.job import Confirm, parse_place
 from smsweep.core.sweep import VERBS, Sweep, SweepState
 from smsweep.core.trial import Params, Trial, TrialState
 from smsweep.errors import StoreConflict, UsageError

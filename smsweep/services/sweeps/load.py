@@ -14,6 +14,7 @@ from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config_files.search_rules import check_search_values, check_structure
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
+from smsweep.core.confirm import check_confirm
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
 from smsweep.errors import ConfigError, UsageError
@@ -143,23 +144,6 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
         check_search_values(template.search, config.space, job.source)
     check_budgets(template)
     return check_structure(config, template.search, job.source) if job.source is not None else config
-
-
-def check_confirm(config: SweepConfig, template: JobTemplate) -> None:
-    """Raise ConfigError if the job confirms the best trials of a sweep that cannot have a best trial."""
-    if template.confirm is None:
-        return
-    if config.metric is None:
-        raise ConfigError(
-            "confirm: needs one metric in sweep.yaml to compare trials by; add it, or remove confirm from job.yaml"
-        )
-    n = template.confirm.trials
-    for key, cap in (("run_cap", config.run_cap), ("budget.trials", template.budget.get("trials"))):
-        if cap is not None and cap < n + 2:
-            raise ConfigError(
-                f"confirm: its {n} repeats leave fewer than two of the {cap:g} trials of {key} for the search; "
-                f"raise {key}, or set confirm: {{trials: {max(int(cap) // 5, 1)}}}"
-            )
 
 
 def check_entrypoint(config: SweepConfig, template: JobTemplate) -> None:

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from smsweep.core.condition import feasible_assignments, is_feasible
 from smsweep.core.confirm import assignments, estimate, is_repeat
-from smsweep.core.feasibility import feasible_assignments, is_feasible
 from smsweep.core.objective import front, objective
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep

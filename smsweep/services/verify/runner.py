@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import math
+import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.registry import backend_spec
@@ -21,7 +23,6 @@ from smsweep.services.sweeps.load import JobLike, load_job
 from smsweep.services.verify import api_checks, job_checks, sweep_checks
 from smsweep.services.verify.assumption import SKIPPED, UNKNOWN, Assumption, Result, judge
 from smsweep.services.verify.cleanup import clean, find_live_jobs, stop_lost_jobs
-from smsweep.services.verify.masking import Mask
 from smsweep.services.verify.run_state import FOLDER, LOCK_FILE, STATE_FILE, RunState, list_runs, new_run_id
 from smsweep.services.verify.session import (
     AWS,
@@ -55,6 +56,12 @@ EMULATOR_SETTINGS = {
 }
 OWN_EMULATOR = "emulator-"  # start of the name of a folder in FOLDER
 BATCH_QUEUE = "SMSWEEP_BATCH_QUEUE"
+# What the reports mask.
+ACCOUNT = re.compile(r"(?<![0-9A-Za-z])\d{12}(?![0-9A-Za-z])")
+ACCESS_KEY = re.compile(r"\b(?:AKIA|ASIA|AROA|AIDA)[A-Z0-9]{12,}\b")
+ARN = re.compile(r"(arn:[\w-]+:(?:iam|sts)::[^:\s]*:[\w-]+)/[^\s\"',;)]+")
+MAX_TEXT = 500  # characters of a text in a report
+REQUEST_ID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -441,3 +448,42 @@ def _state(workspace: Workspace, facts: Facts, *, is_new: bool) -> RunState:
     run = new_run_id()
     path = workspace.dir / FOLDER / run / STATE_FILE
     return RunState(path=path, run=run, target=target, started_at=utc_now().isoformat())
+
+
+class Mask:
+    """Replaces what identifies the account. The run's own names get the same text in every report.
+
+    Args:
+        session: Has the names to replace.
+    """
+
+    def __init__(self, session: Session) -> None:
+        request = session.template.request
+        output = request.get("OutputDataConfig", {}).get("S3OutputPath", "")
+        bucket = output.removeprefix("s3://").partition("/")[0] if output.startswith("s3://") else ""
+        names = {
+            str(session.folder): "FOLDER",
+            request.get("RoleArn", ""): "ROLE",
+            bucket: "BUCKET",
+            session.facts.account: "ACCOUNT",
+            session.state.run: "RUN",
+        }
+        self._names = {name: text for name, text in names.items() if name}
+
+    def text(self, text: str) -> str:
+        """Return a text without the names."""
+        for name, replacement in self._names.items():
+            text = text.replace(name, replacement)
+        text = ARN.sub(r"\1/NAME", ACCOUNT.sub("ACCOUNT", text))
+        text = REQUEST_ID.sub("ID", ACCESS_KEY.sub("KEY", text))
+        return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]} ..."
+
+    def data(self, value: Any) -> Any:
+        """Return plain data with each text masked."""
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            return {name: self.data(item) for name, item in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [self.data(item) for item in value]
+        return value

@@ -6,6 +6,7 @@ import difflib
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,22 +18,24 @@ from smsweep.core.json_documents import (
     FileDifferenceDocument,
     SourceDifferenceDocument,
 )
-from smsweep.core.sweep import Sweep
+from smsweep.core.sweep import ConfigRevision, Sweep
 from smsweep.core.trial import Trial, is_number
 from smsweep.errors import SourceError, UsageError
 from smsweep.runtime.job.environment_info import FILE
 from smsweep.runtime.job.secrets import SECRETS_ENV
 from smsweep.secrets.redact import make_redact, redact_file
 from smsweep.services.agents.in_place import source_hash_of
-from smsweep.services.labels import parse_label
+from smsweep.services.labels import full_label, parse_label
+from smsweep.services.sweeps.change import revision_of
 from smsweep.services.views.json_views import flat_params, show, sweep_data, trial_data
-from smsweep.services.workspace import Workspace, find_trial
+from smsweep.services.workspace import Workspace, find_trial, read_stored
 from smsweep.source.bundle import Bundle, bundle_path, extract
 from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util.terminal_text import with_texts
 
 ABSENT = object()
+REVISION = re.compile(r"(.+)@([0-9]{1,9})")  # such as abcd1234@2
 MAX_TEXT = 512_000  # maximum size in bytes of a file whose lines are compared
 SECTIONS = ("facts", "params", "metrics", "config", "job", "request", "environment")
 DECISIVE = (
@@ -60,7 +63,7 @@ def diff(a: str, b: str) -> DiffDocument:
     """Compare two trials or two sweeps. Secrets are masked.
 
     Args:
-        a: A trial ("ID/N") or a sweep ("ID").
+        a: A trial ("ID/N"), a sweep ("ID"), or a revision of a sweep's config ("ID@N").
         b: The other trial or sweep.
 
     Returns:
@@ -70,10 +73,11 @@ def diff(a: str, b: str) -> DiffDocument:
         also have `delta` (b minus a). The params and metrics of a sweep are those of its best trial.
 
     Raises:
-        NotFound: If there is no such sweep or trial.
+        NotFound: If there is no such sweep, revision or trial.
         UsageError: If one is a trial and the other a sweep.
     """
-    labels = [parse_label(text) for text in (a, b)]
+    parts = [REVISION.fullmatch(text.strip()) for text in (a, b)]
+    labels = [parse_label(full_label(part[1]) if part else text) for part, text in zip(parts, (a, b), strict=True)]
     is_trial = [number is not None for _, number in labels]
     if len(set(is_trial)) > 1:
         raise UsageError(
@@ -82,6 +86,11 @@ def diff(a: str, b: str) -> DiffDocument:
     workspace = Workspace()
     with workspace.store() as store:
         sweeps = [store.get_sweep(sweep_id) for sweep_id, _ in labels]
+        revisions = [
+            revision_of(store, sweep.id, int(part[2])) if part else None
+            for part, sweep in zip(parts, sweeps, strict=True)
+        ]
+        sweeps = [_at(sweep, revision) for sweep, revision in zip(sweeps, revisions, strict=True)]
         trials = [find_trial(store, sweep_id, number) for sweep_id, number in labels if number is not None]
         origins = [notes.ORIGIN.get(store, sweep.id) for sweep in sweeps]
         redact = _redact(workspace, sweeps)
@@ -91,6 +100,9 @@ def diff(a: str, b: str) -> DiffDocument:
             sides = [_of_trial(workspace, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
         else:
             sides = [_of_sweep(store, sweep) for sweep in sweeps]
+    for side, revision in zip(sides, revisions, strict=True):
+        if revision is not None:
+            side["facts"] |= _known({"revision": revision.number, "changed_by": revision.changed_by or None})
     for side, sweep, origin in zip(sides, sweeps, origins, strict=True):
         side |= {"config": sweep.config.document, "job": sweep.job.document, "environment": origin}
     differences: dict[str, list[DifferenceDocument]] = {}
@@ -115,6 +127,14 @@ def diff(a: str, b: str) -> DiffDocument:
         "request": differences["request"],
         "environment": differences["environment"],
     }
+
+
+def _at(sweep: Sweep, revision: ConfigRevision | None) -> Sweep:
+    """Return a sweep with the config of a revision; unchanged without one."""
+    if revision is None:
+        return sweep
+    config, job = read_stored(revision.sweep_yaml, revision.job_yaml)
+    return replace(sweep, config=config, job=job, sweep_yaml=revision.sweep_yaml, job_yaml=revision.job_yaml)
 
 
 def _leaves(value: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:

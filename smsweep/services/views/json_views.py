@@ -7,9 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.budget import worst_instance_s
+from smsweep.core.condition import violated
 from smsweep.core.failure_kind import shared_reason as shared_reason
-from smsweep.core.feasibility import violated
 from smsweep.core.job import image_of
 from smsweep.core.json_documents import (
     AmountsDocument,
@@ -40,8 +41,10 @@ from smsweep.exports.contents import json_safe as json_safe
 from smsweep.remote.record import read_records
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.agent_ids import is_gone
+from smsweep.services.agents.listing import is_working
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
+from smsweep.services.sweeps.change import revision_data
 from smsweep.services.sweeps.load import needs_program
 from smsweep.services.workspace import Workspace, find_trial
 from smsweep.store import notes
@@ -84,11 +87,13 @@ def show_data(
     best = find_best(trials, sweep.config.metric, sweep.job.repeats, constraints) if sweep.config.metric else None
     metrics = sweep.config.metrics
     front = find_front(trials, metrics, sweep.job.repeats, constraints) if metrics else []
+    working = working_agents(sweep, store.list_agents(sweep.id), holders(trials))
     reasons = Counter(first_reason(trial) for trial in trials if trial.state in FAILURES)
     return {
         **sweep_data(sweep),
         "trials": dict(sorted(counts.items())),
-        "has_agent": agent is not None or has_agent(sweep, holders(trials)),
+        "has_agent": agent is not None or bool(working),
+        "n_agents": len(working),
         "function": function_data(store, sweep),
         "best": best_data(best, sweep) if best else None,
         "front": [member.trial.number for member in front],  # for several metrics
@@ -101,6 +106,7 @@ def show_data(
         ],
         "places": places_of(trials),
         "failures": [{"reason": reason, "trials": n} for reason, n in reasons.most_common()],
+        "revisions": [revision_data(revision) for revision in store.list_revisions(sweep.id)],
     }
 
 
@@ -133,9 +139,18 @@ def places_of(trials: Collection[Trial]) -> list[PlaceUseDocument]:
     ]
 
 
-def has_agent(sweep: Sweep, agent_ids: Iterable[str]) -> bool:
-    """Return True if a sweep is not over, and one of these agents is not known to be gone."""
-    return sweep.state in OPEN and not all(map(is_gone, agent_ids))
+def working_agents(sweep: Sweep, agents: Iterable[AgentRecord], holder_ids: Iterable[str]) -> set[str]:
+    """Return the ids of the agents that work on a sweep that is not over.
+
+    Args:
+        sweep: The sweep.
+        agents: Its recorded agents.
+        holder_ids: Ids of agents that hold its trials.
+    """
+    if sweep.state not in OPEN:
+        return set()
+    known = {agent.id for agent in agents if is_working(agent)}
+    return known | {agent_id for agent_id in holder_ids if not is_gone(agent_id)}
 
 
 def holders(trials: Iterable[Trial]) -> set[str]:
@@ -177,14 +192,22 @@ def list_sweeps() -> list[ListedSweepDocument]:
         return []
     detached = read_records(workspace.dir)
     with workspace.store() as store:
-        return [
-            {
-                **sweep_data(sweep),
-                "trials": {state.value: count for state, count in sorted(store.count_trials(sweep.id).items())},
-                "has_agent": sweep.id in detached or has_agent(sweep, store.holders(sweep.id)),
-            }
-            for sweep in store.list_sweeps()
-        ]
+        agents: dict[str, list[AgentRecord]] = {}
+        for agent in store.list_agents():
+            agents.setdefault(agent.sweep_id, []).append(agent)
+        listed: list[ListedSweepDocument] = []
+        for sweep in store.list_sweeps():
+            working = working_agents(sweep, agents.get(sweep.id, ()), store.holders(sweep.id))
+            counts = sorted(store.count_trials(sweep.id).items())
+            listed.append(
+                {
+                    **sweep_data(sweep),
+                    "trials": {state.value: count for state, count in counts},
+                    "has_agent": sweep.id in detached or bool(working),
+                    "n_agents": len(working),
+                }
+            )
+        return listed
 
 
 def list_trials(sweep_id: str) -> list[TrialDocument]:

@@ -1,4 +1,4 @@
-// The agents that this page's server has started on its machine: start, stop, state and the end of the log.
+// The agents of a sweep on all machines, and those that were started on the machine of this page, with their logs.
 
 import { Refused, change, keepReading, path, read } from "./api.js";
 import { confirmAction } from "./dialog.js";
@@ -13,10 +13,12 @@ export class Agents {
     this.parallel = make("input", { type: "number", min: 1, max: MAX_PARALLEL, value: "1", id: "agent-parallel", ariaLabel: "trials at the same time" });
     this.backend = make("select", { id: "agent-backend", ariaLabel: "backend" });
     this.start = button("Start agent", () => this.begin(), { className: "main", "data-key": "start-agent" });
-    this.list = make("div");
+    this.list = make("div", { className: "local" });
+    this.all = make("div", { className: "all" });
     this.form = make("form", { className: "bar" }, make("label", {}, "parallel ", this.parallel), make("label", {}, "backend ", this.backend), this.start);
     this.form.addEventListener("submit", (event) => { event.preventDefault(); this.begin(); });
     this.element = make("section", { className: "card agents", ariaLabel: "Agents" }, make("h2", { textContent: "Agents on this machine" }), this.form, this.list,
+      make("h3", { textContent: "On all machines" }), this.all,
       make("details", {}, make("summary", { textContent: "Start an agent on another machine" }), command(`smsweep agent ${model.sweepId}`)));
     panel.append(this.element);
     this.again = keepReading(async () => {
@@ -25,8 +27,11 @@ export class Agents {
     }, model.signal);
   }
 
-  show({ agents, backends, backend }) {
+  show({ agents, all, backends, backend }) {
     this.agents = agents;
+    const allKey = JSON.stringify(all);
+    if (allKey !== this.allKey) refill(this.all, ...(all.length ? all.map((agent) => this.remoteLine(agent)) : [make("p", { className: "soft", textContent: "No agent works on this sweep." })]));
+    this.allKey = allKey;
     this.backends = backends;
     if (!this.backend.options.length) {
       this.backend.replaceChildren(...backends.map(({ name, costs_money: costs }) => make("option", { value: name }, costs ? `${name} (costs money)` : name)));
@@ -53,6 +58,32 @@ export class Agents {
           button("Stop now", () => this.stop(agent, true), { className: "danger", "data-key": `stop-${agent.number}` })] : [])),
       make("details", { open: isOpen, "data-number": agent.number }, make("summary", { textContent: log ? `Log, last ${many(agent.log.length, "line")}` : "Log: no output yet" }),
         make("pre", { textContent: log, tabIndex: 0 })));
+  }
+
+  remoteLine(agent) {
+    const places = Object.entries(agent.slots).map(([place, slots]) => `${place}: ${many(slots, "slot")}`).join(", ");
+    const trials = agent.trials.length ? `trials ${agent.trials.join(", ")}` : "no trial";
+    const isOne = Object.keys(agent.slots).length === 1;
+    const slots = make("input", { type: "number", min: 1, max: MAX_PARALLEL, value: String(Object.values(agent.slots)[0] ?? 1), ariaLabel: `parallel of agent ${agent.id}` });
+    return make("div", { className: "agent", "data-agent": agent.id }, make("div", { className: "bar" },
+      make("span", { className: "badge", "data-state": agent.state === "lost" ? "crashed" : agent.state === "running" ? "running" : "stopping", textContent: agent.state }),
+      make("code", { textContent: agent.id }), make("span", { textContent: `${places}; ${trials}` }),
+      make("span", { className: "soft" }, `smsweep ${agent.version}, started `, ago(agent.started_at), ", last heartbeat ", ago(agent.seen_at)),
+      ...(agent.state === "lost" ? [] : [
+        ...(isOne ? [slots, button("Set parallel", () => this.order(agent, { parallel: Number(slots.value) }))] : []),
+        button("Drain", () => this.order(agent, { order: "drain" }), { title: "exit after the running trials" }),
+        button("Stop", () => this.order(agent, { order: "stop" }), { className: "danger", title: "return the running trials to the queue and exit" })])));
+  }
+
+  async order(agent, order) {
+    if (order.order === "stop" && !(await confirmAction(`Stop agent ${agent.id}?`, "Its running trials are stopped and return to the queue.", "Stop agent"))) return;
+    try {
+      this.show(await change(this.address, { agent: agent.id, ...order }));
+      notify(`agent ${agent.id} gets the order at its next poll`);
+    } catch (err) {
+      notify(err instanceof Refused ? err.problems.join("\n") : err.message, true);
+    }
+    this.again();
   }
 
   async begin() {

@@ -12,14 +12,15 @@ from tests.unit.cli.conftest import Cli
 
 def test_running_sweep_without_an_agent_has_the_command_that_starts_one(cli: Cli) -> None:
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
-    assert f"state    running, no agent; run trials with: smsweep agent {sweep_id}\n" in cli("show", sweep_id).out
+    assert f"state    pending; run trials with: smsweep agent {sweep_id}\n" in cli("show", sweep_id).out
     listed = cli("ls")
-    assert "running, no agent" in listed.out
+    assert "pending" in listed.out
     assert listed.err == f"no agent runs trials; start one with: smsweep agent {sweep_id}\n"
     assert json.loads(cli("show", sweep_id, "--json").out)["has_agent"] is False
     cli("sweep", "--pause", sweep_id)
     listed = cli("ls")
-    assert "no agent" not in cli("show", sweep_id).out + listed.out + listed.err
+    assert "no agent" not in listed.err
+    assert "pending" not in cli("show", sweep_id).out + listed.out
 
 
 def test_sweep_with_a_running_trial_has_an_agent(cli: Cli) -> None:
@@ -28,9 +29,9 @@ def test_sweep_with_a_running_trial_has_an_agent(cli: Cli) -> None:
         store.add_trials(sweep_id, 0, [{"a": 1}])
         store.claim(sweep_id, new_agent_id(), "process@here", 60.0)
         assert cli("ls").err == ""
-        assert "no agent" not in cli("show", sweep_id).out
+        assert "running, 1 agent" in cli("show", sweep_id).out
         store.release(next(iter(store.holders(sweep_id))))
-    assert "running, no agent" in cli("show", sweep_id).out
+    assert "pending" in cli("show", sweep_id).out
 
 
 def test_results_on_sagemaker_may_not_exist() -> None:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from smsweep.core.feasibility import feasible_assignments, is_feasible, parse_outcome_constraint, violated
+from smsweep.core.condition import feasible_assignments, is_feasible, parse_outcome_constraint, violated
 from smsweep.core.objective import Targets
 from smsweep.core.repeats import find_best, find_front
 from smsweep.core.sweep import Goal, Metric, SweepConfig

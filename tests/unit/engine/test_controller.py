@@ -9,7 +9,7 @@ from typing import Any
 
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Params, Trial, TrialState
-from smsweep.engine.controller import Controller, Proposal
+from smsweep.engine.controller import Controller, Proposal, Rules
 from smsweep.search.registry import make_strategy
 from smsweep.store.base import Store
 from smsweep.wandb_compat.hosted_sweep import POLL_S, HostedController, HostedSweep
@@ -47,7 +47,7 @@ def before_each_insert(kit: Kit, act: Callable[[], object]) -> None:
 
 
 def rival(kit: Kit, store: Store | None = None) -> Controller:
-    controller = Controller(store or kit.store, kit.sweep, make_strategy(kit.sweep.config, 0), None)
+    controller = Controller(store or kit.store, kit.sweep, Rules(strategy=make_strategy(kit.sweep.config, 0)))
     controller.refresh()
     return controller
 
@@ -210,7 +210,9 @@ class Server:
 
 def hosted_controller(kit: Kit, server: Server) -> HostedController:
     strategy = make_strategy(kit.sweep.config, 0)
-    controller = HostedController(kit.store, kit.sweep, strategy, None, poll=server.look, clock=server.clock)
+    controller = HostedController(
+        kit.store, kit.sweep, Rules(strategy=strategy), poll=server.look, clock=server.clock
+    )
     controller.refresh()
     return controller
 

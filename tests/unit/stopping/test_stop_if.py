@@ -8,8 +8,7 @@ from smsweep.core.sweep import EarlyTerminate, Metric, SweepConfig
 from smsweep.core.trial import History, MetricStats, Trial, TrialState
 from smsweep.errors import ConfigError
 from smsweep.space.space import SearchSpace
-from smsweep.stopping.registry import make_rule
-from smsweep.stopping.stop_if import StopIf
+from smsweep.stopping.registry import StopIf, make_rule
 
 CONDITIONS = ("loss is nan", "loss > 10 after 2")
 NO_RULE = SweepConfig(method="random", space=SearchSpace({}), metric=Metric(name="loss"))

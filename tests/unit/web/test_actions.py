@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,20 @@ def test_actions_change_the_state_of_the_sweep(client: Client) -> None:
     for verb, state in (("pause", "paused"), ("resume", "running"), ("stop", "stopped"), ("cancel", "cancelled")):
         assert client.post(f"/api/sweeps/{sweep_id}/{verb}").data == {"id": sweep_id, "state": state}
         assert json_views.show(sweep_id)["state"] == state
+
+
+def test_change_of_the_config_is_the_next_revision(client: Client) -> None:
+    sweep_id = record(1)
+    done = client.post(f"/api/sweeps/{sweep_id}/set", {"changes": ["run_cap=7", "budget.hours=100"]})
+    check("POST /api/sweeps/ID/set", json.dumps(done.data))
+    assert (done.data["revision"]["number"], done.data["hint"]) == (2, "")
+    shown = json_views.show(sweep_id)
+    assert shown["run_cap"] == 7
+    assert client.get(f"/api/sweeps/{sweep_id}").data["sweep"]["revisions"] == shown["revisions"]
+    refused = client.post(f"/api/sweeps/{sweep_id}/set", {"changes": ["run_cap=8", "program=x.py"]})
+    assert refused.status == 400
+    assert "program: cannot change" in refused.data["error"]
+    assert json_views.show(sweep_id)["run_cap"] == 7
 
 
 def test_illegal_action_gets_an_error(client: Client) -> None:

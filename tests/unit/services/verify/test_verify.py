@@ -14,9 +14,8 @@ from smsweep.core.json_documents import VerificationDocument
 from smsweep.errors import UsageError
 from smsweep.services.verify import report
 from smsweep.services.verify.assumption import CONFIRMED, DIFFERENT, Result, judge
-from smsweep.services.verify.masking import Mask
 from smsweep.services.verify.run_state import RUN_ID, STATE_FILE, RunState, list_runs, new_run_id
-from smsweep.services.verify.runner import CHECKS, Verification, ordered
+from smsweep.services.verify.runner import CHECKS, Mask, Verification, ordered
 from smsweep.services.verify.session import AWS, LOCAL, Facts, Session, job_seconds
 from tests.support.markdown import ROOT
 

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 from smsweep.errors import AccessDenied, BackendUnavailable, JobError, SmsweepError, SourceError, TrialsFailed
-from smsweep.remote.queue_consumer import consume
-from smsweep.remote.sqs import Invitation, Queue
+from smsweep.remote.sqs import Invitation, Queue, consume
 
 URL = "https://sqs.eu-west-1.amazonaws.com/123456789012/sweeps"
 
