@@ -364,7 +364,7 @@ def test_run_with_function_that_cannot_be_sent_creates_nothing(folder: Path) -> 
     with pytest.raises(UsageError, match="parallel: expected a whole number above 0, got 0"):
         smsweep.run(SWEEP, function=print, parallel=0, backend="process")
     with pytest.raises(UsageError, match=r"function: losses cannot be called without arguments: .* 'runs'"):
-        smsweep.run(SWEEP, function=losses, parallel=2)  # type: ignore[arg-type]  # the point
+        smsweep.run(SWEEP, function=losses, parallel=2)
     assert not Workspace().has_store
 
 

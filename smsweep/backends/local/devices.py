@@ -273,9 +273,9 @@ def _nvidia_files(root: Path) -> Iterator[Device]:
     uuids, buses = {}, {}
     for file in (root / "proc/driver/nvidia/gpus").glob("*/information"):
         text = _read(file)
-        if (minor := _MINOR.search(text)) and (uuid := _UUID.search(text)):
-            uuids[minor[1]], buses[minor[1]] = uuid[1], file.parent.name
-    minors = []
+        if (found := _MINOR.search(text)) and (uuid := _UUID.search(text)):
+            uuids[found[1]], buses[found[1]] = uuid[1], file.parent.name
+    minors: list[str] = []
     with contextlib.suppress(OSError):
         files = ((path, _FILE.fullmatch(path.name)) for path in (root / "dev").iterdir())
         minors = [match[1] for path, match in files if match and _can_open(path)]
