@@ -20,7 +20,7 @@ from smsweep.config_files.job_models import (
 )
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
 from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
-from smsweep.config_files.validation import check
+from smsweep.config_files.validation import check, unknown_key
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
 from smsweep.core.job import (
@@ -32,9 +32,10 @@ from smsweep.core.job import (
     PlaceSpec,
     Price,
     SearchSettings,
+    parse_place,
 )
 from smsweep.core.resources import Resources
-from smsweep.errors import ConfigError
+from smsweep.errors import ConfigError, UsageError
 from smsweep.space.belief import Belief
 from smsweep.space.structure import Allowed, Condition
 
@@ -202,12 +203,20 @@ def _places(
         name = section.name or section.backend
         for key in sorted(overlay.keys() & OF_SWEEP):
             problems.add(("places", index, key), "belongs to the whole sweep; move it to the top of job.yaml")
+        known_keys = [*PlaceSection.model_fields, *sorted(JobSection.model_fields.keys() - OF_SWEEP)]
+        unknown = overlay.keys() - JobSection.model_fields.keys() - UNSUPPORTED_KEYS.keys()
+        for key in sorted(unknown):
+            problems.add(("places", index, key), unknown_key(key, known_keys))
         if "/" in name:
             problems.add(("places", index, "name"), "must not contain a slash; choose another name")
+        elif not _is_place_name(name):
+            problems.add(
+                ("places", index, "name"), f"--on cannot select {show(name)}; choose a name without a colon"
+            )
         if any(spec.name == name for spec in specs):
             problems.add(("places", index), f"{name} exists already; give this place another name")
         first = {"instance_type": section.instance_type[0]} if section.instance_type else {}
-        if not overlay.keys() & OF_SWEEP:
+        if not (overlay.keys() & OF_SWEEP or unknown):
             try:
                 placed = from_mapping(at_place(resolved, {**overlay, **first}))
                 request = _parse(placed, folder, checks_limits=checks_limits).template.request
@@ -228,6 +237,14 @@ def _places(
             )
         )
     return tuple(specs)
+
+
+def _is_place_name(name: str) -> bool:
+    try:
+        place = parse_place(name)
+    except UsageError:
+        return False
+    return place.name == name
 
 
 def _check_regions(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -15,7 +16,8 @@ VARIABLE = "SMSWEEP_RESOURCES"
 GIB = 1 << 30
 # GPUs of a container that asks for none: it shares a device with others, but not with a trial that has it alone.
 ANY_SHARE = 1e-6
-_UNITS = {"b": 1, "k": 1 << 10, "m": 1 << 20, "g": GIB, "t": 1 << 40}
+_UNITS = {None: GIB, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": GIB, "t": 1 << 40}
+_SIZE = re.compile(r"(?P<number>\d+(\.\d*)?|\.\d+)\s*(?P<unit>b|[kmgt](?=(i?b)?$|i$))?(?(unit)(i?b|i)?)")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,18 +104,15 @@ def parse_memory(value: object) -> int | None:
     """Return a size in bytes, or None if it is not valid.
 
     Args:
-        value: GiB as a number, or text with a unit of Docker, such as `16g` or `512m`.
+        value: GiB as a number, or text with a unit of Docker or Kubernetes, such as `16g`, `512m` or `16Gi`.
     """
     factor = float(GIB)
     if isinstance(value, str):
-        text = value.strip().lower()
-        text = text[:-1] if len(text) > 1 and text[-1] == "b" and text[-2] in _UNITS else text
-        factor = float(_UNITS.get(text[-1:], GIB))
-        text = text[:-1] if text[-1:] in _UNITS else text
-        try:
-            value = float(text)
-        except ValueError:
+        size = _SIZE.fullmatch(value.strip().lower())
+        if size is None:
             return None
+        factor = float(_UNITS[size["unit"]])
+        value = float(size["number"])
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return None
     n_bytes = float(value) * factor

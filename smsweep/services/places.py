@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import product
@@ -11,12 +11,12 @@ from typing import Any
 from smsweep.backends.base import Backend
 from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, is_local
 from smsweep.config_files.job_yaml import at_place, parse_job
-from smsweep.core.budget import Budget, budgets_at
+from smsweep.core.budget import Budget, budgets_at, budgets_of
 from smsweep.core.job import JobTemplate, PlaceSpec, Price, TrainingJobRequest, parse_place, with_search_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.places import Place
-from smsweep.errors import UsageError
+from smsweep.errors import ConfigError, UsageError
 from smsweep.services.backends import (
     AUTO,
     backend_name,
@@ -127,9 +127,15 @@ def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
     specs = specs or list(template.places)
     for spec in specs:
         if spec.backend not in BACKENDS:
-            names = ", ".join(sorted({"local", *backend_names(), *named} - {"process"}))
+            names = {"local", *backend_names()} - {"process"}
+            if spec.name in named:
+                raise UsageError(
+                    f"job.yaml: places: {spec.name}: there is no backend {spec.backend}; use one of "
+                    f"{', '.join(sorted(names))}"
+                )
             raise UsageError(
-                f"--on {spec.name}: no such backend, and job.yaml has no such place; use one of {names}"
+                f"--on {spec.name}: no such backend, and job.yaml has no such place; use one of "
+                f"{', '.join(sorted(names | named.keys()))}"
             )
     names_of = [spec.name for spec in specs]
     for name in names_of:
@@ -158,7 +164,7 @@ def _alternatives(
     options = product(spec.regions or ("",), spec.instance_types or ("",), markets)
     for index, (region, instance_type, market) in enumerate(options):
         overlay = {**spec.overlay, **market, **({"instance_type": instance_type} if instance_type else {})}
-        placed, n_slots = _template(template, spec.backend, overlay), spec.slots or parallel
+        placed, n_slots = template_at(template, spec.backend, overlay), spec.slots or parallel
         if is_local(spec.backend):
             placed, n_slots = with_trial_resources(
                 placed, spec.backend, workspace.environ, gpus_per_trial=gpus_per_trial, parallel=n_slots
@@ -175,10 +181,26 @@ def _alternatives(
         )
 
 
-def _template(template: JobTemplate, backend: str, overlay: dict[str, Any]) -> JobTemplate:
+def template_at(template: JobTemplate, backend: str, overlay: Mapping[str, Any]) -> JobTemplate:
+    """Return the job template at a place, with its price.
+
+    Args:
+        template: The job template of the sweep.
+        backend: The backend of the place.
+        overlay: The keys of job.yaml that differ at the place.
+
+    Raises:
+        ConfigError: If the job is not valid at the place.
+    """
     placed = parse_job(at_place(template.document, overlay)).template
     placed = replace(with_search_of(placed, template), in_place=template.in_place, places=())
-    if backend_spec(backend).ask_price is None and "price_per_hour" not in overlay:
+    if backend_spec(backend).ask_price is not None:
+        return placed
+    if overlay.get("price_per_hour") == "aws":
+        raise ConfigError(
+            f"job.yaml: places: price_per_hour: AWS has no price for backend {backend}; write dollars"
+        )
+    if "price_per_hour" not in overlay:
         has_prices = placed.price is not None or placed.asks_price or "usd" in placed.budget
         return replace(placed, price=Price(per_hour=0.0) if has_prices else None, asks_price=False)  # it is free
     return placed
@@ -240,3 +262,19 @@ def _with_check(
         return render(trial)
 
     return checked
+
+
+def check_budgets(template: JobTemplate) -> None:
+    """Check that the budgets cover a trial at each place. A price of AWS is not asked.
+
+    Raises:
+        ConfigError: If a place has no price and a budget in dollars, or a budget does not cover one trial.
+    """
+    specs = [spec for spec in template.places if spec.backend in BACKENDS]
+    placed = {spec.name: template_at(template, spec.backend, spec.overlay) for spec in specs} or {"": template}
+    for name, each in placed.items():
+        caps = {what: cap for what, cap in each.budget.items() if what != "usd" or not each.asks_price}
+        try:
+            budgets_of(replace(each, budget=caps))
+        except ConfigError as err:
+            raise ConfigError(f"place {name}: {err}") if name else err from None

@@ -35,12 +35,13 @@ from smsweep.errors import UsageError
 from smsweep.runtime.job.function_call import ABOUT, FOLDER, PICKLE
 from smsweep.runtime.job.requirements import FILE as REQUIREMENTS
 from smsweep.source.collect import MAX_BYTES, SourceFile, collect
-from smsweep.util.terminal_text import human_size
+from smsweep.util.terminal_text import human_size, is_kernel
 
 AUTO = "auto"  # the imported packages, at their versions in this environment
 OWN = "smsweep"  # each job has its runtime
 INSTALLED = frozenset(("site-packages", "dist-packages"))
 PLAIN_REQUIREMENT = re.compile(r"(?P<name>[\w.-]+)(\[[\w.,\s-]*\])?(\s*==\s*(?P<version>[\w.]+))?")
+MAIN = "__main__"
 MAX_DEPTH = 30  # of the search for the value that cannot be pickled
 
 Function = Callable[[], Any]
@@ -109,13 +110,21 @@ def pickle_function(function: Function, requirements: Requirements = None) -> Pi
             f"function: {name} and its data are {human_size(content.tell())}, more than {human_size(MAX_BYTES)}; "
             "load the data inside the function"
         )
-    modules, packages = _closure(pickler.imported)
+    pickler.dump(pickler.names_of_main)  # the memo of the first dump has these values
+    modules, packages = _closure(pickler.imported, _local_packages() if lines is None else ())
     if lines is None:
         lines = _installed_versions(packages)
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     sources = pickler.sources()
     copies = {file: f"{FOLDER}/sources/{n}-{_plain_name(file)}" for n, file in enumerate(sources)}
-    about = {"name": name, "python": python, "cloudpickle": cloudpickle.__version__, "sources": copies}
+    argv = sys.argv[:1] if is_kernel() else sys.argv  # the arguments of a kernel are for no function
+    about = {
+        "name": name,
+        "python": python,
+        "cloudpickle": cloudpickle.__version__,
+        "sources": copies,
+        "argv": argv,
+    }
     files = {
         PICKLE: content.getvalue(),
         ABOUT: json.dumps(about, indent=1, sort_keys=True).encode(),
@@ -152,15 +161,33 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
         self.imported: set[str] = set()  # dotted names
+        self.names_of_main: dict[str, object] = {}  # functions and classes of __main__ that are pickled by value
         self._code_files: set[str] = set()
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, CodeType):  # cloudpickle 3.1.3 removes the file name, which a traceback needs
             make, args = self.dispatch_table[CodeType](obj)
             return make, tuple(obj.co_filename if arg == "<dynamic-code>" else arg for arg in args)
+        if isinstance(obj, functools._lru_cache_wrapper) and not _can_import(obj):
+            options = obj.cache_parameters()
+            make_cache = (
+                functools._lru_cache_wrapper,
+                (
+                    obj.__wrapped__,
+                    options["maxsize"],
+                    options["typed"],
+                    functools._CacheInfo,
+                ),
+            )
+            return *make_cache, dict(vars(obj))
+        if isinstance(obj, functools.cached_property):  # before Python 3.12, it has a lock
+            kept = {"attrname": obj.attrname, "__doc__": obj.__doc__}
+            return functools.cached_property, (obj.func,), kept
         reduced = super().reducer_override(obj)
+        if reduced is not NotImplemented and obj.__module__ == MAIN and "." not in obj.__qualname__:
+            self.names_of_main[obj.__qualname__] = obj
         if isinstance(obj, FunctionType) and reduced is not NotImplemented:  # by value
-            self.imported.update(_imports_of(obj.__code__))
+            self.imported.update(_imports_of(obj))
             self._code_files.add(obj.__code__.co_filename)
         elif isinstance(obj, ModuleType):
             self.imported.add(obj.__name__)
@@ -175,18 +202,39 @@ class _Pickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no
         return {name: text for name, text in texts.items() if text}
 
 
-def _imports_of(code: CodeType) -> Iterator[str]:
-    """Yield the modules that the import statements of a function import."""
-    for instruction in dis.get_instructions(code):
-        if instruction.opname == "IMPORT_NAME" and instruction.argval:
-            yield instruction.argval
-    for constant in code.co_consts:
-        if isinstance(constant, CodeType):
-            yield from _imports_of(constant)
+def _can_import(value: Any) -> bool:
+    """Return True if a job can import a value by its name."""
+    if value.__module__ == MAIN:
+        return False
+    found: object = sys.modules.get(value.__module__)
+    for name in value.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is value
 
 
-def _closure(imported: Iterable[str]) -> tuple[set[str], set[str]]:
-    """Return the top-level modules of the user that are imported, directly or by one of them, and all others."""
+def _imports_of(function: FunctionType) -> Iterator[str]:
+    """Yield the modules that the import statements of a function import; its own package for relative imports."""
+    codes = [function.__code__]
+    while codes:
+        code = codes.pop()
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        instructions = list(dis.get_instructions(code))
+        for index, instruction in enumerate(instructions):
+            if instruction.opname != "IMPORT_NAME":
+                continue
+            is_relative = instructions[index - 2].argval  # the level and the names are loaded before
+            package = function.__globals__.get("__package__") if is_relative else ""
+            if name := package or instruction.argval:
+                yield name
+
+
+def _closure(imported: Iterable[str], local: Collection[str]) -> tuple[set[str], set[str]]:
+    """Return the top-level modules of the user that are imported, directly or by one of them, and all others.
+
+    Args:
+        imported: Dotted names of modules.
+        local: Installed packages that no index has. They count as modules of the user.
+    """
     modules: set[str] = set()
     packages: set[str] = set()
     queue = {name.partition(".")[0] for name in imported}
@@ -195,7 +243,7 @@ def _closure(imported: Iterable[str]) -> tuple[set[str], set[str]]:
         spec = None if name in modules | packages else _spec(name)
         if spec is None:
             continue
-        if not _is_users(spec):
+        if not (_is_users(spec) or name in local):
             packages.add(name)
             continue
         modules.add(name)
@@ -205,7 +253,7 @@ def _closure(imported: Iterable[str]) -> tuple[set[str], set[str]]:
 
 def _spec(name: str) -> ModuleSpec | None:
     """Return where a top-level module comes from; None for the standard library and for unknown modules."""
-    if name in sys.stdlib_module_names or name in (OWN, "cloudpickle", "__main__", "__mp_main__"):
+    if name in sys.stdlib_module_names or name in (OWN, "cloudpickle", MAIN, "__mp_main__"):
         return None
     loaded = getattr(sys.modules.get(name), "__spec__", None)
     with suppress(ImportError, ValueError):
@@ -319,7 +367,29 @@ def _installed_versions(packages: Iterable[str]) -> list[str]:
     providers = metadata.packages_distributions()
     names = {name for package in packages for name in providers.get(package, ())}
     # An index has no local versions, such as 2.8.0+cu129.
-    return sorted(f"{name}=={metadata.version(name).partition('+')[0]}" for name in names)
+    return sorted(
+        f"{name} @ {url}" if (url := _origin(name)) else f"{name}=={metadata.version(name).partition('+')[0]}"
+        for name in names
+    )
+
+
+def _local_packages() -> set[str]:
+    """Return the packages that were installed from a folder or a file of this machine."""
+    distributions = metadata.packages_distributions()
+    return {
+        package for package, names in distributions.items() if any(_origin(n).startswith("file:") for n in names)
+    }
+
+
+def _origin(distribution: str) -> str:
+    """Return the URL from which a distribution was installed; "" for an index. Source: PEP 610."""
+    text = metadata.distribution(distribution).read_text("direct_url.json")
+    if not text:
+        return ""
+    direct = json.loads(text)
+    url, vcs = str(direct["url"]), direct.get("vcs_info")
+    folder = f"#subdirectory={direct['subdirectory']}" if direct.get("subdirectory") else ""
+    return f"{vcs['vcs']}+{url}@{vcs['commit_id']}{folder}" if vcs else f"{url}{folder}"
 
 
 def _explain(function: object, name: str, err: Exception) -> str:

@@ -21,6 +21,7 @@ from smsweep.api.api import ApiRun
 from smsweep.errors import SourceError, UsageError
 from smsweep.services.workspace import Workspace
 from smsweep.source.bundle import bundle_path, open_bundle
+from smsweep.source.function import pickle_function
 from smsweep.store import notes
 from tests.support.walkthrough import SMSWEEP
 
@@ -176,6 +177,78 @@ def test_function_of_main_module_runs(folder: Path, source: str) -> None:
         assert 'raise ValueError("two is too much")' in log
 
 
+MAIN = """\
+import argparse, functools, json, multiprocessing, pickle
+import smsweep
+
+class Net:
+    @functools.cached_property
+    def size(self):
+        return 40
+
+def square(x):
+    return x * x
+
+@functools.lru_cache
+def train():
+    from .late import SHIFT  # imported only in the job
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--base", type=int)
+    base = parser.parse_args().base
+    net = pickle.loads(pickle.dumps(Net()))
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        smsweep.log({"loss": sum(pool.map(square, [1, 2])) + SHIFT + base + net.size})
+
+if __name__ == "__main__":
+    sweep_id = smsweep.sweep({"method": "grid", "parameters": {"x": {"values": [1, 2]}}})
+    smsweep.agent(sweep_id, train, parallel=2)
+    print(json.dumps([[run.summary, run.trial.reason] for run in smsweep.Api().sweep(sweep_id).runs]))
+"""
+
+
+def test_function_of_main_uses_its_package_names_and_arguments(folder: Path) -> None:
+    """Pickles and processes of multiprocessing find the names of `__main__`, as in the process of the caller."""
+    (folder / "package").mkdir()
+    (folder / "package" / "late.py").write_text("SHIFT = 1000\n")
+    (folder / "package" / "main.py").write_text(MAIN)
+    done = subprocess.run(
+        [sys.executable, "-m", "package.main", "--base", "7"],
+        cwd=folder,
+        text=True,
+        capture_output=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1]) == [[{"loss": 1052}, ""]] * 2
+
+
+def test_auto_requirements_send_packages_that_no_index_has(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    site = folder / "venv" / "site-packages"
+    origins = {
+        "local": {"url": "file:///code/local", "dir_info": {}},
+        "remote": {"url": "https://example.com/r.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+    }
+    for name, origin in origins.items():
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text("import remote\nX = 1\n" if name == "local" else "")
+        about = site / f"{name}_dist-1.0.dist-info"
+        about.mkdir()
+        (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}-dist\nVersion: 1.0\n")
+        (about / "RECORD").write_text(f"{name}/__init__.py,,\n{about.name}/METADATA,,\n")
+        (about / "direct_url.json").write_text(json.dumps(origin))
+    monkeypatch.syspath_prepend(site)
+
+    def train() -> None:
+        import local  # type: ignore[import-not-found]
+
+        smsweep.log({"loss": local.X})
+
+    pickled = pickle_function(train, "auto")
+    assert pickled.modules == ("local",)
+    assert "remote-dist @ git+https://example.com/r.git@abc" in pickled.requirements
+    assert not any(line.startswith("local") for line in pickled.requirements)
+
+
 KINDS = """
 import functools
 import smsweep
@@ -290,6 +363,8 @@ def test_run_with_function_that_cannot_be_sent_creates_nothing(folder: Path) -> 
         smsweep.run(SWEEP, function=print, parallel=2, requirements="missing.txt")
     with pytest.raises(UsageError, match="parallel: expected a whole number above 0, got 0"):
         smsweep.run(SWEEP, function=print, parallel=0, backend="process")
+    with pytest.raises(UsageError, match=r"function: losses cannot be called without arguments: .* 'runs'"):
+        smsweep.run(SWEEP, function=losses, parallel=2)
     assert not Workspace().has_store
 
 

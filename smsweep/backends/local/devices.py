@@ -35,7 +35,7 @@ EPSILON = 1e-9  # three trials with 1/3 of a device share it
 class Device:
     """One GPU, or one MIG device of a GPU."""
 
-    key: str  # identifies the device for all agents of this machine: its UUID, or else its number
+    key: str  # identifies the device for all agents of this machine: its UUID, or else the number of its file
     number: str  # its number in the order of PCI buses; its UUID for a MIG device
     vendor: str = NVIDIA
     name: str = ""  # such as NVIDIA H100 80GB HBM3; "" if unknown
@@ -136,7 +136,9 @@ def find_pool(environ: Mapping[str, str]) -> Pool:
             n_cpus, memory_bytes, group = min(n_cpus, quota), min(memory_bytes, limit), path
     if job := environ.get("SLURM_JOB_ID"):
         n_cpus = min(n_cpus, _whole(environ.get("SLURM_CPUS_ON_NODE"), n_cpus))
-        memory_bytes = min(memory_bytes, _whole(environ.get("SLURM_MEM_PER_NODE"), memory_bytes >> 20) << 20)
+        per_cpu_mib = _whole(environ.get("SLURM_MEM_PER_CPU"), 0)  # of --mem-per-cpu, instead of the next variable
+        limit_mib = _whole(environ.get("SLURM_MEM_PER_NODE"), per_cpu_mib * n_cpus)
+        memory_bytes = min(memory_bytes, limit_mib << 20) if limit_mib else memory_bytes
         group = f"slurm-{job}"
     return Pool(gpus=find_gpus(environ), cpus=cpus, n_cpus=n_cpus, memory_bytes=memory_bytes, group=group)
 
@@ -151,8 +153,8 @@ def find_gpus(environ: Mapping[str, str], root: Path = Path("/")) -> tuple[Devic
     chosen = environ.get(VARIABLE)
     if chosen is not None and chosen.strip().lower() in NO_DEVICES:
         return ()
-    nvidia = _nvml_devices() if root == Path("/") else ()
-    nvidia = nvidia or tuple(_nvidia_files(root))
+    of_library = _nvml_devices() if root == Path("/") else ()
+    nvidia = of_library or tuple(_nvidia_files(root))
     amd = tuple(_amd_files(root))
     if chosen is not None:
         known = (*nvidia, *amd)
@@ -160,6 +162,9 @@ def find_gpus(environ: Mapping[str, str], root: Path = Path("/")) -> tuple[Devic
             next((device for device in known if _matches(device, text)), Device(key=text, number=text))
             for text in _split(chosen)
         )
+    visible = _split(environ.get("CUDA_VISIBLE_DEVICES", ""))
+    if nvidia and not of_library and visible and all(text.upper().startswith("MIG-") for text in visible):
+        nvidia = tuple(Device(key=text, number=text) for text in dict.fromkeys(visible))  # no file names them
     nvidia = _visible(nvidia, environ, "CUDA_VISIBLE_DEVICES")
     if "CUDA_VISIBLE_DEVICES" not in environ and environ.get("SLURM_JOB_ID"):
         for name in ("SLURM_STEP_GPUS", "SLURM_JOB_GPUS"):  # SLURM does not hide devices without ConstrainDevices
@@ -264,16 +269,29 @@ def _text(value: str | bytes) -> str:
 
 
 def _nvidia_files(root: Path) -> Iterator[Device]:
-    """Yield NVIDIA's devices by their files. The driver's /proc folder has their UUIDs."""
-    uuids = {}
+    """Yield NVIDIA's devices by their files. The driver's /proc folder has their UUIDs and PCI buses."""
+    uuids, buses = {}, {}
     for file in (root / "proc/driver/nvidia/gpus").glob("*/information"):
         text = _read(file)
-        if (minor := _MINOR.search(text)) and (uuid := _UUID.search(text)):
-            uuids[minor[1]] = uuid[1]
+        if (found := _MINOR.search(text)) and (uuid := _UUID.search(text)):
+            uuids[found[1]], buses[found[1]] = uuid[1], file.parent.name
+    minors: list[str] = []
     with contextlib.suppress(OSError):
-        matches = (_FILE.fullmatch(path.name) for path in (root / "dev").iterdir())
-        for number in sorted((match[1] for match in matches if match), key=int):
-            yield Device(key=uuids.get(number, number), number=number)
+        files = ((path, _FILE.fullmatch(path.name)) for path in (root / "dev").iterdir())
+        minors = [match[1] for path, match in files if match and _can_open(path)]
+    are_known = buses.keys() >= set(minors)
+    in_order = sorted(minors, key=lambda minor: (buses[minor] if are_known else "", int(minor)))
+    for number, minor in enumerate(in_order):
+        yield Device(key=uuids.get(minor, minor), number=str(number))
+
+
+def _can_open(file: Path) -> bool:
+    """Return True if this process may use a device. A control group can hide a device that has a file."""
+    try:
+        os.close(os.open(file, os.O_RDWR | os.O_NONBLOCK | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _amd_files(root: Path) -> Iterator[Device]:
@@ -287,7 +305,7 @@ def _amd_files(root: Path) -> Iterator[Device]:
         if _whole(fields.get("simd_count"), 0) == 0:
             continue  # a CPU
         render = root / f"dev/dri/renderD{fields.get('drm_render_minor', '')}"
-        if render.exists():
+        if render.exists():  # containers can open it, even if this user cannot
             unique = _whole(fields.get("unique_id"), 0)
             key = f"GPU-{unique:016x}" if unique else f"amd-{number}"
             yield Device(key=key, number=str(number), vendor=AMD, files=("/dev/kfd", str(render)))

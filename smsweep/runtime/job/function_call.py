@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import linecache
 import os
+import pickle  # nosec B403
 import sys
 import traceback
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 FOLDER = "smsweep_function"  # in the source of the job
 PICKLE = FOLDER + "/function.pkl"
 ABOUT = FOLDER + "/about.json"
+SOURCE = "SMSWEEP_FUNCTION"  # the folder of the function, for processes of multiprocessing
 MODULE = "smsweep.runtime.job.function_call"
 
 
@@ -44,8 +46,10 @@ def main(argv: list[str]) -> None:
     _defer_missing_names()
     sys.excepthook = _print_exception
     sys.path[0] = source
+    sys.argv = about["argv"]
     try:
-        function = _load(source)
+        function, names = _load(source)
+        _replace_main(source, names)
         if argv and os.path.isdir(argv[0]):
             os.chdir(argv[0])
         function()
@@ -57,14 +61,25 @@ def main(argv: list[str]) -> None:
         raise
 
 
-def _load(source: str) -> Any:
+def _load(source: str) -> tuple[Any, dict[str, Any]]:
+    """Return the function, and the functions and classes of its `__main__` module by name."""
     # The format of a pickle depends on the version of cloudpickle, so the source has its own copy.
     sys.path.insert(0, os.path.join(source, FOLDER))
-    import cloudpickle
+    import cloudpickle  # noqa: F401 - the pickle imports it, too
 
     del sys.path[0]
     with open(os.path.join(source, PICKLE), "rb") as file:
-        return cloudpickle.load(file)
+        unpickler = pickle.Unpickler(file)  # noqa: S301 # the user's own function # nosec B301
+        return unpickler.load(), unpickler.load()
+
+
+def _replace_main(source: str, names: dict[str, Any]) -> None:
+    """Let pickles find the names of the user's `__main__`, also in processes of multiprocessing."""
+    main_module = type(sys)("__main__")
+    main_module.__spec__ = sys.modules["__main__"].__spec__  # a new process imports this module
+    main_module.__dict__.update(names)
+    sys.modules["__main__"] = main_module
+    os.environ[SOURCE] = source
 
 
 def _check_python(about: dict[str, Any]) -> None:
@@ -115,3 +130,5 @@ def _print_exception(kind: type[BaseException], err: BaseException, trace: Trace
 
 if __name__ == "__main__":
     main(sys.argv[1:])
+elif __name__ == "__mp_main__":  # a process that multiprocessing started
+    globals().update(_load(os.environ[SOURCE])[1])

@@ -443,6 +443,16 @@ def _check(function: object, **counts: int | None) -> None:
             f"function: {name} is async or a generator, and calling it runs nothing; "
             "wrap it, for example: lambda: asyncio.run(train())"
         )
+    if function is not None:
+        with suppress(ValueError):  # some functions of C have no signature
+            try:
+                inspect.signature(function).bind()
+            except TypeError as err:
+                name = getattr(function, "__name__", "it")
+                raise UsageError(
+                    f"function: {name} cannot be called without arguments: {err}; pass values with "
+                    "functools.partial, and read the params from smsweep.init().config"
+                ) from None
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
             raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")

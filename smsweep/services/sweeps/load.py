@@ -14,7 +14,6 @@ from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job, read_job
 from smsweep.config_files.search_rules import check_search_values, check_structure
 from smsweep.config_files.sweep_yaml import ParsedSweep, parse_sweep, read_sweep
-from smsweep.core.budget import budgets_of
 from smsweep.core.confirm import check_confirm
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepConfig
@@ -23,6 +22,7 @@ from smsweep.sagemaker_sdk.compiled import template
 from smsweep.search.registry import check_search, engine_of
 from smsweep.secrets.redact import environment_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
+from smsweep.services.places import check_budgets
 from smsweep.services.sweeps.search_program import has_program, placed
 from smsweep.services.workspace import Workspace
 
@@ -143,8 +143,7 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
     check_search(config, template.search)
     if job.source is not None:
         check_search_values(template.search, config.space, job.source)
-    caps = {what: cap for what, cap in template.budget.items() if what != "usd" or not template.asks_price}
-    budgets_of(replace(template, budget=caps))
+    check_budgets(template)
     return check_structure(config, template.search, job.source) if job.source is not None else config
 
 

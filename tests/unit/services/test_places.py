@@ -6,7 +6,7 @@ import pytest
 
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.errors import ConfigError, UsageError
-from smsweep.services.places import ChosenPlace, choose_places, source_backend
+from smsweep.services.places import ChosenPlace, check_budgets, choose_places, source_backend
 from smsweep.services.workspace import Workspace
 
 CLOUD: dict[str, Any] = {
@@ -138,7 +138,9 @@ def test_wrong_combination_is_refused(
         ("local", r"places: expected a list, got 'local'; write \[local\]"),
         ([{"name": "a"}], r"places\[0\].backend: missing; such as process"),
         ([{"backend": "docker", "budget": {"usd": 1}}], r"places\[0\].budget: belongs to the whole sweep"),
-        ([{"backend": "docker", "maxrun": 3}], r"places\[0\]: maxrun: unknown key; did you mean max_run\?"),
+        ([{"backend": "docker", "maxrun": 3}], r"places\[0\].maxrun: unknown key; did you mean max_run\?"),
+        ([{"backend": "docker", "slot": 3}], r"places\[0\].slot: unknown key; did you mean slots\?"),
+        ([{"backend": "docker", "name": "gpu:2"}], r"places\[0\].name: --on cannot select 'gpu:2'"),
         (["local", "local"], r"places\[1\]: local exists already"),
         (["local:x"], r"places\[0\]: 'local:x' is not a valid place"),
         ([{"backend": "docker", "name": "a/b"}], r"places\[0\].name: must not contain a slash"),
@@ -147,6 +149,35 @@ def test_wrong_combination_is_refused(
 def test_invalid_place_in_job_yaml_is_refused(places: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_job({"places": places})
+
+
+def test_unknown_backend_of_a_place_is_named() -> None:
+    with pytest.raises(UsageError, match=r"places: loca: there is no backend loca; use one of batch, docker"):
+        choose({"places": ["loca:2"]})
+
+
+LIMITED = {"budget": {"usd": 5}, "max_run": 3600}
+DESK = {"backend": "process", "name": "desk"}
+
+
+def test_budget_in_dollars_needs_prices_only_at_its_places() -> None:
+    check_budgets(parse_job({**LIMITED, "places": [{**DESK, "price_per_hour": 1}, "local", "docker"]}).template)
+
+
+@pytest.mark.parametrize(
+    ("places", "message"),
+    [
+        (["local", "sagemaker"], "place sagemaker: budget.usd: needs price_per_hour"),
+        ([{**DESK, "price_per_hour": 9}], r"place desk: budget: \$5 do not cover one trial, which may take \$9"),
+        (
+            [{**DESK, "price_per_hour": "aws"}],
+            "AWS has no price for backend process; write dollars",
+        ),
+    ],
+)
+def test_place_without_a_usable_price_is_refused(places: Any, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        check_budgets(parse_job({**LIMITED, "places": places}).template)
 
 
 def test_stored_places_are_read_as_written() -> None:

@@ -81,7 +81,27 @@ def numbers(devices: tuple[Device, ...]) -> list[str]:
 
 
 def test_device_files_are_devices(root: Path) -> None:
-    assert numbers(find_gpus({}, root)) == ["0", "1", "2", "10"]
+    assert numbers(find_gpus({}, root)) == ["0", "1", "2", "3"]
+
+
+def test_devices_of_a_container_have_the_numbers_of_cuda(tmp_path: Path) -> None:
+    """CUDA counts the devices that a process can open, in the order of PCI buses."""
+    (tmp_path / "dev").mkdir()
+    (tmp_path / "dev/nvidia2").symlink_to("missing")  # as a device that a control group hides, it cannot be opened
+    for minor, bus in (("3", "0000:5e:00.0"), ("5", "0000:3b:00.0")):
+        (tmp_path / f"dev/nvidia{minor}").touch()
+        folder = tmp_path / "proc/driver/nvidia/gpus" / bus
+        folder.mkdir(parents=True)
+        (folder / "information").write_text(f"GPU UUID: \t GPU-{minor}\nDevice Minor: \t {minor}\n")
+    devices = find_gpus({}, tmp_path)
+    assert [(device.number, device.key) for device in devices] == [("0", "GPU-5"), ("1", "GPU-3")]
+
+
+def test_mig_devices_of_a_variable_need_no_nvidia_library(root: Path) -> None:
+    environ = {"CUDA_VISIBLE_DEVICES": "MIG-12,MIG-34"}
+    assert numbers(find_gpus(environ, root)) == ["MIG-12", "MIG-34"]
+    (root / "dev").rename(root / "other")
+    assert find_gpus(environ, root) == ()
 
 
 def test_machine_without_device_files_has_no_gpus(tmp_path: Path) -> None:
@@ -107,7 +127,7 @@ def test_driver_folder_has_uuids_of_devices(root: Path) -> None:
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "1,2"}, ["1", "2"]),
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "1,2", "SLURM_STEP_GPUS": "2"}, ["2"]),
         ({"SLURM_JOB_ID": "7", "SLURM_JOB_GPUS": "1,2", "CUDA_VISIBLE_DEVICES": "0"}, ["0"]),
-        ({"SLURM_JOB_GPUS": "1,2"}, ["0", "1", "2", "10"]),  # not in a SLURM job
+        ({"SLURM_JOB_GPUS": "1,2"}, ["0", "1", "2", "3"]),  # not in a SLURM job
         ({"SMSWEEP_DEVICES": "1, 10"}, ["1", "10"]),
         ({"SMSWEEP_DEVICES": "a,b"}, ["a", "b"]),
         ({"SMSWEEP_DEVICES": "none"}, []),
@@ -259,6 +279,9 @@ def test_slurm_allocation_limits_cpus_and_memory() -> None:
     whole = find_pool({})
     pool = find_pool({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "1", "SLURM_MEM_PER_NODE": "100"})
     assert (pool.n_cpus, pool.memory_bytes, pool.group) == (1, 100 << 20, "slurm-7")
+    per_cpu = find_pool({"SLURM_JOB_ID": "7", "SLURM_CPUS_ON_NODE": "1", "SLURM_MEM_PER_CPU": "50"})
+    assert per_cpu.memory_bytes == 50 << 20
+    assert find_pool({"SLURM_JOB_ID": "7"}).memory_bytes == whole.memory_bytes
     assert whole.n_cpus >= 1
     assert whole.memory_bytes > 100 << 20
 
