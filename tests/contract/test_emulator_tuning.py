@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.emulator.api_error import ACCOUNT
 from tests.support.account import BUCKET, Account, error_of, open_account
 
 LOSS = [{"Name": "loss", "Regex": r"loss=([0-9.e+-]+);"}]
@@ -244,6 +245,22 @@ def test_call_that_starts_other_work_is_refused(account: Account) -> None:
     runtime = account.client("sagemaker-runtime")
     assert error_of(runtime.invoke_endpoint, EndpointName="e", Body=b"1")[0] == "NotImplementedException"
     account.sagemaker.create_experiment(ExperimentName="records-stay-with-moto")
+
+
+@pytest.mark.parametrize(
+    ("service", "operation", "arguments"),
+    [
+        ("sagemaker", "list_tags", {"ResourceArn": f"arn:aws:sagemaker:us-east-1:{ACCOUNT}:thing/x"}),
+        ("sagemaker", "describe_experiment", {"ExperimentName": "absent"}),
+        ("sagemaker-geospatial", "list_raster_data_collections", {}),
+    ],
+)
+def test_call_that_moto_fails_to_answer_is_refused(
+    account: Account, service: str, operation: str, arguments: dict[str, str]
+) -> None:
+    code, message = error_of(getattr(account.client(service), operation), **arguments)
+    assert code == "NotImplementedException"
+    assert "the emulator does not support this call" in message
 
 
 def test_tuning_job_continues_after_a_kill_of_the_emulator(tmp_path: Path) -> None:

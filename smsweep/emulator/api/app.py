@@ -273,7 +273,10 @@ class App:
         try:
             return self._moto(environ, noting)
         except NotImplementedError:
-            return self._not_served(call, entry)(environ, start_response)
+            pass
+        except Exception:  # moto does not know the service, or cannot read the request
+            log.warning("%s %s: moto failed", call.service, call.action, exc_info=True)
+        return self._not_served(call, entry)(environ, start_response)
 
     def _not_served(self, call: Call, entry: dict[str, Any]) -> Response:
         refused = api_error.not_served(call.service, call.action)
