@@ -116,11 +116,11 @@ def test_two_running_agents_apply_a_raised_run_cap(
     (folder / "wait").touch()
     monkeypatch.setenv("WAIT", str(folder / "wait"))
     sweep_id = cli("sweep", "sweep.yaml").out.strip()
-    argv = [sys.executable, "-m", "smsweep", "agent", sweep_id, "--parallel", "3"]
+    argv = [sys.executable, "-m", "smsweep", "agent", sweep_id]
     agents = [subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL) for _ in range(2)]
     try:
         wait_for_running(cli, sweep_id, 2)
-        assert cli("set", sweep_id, "run_cap=5", "budget.trials=5").code == 0
+        assert cli("set", sweep_id, "run_cap=5", "budget.trials=5", "parallel=3").code == 0
         wait_for_running(cli, sweep_id, 5)
     finally:
         (folder / "wait").unlink()
