@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import Field
 
+from smsweep.config_files.config_change import PARALLEL, changed_config, parse_change
+from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import ParsedJob, parse_job
 from smsweep.config_files.sweep_yaml import ParsedSweep
 from smsweep.core.budget import worst_instance_s
@@ -24,11 +26,13 @@ from smsweep.errors import NotFound, UsageError
 from smsweep.mcp.audit_log import AuditLog, Reservation
 from smsweep.mcp.limits import BY_USER, CREDENTIALS, Limits, refuse_all_code
 from smsweep.search.registry import expected_trial_count
+from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services import report as report_service
 from smsweep.services import reproduce as reproduce_service
 from smsweep.services.agents import detach
 from smsweep.services.agents.detach import costs_money
 from smsweep.services.labels import full_label, new_sweep_id, parse_sweep_id, parse_trial
+from smsweep.services.sweeps import change as change_service
 from smsweep.services.sweeps import control, costs, create
 from smsweep.services.sweeps import plan as plan_service
 from smsweep.services.sweeps.load import check_can_run, load_job, read
@@ -92,7 +96,7 @@ class Tools:
         """The tools, in the order of the list that clients see."""
         return (
             *(self.plan, self.create, self.run, self.status, self.trials, self.best, self.why, self.diff),
-            *(self.logs, self.report, self.stop, self.retry, self.reproduce),
+            *(self.logs, self.report, self.set, self.stop, self.retry, self.reproduce),
         )
 
     def plan(
@@ -241,6 +245,40 @@ class Tools:
         path.parent.mkdir(mode=0o700, exist_ok=True)
         report_service.write(text, path)
         return {"file": str(path), "bytes": len(text.encode())}
+
+    def set(
+        self,
+        sweep: SweepName,
+        changes: Annotated[
+            list[Text],
+            Field(
+                min_length=1,
+                max_length=MAX_PAGE,
+                description="KEY=VALUE, KEY+=VALUE or KEY-=VALUE, such as parameters.lr.max=0.1, run_cap=20.",
+            ),
+        ],
+        dry_run: DryRun = False,
+    ) -> Document:
+        """Change parameters, run_cap, early_terminate, stop_if or parallel of a sweep while it runs.
+
+        The budget cannot change: it is what `create` reserved.
+        """
+        stored, reservation = self._own(sweep)
+        wanted = [parse_change(text) for text in changes]
+        for change in wanted:
+            if change.key.partition(".")[0] == "budget":
+                raise UsageError(f"{change.key}: it is what create reserved; create another sweep, or {BY_USER}")
+            most = min(detach.MOST_PARALLEL, reservation.trials)
+            if change.key == PARALLEL and isinstance(change.value, int) and change.value > most:
+                raise UsageError(f"{PARALLEL}: expected a number from 1 to {most}, got {change.value}")
+        refuse_secrets(scan_text("the change", to_yaml({change.key: change.value for change in wanted})))
+        if dry_run:
+            with self._workspace.store() as store:
+                n_trials = sum(store.count_trials(stored.id).values())
+            changed = changed_config(stored, wanted, n_trials)
+            return {"dry_run": True, "sweep": stored.id, "changes": dict(changed.changes)}
+        done = change_service.change(stored.id, wanted)
+        return {"sweep": stored.id, "revision": change_service.revision_data(done.revision), "hint": done.hint}
 
     def stop(
         self, sweep: SweepName, how: Literal["pause", "resume", "stop", "cancel"] = "stop", dry_run: DryRun = False

@@ -253,12 +253,50 @@ def test_client_reads_but_does_not_change_sweeps_of_the_user(server: Server) -> 
         ["stop", {"sweep": sweep_id, "how": "resume"}],
         ["retry", {"trials": [f"{sweep_id}/0"]}],
         ["reproduce", {"trial": f"{sweep_id}/0"}],
+        ["set", {"sweep": sweep_id, "changes": ["run_cap=1"]}],
     )
     assert (
-        errors(refused) == [f"sweep {sweep_id}: MCP did not create it; only the user can do this, outside MCP"] * 4
+        errors(refused) == [f"sweep {sweep_id}: MCP did not create it; only the user can do this, outside MCP"] * 5
     )
     (best,) = documents(server.ask(["best", {"sweep": sweep_id}]))
     assert best["best"]["params"] == {"a": 1}
+
+
+def test_client_changes_its_sweep_within_the_reservation(server: Server) -> None:
+    key = "AKIA" + "IOSFODNN7EXAMPLF"
+    (created,) = documents(server.ask(["create", {"config": "sweep.yaml"}]))
+    sweep = created["sweep"]
+
+    def change(*changes: str, **more: object) -> list[Any]:
+        return ["set", {"sweep": sweep, "changes": [*changes], **more}]
+
+    tried, changed = documents(
+        server.ask(
+            change("parameters.a.values=[1, 5, 6, 7, 8, 9]", dry_run=True), change("parameters.a.values+=9")
+        )
+    )
+    assert tried == {"dry_run": True, "sweep": sweep, "changes": {"parameters.a.values": [1, 5, 6, 7, 8, 9]}}
+    assert changed["revision"]["changes"] == {"parameters.a.values": [1, 2, 3, 9]}
+    refused = errors(
+        server.ask(
+            change("budget.trials=50"),
+            change("budget=null"),
+            change("run_cap=2", "budget.usd=1000"),
+            change("parallel=200"),
+            change("program=/bin/sh"),
+            change("notify=https://example.com"),
+            change(f"parameters.a.values+={key}"),
+            change("nonsense"),
+        )
+    )
+    assert [text.partition(":")[0] for text in refused[:6]] == [
+        *("budget.trials", "budget", "budget.usd", "parallel", "program", "notify")
+    ]
+    assert key not in "".join(refused)
+    assert key not in (server.folder / ".smsweep" / "mcp.jsonl").read_text()
+    _, status = documents(server.ask(["run", {"sweep": sweep}], "wait", ["status", {"sweep": sweep}]))
+    assert len(status["sweep"]["revisions"]) == 2
+    assert status["sweep"]["trials"] == {"finished": 3}  # of four cells: the reservation is three trials
 
 
 def test_lower_limits_apply_to_earlier_sweeps(server: Server) -> None:
