@@ -147,7 +147,7 @@ def test_ctrl_c_in_watch_keeps_the_sweep_and_restores_the_cursor(
     terminal = Terminal(folder, "watch", sweep_id, kill=number, kill_at="no trial is running")
     assert terminal.code == code
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
-    assert "running" in Terminal(folder, "ls").shown
+    assert "pending" in Terminal(folder, "ls").shown
 
 
 def test_watch_on_a_dumb_terminal_prints_lines(folder: Path) -> None:
@@ -182,7 +182,7 @@ def test_ls_prints_one_line_per_sweep(folder: Path) -> None:
     head, row, hint, idle = Terminal(folder, "ls", COLUMNS="46", NO_COLOR="1").shown.strip().splitlines()
     assert clean(head).split()[:3] == ["id", "name", "state"]
     assert (clean(row).split()[0], len(clean(row).rstrip()) <= 46) == (sweep_id, True)
-    assert "running" in row
+    assert "pending" in row
     assert "show all with: smsweep ls" in hint
     assert f"start one with: smsweep agent {sweep_id}" in idle
 
