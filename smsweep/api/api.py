@@ -381,7 +381,7 @@ class ApiSweep(_Shaped):
 
     def agents(self) -> list[ApiAgent]:
         """Return the agents of the sweep on all machines, as `smsweep agents --sweep ID`."""
-        from smsweep.services.agents.listing import list_agents  # reads processes; few scripts list agents
+        from smsweep.services.agents.records import list_agents  # reads processes; few scripts list agents
 
         runs = {run.trial.number: run for run in self.runs}
         return [

@@ -116,8 +116,8 @@ class Agent:
         self._leases: dict[tuple[int, str], datetime | None] = {}  # by trial and agent: the lease first seen
         self._cursor = 0  # of the history: `_bound` and `_elsewhere` are up to date to this position
         self._trouble = ""
-        self._set_parallel: int | None = None  # number of slots by `smsweep set`
-        self._ordered_parallel: int | None = None  # number of slots by an order to this agent
+        self._parallel_of_config: int | None = None  # number of slots that `smsweep set` set last
+        self._parallel_of_order: int | None = None  # number of slots that `smsweep agents set` set last
         self._beat_at: datetime | None = None  # the last heartbeat
         self._n_orders = 0  # orders to the agents of the sweep, as of the last heartbeat
 
@@ -175,7 +175,8 @@ class Agent:
         happened = self._observe()
         self._controller.refresh()
         self._trouble = self._trouble or self._controller.trouble
-        self._apply_orders()
+        self._apply_parallel()
+        self._send_heartbeat()
         self._read_changes()
         self._apply_remote_changes()
         happened |= self._judge()
@@ -187,11 +188,14 @@ class Agent:
             raise next(iter(self._errors.values()))  # `run` decides how long a leaving agent tries again
         return happened
 
-    def _apply_orders(self) -> None:
-        """Send a heartbeat if it is due, and apply the orders of the user to this agent."""
-        if (n_slots := self._controller.parallel) != self._set_parallel:
-            self._set_parallel = n_slots
+    def _apply_parallel(self) -> None:
+        """Change the number of slots if a new revision of the config sets it."""
+        if (n_slots := self._controller.parallel) != self._parallel_of_config:
+            self._parallel_of_config = n_slots
             self._resize(n_slots)
+
+    def _send_heartbeat(self) -> None:
+        """Send a heartbeat if it is due or the user gave an order. Then apply the orders to this agent."""
         now, n_orders = self._clock(), self._controller.sweep.n_orders
         elapsed_s = (now - self._beat_at).total_seconds() if self._beat_at else HEARTBEAT_S
         if 0 <= elapsed_s < HEARTBEAT_S and n_orders == self._n_orders:
@@ -202,17 +206,21 @@ class Agent:
             self._store.put_agent(
                 AgentRecord(id=self._agent_id, sweep_id=self._sweep_id, slots=slots, version=__version__)
             )
+        else:
+            self._apply_orders(record)
         self._beat_at, self._n_orders = now, n_orders
-        if record is None:
-            return
-        if record.parallel != self._ordered_parallel:
-            self._ordered_parallel = record.parallel
+
+    def _apply_orders(self, record: AgentRecord) -> None:
+        """Apply the orders of the user in the record of this agent."""
+        if record.parallel != self._parallel_of_order:
+            self._parallel_of_order = record.parallel
             self._resize(record.parallel)
         is_stop = record.order == "stop"
-        if record.order and self._leaving < (ShutdownLevel.STOP if is_stop else ShutdownLevel.DRAIN):
+        level = ShutdownLevel.STOP if is_stop else ShutdownLevel.DRAIN
+        if record.order and self._leaving < level:
             what = "stops its trials and queues them again" if is_stop else "finishes its running trials"
             log.warning("sweep %s: the user ordered %s: this agent %s", self._sweep_id, record.order, what)
-            self.leave(ShutdownLevel.STOP if is_stop else ShutdownLevel.DRAIN, machine_goes=is_stop)
+            self.leave(level, machine_goes=is_stop)
 
     def _resize(self, n_slots: int | None) -> None:
         """Change the number of slots. Running trials finish, also beyond a lower number."""

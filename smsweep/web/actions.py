@@ -22,7 +22,7 @@ from smsweep.core.json_documents import (
 from smsweep.core.sweep import VERBS
 from smsweep.errors import NotFound, UsageError
 from smsweep.services.agents import detach
-from smsweep.services.agents.listing import order_agent
+from smsweep.services.agents.records import order_agent
 from smsweep.services.sweeps import control, draft
 from smsweep.services.sweeps.change import change as change_sweep
 from smsweep.services.sweeps.change import revision_data

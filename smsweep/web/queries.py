@@ -29,7 +29,7 @@ from smsweep.report.figures.registry import FIGURES
 from smsweep.services import labels as labels_service
 from smsweep.services.agents import detach
 from smsweep.services.agents.detach import costs_money
-from smsweep.services.agents.listing import list_agents
+from smsweep.services.agents.records import list_agents
 from smsweep.services.backends import backend_name
 from smsweep.services.sweeps import draft as again
 from smsweep.services.views import json_views, model_download

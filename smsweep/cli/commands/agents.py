@@ -11,7 +11,7 @@ from smsweep.cli.output import print_json, print_message, print_result, wide_tab
 from smsweep.cli.text import clean
 from smsweep.core.json_documents import AgentDocument
 from smsweep.errors import UsageError
-from smsweep.services.agents import listing
+from smsweep.services.agents import records
 from smsweep.util.clock import time_text
 
 AGENTS_EXAMPLES = """
@@ -61,17 +61,20 @@ def agents(
     if not action:
         if parallel is not None:
             raise UsageError("--parallel: needs an agent; write: smsweep agents set AGENT --parallel N")
-        found = listing.list_agents(sweep)
+        found = records.list_agents(sweep)
         print_json(found) if as_json else show_agents(found)
         return
     if action not in ACTIONS:
         raise UsageError(f"smsweep agents {action}: no such action; use one of {', '.join(ACTIONS)}")
     if not agent:
         raise UsageError(f"smsweep agents {action}: the agent is missing; list the agents with: smsweep agents")
-    if (parallel is None) == (action == "set"):
-        problem = "--parallel is missing" if parallel is None else "--parallel does not fit"
-        raise UsageError(f"smsweep agents {action}: {problem}; write: smsweep agents set AGENT --parallel N")
-    ordered = listing.order_agent(agent, order="" if action == "set" else action, parallel=parallel)
+    if action == "set" and parallel is None:
+        raise UsageError("smsweep agents set: --parallel is missing; write: smsweep agents set AGENT --parallel N")
+    if action != "set" and parallel is not None:
+        raise UsageError(
+            f"smsweep agents {action}: --parallel is only for set; write: smsweep agents set AGENT --parallel N"
+        )
+    ordered = records.order_agent(agent, order="" if action == "set" else action, parallel=parallel)
     if as_json:
         print_json([ordered])
     else:

@@ -41,7 +41,7 @@ from smsweep.exports.contents import json_safe as json_safe
 from smsweep.remote.record import read_records
 from smsweep.search.registry import expected_trial_count
 from smsweep.services.agent_ids import is_gone
-from smsweep.services.agents.listing import is_working
+from smsweep.services.agents.records import is_working
 from smsweep.services.backends import known_price
 from smsweep.services.labels import parse_sweep_id, parse_trial
 from smsweep.services.sweeps.change import revision_data

@@ -143,7 +143,7 @@ def test_killed_agent_is_lost_and_takes_no_orders(cli: Cli, sweep_id: str, start
         (["drain", "nobody"], "'nobody': no such agent"),
         (["drop", "x"], "no such action"),
         (["set", "x"], "--parallel is missing"),
-        (["drain", "x", "--parallel", "2"], "--parallel does not fit"),
+        (["drain", "x", "--parallel", "2"], "--parallel is only for set"),
         (["--parallel", "2"], "needs an agent"),
     ],
 )

@@ -1,4 +1,4 @@
-"""List the agents of all machines, and give them orders."""
+"""The recorded agents of all machines: list them, and give them orders."""
 
 from __future__ import annotations
 
