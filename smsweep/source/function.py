@@ -15,6 +15,7 @@ import inspect
 import io
 import json
 import linecache
+import logging
 import os
 import pickletools  # lists the strings of a pickle, and loads nothing # nosec B403
 import re
@@ -34,8 +35,11 @@ import cloudpickle
 from smsweep.errors import UsageError
 from smsweep.runtime.job.function_call import ABOUT, FOLDER, PICKLE
 from smsweep.runtime.job.requirements import FILE as REQUIREMENTS
+from smsweep.secrets.redact import environment_secrets, redact
 from smsweep.source.collect import MAX_BYTES, SourceFile, collect
 from smsweep.util.terminal_text import human_size, is_kernel
+
+log = logging.getLogger(__name__)
 
 AUTO = "auto"  # the imported packages, at their versions in this environment
 OWN = "smsweep"  # each job has its runtime
@@ -117,13 +121,12 @@ def pickle_function(function: Function, requirements: Requirements = None) -> Pi
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     sources = pickler.sources()
     copies = {file: f"{FOLDER}/sources/{n}-{_plain_name(file)}" for n, file in enumerate(sources)}
-    argv = sys.argv[:1] if is_kernel() else sys.argv  # the arguments of a kernel are for no function
     about = {
         "name": name,
         "python": python,
         "cloudpickle": cloudpickle.__version__,
         "sources": copies,
-        "argv": argv,
+        "argv": _arguments(sys.argv, os.environ),
     }
     files = {
         PICKLE: content.getvalue(),
@@ -141,6 +144,23 @@ def pickle_function(function: Function, requirements: Requirements = None) -> Pi
         modules=tuple(sorted(modules)),
         requirements=tuple(lines),
     )
+
+
+def _arguments(argv: Sequence[str], environ: Mapping[str, str]) -> list[str]:
+    """Return the arguments of the program for the job; only the program's name if one of them is a secret."""
+    if is_kernel():  # the arguments of a kernel are for no function
+        return list(argv[:1])
+    options: dict[str, str] = {}
+    for argument, following in zip(argv, [*argv[1:], ""], strict=True):
+        name, has_value, value = argument.partition("=")
+        options[name.strip("-").replace("-", "_")] = value if has_value else following
+    text = "\n".join(argv)
+    if redact(text, environment_secrets({**environ, **options})) == text:
+        return list(argv)
+    log.warning(
+        "an argument of the program is a secret, so that jobs get no arguments; use an environment variable"
+    )
+    return list(argv[:1])
 
 
 def _strings_in(pickled: bytes, sources: Collection[str]) -> Iterator[str]:
