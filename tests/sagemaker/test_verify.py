@@ -107,9 +107,9 @@ def test_check_runs_only_if_its_worst_case_fits_the_cap(account: Account) -> Non
 
 
 def test_larger_cap_continues_the_run(account: Account) -> None:
-    first = run(account, "log", "artifacts", max_usd=0.2)
+    first = run(account, "probe", "artifacts", max_usd=0.2)
     assert {result.verdict for result in first.results} == {"skipped"}
-    second = run(account, "log", "artifacts", max_usd=2)
+    second = run(account, "probe", "artifacts", max_usd=2)
     assert second.state.run == first.state.run
     assert [result.verdict for result in second.results] == ["confirmed", "confirmed"]
     assert second.state.finished_at
@@ -145,7 +145,7 @@ def test_killed_run_is_cleaned_up_and_continued(account: Account) -> None:
     (account.folder / "job.yaml").write_text(json.dumps(account.job))
     account.emulator.faults.set({"start_s": 600})
     killed = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    wait_for(lambda: live(account))
+    wait_for(lambda: live(account) and list_runs(account.folder / ".smsweep")[0].results)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
     (state,) = list_runs(account.folder / ".smsweep")

@@ -134,7 +134,7 @@ def stop(session: Session) -> Observed:
 
 
 def maximum_runtime(session: Session) -> Observed:
-    limit_s = 60 if session.facts.place == AWS else 20  # a busy machine starts a script slowly
+    limit_s = 60 if session.facts.place == AWS else 15  # a busy machine starts a script slowly
     name = session.submit(session.request("patient", max_run_s=limit_s))
     status = session.wait(name)
     signals = [each["signal"] for each in documents_in(session.whole_log(name)) if "signal" in each]

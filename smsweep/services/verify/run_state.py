@@ -6,6 +6,7 @@ import json
 import re
 import secrets
 import string
+import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ LOCK_FILE = "lock"  # in FOLDER
 RUN_PREFIX = "vrfy"  # of the id of each run, so that its jobs can be found without this file
 RUN_ID = re.compile(rf"{RUN_PREFIX}[a-z0-9]{{4}}")
 TAG = "smsweep-verify"  # tag of everything that a run creates; the value is the id of the run
+_LOCK = threading.RLock()  # checks run in several threads of the only run in a process
 KINDS = ("jobs", "prefixes", "buckets", "roles", "sweeps")  # what a run creates
 
 
@@ -57,10 +59,23 @@ class RunState:
 
     def save(self) -> None:
         """Write the file in one step."""
-        data = asdict(self)
-        del data["path"]
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        write_text(self.path, json.dumps(data, indent=1))
+        with _LOCK:
+            data = asdict(self)
+            del data["path"]
+            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_text(self.path, json.dumps(data, indent=1))
+
+    def reserve(self, check: str, usd: float) -> None:
+        """Count the worst cost of a check before its first job starts. A kill cannot make the run forget it."""
+        with _LOCK:
+            self.spent[check] = self.spent.get(check, 0.0) + usd
+            self.save()
+
+    def settle(self, check: str, worst_usd: float, usd: float) -> float:
+        """Replace a check's worst cost by its real cost. Return the cost of all its attempts. Does not save."""
+        with _LOCK:
+            self.spent[check] += usd - worst_usd
+            return self.spent[check]
 
     @property
     def total_usd(self) -> float:
@@ -69,22 +84,25 @@ class RunState:
 
     def next_job(self) -> str:
         """Return the name of a new job, and note it before the job can exist."""
-        name = f"smsweep-{self.run}-{self.n_jobs}-0"
-        self.n_jobs += 1
-        self.note("jobs", name)
-        return name
+        with _LOCK:
+            name = f"smsweep-{self.run}-{self.n_jobs}-0"
+            self.n_jobs += 1
+            self.note("jobs", name)
+            return name
 
     def note(self, kind: str, name: str) -> None:
         """Note something that the run is about to create."""
-        names = self.made.setdefault(kind, [])
-        if name not in names:
-            names.append(name)
-            self.save()
+        with _LOCK:
+            names = self.made.setdefault(kind, [])
+            if name not in names:
+                names.append(name)
+                self.save()
 
     def drop(self, kind: str, name: str) -> None:
         """Note that something does not exist any more."""
-        self.made[kind].remove(name)
-        self.save()
+        with _LOCK:
+            self.made[kind].remove(name)
+            self.save()
 
     def left(self, kind: str) -> list[str]:
         """Return the names of what the run has created and not removed."""

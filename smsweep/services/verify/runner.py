@@ -7,12 +7,15 @@ import math
 import re
 import shutil
 import tempfile
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smsweep.aws.options import DEFAULT_RATES, SHORT
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.registry import backend_spec
 from smsweep.core.job import JobTemplate
@@ -48,13 +51,17 @@ EMULATOR_JOB = {
     "output_path": f"s3://{EMULATOR_BUCKET}/out",
 }
 EMULATOR_QUOTA = 8
+RATES = "SMSWEEP_SAGEMAKER_RATES"
 # The emulator has no rate limits.
 EMULATOR_SETTINGS = {
     "SMSWEEP_SAGEMAKER_POLL_S": "0.1",
     "SMSWEEP_SAGEMAKER_LOG_LAG_S": "2",
-    "SMSWEEP_SAGEMAKER_RATES": "create=1000,list=1000,describe=1000,stop=1000,logs=1000",
+    RATES: "create=1000,list=1000,describe=1000,stop=1000,logs=1000",
 }
 OWN_EMULATOR = "emulator-"  # start of the name of a folder in FOLDER
+AT_ONCE = 4  # checks that run at the same time
+# In AWS, the clients of all checks together make as many calls per second as one agent.
+SHARED_RATES = ",".join(f"{name}={DEFAULT_RATES[action] / AT_ONCE:g}" for name, action in SHORT.items())
 BATCH_QUEUE = "SMSWEEP_BATCH_QUEUE"
 # What the reports mask.
 ACCOUNT = re.compile(r"(?<![0-9A-Za-z])\d{12}(?![0-9A-Za-z])")
@@ -262,26 +269,65 @@ def _run(
     on_result: Callable[[Assumption, Result], None],
     on_progress: Callable[[str], None],
 ) -> None:
-    state = session.state
-    for planned in plan.checks:
-        check = planned.check
-        left = plan.max_usd - state.total_usd
-        if planned.reason and not planned.is_over_cap:
-            continue
-        if planned.worst_usd > left:
-            on_result(check, Result(id=check.id, verdict=SKIPPED, reason=_over_cap(planned.worst_usd, left)))
-            continue
-        on_progress(f"{check.id}: {check.calls}")
-        # The worst case counts before the first job starts, so that a kill cannot make the run forget its cost.
-        before = state.spent.get(check.id, 0.0)  # of an attempt that was killed
-        state.spent[check.id] = before + planned.worst_usd
-        state.save()
-        result = _observe(check, session)
-        state.spent[check.id] = before + _end_jobs(session, planned.worst_usd)
-        result = _masked(replace(result, usd=state.spent[check.id]), session)
-        state.results[check.id] = asdict(result)
-        state.save()
-        on_result(check, result)
+    """Run the checks of a plan, several at once. Late checks run alone, after all others."""
+    quota = session.facts.quota
+    at_once = AT_ONCE if quota is None else max(1, min(AT_ONCE, int(quota)))
+    checks = [planned for planned in plan.checks if not planned.reason or planned.is_over_cap]
+    with ThreadPoolExecutor(at_once) as pool, ExitStack() as stack:
+        free = [session.child() for _ in range(at_once)]
+        for child in free:
+            stack.callback(child.close)
+        try:
+            for is_late, n in ((False, at_once), (True, 1)):
+                wanted = deque(planned for planned in checks if planned.check.is_late is is_late)
+                _run_all(wanted, plan.max_usd, pool, free[:n], on_result, on_progress)
+        except BaseException:  # Ctrl-C: the checks must not start jobs during the cleanup
+            session.interrupt()
+            pool.shutdown(cancel_futures=True)
+            raise
+
+
+def _run_all(
+    checks: deque[Planned],
+    max_usd: float,
+    pool: ThreadPoolExecutor,
+    free: list[Session],
+    on_result: Callable[[Assumption, Result], None],
+    on_progress: Callable[[str], None],
+) -> None:
+    """Run checks in free sessions, within the cap. An ended check can cost less than its worst case."""
+    state = free[0].state
+    running: dict[Future[tuple[Result, float]], tuple[Planned, Session]] = {}
+    while checks or running:
+        while checks and free:
+            check, worst = checks[0].check, checks[0].worst_usd
+            left = max_usd - state.total_usd
+            if worst > left and running:
+                break
+            planned = checks.popleft()
+            if worst > left:
+                on_result(check, Result(id=check.id, verdict=SKIPPED, reason=_over_cap(worst, left)))
+                continue
+            on_progress(f"{check.id}: {check.calls}")
+            state.reserve(check.id, worst)
+            session = free.pop()
+            running[pool.submit(_check, planned, session)] = planned, session
+        for future in wait(running, return_when=FIRST_COMPLETED).done:
+            planned, session = running.pop(future)
+            result, usd = future.result()
+            free.append(session)
+            check = planned.check
+            result = replace(result, usd=state.settle(check.id, planned.worst_usd, usd))
+            state.results[check.id] = asdict(result)
+            state.save()
+            on_result(check, result)
+
+
+def _check(planned: Planned, session: Session) -> tuple[Result, float]:
+    """Run a check in a thread. Return its masked result, and its cost in dollars."""
+    session.jobs.clear()
+    result = _masked(_observe(planned.check, session), session)
+    return result, _end_jobs(session, planned.worst_usd)
 
 
 def _observe(check: Assumption, session: Session) -> Result:
@@ -299,10 +345,8 @@ def _masked(result: Result, session: Session) -> Result:
 
 def _end_jobs(session: Session, worst: float) -> float:
     """Stop the jobs of a check, and return what they cost in dollars; the worst case if that is unknown."""
-    names = [name for name in session.state.left("jobs") if name not in session.counted]
-    session.counted.update(names)
     billed: list[float | None] = []
-    for name in names:
+    for name in session.jobs:
         try:
             status = session.end(name)
             billed.append(0.0 if status is None else session.billed_s(status))
@@ -339,7 +383,8 @@ def _opened(options: Options, workspace: Workspace) -> Iterator[Session]:
         name, spec, template, environ = _backend(options, workspace)
         facts = find_facts(name, spec, template, environ, options.instance_type)
         state = _state(workspace, facts, is_new=options.is_new)
-        session = Session(state, facts, template_of(template, facts, state.run), environ)
+        shared = {RATES: environ.get(RATES) or SHARED_RATES} if facts.place == AWS else {}
+        session = Session(state, facts, template_of(template, facts, state.run), {**environ, **shared})
         stack.callback(session.close)
         if name == "sagemaker" and facts.place == AWS:
             others = sorted({run for _, run in find_live_jobs(session)} - {state.run})

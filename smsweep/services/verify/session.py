@@ -10,6 +10,7 @@ import signal
 import subprocess  # only argument lists, no shell # nosec B404
 import sys
 import tarfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -51,6 +52,9 @@ VERIFY_MARK = "VERIFY "  # see job_program.py
 VOLUME_GB = 30
 
 
+_LOCK = threading.RLock()  # checks prepare their files one after the other
+
+
 class NotVerified(SmsweepError):
     """A check has no result: a permission is missing, or the platform did not reach the expected state."""
 
@@ -90,22 +94,33 @@ def job_seconds(max_run_s: float = MAX_RUN_S, *, instances: int = 1, idle_s: flo
 
 
 class Session:
-    """The jobs and calls of one run.
+    """The jobs and calls of one run. Each check that runs at the same time as others has its own session.
 
     Args:
         state: The state of the run, in its own folder.
         facts: The account.
         template: The template of all jobs; see `template_of`.
         environ: The user's environment variables; those of the emulator if jobs run there.
+        parent: The session whose uploaded files this one uses, and which ends this one.
     """
 
-    def __init__(self, state: RunState, facts: Facts, template: JobTemplate, environ: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        state: RunState,
+        facts: Facts,
+        template: JobTemplate,
+        environ: Mapping[str, str],
+        parent: Session | None = None,
+    ) -> None:
         self.state = state
         self.facts = facts
         self.template = template
         self.environ = environ
         self.folder = state.path.parent
-        self.counted: set[str] = set()  # jobs whose cost is in the state
+        self.jobs: list[str] = []  # of the check that runs: their cost is not in the state
+        self._parent = parent
+        self._is_over: threading.Event = threading.Event() if parent is None else parent._is_over
+        self._commands: set[subprocess.Popen[str]] = set() if parent is None else parent._commands
         self._spec = backend_spec(facts.backend)
         self._backend: Backend | None = None
         self._site: tuple[JobTemplate, Site] | None = None
@@ -137,6 +152,34 @@ class Session:
         from smsweep.aws.client import Aws as Client  # boto3 is slow to import
 
         return Client({**self.environ, "AWS_REGION": region, "AWS_DEFAULT_REGION": region})
+
+    def child(self) -> Session:
+        """Return a session of the same run for a check that runs at the same time as others."""
+        return Session(self.state, self.facts, self.template, self.environ, parent=self)
+
+    def interrupt(self) -> None:
+        """End the waits and the commands of this session and its children. Their checks have no result."""
+        self._is_over.set()
+        with _LOCK:
+            for process in self._commands:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+
+    @property
+    def is_over(self) -> bool:
+        """True if the user has ended the run."""
+        return self._is_over.is_set()
+
+    def pause(self, seconds: float) -> None:
+        """Sleep, until a job of this session ends. Raises NotVerified if the user has ended the run."""
+        if self.is_over:
+            raise NotVerified("the run was interrupted")
+        self.backend.wait(seconds)
+
+    def note_job(self, name: str) -> None:
+        """Note a job that the check is about to create."""
+        self.jobs.append(name)
+        self.state.note("jobs", name)
 
     def close(self) -> None:
         """Close all clients. The jobs continue."""
@@ -198,6 +241,7 @@ class Session:
         """
         template, site = self._prepared()
         name = self.state.next_job()
+        self.jobs.append(name)
         config = SweepConfig(method="grid", space=SearchSpace({}), program=SCRIPT)
         sweep = Sweep(id=self.state.run, config=config, job=template)
         trial = Trial(sweep_id=self.state.run, number=int(name.split("-")[2]), params={"action": action})
@@ -228,7 +272,7 @@ class Session:
                 if not getattr(err, "retryable", False) or time.monotonic() > deadline:
                     raise
             self.backend.describe([])
-            self.backend.wait(1)
+            self.pause(1)
 
     def wait(
         self, name: str, holds: Callable[[JobStatus], bool] = lambda status: status.is_terminal, wait_s: float = 0
@@ -249,7 +293,7 @@ class Session:
             status = self._describe(name) or status
             if status is not None and (status.is_terminal or holds(status)):
                 return status
-            self.backend.wait(0.1 if self.facts.place != AWS else 2)
+            self.pause(0.1 if self.facts.place != AWS else 2)
         raise NotVerified(f"{name} did not reach the expected state; its last state is {status}")
 
     def _describe(self, name: str) -> JobStatus | None:
@@ -293,7 +337,7 @@ class Session:
                 return lines
             if page.cursor == cursor:
                 self.backend.describe([name])
-                self.backend.wait(0.1)
+                self.pause(0.1)
             cursor = page.cursor
 
     def whole_log(self, name: str) -> list[str]:
@@ -308,7 +352,7 @@ class Session:
             cursor = page.cursor
             if page.is_last:
                 return lines
-            self.backend.wait(0.1 if self.facts.place != AWS else 1)
+            self.pause(0.1 if self.facts.place != AWS else 1)
         raise NotVerified(f"{name}: the log has no end after {LOCAL_S} s")
 
     def documents(self, name: str) -> list[dict[str, Any]]:
@@ -374,13 +418,13 @@ class Session:
             arguments: The arguments of the command.
             environ: Environment variables that replace those of the run. An empty value removes a variable.
         """
-        folder = self.folder / "sweep"
-        folder.mkdir(exist_ok=True)
-        (folder / SCRIPT).write_bytes(PROGRAM.read_bytes())
+        folder = self.sweep_folder()
         variables = {name: value for name, value in {**self._own_environ(), **(environ or {})}.items() if value}
         argv = [sys.executable, "-m", "smsweep", *arguments]
-        with (self.folder / "commands.log").open("a", encoding="utf-8") as errors:
-            return subprocess.Popen(  # nosec B603 - an argument list of this module
+        with (self.folder / "commands.log").open("a", encoding="utf-8") as errors, _LOCK:
+            if self.is_over:
+                raise NotVerified("the run was interrupted")
+            process = subprocess.Popen(  # nosec B603 - an argument list of this module
                 argv,
                 cwd=folder,
                 env=variables,
@@ -390,15 +434,35 @@ class Session:
                 text=True,
                 start_new_session=True,
             )
+            self._commands.add(process)
+            return process
+
+    def sweep_folder(self) -> Path:
+        """Return the folder of the run's own workspace, with the script of its sweeps."""
+        folder = self.folder / "sweep"
+        with _LOCK:
+            folder.mkdir(exist_ok=True)
+            if not (folder / SCRIPT).exists():
+                (folder / SCRIPT).write_bytes(PROGRAM.read_bytes())
+        return folder
+
+    def finish(self, process: subprocess.Popen[str], timeout_s: float | None = None) -> str:
+        """Wait for a command, and return its output."""
+        try:
+            return process.communicate(timeout=timeout_s)[0]
+        finally:
+            if process.returncode is not None:
+                with _LOCK:
+                    self._commands.discard(process)
 
     def command(self, *arguments: str, environ: Mapping[str, str] | None = None) -> str:
         """Run a command of smsweep as `smsweep` does, and return its output. Raises NotVerified if it fails."""
         process = self.smsweep(*arguments, environ=environ)
         try:
-            output, _ = process.communicate(timeout=START_S)
+            output = self.finish(process, START_S)
         except BaseException:  # the command must not continue without this process
             os.killpg(process.pid, signal.SIGKILL)
-            process.communicate()
+            self.finish(process)
             raise
         if process.returncode:
             log_file = self.folder / "commands.log"
@@ -408,8 +472,9 @@ class Session:
 
     def _context(self) -> BackendContext:
         zip_file = self.folder / RUNTIME_ZIP
-        if not zip_file.exists():
-            zip_file.write_bytes(runtime_zip())
+        with _LOCK:
+            if not zip_file.exists():
+                zip_file.write_bytes(runtime_zip())
         return BackendContext(
             jobs_dir=self.folder / "jobs",
             runtime_zip=zip_file,
@@ -419,6 +484,9 @@ class Session:
 
     def _prepared(self) -> tuple[JobTemplate, Site]:
         """Put the program and the runtime where jobs can read them. Return the template and the places."""
+        if self._parent is not None:
+            with _LOCK:
+                return self._parent._prepared()
         if self._site is None:
             assets = self.folder / "assets" / "program"
             if not assets.exists():

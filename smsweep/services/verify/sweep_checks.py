@@ -7,7 +7,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from smsweep.core.trial import TrialState
@@ -24,54 +24,53 @@ TRUST = "sts:AssumeRole"
 
 def adoption(session: Session) -> Observed:
     """Kill an agent with SIGKILL while its job runs, and start another one."""
-    sweep_id = _create(session, [0.5])
+    sweep_id = _create(session, "adoption", [0.5])
     first = session.smsweep(*_agent(session, sweep_id))
     try:
         _wait_for_running(session, sweep_id)
     finally:
-        os.killpg(first.pid, signal.SIGKILL)
-        first.communicate()
+        with suppress(ProcessLookupError):  # an interrupted run has killed it
+            os.killpg(first.pid, signal.SIGKILL)
+        session.finish(first)
     session.command(*_agent(session, sweep_id))
     return _trials(session, sweep_id)
 
 
 def printed_policies(session: Session) -> Observed:
     """Run a sweep with two new roles that have exactly the policies that `smsweep iam` prints."""
-    sweep_id = _create(session, [0.25, 0.5])
+    sweep_id = _create(session, "policies", [0.25, 0.5])
     session.command("sweep", "--pause", sweep_id)  # the job.yaml of this sweep has the user's role
     policies = json.loads(session.command("iam", "--sweep", sweep_id, "--with-delete"))
     with _roles(session, policies) as (role, keys):
-        _write_job(session, role=role)
-        job = ("--job", "job.yaml")
+        job = ("--job", _write_job(session, "policies", role=role))
         session.command("sweep", "--resume", sweep_id, environ=keys)
         session.command(*_agent(session, sweep_id), *job, environ=keys)
         return _trials(session, sweep_id)
 
 
-def _create(session: Session, values: list[float]) -> str:
+def _create(session: Session, name: str, values: list[float]) -> str:
     """Create a sweep with one trial per value, and return its id. Its jobs are noted before an agent starts."""
-    folder = session.folder / "sweep"
-    folder.mkdir(exist_ok=True)
+    folder = session.sweep_folder()
     config = {
         "program": SCRIPT,
         "method": "grid",
         "metric": {"name": "loss", "goal": "minimize"},
         "parameters": {"x": {"values": values}, "seconds": {"value": TRAIN_S}},
     }
-    (folder / "sweep.yaml").write_text(json.dumps(config), encoding="utf-8")
-    _write_job(session)
-    created = session.command("sweep", "sweep.yaml", "--job", "job.yaml").split()
+    (folder / f"{name}.yaml").write_text(json.dumps(config), encoding="utf-8")
+    created = session.command("sweep", f"{name}.yaml", "--job", _write_job(session, name)).split()
     if not created:
         raise NotVerified("`smsweep sweep` printed no id")
     sweep_id = created[-1]
     session.state.note("sweeps", sweep_id)
     if session.in_aws:
         for number in range(len(values)):
-            session.state.note("jobs", f"smsweep-{sweep_id}-{number}-0")
+            session.note_job(f"smsweep-{sweep_id}-{number}-0")
     return sweep_id
 
 
-def _write_job(session: Session, *, role: str = "") -> None:
+def _write_job(session: Session, name: str, *, role: str = "") -> str:
+    """Write the job.yaml of a sweep, and return its file name."""
     template = session.template
     request = template.request
     job: dict[str, Any] = {"max_run": MAX_RUN_S, "retries": {"crashed": 0, "internal": 0, "capacity": 0}}
@@ -91,7 +90,9 @@ def _write_job(session: Session, *, role: str = "") -> None:
             job["output_path"] = request["OutputDataConfig"]["S3OutputPath"]
     elif "AlgorithmSpecification" in request:
         job["image_uri"] = request["AlgorithmSpecification"]["TrainingImage"]
-    (session.folder / "sweep" / "job.yaml").write_text(json.dumps(job), encoding="utf-8")
+    file = f"{name}-job.yaml"
+    (session.sweep_folder() / file).write_text(json.dumps(job), encoding="utf-8")
+    return file
 
 
 def _agent(session: Session, sweep_id: str) -> list[str]:
@@ -111,7 +112,7 @@ def _wait_for_running(session: Session, sweep_id: str) -> None:
             status = session.backend.describe([f"smsweep-{sweep_id}-0-0"]).get(f"smsweep-{sweep_id}-0-0")
             if status is not None and status.secondary_status not in ("", "Starting"):
                 return
-        time.sleep(PAUSE_S if session.facts.place != AWS else 5)
+        session.pause(PAUSE_S if session.facts.place != AWS else 5)
     raise NotVerified(f"the first trial of sweep {sweep_id} did not start")
 
 
@@ -171,7 +172,7 @@ def _keys(session: Session, role: str) -> dict[str, str]:
             break
         if time.monotonic() > deadline:
             raise NotVerified(f"sts:AssumeRole: {code}: {message}")
-        time.sleep(5)
+        session.pause(5)
     if session.facts.place == AWS:
         time.sleep(15)  # SageMaker can know a new role later than STS
     keys = found["Credentials"]
