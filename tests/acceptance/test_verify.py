@@ -15,7 +15,18 @@ from smsweep.services.workspace import Workspace
 from tools.docker_engine import IMAGE
 from tools.slurm import Slurm, run_slurm
 
-OF_JOBS = ("probe", "log", "stop", "max-runtime", "grace-period", "failure-texts", "checkpoints")
+OF_JOBS = (
+    "repeated-submit",
+    "early-stop",
+    "early-stopping",
+    "probe",
+    "log",
+    "stop",
+    "max-runtime",
+    "grace-period",
+    "failure-texts",
+    "checkpoints",
+)
 
 
 @pytest.fixture
@@ -48,7 +59,7 @@ def test_process_backend_passes_every_check(workspace: Workspace) -> None:
 @pytest.mark.usefixtures("docker_engine")
 def test_docker_backend_passes_every_check(workspace: Workspace) -> None:
     done = run(workspace, "docker", job={"image_uri": IMAGE})
-    assert verdicts(done) == dict.fromkeys((*OF_JOBS, "adoption"), ("confirmed", ()))
+    assert verdicts(done) == dict.fromkeys((*OF_JOBS, "adoption", "isolation", "two-hosts"), ("confirmed", ()))
 
 
 @pytest.fixture

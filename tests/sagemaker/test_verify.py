@@ -23,6 +23,7 @@ from tests.support.walkthrough import SMSWEEP
 NO_ANSWER = {
     "policies": "unknown",  # moto has no SimulateCustomPolicy
     "grace-period": "unknown",  # the emulator waits as the backend behind it does
+    "gpu": "skipped",  # the default instance has none
     "two-hosts": "skipped",  # processes do not run in their image
 }
 # The emulator runs on loopback, but the plan is that of AWS.

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import re
 import secrets
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
 from itertools import pairwise
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.aws import iam_policy
-from smsweep.aws.errors import code_of, message_of
+from smsweep.aws.errors import code_of, message_of, translate
 from smsweep.aws.iam_policy import scope_of
+from smsweep.aws.options import DEFAULT_RATES
 from smsweep.backends.sagemaker.backend import QUOTA
+from smsweep.errors import AccessDenied, Throttled
 from smsweep.services.verify.assumption import Assumption, Observed
 from smsweep.services.verify.run_state import TAG
 from smsweep.services.verify.session import NotVerified, Session, job_seconds
@@ -25,6 +29,9 @@ RULES = "smsweep/aws/request_rules.py"
 VALIDATION = "smsweep/emulator/api/validation.py"
 S3 = "smsweep/emulator/api/app.py"
 NO_JOB = "Requested resource not found."
+BURST = 30  # most calls of one operation in a row
+EVENT = "SageMaker Training Job State Change"
+EVENT_S = 120  # how long an event can take
 REFUSED_RUN_S = 60  # limit of a job that must be refused
 Request = Mapping[str, Any]
 Change = Callable[[Session, Request], Request]  # returns the fields of a request that are wrong
@@ -261,6 +268,84 @@ def other_region(session: Session) -> Observed:
     return {"when": "when the job runs", "status": status.status, "message": status.failure_reason}
 
 
+def rate_limits(session: Session) -> Observed:
+    """Make calls without retries until AWS throttles one, at most BURST calls of an operation."""
+    prefix = f"smsweep-{session.state.run}-none/"
+    calls: dict[str, tuple[str, str, dict[str, Any]]] = {
+        "ListTrainingJobs": ("sagemaker", "list_training_jobs", {"MaxResults": 1}),
+        "FilterLogEvents": (
+            "logs",
+            "filter_log_events",
+            {"logGroupName": "/aws/sagemaker/TrainingJobs", "logStreamNamePrefix": prefix},
+        ),
+    }
+    observed: dict[str, Any] = {"codes": [], "is_understood": True, "allows_the_rates": True}
+    for action, (service, operation, arguments) in calls.items():
+        began, n = time.monotonic(), 0
+        with closing(session.without_retries(service)) as client:
+            while n < BURST:
+                try:
+                    getattr(client, operation)(**arguments)
+                except ClientError as err:
+                    if code_of(err) == "ResourceNotFoundException":  # there is no log group yet
+                        n += 1
+                        continue
+                    error = translate(err, action)
+                    if isinstance(error, AccessDenied):
+                        raise NotVerified(str(error)) from err
+                    observed["codes"].append(code_of(err))
+                    observed["is_understood"] &= isinstance(error, Throttled)
+                    observed["allows_the_rates"] &= n >= DEFAULT_RATES[action]
+                    break
+                except BotoCoreError as err:
+                    raise NotVerified(f"{action}: {err}") from err
+                n += 1
+        observed[action] = f"{n} calls in {time.monotonic() - began:.1f} s"
+    return observed
+
+
+def job_events(session: Session) -> Observed:
+    """Receive the events of a job through a rule and a queue."""
+    name = f"smsweep-{session.state.run}-events"
+    session.state.note("queues", name)
+    session.state.note("rules", name)
+    url = _made(session, "sqs", "create_queue", QueueName=name)["QueueUrl"]
+    attributes = _made(session, "sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["QueueArn"])
+    arn = attributes["Attributes"]["QueueArn"]
+    sender = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
+    policy = {"Version": "2012-10-17", "Statement": [{**sender, "Resource": arn}]}
+    _made(session, "sqs", "set_queue_attributes", QueueUrl=url, Attributes={"Policy": json.dumps(policy)})
+    request = session.request("probe")
+    job = request["TrainingJobName"]
+    pattern = {"source": ["aws.sagemaker"], "detail-type": [EVENT], "detail": {"TrainingJobName": [job]}}
+    _made(session, "events", "put_rule", Name=name, EventPattern=json.dumps(pattern))
+    _made(session, "events", "put_targets", Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
+    session.wait(session.submit(request))
+    details: list[dict[str, Any]] = []
+    deadline = time.monotonic() + EVENT_S
+    while time.monotonic() < deadline and not any(
+        each.get("TrainingJobStatus") == "Completed" for each in details
+    ):
+        page = _made(session, "sqs", "receive_message", QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
+        for message in page.get("Messages", ()):
+            details.append(json.loads(message["Body"])["detail"])
+            _made(session, "sqs", "delete_message", QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+    return {
+        "statuses": sorted({str(each.get("TrainingJobStatus")) for each in details}),
+        "secondary_statuses": sorted({str(each.get("SecondaryStatus")) for each in details}),
+        "reports_the_end": any(each.get("TrainingJobStatus") == "Completed" for each in details),
+        "names_the_job": {each.get("TrainingJobName") for each in details} == {job},
+    }
+
+
+def _made(session: Session, service: str, operation: str, **arguments: Any) -> dict[str, Any]:
+    """Make a call that must succeed. Raises NotVerified."""
+    code, message, found = answer(session, service, operation, **arguments)
+    if code:
+        raise NotVerified(f"{service}:{operation}: {code}: {message}")
+    return found
+
+
 def repeated_calls(session: Session) -> Observed:
     """Create a job twice, and stop it after its end."""
     request = session.request("probe")
@@ -345,6 +430,25 @@ CHECKS = (
         },
         file=PAGING,
         is_late=True,
+    ),
+    Assumption(
+        id="rate-limits",
+        statement="AWS allows smsweep's rates of List and FilterLogEvents, and throttles with a known code.",
+        calls="up to 30 ListTrainingJobs and 30 FilterLogEvents calls in a row",
+        observe=rate_limits,
+        expected={"is_understood": True, "allows_the_rates": True},
+        file="smsweep/aws/options.py",
+        is_late=True,
+    ),
+    Assumption(
+        id="job-events",
+        statement="EventBridge sends the states of a job, with its end, to a queue.",
+        calls="a new queue and a rule, one job of a minute, then both are deleted",
+        observe=job_events,
+        expected={"reports_the_end": True, "names_the_job": True},
+        file="smsweep/emulator/jobs/moto_services.py",
+        worst_s=lambda facts: job_seconds(),
+        usual_s=90,
     ),
     _refusal(
         "spot-without-wait",

@@ -41,6 +41,7 @@ class Assumption:
     images: frozenset[str] = frozenset()  # fields that are judged only if jobs run in their image
     instances: int = 1  # that the quota must allow
     needs_images: bool = False  # the check is impossible if jobs do not run in their image
+    needs_gpus: bool = False  # the check is impossible on instances without a GPU
     makes_roles: bool = False  # the check creates IAM roles, for which the user must ask
 
     def expected_by(self, facts: Facts) -> dict[str, Any]:

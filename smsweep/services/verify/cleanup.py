@@ -20,7 +20,10 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-MISSING = ("NoSuchEntity", "NoSuchBucket", "404", "ResourceNotFoundException")
+MISSING = (
+    *("NoSuchEntity", "NoSuchBucket", "404", "ResourceNotFoundException"),
+    *("QueueDoesNotExist", "AWS.SimpleQueueService.NonExistentQueue"),
+)
 GONE = "Requested resource not found."
 PAGE = 100  # limit of ListTrainingJobs
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
@@ -56,6 +59,12 @@ def clean(session: Session, on_progress: Callable[[str], None] = lambda text: No
         attempt("sweeps", sweep_id, lambda sweep_id: _remove_sweep(session, sweep_id))
     for role in state.left("roles"):
         attempt("roles", role, lambda role: _delete_role(session.aws, role, state.run))
+    for rule in state.left("rules"):
+        attempt("rules", rule, lambda rule: _delete_rule(session.aws, rule, state.run))
+    for url in state.left("queues"):
+        attempt("queues", url, lambda url: _delete_queue(session.aws, url, state.run))
+    for name in state.left("secrets"):
+        attempt("secrets", name, lambda name: _delete_secret(session.aws, name, state.run))
     if not remains:
         for uri in state.left("prefixes"):
             attempt("prefixes", uri, lambda uri: _delete_prefix(session.aws, uri, state.run))
@@ -193,6 +202,40 @@ def _delete_role(aws: Aws, name: str, run: str) -> None:
         for policy in aws.call("iam", "list_role_policies", RoleName=name)["PolicyNames"]:
             aws.call("iam", "delete_role_policy", RoleName=name, PolicyName=policy)
         aws.call("iam", "delete_role", RoleName=name)
+    except ClientError as err:
+        if err.response.get("Error", {}).get("Code") not in MISSING:
+            raise
+
+
+def _delete_rule(aws: Aws, name: str, run: str) -> None:
+    if run not in name:
+        raise NotVerified(f"{name}: is not a rule of run {run}")
+    try:
+        targets = aws.call("events", "list_targets_by_rule", Rule=name)["Targets"]
+        if targets:
+            aws.call("events", "remove_targets", Rule=name, Ids=[target["Id"] for target in targets])
+        aws.call("events", "delete_rule", Name=name)
+    except ClientError as err:
+        if err.response.get("Error", {}).get("Code") not in MISSING:
+            raise
+
+
+def _delete_queue(aws: Aws, name: str, run: str) -> None:
+    if run not in name:
+        raise NotVerified(f"{name}: is not a queue of run {run}")
+    try:
+        url = aws.call("sqs", "get_queue_url", QueueName=name)["QueueUrl"]
+        aws.call("sqs", "delete_queue", QueueUrl=url)
+    except ClientError as err:
+        if err.response.get("Error", {}).get("Code") not in MISSING:
+            raise
+
+
+def _delete_secret(aws: Aws, name: str, run: str) -> None:
+    if run not in name:
+        raise NotVerified(f"{name}: is not a secret of run {run}")
+    try:
+        aws.call("secretsmanager", "delete_secret", SecretId=name, ForceDeleteWithoutRecovery=True)
     except ClientError as err:
         if err.response.get("Error", {}).get("Code") not in MISSING:
             raise

@@ -268,6 +268,50 @@ def two_hosts(session: Session) -> Observed:
     }
 
 
+def repeated_submit(session: Session) -> Observed:
+    """Submit a request again with a new client, as the next agent does after a kill, and stop the ended job."""
+    request = session.request("probe")
+    name = session.submit(request)
+    session.reopen()
+    session.submit(request)
+    status = session.wait(name)
+    none = f"smsweep-{session.state.run}-none"
+    for each in (name, none):
+        session.patiently(lambda each=each: session.backend.stop(each))  # type: ignore[misc]  # bound in the loop
+    after = session.wait(name)
+    starts = [each for each in documents_in(session.whole_log(name)) if "hostname" in each]
+    return {
+        "status": status.status,
+        "status_after_stop": after.status,
+        "n_starts": len(starts),
+        "is_unknown_job_absent": session.status(none) is None,
+    }
+
+
+def early_stop(session: Session) -> Observed:
+    name = session.submit(session.request("patient"))
+    session.patiently(lambda: session.backend.stop(name))
+    status = session.wait(name)
+    return _end(session, status)
+
+
+def isolation(session: Session) -> Observed:
+    request = session.request("isolated", EnableNetworkIsolation=True)
+    if session.facts.place == AWS:
+        host = f"s3.{session.facts.region}.amazonaws.com"
+        request["Environment"] = {**request.get("Environment", {}), "SMSWEEP_VERIFY_HOST": host}
+    name = session.submit(request)
+    status = session.wait(name)
+    return {"status": status.status, **_only(session, name, "has_route"), **_model(session, status)}
+
+
+def gpu(session: Session) -> Observed:
+    name = session.submit(session.request("gpus"))
+    status = session.wait(name)
+    found = _only(session, name, "n_gpus")
+    return {"status": status.status, **found, "sees_all": found["sm_num_gpus"] == str(found["n_gpus"])}
+
+
 def _jobs(n: int, **limits: Any) -> Any:
     """Return the function of the worst cost of several jobs."""
     return lambda facts: n * job_seconds(**limits)
@@ -440,9 +484,62 @@ CHECKS = (
             "all_names_resolve": True,
         },
         file="smsweep/backends/docker/containers.py",
+        backends=frozenset({"sagemaker", "docker"}),
         worst_s=_jobs(1, instances=2),
         usual_s=2 * USUAL_S,
         needs_images=True,
         instances=2,
+    ),
+    Assumption(
+        id="repeated-submit",
+        statement="A second submit of a job starts nothing; Stop of an ended or unknown job changes nothing.",
+        calls="one job of a minute, which is submitted twice",
+        observe=repeated_submit,
+        expected={
+            "status": "Completed",
+            "status_after_stop": "Completed",
+            "n_starts": 1,
+            "is_unknown_job_absent": True,
+        },
+        file="smsweep/emulator/api/training_jobs.py",
+        backends=ALL,
+        worst_s=_jobs(1),
+        usual_s=USUAL_S,
+    ),
+    Assumption(
+        id="early-stop",
+        statement="A job that is stopped before its script starts ends as Stopped.",
+        calls="one job, and a stop at once",
+        observe=early_stop,
+        expected={"status": "Stopped"},
+        file=LIFECYCLE,
+        backends=ALL,
+        worst_s=_jobs(1),
+        usual_s=USUAL_S / 2,
+    ),
+    Assumption(
+        id="isolation",
+        statement="A job with network isolation has its source, its log and its model, and no network.",
+        calls="one job of a minute with EnableNetworkIsolation, which tries to connect to S3",
+        observe=isolation,
+        expected={"status": "Completed", "has_route": False, "can_connect": False},
+        expected_in={"sagemaker": {"model": ["weights 644"]}, "docker": {"interfaces": ["lo"]}},
+        images=frozenset({"has_route"}),
+        file=STAGING,
+        backends=frozenset({"sagemaker", "docker"}),
+        worst_s=_jobs(1),
+        usual_s=USUAL_S,
+    ),
+    Assumption(
+        id="gpu",
+        statement="CUDA finds the GPUs of an instance although smsweep replaces the entrypoint of AWS's image.",
+        calls="one job of a minute",
+        observe=gpu,
+        expected={"status": "Completed", "cuda": "0", "sees_all": True},
+        file="smsweep/engine/job_request.py",
+        worst_s=_jobs(1),
+        usual_s=USUAL_S,
+        needs_images=True,
+        needs_gpus=True,
     ),
 )

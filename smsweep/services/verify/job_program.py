@@ -14,6 +14,7 @@ from typing import Any, Callable
 
 MARK = "VERIFY "  # starts a line with one JSON document
 ML = Path(os.environ.get("SMSWEEP_ML_ROOT", "/opt/ml"))
+SECRET = "-".join(("smsweep", "verify"))  # a value of no use, for a job that reads a secret
 LONG = "smsweep-verify " * 200  # 3,000 characters: more than SageMaker keeps
 
 
@@ -190,13 +191,56 @@ def hosts() -> None:
     )
 
 
+def isolated() -> None:
+    """Report the network of the job. Without SMSWEEP_VERIFY_HOST, no packet is sent."""
+    host = os.environ.get("SMSWEEP_VERIFY_HOST", "")
+    _save("weights")
+    report(
+        {
+            "has_route": _can_open(socket.SOCK_DGRAM, "192.0.2.1"),  # an address for examples
+            "can_connect": bool(host) and _can_open(socket.SOCK_STREAM, host),
+            "host": host,
+            "interfaces": sorted(name for _, name in socket.if_nameindex()),
+        }
+    )
+
+
+def _can_open(kind: int, host: str) -> bool:
+    try:
+        with socket.socket(socket.AF_INET, kind) as opened:
+            opened.settimeout(10)
+            opened.connect((host, 443))
+    except OSError:
+        return False
+    return True
+
+
+def gpus() -> None:
+    """Report the GPUs that CUDA's driver finds."""
+    import ctypes
+
+    count = ctypes.c_int(0)
+    try:
+        cuda = ctypes.CDLL("libcuda.so.1")
+    except OSError as err:
+        report({"cuda": str(err), "n_gpus": 0, "sm_num_gpus": os.environ.get("SM_NUM_GPUS", "")})
+        return
+    codes = [cuda.cuInit(0), cuda.cuDeviceGetCount(ctypes.byref(count))]
+    report({"cuda": str(max(codes)), "n_gpus": count.value, "sm_num_gpus": os.environ.get("SM_NUM_GPUS", "")})
+
+
 def train() -> None:
-    """Wait a few seconds, then log a metric, as the script of a sweep."""
+    """Log a metric at regular times, as the script of a sweep."""
     import smsweep
 
     run = smsweep.init()
-    time.sleep(float(run.config["seconds"]))
-    smsweep.log({"loss": run.config["x"]})
+    steps = int(run.config.get("steps", 1))
+    for _ in range(steps):
+        time.sleep(float(run.config["seconds"]) / steps)
+        secret = (
+            {"has_secret": int(os.environ["VERIFY_SECRET"] == SECRET)} if "VERIFY_SECRET" in os.environ else {}
+        )
+        smsweep.log({"loss": run.config["x"], **secret})
 
 
 def _save(name: str) -> Path:
@@ -226,6 +270,8 @@ ACTIONS: dict[str, Callable[[], None]] = {
         checkpoint,
         artifacts,
         hosts,
+        isolated,
+        gpus,
         train,
     )
 }

@@ -22,7 +22,7 @@ RUN_PREFIX = "vrfy"  # of the id of each run, so that its jobs can be found with
 RUN_ID = re.compile(rf"{RUN_PREFIX}[a-z0-9]{{4}}")
 TAG = "smsweep-verify"  # tag of everything that a run creates; the value is the id of the run
 _LOCK = threading.RLock()  # checks run in several threads of the only run in a process
-KINDS = ("jobs", "prefixes", "buckets", "roles", "sweeps")  # what a run creates
+KINDS = ("jobs", "prefixes", "buckets", "roles", "sweeps", "rules", "queues", "secrets")  # what a run creates
 
 
 def new_run_id() -> str:

@@ -15,6 +15,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from smsweep.aws.image_uris import GPU_FAMILY
 from smsweep.aws.options import DEFAULT_RATES, SHORT
 from smsweep.backends.base import BackendSpec
 from smsweep.backends.registry import backend_spec
@@ -247,6 +248,8 @@ def _reason(check: Assumption, facts: Facts, options: Options) -> str:
     """Return why a check cannot run, whatever the cap; "" if it can."""
     if check.needs_images and not facts.runs_images:
         return "jobs do not run in their image"
+    if check.needs_gpus and not GPU_FAMILY.match(facts.instance_type):
+        return f"{facts.instance_type} has no GPU; use --instance-type ml.g4dn.xlarge --only {check.id}"
     if check.makes_roles and not options.creates_roles:
         return "needs --create-roles"
     if check.usual_s and facts.quota is not None and facts.quota < check.instances:

@@ -16,9 +16,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from smsweep.aws.options import EVENTS_QUEUE
+from smsweep.aws.options import EVENTS_QUEUE, endpoint_url
 from smsweep.backends.base import Backend, BackendContext
 from smsweep.backends.registry import backend_spec, open_client
 from smsweep.core.job import RUNTIME_ZIP, SOURCE_TAR, STOP_GRACE_S, JobStatus, JobTemplate, Price, Site
@@ -52,6 +52,7 @@ VERIFY_MARK = "VERIFY "  # see job_program.py
 VOLUME_GB = 30
 
 
+T = TypeVar("T")
 _LOCK = threading.RLock()  # checks prepare their files one after the other
 
 
@@ -146,6 +147,18 @@ class Session:
     def in_aws(self) -> bool:
         """True if jobs run in an AWS account, also that of the emulator."""
         return self.facts.place != LOCAL
+
+    def without_retries(self, service: str) -> Any:
+        """Return a client of boto3 that makes each call once. The caller closes it."""
+        from botocore.config import Config  # boto3 is slow to import
+
+        from smsweep.aws.client import open_session
+
+        return open_session(self.environ).client(
+            service,
+            endpoint_url=endpoint_url(service, self.environ) or None,
+            config=Config(retries={"total_max_attempts": 1}),
+        )
 
     def in_region(self, region: str) -> Aws:
         """Return a client of another region. The caller closes it."""
@@ -251,6 +264,8 @@ class Session:
         resources = fields.pop("ResourceConfig", {})
         if self.in_aws:
             request["ResourceConfig"] = {**request["ResourceConfig"], **resources}
+        elif resources:
+            request["ResourceConfig"] = {"InstanceType": "ml.m5.large", "VolumeSizeInGB": 1, **resources}
         return {**request, **fields}
 
     def submit(self, request: Mapping[str, Any]) -> str:
@@ -369,10 +384,18 @@ class Session:
         Raises:
             JobError: If the backend has no answer in time.
         """
+        return self.patiently(lambda: self.backend.describe([name])).get(name)
+
+    def patiently(self, call: Callable[[], T]) -> T:
+        """Call the backend. Repeat the call while the backend limits the rate of calls.
+
+        Raises:
+            JobError: If the backend has no answer in time.
+        """
         deadline = time.monotonic() + ANSWER_S
         while True:
             try:
-                return self.backend.describe([name]).get(name)
+                return call()
             except SmsweepError as err:
                 if not getattr(err, "retryable", False) or time.monotonic() > deadline:
                     raise
@@ -519,7 +542,7 @@ class Session:
 
 
 def template_of(template: JobTemplate, facts: Facts, run: str) -> JobTemplate:
-    """Return the template of the jobs of a run: only role, image, network and output are the user's."""
+    """Return the template of the jobs of a run: only role, image, network, keys and output are the user's."""
     request = {
         name: template.request[name]
         for name in ("RoleArn", "VpcConfig", "OutputDataConfig")
@@ -534,6 +557,9 @@ def template_of(template: JobTemplate, facts: Facts, run: str) -> JobTemplate:
             "InstanceCount": 1,
             "VolumeSizeInGB": VOLUME_GB,
         }
+        key = template.request.get("ResourceConfig", {}).get("VolumeKmsKeyId")
+        if key:
+            request["ResourceConfig"]["VolumeKmsKeyId"] = key
         request["Tags"] = [{"Key": TAG, "Value": run}]
     price = Price(per_hour=facts.price_per_hour) if facts.is_priced else None
     return replace(

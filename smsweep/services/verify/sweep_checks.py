@@ -13,12 +13,16 @@ from typing import Any
 from smsweep.core.trial import TrialState
 from smsweep.services.verify.api_checks import answer
 from smsweep.services.verify.assumption import ALL, Assumption, Observed
+from smsweep.services.verify.job_checks import LOGS
+from smsweep.services.verify.job_program import SECRET
 from smsweep.services.verify.run_state import TAG
 from smsweep.services.verify.session import AWS, MAX_RUN_S, SCRIPT, START_S, NotVerified, Session, job_seconds
 
 TRAIN_S = 8.0  # how long the trial of a killed agent runs
 ROLE_WAIT_S = 90  # until a new role can be used everywhere in AWS
 PAUSE_S = 0.2
+N_TRIALS = 12  # of a sweep in AWS that hyperband stops
+STEPS = 6  # values that each of its trials logs
 TRUST = "sts:AssumeRole"
 
 
@@ -38,27 +42,70 @@ def adoption(session: Session) -> Observed:
 
 def printed_policies(session: Session) -> Observed:
     """Run a sweep with two new roles that have exactly the policies that `smsweep iam` prints."""
-    sweep_id = _create(session, "policies", [0.25, 0.5])
+    secrets = {"VERIFY_SECRET": _secret(session)}
+    sweep_id = _create(session, "policies", [0.25, 0.5], secrets=secrets)
     session.command("sweep", "--pause", sweep_id)  # the job.yaml of this sweep has the user's role
     policies = json.loads(session.command("iam", "--sweep", sweep_id, "--with-delete"))
     with _roles(session, policies) as (role, keys):
-        job = ("--job", _write_job(session, "policies", role=role))
+        job = ("--job", _write_job(session, "policies", role=role, secrets=secrets))
         session.command("sweep", "--resume", sweep_id, environ=keys)
         session.command(*_agent(session, sweep_id), *job, environ=keys)
         return _trials(session, sweep_id)
 
 
-def _create(session: Session, name: str, values: list[float]) -> str:
+def early_stopping(session: Session) -> Observed:
+    """Run a sweep in which hyperband stops the worse trials, by the metrics in the logs of running jobs."""
+    in_aws = session.facts.place == AWS
+    n, seconds = (N_TRIALS, STEPS * 15.0) if in_aws else (3, 12.0)
+    values = [float(number) for number in range(n)]
+    rule = {"type": "hyperband", "min_iter": 1, "eta": 2, "strict": True}
+    sweep_id = _create(session, "stopping", values, seconds=seconds, steps=STEPS, early_terminate=rule)
+    session.command(*_agent(session, sweep_id))
+    found = _trials(session, sweep_id)
+    return {
+        "best": found["states"][0],
+        "others": sorted(set(found["states"][1:])),
+        "stops_some": "stopped" in found["states"][1:],
+        "n_attempts": sum(found["attempts"]) + n,
+        "one_job_per_trial": not any(found["attempts"]),
+        "values_are_complete": found["values"] == values,
+    }
+
+
+def _secret(session: Session) -> str:
+    """Create a secret for the jobs, and return its ARN."""
+    name = f"smsweep-{session.state.run}"
+    session.state.note("secrets", name)
+    tags = [{"Key": TAG, "Value": session.state.run}]
+    code, message, found = answer(
+        session, "secretsmanager", "create_secret", Name=name, SecretString=SECRET, Tags=tags
+    )
+    if code:
+        raise NotVerified(f"secretsmanager:CreateSecret: {code}: {message}")
+    return str(found["ARN"])
+
+
+def _create(
+    session: Session,
+    name: str,
+    values: list[float],
+    *,
+    seconds: float = TRAIN_S,
+    steps: int = 1,
+    secrets: Mapping[str, str] | None = None,
+    **keys: Any,
+) -> str:
     """Create a sweep with one trial per value, and return its id. Its jobs are noted before an agent starts."""
     folder = session.sweep_folder()
     config = {
         "program": SCRIPT,
         "method": "grid",
         "metric": {"name": "loss", "goal": "minimize"},
-        "parameters": {"x": {"values": values}, "seconds": {"value": TRAIN_S}},
+        "parameters": {"x": {"values": values}, "seconds": {"value": seconds}, "steps": {"value": steps}},
+        **keys,
     }
     (folder / f"{name}.yaml").write_text(json.dumps(config), encoding="utf-8")
-    created = session.command("sweep", f"{name}.yaml", "--job", _write_job(session, name)).split()
+    created = session.command("sweep", f"{name}.yaml", "--job", _write_job(session, name, secrets=secrets)).split()
     if not created:
         raise NotVerified("`smsweep sweep` printed no id")
     sweep_id = created[-1]
@@ -69,7 +116,7 @@ def _create(session: Session, name: str, values: list[float]) -> str:
     return sweep_id
 
 
-def _write_job(session: Session, name: str, *, role: str = "") -> str:
+def _write_job(session: Session, name: str, *, role: str = "", secrets: Mapping[str, str] | None = None) -> str:
     """Write the job.yaml of a sweep, and return its file name."""
     template = session.template
     request = template.request
@@ -86,8 +133,16 @@ def _write_job(session: Session, name: str, *, role: str = "") -> str:
         if "VpcConfig" in request:
             job["subnets"] = request["VpcConfig"]["Subnets"]
             job["security_group_ids"] = request["VpcConfig"]["SecurityGroupIds"]
-        if "OutputDataConfig" in request:
-            job["output_path"] = request["OutputDataConfig"]["S3OutputPath"]
+        output = request.get("OutputDataConfig", {})
+        resources = request["ResourceConfig"]
+        for key, value in (
+            ("output_path", output.get("S3OutputPath")),
+            ("output_kms_key", output.get("KmsKeyId")),
+            ("volume_kms_key", resources.get("VolumeKmsKeyId")),
+            ("secrets", dict(secrets or {})),
+        ):
+            if value:
+                job[key] = value
     elif "AlgorithmSpecification" in request:
         job["image_uri"] = request["AlgorithmSpecification"]["TrainingImage"]
     file = f"{name}-job.yaml"
@@ -123,6 +178,7 @@ def _trials(session: Session, sweep_id: str) -> dict[str, Any]:
         "states": [trial.state.value for trial in trials],
         "attempts": [trial.attempt for trial in trials],
         "values": [trial.metrics["loss"].last if "loss" in trial.metrics else None for trial in trials],
+        "have_secret": [trial.metrics["has_secret"].last for trial in trials if "has_secret" in trial.metrics],
     }
 
 
@@ -186,6 +242,22 @@ def _keys(session: Session, role: str) -> dict[str, str]:
 
 CHECKS = (
     Assumption(
+        id="early-stopping",
+        statement="Hyperband reads the metrics of running jobs, and stops worse trials, with one job per trial.",
+        calls="a sweep with some jobs of at most two minutes, of which hyperband stops the worse ones",
+        observe=early_stopping,
+        expected={
+            "best": "finished",
+            "stops_some": True,
+            "one_job_per_trial": True,
+            "values_are_complete": True,
+        },
+        file=LOGS,
+        backends=ALL,
+        worst_s=lambda facts: (N_TRIALS if facts.place == AWS else 3) * job_seconds(),
+        usual_s=N_TRIALS * 90,
+    ),
+    Assumption(
         id="adoption",
         statement="After kill -9 of an agent, the next agent adopts the running job and starts no second one.",
         calls="a sweep with one job of a minute",
@@ -198,10 +270,15 @@ CHECKS = (
     ),
     Assumption(
         id="printed-policies",
-        statement="A sweep runs with exactly the policies that `smsweep iam --sweep` prints.",
-        calls="two new IAM roles, a sweep with two jobs of a minute, then the roles are deleted",
+        statement="A sweep with a secret runs with exactly the policies that `smsweep iam --sweep` prints.",
+        calls="two new IAM roles and a secret, a sweep with two jobs of a minute, then all three are deleted",
         observe=printed_policies,
-        expected={"states": ["finished", "finished"], "attempts": [0, 0], "values": [0.25, 0.5]},
+        expected={
+            "states": ["finished", "finished"],
+            "attempts": [0, 0],
+            "values": [0.25, 0.5],
+            "have_secret": [1, 1],
+        },
         file="smsweep/aws/iam_policy.py",
         worst_s=lambda facts: 2 * job_seconds(),
         usual_s=180,
