@@ -90,6 +90,7 @@ def test_free_checks_create_no_job(account: Account) -> None:
         "conditional-write",
         "bucket-owner",
         "no-log",
+        "rate-limits",
     }
     assert {name for name, verdict in verdicts.items() if verdict == "unknown"} == {"policies", "list-order"}
     assert done.state.total_usd == 0
