@@ -23,7 +23,7 @@ from smsweep.engine.metric_parser import MetricParser
 from smsweep.engine.places import Place
 from smsweep.runtime.script.records import METRICS, records
 from smsweep.search.registry import make_strategy
-from smsweep.services.agents.run_agent import new_parallel
+from smsweep.services.agents.setup import new_parallel
 from smsweep.services.workspace import read_stored
 from smsweep.stopping.registry import make_rule
 from smsweep.store.base import Store

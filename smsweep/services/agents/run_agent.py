@@ -8,76 +8,48 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, nullcontext, suppress
-from dataclasses import replace
-from functools import cache
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
 
 from smsweep.backends.base import Backend
-from smsweep.backends.function import FunctionBackend
-from smsweep.config_files.code_consent import refuse_code
-from smsweep.config_files.config_change import OF_JOB, PARALLEL
-from smsweep.core.budget import Budget, BudgetTracker
-from smsweep.core.job import JobTemplate, with_search_of
-from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult, HandOver, ShutdownLevel
-from smsweep.engine.controller import Controller, Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.metric_parser import MetricParser
-from smsweep.errors import SourceError, UsageError
+from smsweep.errors import UsageError
 from smsweep.remote.record import own_job, read_records
-from smsweep.search.optuna_study import study_pruner
-from smsweep.search.registry import make_strategy
-from smsweep.secrets.redact import known_secrets, make_redact
-from smsweep.secrets.scan import refuse_secrets, scan_text
+from smsweep.secrets.redact import make_redact
 from smsweep.services.agent_ids import is_alive, new_agent_id, release_dead_agents
-from smsweep.services.agents.in_place import InPlaceSource
 from smsweep.services.agents.mlflow_tracker import tracking
 from smsweep.services.agents.notifier import make_notifier
-from smsweep.services.agents.reuse import make_reuse, reuse_none
+from smsweep.services.agents.setup import check_function_arguments, set_up
 from smsweep.services.backends import (
     AUTO,
     DEFAULT_BACKEND,
-    backend_name,
     check_machine,
-    refuse_in_place,
     with_trial_resources,
 )
 from smsweep.services.labels import full_label, parse_sweep_id
 from smsweep.services.places import (
     Guard,
     choose_places,
-    note_worst_cases,
-    open_backends,
-    open_place,
-    source_backend,
-    with_known_price,
 )
 from smsweep.services.signals import TERMINATED, handling
-from smsweep.services.sweeps.create import read_prior, sweep, with_source
-from smsweep.services.sweeps.function import Requirements, check_function, is_inline, send_function
+from smsweep.services.sweeps.create import sweep, with_source
+from smsweep.services.sweeps.function import Requirements, check_function, is_inline
 from smsweep.services.sweeps.load import (
     JobLike,
     SweepLike,
-    check_entrypoint,
     compile_estimator,
     load_job,
     load_sweep,
-    warn,
 )
 from smsweep.services.sweeps.plan import preflight
-from smsweep.services.sweeps.search_program import codes_of, config_of, stored_code
-from smsweep.services.sweeps.snapshot import explain_missing_file
 from smsweep.services.workspace import Workspace, read_stored
-from smsweep.source.bundle import bundle_path, open_bundle
-from smsweep.source.pack import refuse_upload
-from smsweep.stopping.registry import make_rule
-from smsweep.store import notes
 from smsweep.store.base import Store
 from smsweep.util.clock import utc_now
 from smsweep.util.terminal_text import is_kernel
@@ -157,7 +129,7 @@ def agent(
         ConfigError: If a config is invalid, or the user has not consented to running the sweep's code.
         JobError: If the backend cannot run the jobs.
     """
-    _check_function(function, requirements, in_place)
+    check_function_arguments(function, requirements, in_place)
     _check(
         function,
         count=count,
@@ -177,98 +149,31 @@ def agent(
             job = compiled.document
             backend = backend if on else compiled.chosen_backend(backend, workspace.environ)
             stored = stored if function else with_source(stored, compiled, workspace)
-        parsed_job = load_job(job) if job else None
-        template = parsed_job.template if parsed_job else stored.job
-        refuse_code(codes_of(stored.config, stored_code(store, stored), template), workspace.environ)
-        if parsed_job:
-            warn(parsed_job.warnings)
-            refuse_secrets(scan_text("job config", parsed_job.text, known_secrets(workspace.environ, template)))
-        check_entrypoint(stored.config, template)
-        if function and template.runs_image:
-            raise UsageError(
-                "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of "
-                "the two"
-            )
-        has_places = bool(on or template.places)
-        inline = function if is_inline(function, backend, parallel, workspace, has_places=has_places) else None
-        sent = None
-        if not inline:
-            sends_to = backend_name(source_backend(template, workspace, on=on, backend=backend), workspace)
-            sent = send_function(store, stored, function, requirements, sends_to, workspace)
-        if sent:
-            stored = replace(stored, source_hash=sent.hash)
-            template = replace(template, in_place=False)
-            _check_function(sent, requirements, in_place)
-        if not (inline or stored.source_hash or template.runs_image):
-            raise UsageError(f"sweep {stored.id} names no program; give its agent a function, from Python")
-        if parsed_job and parsed_job.text != stored.job_yaml:
-            notes.HAS_OTHER_JOB.put(store, stored.id, True)
-        template = with_search_of(template, stored.job)  # trial numbers depend on it
-        template = _with_changes(template, store, stored)
-        if in_place is not None and in_place != template.in_place:
-            template = replace(template, in_place=in_place)
-            notes.HAS_OTHER_JOB.put(store, stored.id, True)
-        chosen = choose_places(
-            template,
+        setup = set_up(
+            store,
+            stored,
             workspace,
+            job=job,
+            function=function,
+            requirements=requirements,
+            in_place=in_place,
             on=on,
-            backend=DEFAULT_BACKEND if inline else backend,
+            backend=backend,
             parallel=parallel,
             gpus_per_trial=gpus_per_trial,
-            has_function=inline is not None,
         )
-        original = None
-        if sent:
-            chosen = [replace(place, template=sent.placed(place.template, place.backend)) for place in chosen]
-        if template.in_place and not inline:
-            refuse_in_place(template, chosen[0].backend)
-            original = InPlaceSource(store, stored, workspace)
-            chosen = [replace(place, template=original.placed(place.template)) for place in chosen]
-        if any(place.backend != DEFAULT_BACKEND for place in chosen):
-            refuse_upload(workspace.bundles_dir, stored.source_hash)
-        if not (inline or _has_active_trials(store, stored.id)):
-            for place in chosen:
-                check_machine(place.template, place.backend, place.workspace.environ, pulls=True)
-        if sent:
-            for place in chosen:
-                sent.check_environment(place.template, place.backend, place.workspace)
-        chosen = [with_known_price(place, store, stored.id) for place in chosen]
-
-        def rules(sweep: Sweep) -> Rules:
-            changed = _with_changes(template, store, sweep)
-            placed = [
-                replace(place, template=replace(place.template, budget=changed.budget, stop_if=changed.stop_if))
-                for place in chosen
-            ]
-            if changed.budget != template.budget:
-                placed = [with_known_price(place, store, sweep.id) for place in placed]
-            made = make_rules(store, sweep, changed, note_worst_cases(placed, store, sweep.id))
-            return replace(made, parallel=new_parallel(store, sweep, stored.config_revision))
-
+        template = setup.template
         redact = make_redact(workspace.environ, template)
-        notifier = make_notifier(store, stored, template, notify, workspace.environ)
+        notifier = make_notifier(store, setup.sweep, template, notify, workspace.environ)
         changed = notifier.watching(on_change)
         with ExitStack() as opened:
-            opened.enter_context(tracking(workspace, stored, template))
-            if inline:
-                workspace.jobs_dir.mkdir(mode=0o700, exist_ok=True)
-                functions = FunctionBackend(
-                    inline,
-                    workspace.jobs_dir,
-                    parallel=chosen[0].slots,
-                    environ=workspace.environ,
-                    on_call=lambda number: changed(store.get_trial(stored.id, number)),
-                )
-                backends: dict[str, Backend] = {chosen[0].name: opened.enter_context(closing(guard(functions)))}
-            else:
-                backends = open_backends(chosen, guard, opened)
-            check = original.check if original else sent.record if sent else None
-            places = [open_place(place, backends[place.name], stored, check) for place in chosen]
+            opened.enter_context(tracking(workspace, setup.sweep, template))
+            places = setup.open_places(guard, opened, changed)
             terminated = threading.Event()
             worker = Agent(
                 store,
                 places,
-                make_controller(store, stored, template, rules, searches=searches),
+                setup.make_controller(searches=searches),
                 MetricParser(template.metric_definitions, redact),
                 agent_id=agent_id,
                 options=AgentOptions(
@@ -281,50 +186,20 @@ def agent(
                 clock=utc_now,
                 sleep=_make_sleep([place.backend for place in places], terminated),
                 on_change=changed,
-                reuse=reuse_none
-                if inline
-                else make_reuse(
-                    store, stored, {place.backend for place in chosen}, workspace.bundles_dir, is_requested=reuse
-                ),
+                reuse=setup.make_reuse(is_requested=reuse),
                 redact=redact,
-                explain=_make_explain(store, stored, template, workspace),
+                explain=setup.make_explain(),
                 is_alive=is_alive,
             )
-            release_dead_agents(store, stored.id)
+            release_dead_agents(store, sweep_id)
             notifier.report_missed_failure()
             try:
-                showing = _notebook_progress(stored.id) if is_kernel() else nullcontext()
+                showing = _notebook_progress(sweep_id) if is_kernel() else nullcontext()
                 with listening(worker, terminated=terminated if hands_over else None), showing:
                     return worker.run()
             finally:
                 notifier.finish()
-                if original:
-                    with suppress(SourceError):  # the folder was deleted
-                        original.record_outputs()
-
-
-def _make_explain(
-    store: Store, stored: Sweep, template: JobTemplate, workspace: Workspace
-) -> Callable[[str], str]:
-    """Return the function that adds a hint to the failure of a trial whose copy of the source lacks a file."""
-    folder = notes.SOURCE_FOLDER.get(store, stored.id)
-    if template.in_place or not folder:
-        return lambda reason: reason
-
-    @cache
-    def explain(reason: str) -> str:
-        try:
-            members = open_bundle(bundle_path(workspace.bundles_dir, stored.source_hash)).members
-        except SourceError:
-            return reason
-        return explain_missing_file(reason, Path(folder), {member.name for member in members})
-
-    return explain
-
-
-def _has_active_trials(store: Store, sweep_id: str) -> bool:
-    """Return True if an agent can have jobs to take over, for which it waits until their backend answers."""
-    return any(state.is_active and count for state, count in store.count_trials(sweep_id).items())
+                setup.record_outputs()
 
 
 def _notebook_progress(sweep_id: str) -> AbstractContextManager[None]:
@@ -373,66 +248,6 @@ def _make_sleep(backends: Sequence[Backend], terminated: threading.Event) -> Cal
     return sleep
 
 
-def _with_changes(template: JobTemplate, store: Store, sweep: Sweep) -> JobTemplate:
-    """Return the job template of an agent with the settings that `smsweep set` changed in the sweep's job.yaml."""
-    if sweep.config_revision == 1:
-        return template
-    changed = {key.partition(".")[0] for revision in store.list_revisions(sweep.id) for key in revision.changes}
-    return replace(template, **{key: getattr(sweep.job, key) for key in OF_JOB if key in changed})
-
-
-def new_parallel(store: Store, sweep: Sweep, since: int) -> int | None:
-    """Return the last value of `parallel` that was set after a revision; None if there is none."""
-    if sweep.config_revision <= since:
-        return None
-    values = [
-        each.changes[PARALLEL] for each in store.list_revisions(sweep.id)[since:] if PARALLEL in each.changes
-    ]
-    return values[-1] if values else None
-
-
-def make_rules(store: Store, sweep: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Rules:
-    """Return the search, the stopping rule and the limits for the current config of a sweep."""
-    cap = template.budget.get("trials")
-    config = config_of(store, sweep)
-    return Rules(
-        strategy=make_strategy(config, sweep.seed, template),
-        stopping=make_rule(config, template.stop_if, study_pruner(config, sweep.seed, template.repeats)),
-        trial_cap=None if cap is None else int(cap),
-        budget=BudgetTracker(budgets, lambda name: notes.worst_case_at(name).get(store, sweep.id)),
-    )
-
-
-def make_controller(
-    store: Store, stored: Sweep, template: JobTemplate, rules: Callable[[Sweep], Rules], *, searches: bool = True
-) -> Controller:
-    """Create the controller of a stored sweep, with its prior runs.
-
-    Args:
-        store: The store that has the sweep.
-        stored: The sweep.
-        template: The job template of the agent.
-        rules: Returns the rules for the sweep, now and after each change of its config.
-        searches: As of `agent`.
-    """
-    options: dict[str, Any] = {
-        "make_rules": rules,
-        "prior": read_prior(store, stored),
-        "repeats": template.repeats,
-        "confirm": template.confirm,
-        "searches": searches,
-    }
-    note = notes.WANDB_SWEEP.get(store, stored.id)
-    if not note:
-        return Controller(store, stored, rules(stored), **options)
-    # The HTTP client is slow to import, and few sweeps are hosted by W&B.
-    from smsweep.services.wandb.hosted import make_poll
-    from smsweep.wandb_compat.hosted_sweep import HostedController
-
-    poll = make_poll(note, Workspace())
-    return HostedController(store, stored, rules(stored), poll=poll, clock=utc_now, **options)
-
-
 def _check(function: object, **counts: int | None) -> None:
     """Raise UsageError for an invalid function or number."""
     if function is not None and not callable(function):
@@ -456,16 +271,6 @@ def _check(function: object, **counts: int | None) -> None:
     for name, value in counts.items():
         if value is not None and (isinstance(value, bool) or not hasattr(value, "__index__") or value < 1):
             raise UsageError(f"{name}: expected a whole number above 0, got {value!r}")
-
-
-def _check_function(function: object, requirements: object, in_place: bool | None) -> None:
-    """Raise UsageError for an argument that does not fit the function, or its absence."""
-    if in_place and function is not None:
-        raise UsageError("in_place: a function has no source folder to run in; remove in_place")
-    if requirements is not None and function is None:
-        raise UsageError(
-            "requirements: only jobs of a function install them; write requirements.txt into the source folder"
-        )
 
 
 @contextmanager
