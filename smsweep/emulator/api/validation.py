@@ -37,7 +37,9 @@ def check(action: str, request: Mapping[str, Any]) -> None:
             raise api_error.invalid(f"Unknown field {_path_text(violation.path)}: the API model does not have it")
     if violations:
         number = counted(len(violations), "validation error")
-        raise api_error.invalid(f"{number} detected: {'; '.join(_message(action, request, item) for item in violations)}")
+        raise api_error.invalid(
+            f"{number} detected: {'; '.join(_message(action, request, item) for item in violations)}"
+        )
 
 
 def _message(action: str, request: Mapping[str, Any], violation: Violation) -> str:
