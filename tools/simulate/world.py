@@ -65,6 +65,10 @@ class World:
     _n: int = 0
     _hub: greenlet | None = None
     _current: Process | None = None
+    _ties: random.Random = field(init=False)  # seeding a generator for each event costs more than the event
+
+    def __post_init__(self) -> None:
+        self._ties = self.rng("order")
 
     @property
     def current(self) -> Process:
@@ -198,5 +202,4 @@ class World:
 
     def _wake(self, process: Process, at_s: float) -> None:
         self._n += 1
-        tie = self.rng("order", self._n).random() if self._heap else 0.0
-        heapq.heappush(self._heap, (at_s, tie, self._n, process))
+        heapq.heappush(self._heap, (at_s, self._ties.random(), self._n, process))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import operator
 from collections.abc import Callable, Mapping
 from itertools import islice
 from typing import Any
@@ -35,10 +37,12 @@ def check(action: str, request: Mapping[str, Any]) -> None:
             raise api_error.invalid(f"Unknown field {_path_text(violation.path)}: the API model does not have it")
     if violations:
         number = counted(len(violations), "validation error")
-        raise api_error.invalid(f"{number} detected: {'; '.join(_message(action, item) for item in violations)}")
+        raise api_error.invalid(
+            f"{number} detected: {'; '.join(_message(action, request, item) for item in violations)}"
+        )
 
 
-def _message(action: str, violation: Violation) -> str:
+def _message(action: str, request: Mapping[str, Any], violation: Violation) -> str:
     if violation.rule == "missing":
         return (
             f"Value null at '{_path_text(violation.path)}' failed to satisfy constraint: Member must not be null"
@@ -49,8 +53,18 @@ def _message(action: str, violation: Violation) -> str:
     if isinstance(parent, MapShape):  # SageMaker reports the map, not the entry
         part = "keys" if violation.is_key else "value"
         rules = ", ".join(_constraint(violation.shape, rule) for rule in _rules(violation.shape))
-        constraint, path, value = f"Map {part} must satisfy constraint: [{rules}]", path[:-1], f"{{{value}}}"
-    return f"Value '{value}' at '{_path_text(path)}' failed to satisfy constraint: {constraint}"
+        constraint, path = f"Map {part} must satisfy constraint: [{rules}]", path[:-1]
+        value = functools.reduce(operator.getitem, path, request)  # type: ignore[arg-type]  # lists and mappings
+    return f"Value '{_value_text(value)}' at '{_path_text(path)}' failed to satisfy constraint: {constraint}"
+
+
+def _value_text(value: Any) -> str:
+    """Return a value as the text that Java prints: [A, B] for a list, {a=1} for a map."""
+    if isinstance(value, Mapping):
+        return f"{{{', '.join(f'{key}={_value_text(item)}' for key, item in value.items())}}}"
+    if isinstance(value, (list, tuple)):
+        return f"[{', '.join(map(_value_text, value))}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _rules(shape: Shape) -> list[str]:

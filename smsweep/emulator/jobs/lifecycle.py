@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 
 from boto3.exceptions import Boto3Error
@@ -269,5 +270,6 @@ def failure_reason(seen: JobStatus) -> str:
         # The backend's message is for the user only if the job never ran, not if the job was lost.
         return INTERNAL if seen.is_lost else f"ClientError: {seen.failure_reason}"
     message = OUT_OF_MEMORY if seen.exit_code == KILLED else seen.failure_reason
+    message = re.sub(rf"\Aexit code {seen.exit_code}\b(?:[,;:] (?:and )?)?", "", message)  # it is at the end
     ending = f", exit code: {seen.exit_code}"
     return f"AlgorithmError: {message}"[: MAX_FAILURE_REASON - len(ending)] + ending

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from smsweep.core.job import JobStatus
 from smsweep.emulator.jobs import lifecycle
 
@@ -12,6 +14,19 @@ def failed(**more: object) -> str:
 
 def test_failure_reason_has_message_and_exit_code() -> None:
     assert failed(exit_code=3, failure_reason="ValueError: no") == "AlgorithmError: ValueError: no, exit code: 3"
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("exit code 3", "AlgorithmError: , exit code: 3"),
+        ("exit code 3; last line: no data", "AlgorithmError: last line: no data, exit code: 3"),
+        ("exit code 3, and nothing in /opt/ml", "AlgorithmError: nothing in /opt/ml, exit code: 3"),
+        ("exit code 31 of a child", "AlgorithmError: exit code 31 of a child, exit code: 3"),
+    ],
+)
+def test_failure_reason_has_the_exit_code_once(text: str, reason: str) -> None:
+    assert failed(exit_code=3, failure_reason=text) == reason
 
 
 def test_long_failure_reason_is_cut_and_keeps_the_exit_code() -> None:

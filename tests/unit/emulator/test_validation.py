@@ -73,7 +73,19 @@ def test_null_field_counts_as_missing() -> None:
         ),
         (
             {"Environment": {"1st": "x"}},
-            "at 'environment' failed to satisfy constraint: Map keys must satisfy constraint: [Member must",
+            "Value '{1st=x}' at 'environment' failed to satisfy constraint: Map keys must satisfy constraint: [",
+        ),
+        (
+            {"Environment": {"A": "b", "LONG": "x" * 513}},
+            f"Value '{{A=b, LONG={'x' * 513}}}' at 'environment' failed to satisfy constraint: Map value must",
+        ),
+        (
+            {"AlgorithmSpecification": {"TrainingInputMode": "File", "ContainerArguments": []}},
+            "Value '[]' at 'algorithmSpecification.containerArguments' failed to satisfy constraint: Member must",
+        ),
+        (
+            {"VpcConfig": {"SecurityGroupIds": ["sg-1", *"abcde"], "Subnets": ["s"]}},
+            "Value '[sg-1, a, b, c, d, e]' at 'vpcConfig.securityGroupIds' failed to satisfy constraint: ",
         ),
         (
             {"Environment": {"LONG": "x" * 513}},
