@@ -166,6 +166,24 @@ def test_killed_run_is_cleaned_up_and_continued(account: Account) -> None:
     assert (live(account), objects(account)) == ([], [])
 
 
+def test_interrupted_run_removes_the_jobs_of_its_checks_and_their_agents(account: Account) -> None:
+    argv = [*SMSWEEP, "verify", "--backend", "sagemaker", "--job", "job.yaml", "--max-usd", "5"]
+    argv += ["--only", "stop", "--only", "adoption"]
+    (account.folder / "job.yaml").write_text(json.dumps(account.job))
+    account.emulator.faults.set({"start_s": 600})
+    running = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(
+        lambda: len(live(account)) == 2
+    )  # one of the check, one of the agent that the other check has started
+    running.send_signal(signal.SIGINT)
+    _, errors = running.communicate(timeout=300)
+    assert running.returncode == 130, errors
+    (state,) = list_runs(account.folder / ".smsweep")
+    assert not any(state.made.values()), errors
+    assert (live(account), objects(account)) == ([], [])
+    assert sum(account.created().values()) == 2
+
+
 def test_clean_removes_what_a_killed_run_left(account: Account) -> None:
     argv = [*SMSWEEP, "verify", "--backend", "sagemaker", "--job", "job.yaml", "--only", "stop", "--max-usd", "5"]
     (account.folder / "job.yaml").write_text(json.dumps(account.job))

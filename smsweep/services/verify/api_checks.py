@@ -326,6 +326,7 @@ def job_events(session: Session) -> Observed:
     while time.monotonic() < deadline and not any(
         each.get("TrainingJobStatus") == "Completed" for each in details
     ):
+        session.check_interrupt()
         page = _made(session, "sqs", "receive_message", QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=1)
         for message in page.get("Messages", ()):
             details.append(json.loads(message["Body"])["detail"])

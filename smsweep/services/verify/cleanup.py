@@ -131,12 +131,17 @@ def _delete_record(aws: Aws, name: str) -> None:
 
 
 def _cancel_sweep(session: Session, sweep_id: str) -> None:
-    """Cancel a sweep, so that an agent of a killed run starts no job any more."""
-    if (session.folder / "sweep" / ".smsweep").exists():
-        try:
-            session.command("sweep", "--cancel", sweep_id)
-        except NotVerified as err:  # the sweep was removed, or has ended
-            log.debug("sweep %s: %s", sweep_id, err)
+    """Cancel a sweep, so that an agent of a killed run starts no job any more, and end its running trials."""
+    if not (session.folder / "sweep" / ".smsweep").exists():
+        return
+    try:
+        session.command("sweep", "--cancel", sweep_id)
+        with session.store() as store:
+            is_active = any(trial.state.is_active for trial in store.list_trials(sweep_id))
+        if is_active:
+            session.command(*session.agent(sweep_id))
+    except SmsweepError as err:  # the sweep was removed, or has ended
+        log.debug("sweep %s: %s", sweep_id, err)
 
 
 def _remove_sweep(session: Session, sweep_id: str) -> None:

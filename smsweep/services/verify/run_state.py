@@ -77,6 +77,12 @@ class RunState:
             self.spent[check] += usd - worst_usd
             return self.spent[check]
 
+    def note_result(self, check: str, result: Mapping[str, Any]) -> None:
+        """Note the result of a check."""
+        with _LOCK:
+            self.results[check] = dict(result)
+            self.save()
+
     @property
     def total_usd(self) -> float:
         """Dollars that the run has spent at most."""

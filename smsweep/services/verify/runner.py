@@ -164,8 +164,11 @@ def verify(
         try:
             with exit_on_sigterm():
                 _run(plan, session, on_result, on_progress)
-        finally:
-            remains = clean(session, on_progress)
+        except BaseException:  # Ctrl-C
+            for line in clean(session, on_progress):
+                on_progress(f"still there: {line}; remove it with: smsweep verify --clean")
+            raise
+        remains = clean(session, on_progress)
         results = _results(plan, session.state)
         is_complete = set(session.state.results) >= {each.check.id for each in plan.checks if _can_run(each)}
         if is_complete and not remains:
@@ -321,8 +324,7 @@ def _run_all(
             free.append(session)
             check = planned.check
             result = replace(result, usd=state.settle(check.id, planned.worst_usd, usd))
-            state.results[check.id] = asdict(result)
-            state.save()
+            state.note_result(check.id, asdict(result))
             on_result(check, result)
 
 
@@ -339,6 +341,9 @@ def _observe(check: Assumption, session: Session) -> Result:
     except SmsweepError as err:
         log.debug("check %s has no result", check.id, exc_info=True)
         return Result(id=check.id, verdict=UNKNOWN, reason=str(err))
+    except Exception as err:  # an unexpected answer of a backend must not end the other checks
+        log.debug("check %s has no result", check.id, exc_info=True)
+        return Result(id=check.id, verdict=UNKNOWN, reason=f"{type(err).__name__}: {err}")
 
 
 def _masked(result: Result, session: Session) -> Result:
@@ -348,13 +353,16 @@ def _masked(result: Result, session: Session) -> Result:
 
 def _end_jobs(session: Session, worst: float) -> float:
     """Stop the jobs of a check, and return what they cost in dollars; the worst case if that is unknown."""
+    if session.is_over:
+        return worst  # the cleanup stops them
     billed: list[float | None] = []
     for name in session.jobs:
         try:
             status = session.end(name)
             billed.append(0.0 if status is None else session.billed_s(status))
-        except SmsweepError as err:
-            log.warning("%s: may still run, until its limit: %s", name, err)
+        except Exception as err:  # noqa: BLE001 - the other jobs must be stopped all the same
+            if not session.is_over:
+                log.warning("%s: may still run, until its limit: %s", name, err)
             billed.append(None)
     if None in billed:
         return worst

@@ -171,23 +171,26 @@ class Session:
         return Session(self.state, self.facts, self.template, self.environ, parent=self)
 
     def interrupt(self) -> None:
-        """End the waits and the commands of this session and its children. Their checks have no result."""
+        """End the waits and the commands of the children. This session can still clean up."""
         self._is_over.set()
         with _LOCK:
             for process in self._commands:
-                with suppress(ProcessLookupError):
-                    os.killpg(process.pid, signal.SIGKILL)
+                kill_group(process)
 
     @property
     def is_over(self) -> bool:
-        """True if the user has ended the run."""
-        return self._is_over.is_set()
+        """True if this session is that of a check, and the user has ended the run."""
+        return self._parent is not None and self._is_over.is_set()
 
     def pause(self, seconds: float) -> None:
         """Sleep, until a job of this session ends. Raises NotVerified if the user has ended the run."""
+        self.check_interrupt()
+        self.backend.wait(seconds)
+
+    def check_interrupt(self) -> None:
+        """Raise NotVerified if the user has ended the run."""
         if self.is_over:
             raise NotVerified("the run was interrupted")
-        self.backend.wait(seconds)
 
     def note_job(self, name: str) -> None:
         """Note a job that the check is about to create."""
@@ -277,6 +280,7 @@ class Session:
         """
         deadline = time.monotonic() + START_S
         while True:
+            self.check_interrupt()
             try:
                 self.backend.submit(request)
                 return str(request["TrainingJobName"])
@@ -342,10 +346,15 @@ class Session:
         return found[0]
 
     def lines(self, name: str) -> list[str]:
-        """Return the log of a job, with the records of the runtime."""
+        """Return the log of a job, with the records of the runtime.
+
+        Raises:
+            NotVerified: If the backend does not return the whole log in time.
+        """
+        deadline = time.monotonic() + ANSWER_S
         lines: list[str] = []
         cursor = ""
-        while True:
+        while time.monotonic() < deadline:
             page = self.backend.read_logs(name, cursor)
             lines += page.lines
             if page.is_last or (page.cursor == cursor and not page.is_behind):
@@ -354,6 +363,7 @@ class Session:
                 self.backend.describe([name])
                 self.pause(0.1)
             cursor = page.cursor
+        raise NotVerified(f"{name}: the backend did not return the log in {ANSWER_S} s")
 
     def whole_log(self, name: str) -> list[str]:
         """Return the log of an ended job, as soon as the backend has read it to its end."""
@@ -399,7 +409,7 @@ class Session:
             except SmsweepError as err:
                 if not getattr(err, "retryable", False) or time.monotonic() > deadline:
                     raise
-            self.backend.wait(0.5)
+            self.pause(0.5)
 
     def end(self, name: str) -> JobStatus | None:
         """Stop a job, wait for its end, and end its warm pool. Return its status; None if it does not exist."""
@@ -445,8 +455,7 @@ class Session:
         variables = {name: value for name, value in {**self._own_environ(), **(environ or {})}.items() if value}
         argv = [sys.executable, "-m", "smsweep", *arguments]
         with (self.folder / "commands.log").open("a", encoding="utf-8") as errors, _LOCK:
-            if self.is_over:
-                raise NotVerified("the run was interrupted")
+            self.check_interrupt()
             process = subprocess.Popen(  # nosec B603 - an argument list of this module
                 argv,
                 cwd=folder,
@@ -459,6 +468,11 @@ class Session:
             )
             self._commands.add(process)
             return process
+
+    def agent(self, sweep_id: str) -> list[str]:
+        """Return the arguments of the command that runs a sweep."""
+        consent = ["--yes"] if self.in_aws else []
+        return ["agent", sweep_id, "--backend", self.facts.backend, "--parallel", "2", *consent]
 
     def sweep_folder(self) -> Path:
         """Return the folder of the run's own workspace, with the script of its sweeps."""
@@ -484,7 +498,7 @@ class Session:
         try:
             output = self.finish(process, START_S)
         except BaseException:  # the command must not continue without this process
-            os.killpg(process.pid, signal.SIGKILL)
+            kill_group(process)
             self.finish(process)
             raise
         if process.returncode:
@@ -539,6 +553,12 @@ class Session:
         ):
             self.state.note("prefixes", uri)
         return prepare(self.template, assets, self.folder, self.environ, upload=True, prefix=prefix)
+
+
+def kill_group(process: subprocess.Popen[str]) -> None:
+    """Kill a command and the processes that it has started, if they still run."""
+    with suppress(ProcessLookupError, PermissionError):  # macOS refuses the signal if all of them have ended
+        os.killpg(process.pid, signal.SIGKILL)
 
 
 def template_of(template: JobTemplate, facts: Facts, run: str) -> JobTemplate:

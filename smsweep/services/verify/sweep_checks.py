@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any
 
 from smsweep.core.trial import TrialState
@@ -16,11 +14,21 @@ from smsweep.services.verify.assumption import ALL, Assumption, Observed
 from smsweep.services.verify.job_checks import LOGS
 from smsweep.services.verify.job_program import SECRET
 from smsweep.services.verify.run_state import TAG
-from smsweep.services.verify.session import AWS, MAX_RUN_S, SCRIPT, START_S, NotVerified, Session, job_seconds
+from smsweep.services.verify.session import (
+    AWS,
+    MAX_RUN_S,
+    SCRIPT,
+    START_S,
+    NotVerified,
+    Session,
+    job_seconds,
+    kill_group,
+)
 
 TRAIN_S = 8.0  # how long the trial of a killed agent runs
 ROLE_WAIT_S = 90  # until a new role can be used everywhere in AWS
 PAUSE_S = 0.2
+END_S = 60  # until the output of a killed agent has ended
 N_TRIALS = 12  # of a sweep in AWS that hyperband stops
 STEPS = 6  # values that each of its trials logs
 TRUST = "sts:AssumeRole"
@@ -29,14 +37,13 @@ TRUST = "sts:AssumeRole"
 def adoption(session: Session) -> Observed:
     """Kill an agent with SIGKILL while its job runs, and start another one."""
     sweep_id = _create(session, "adoption", [0.5])
-    first = session.smsweep(*_agent(session, sweep_id))
+    first = session.smsweep(*session.agent(sweep_id))
     try:
         _wait_for_running(session, sweep_id)
     finally:
-        with suppress(ProcessLookupError):  # an interrupted run has killed it
-            os.killpg(first.pid, signal.SIGKILL)
-        session.finish(first)
-    session.command(*_agent(session, sweep_id))
+        kill_group(first)
+        session.finish(first, END_S)
+    session.command(*session.agent(sweep_id))
     return _trials(session, sweep_id)
 
 
@@ -49,7 +56,7 @@ def printed_policies(session: Session) -> Observed:
     with _roles(session, policies) as (role, keys):
         job = ("--job", _write_job(session, "policies", role=role, secrets=secrets))
         session.command("sweep", "--resume", sweep_id, environ=keys)
-        session.command(*_agent(session, sweep_id), *job, environ=keys)
+        session.command(*session.agent(sweep_id), *job, environ=keys)
         return _trials(session, sweep_id)
 
 
@@ -60,7 +67,7 @@ def early_stopping(session: Session) -> Observed:
     values = [float(number) for number in range(n)]
     rule = {"type": "hyperband", "min_iter": 1, "eta": 2, "strict": True}
     sweep_id = _create(session, "stopping", values, seconds=seconds, steps=STEPS, early_terminate=rule)
-    session.command(*_agent(session, sweep_id))
+    session.command(*session.agent(sweep_id))
     found = _trials(session, sweep_id)
     return {
         "best": found["states"][0],
@@ -150,11 +157,6 @@ def _write_job(session: Session, name: str, *, role: str = "", secrets: Mapping[
     return file
 
 
-def _agent(session: Session, sweep_id: str) -> list[str]:
-    consent = ["--yes"] if session.in_aws else []
-    return ["agent", sweep_id, "--backend", session.facts.backend, "--parallel", "2", *consent]
-
-
 def _wait_for_running(session: Session, sweep_id: str) -> None:
     """Wait until the job of the only trial runs its script."""
     deadline = time.monotonic() + START_S
@@ -230,7 +232,7 @@ def _keys(session: Session, role: str) -> dict[str, str]:
             raise NotVerified(f"sts:AssumeRole: {code}: {message}")
         session.pause(5)
     if session.facts.place == AWS:
-        time.sleep(15)  # SageMaker can know a new role later than STS
+        session.pause(15)  # SageMaker can know a new role later than STS
     keys = found["Credentials"]
     return {
         "AWS_ACCESS_KEY_ID": keys["AccessKeyId"],
