@@ -4,7 +4,8 @@ Some tests fork agents, which is safe only in a process without threads. Lanes a
 not workers of pytest-xdist. All tests that use the Docker Engine are in one lane, because they count containers
 and stop the engine. The tests with a browser are in the same lane: Chromium aborts its requests when Docker adds
 or removes a network interface (net::ERR_NETWORK_CHANGED). The environments of tools.environments are created at
-the same time, and the lanes oracle and sdk wait for them: otherwise a test that creates one could exceed its time limit.
+the same time, and the lanes oracle and sdk wait for them: otherwise a test that creates one could exceed its time
+limit.
 
 With --again, failed tests run again after all lanes, one at a time. A test that fails again has failed.
 """
