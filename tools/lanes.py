@@ -4,7 +4,8 @@ Some tests fork agents, which is safe only in a process without threads. Lanes a
 not workers of pytest-xdist. All tests that use the Docker Engine are in one lane, because they count containers
 and stop the engine. The tests with a browser are in the same lane: Chromium aborts its requests when Docker adds
 or removes a network interface (net::ERR_NETWORK_CHANGED). The environments of tools.environments are created at
-the same time, and the oracle lane waits for them: otherwise a test that creates one could exceed its time limit.
+the same time, and the lanes oracle and sdk wait for them: otherwise a test that creates one could exceed its time
+limit.
 
 With --again, failed tests run again after all lanes, one at a time. A test that fails again has failed.
 """
@@ -14,27 +15,26 @@ from __future__ import annotations
 import argparse
 import subprocess
 import sys
+import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-AT_ONCE = 5  # lanes: tests wait often, so two cores are busy with five
+AT_ONCE = 6  # lanes: tests wait often, so two cores are busy with six
 OTHERS = "not browser and not docker and not oracle"
-LANES = {  # name -> pytest's -m; long lanes start first, so that no lane is left over at the end
-    "engine": "browser or docker",
-    "aws": f"aws and {OTHERS}",
-    "acceptance": f"acceptance and not slow and {OTHERS}",
-    "oracle": "oracle and not browser and not docker",
-    "middle": f"not acceptance and not aws and not fast and {OTHERS}",
-    "slow": f"acceptance and slow and {OTHERS}",
-    "fast": "fast",
+ORACLE = "oracle and not browser and not docker"
+LANES = {  # name -> pytest's -m and paths; long lanes start first, so that no lane is left over at the end
+    "engine": ("browser or docker", ["tests"]),
+    "acceptance": (f"acceptance and not slow and {OTHERS}", ["tests/acceptance"]),
+    "aws": (f"aws and {OTHERS}", ["tests/sagemaker"]),
+    "oracle": (ORACLE, ["tests/oracle"]),
+    "sdk": (ORACLE, ["tests", "--ignore=tests/oracle"]),
+    "middle": (f"not acceptance and not aws and not fast and {OTHERS}", ["tests"]),
+    "security": (f"aws and {OTHERS}", ["tests/security"]),
+    "fast": ("fast", ["tests/unit", *map(str, sorted(Path("tests").glob("test_*.py")))]),
+    "slow": (f"acceptance and slow and {OTHERS}", ["tests/acceptance"]),
 }
-FOLDERS = {  # lane -> the only folders of tests/ with its tests; importing the others takes seconds
-    "acceptance": ("acceptance",),
-    "aws": ("sagemaker", "security"),
-    "slow": ("acceptance",),
-    "fast": ("unit",),
-}
+START_S = time.monotonic()
 FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
 LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
 
@@ -49,7 +49,7 @@ def main() -> int:
     environments = subprocess.Popen([sys.executable, "-m", "tools.environments"])
 
     def run_lane(name: str) -> int:
-        if name == "oracle":
+        if LANES[name][0] == ORACLE:
             environments.wait()
         return run(name, command(name, options.marked, *arguments))
 
@@ -71,26 +71,21 @@ def main() -> int:
 
 def command(lane: str, marked: str, *arguments: str) -> Sequence[str]:
     """Return the arguments of Python for one lane. Each lane has its own cache of failures."""
-    cache = f"cache_dir=.pytest_cache/{lane}"
-    marks = f"({LANES[lane]}) and ({marked})" if marked else LANES[lane]
-    return ["-m", "pytest", "-n", "0", "--durations=20", "-o", cache, *ignored(lane), "-m", marks, *arguments]
-
-
-def ignored(lane: str) -> Sequence[str]:
-    """Return options that leave out the folders without a test of the lane."""
-    if lane not in FOLDERS:
-        return []
-    folders = [path for path in Path("tests").iterdir() if path.is_dir() and path.name not in FOLDERS[lane]]
-    return [f"--ignore={path}" for path in folders]
+    marks, paths = LANES[lane]
+    if marked:
+        marks = f"({marks}) and ({marked})"
+    options = ["-n", "0", "--durations=20", "-o", f"cache_dir=.pytest_cache/{lane}"]
+    return ["-m", "pytest", *options, "-m", marks, *paths, *arguments]
 
 
 def run(name: str, arguments: Sequence[str]) -> int:
-    """Run Python, print its lines with a prefix, and return its exit code."""
+    """Run Python, print its lines with the lane and the minutes since the start, and return its exit code."""
     process = subprocess.Popen(
         [sys.executable, "-u", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
     for line in process.stdout or ():
-        sys.stdout.write(f"{name}: {line}")
+        minutes, seconds = divmod(int(time.monotonic() - START_S), 60)
+        sys.stdout.write(f"{name}: {minutes:2}:{seconds:02} {line}")
         sys.stdout.flush()
     return process.wait()
 

@@ -11,7 +11,7 @@ from typing import Any
 from smsweep.config_files.document import show, suggest
 from smsweep.config_files.from_python import from_mapping
 from smsweep.config_files.job_models import JobSection
-from smsweep.config_files.job_yaml import parse_job
+from smsweep.config_files.job_yaml import at_place, parse_job
 from smsweep.config_files.search_rules import check_search_values
 from smsweep.config_files.sweep_rules import SweepSection
 from smsweep.config_files.sweep_yaml import parse_sweep
@@ -152,7 +152,9 @@ def changed_config(sweep: Sweep, changes: Iterable[Change], n_trials: int = 0) -
 
 def _n_slots(change: Change) -> int:
     value = change.value
-    if change.operator != "=" or isinstance(value, bool) or not isinstance(value, int) or value < 1:
+    if change.operator != "=":
+        raise ConfigError(f"{PARALLEL}: has no items to add or drop; set it with {PARALLEL}=NUMBER")
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ConfigError(f"{PARALLEL}: expected a whole number above 0, got {show(value)}")
     return value
 
@@ -180,8 +182,20 @@ def _check_together(config: SweepConfig, seed: int, job: JobTemplate) -> None:
     if config.method != CUSTOM:  # a search program needs consent before it runs
         make_strategy(config, seed, job)
     make_rule(config, job.stop_if)
-    caps = {what: cap for what, cap in job.budget.items() if what != "usd" or not job.asks_price}
-    budgets_of(replace(job, budget=caps))
+    _check_budget(job)
+
+
+def _check_budget(job: JobTemplate) -> None:
+    """Raise ConfigError if a budget does not cover one trial, at any place with a known price."""
+    placed = [parse_job(at_place(job.document, spec.overlay)).template for spec in job.places] or [job]
+    if "usd" in job.budget and not any(each.price or each.asks_price for each in placed):
+        raise ConfigError(
+            "budget.usd: the trials of this sweep have no price, and price_per_hour cannot change; use "
+            "budget.hours or budget.trials"
+        )
+    for each in placed:
+        caps = {what: cap for what, cap in job.budget.items() if what != "usd" or each.price}
+        budgets_of(replace(each, budget=caps))
 
 
 def _path(document: Mapping[str, Any], key: str) -> list[str]:

@@ -306,13 +306,22 @@ def test_tags_are_listed_in_pages(account: Account) -> None:
     assert [tag for page in pages for tag in page["Tags"]] == tags
 
 
-def test_reserved_tag_is_rejected(account: Account) -> None:
-    words = ("ValidationException", "aws: prefixed tag key names are not allowed for external use.")
-    tags = [{"Key": "aws:createdBy", "Value": "me"}]
-    assert error_of(account.sagemaker.create_training_job, **account.request("own", Tags=tags)) == words
-    account.sagemaker.create_training_job(**account.request("aws-tagged"))
-    arn = account.sagemaker.describe_training_job(TrainingJobName="aws-tagged")["TrainingJobArn"]
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (["aws:createdBy"], "aws: prefixed tag key names are not allowed for external use."),
+        (["team", "Team", "team"], "Duplicate tag keys: team"),
+    ],
+)
+def test_invalid_tag_is_rejected(account: Account, keys: list[str], message: str) -> None:
+    tags = [{"Key": key, "Value": "me"} for key in keys]
+    name = f"tagged-{len(keys)}"
+    words = ("ValidationException", message)
+    assert error_of(account.sagemaker.create_training_job, **account.request(name, Tags=tags)) == words
+    account.sagemaker.create_training_job(**account.request(name))
+    arn = account.sagemaker.describe_training_job(TrainingJobName=name)["TrainingJobArn"]
     assert error_of(account.sagemaker.add_tags, ResourceArn=arn, Tags=tags) == words
+    assert account.sagemaker.list_tags(ResourceArn=arn)["Tags"] == []
 
 
 def test_unsupported_call_raises_an_error_in_boto3(account: Account) -> None:

@@ -204,6 +204,20 @@ def test_invalid_tuning_job_is_refused_and_not_stored(account: Account) -> None:
     assert error_of(describe, account=account, name="refused")[0] == "ResourceNotFound"
 
 
+@pytest.mark.parametrize(
+    ("keys", "message"),
+    [
+        (["AWS:team"], "aws: prefixed tag key names are not allowed for external use."),
+        (["team", "team"], "Duplicate tag keys: team"),
+    ],
+)
+def test_tuning_job_with_invalid_tags_is_refused(account: Account, keys: list[str], message: str) -> None:
+    request = {**a_request(account, "tags"), "Tags": [{"Key": key, "Value": "red"} for key in keys]}
+    refusal = error_of(account.sagemaker.create_hyper_parameter_tuning_job, **request)
+    assert refusal == ("ValidationException", message)
+    assert error_of(describe, account=account, name="tags")[0] == "ResourceNotFound"
+
+
 def test_name_of_a_tuning_job_is_unique(account: Account) -> None:
     create(account, "unique", jobs=1, parallel=1)
     call = account.sagemaker.create_hyper_parameter_tuning_job

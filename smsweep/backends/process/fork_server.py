@@ -134,17 +134,20 @@ def hold_claim(path: str) -> int:
 def fork(order: dict[str, Any], entry: Callable[[dict[str, Any]], int]) -> dict[str, Any]:
     """Fork the job's process. Wait until it has written its `pid` file, or has reported why it cannot start."""
     reader, writer = os.pipe()
+    # A job can end before its folder is in `_running`; `on_child` then waits for the folder.
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
     try:
         pid = os.fork()
+        if pid == 0:
+            os.close(reader)
+            run_child(order, entry, writer)
+        _running[pid] = order["folder"]
     except OSError:
         os.close(reader)
-        os.close(writer)
         raise
-    if pid == 0:
-        os.close(reader)
-        run_child(order, entry, writer)
-    _running[pid] = order["folder"]
-    os.close(writer)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
+        os.close(writer)
     with open(reader, "rb") as file:  # noqa: PTH123
         answer = file.read()
     return json.loads(answer) if answer else {"pid": pid}
@@ -182,6 +185,7 @@ def run_child(order: dict[str, Any], entry: Callable[[dict[str, Any]], int], wri
     try:
         os.setsid()
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])  # `fork` has blocked it
         with open(os.devnull, "rb") as nothing:  # noqa: PTH123
             os.dup2(nothing.fileno(), 0)
         flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND

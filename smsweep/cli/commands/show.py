@@ -111,7 +111,7 @@ def show_sweep(data: SweepDocument) -> None:
             ("price", priced(data["usage"]["price"])),
             ("program", clean(data["program"] or "")),
             ("function", function(data)),
-            *(("revision", revision(each)) for each in data["revisions"][1:][-MAX_REASONS:]),
+            *(("revision", revision(each)) for each in data["revisions"][1:]),
             ("image", clean(data["image"])),
             ("project", clean("/".join(part for part in (data["entity"], data["project"]) if part))),
             ("source", data["source_hash"][:16]),

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import statistics
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from smsweep.core.job import DEFAULT_MAX_RUN_S
+from smsweep.emulator import api_error
 from smsweep.emulator.jobs.job import Job
 
 # Fields of a job in EventBridge events, besides Tags. Source: the example event in the AWS documentation.
@@ -108,6 +110,16 @@ def search_record(job: Job) -> dict[str, Any]:
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:
     """Return tags as the API lists them."""
     return [{"Key": key, "Value": value} for key, value in tags.items()]
+
+
+def tag_map(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
+    """Return the tags of a request by key. Raises ApiError for a reserved key, and for a duplicate one."""
+    if any(tag["Key"].lower().startswith("aws:") for tag in tags):
+        raise api_error.reserved_tag()
+    duplicates = [key for key, count in Counter(tag["Key"] for tag in tags).items() if count > 1]
+    if duplicates:
+        raise api_error.invalid(f"Duplicate tag keys: {', '.join(duplicates)}")
+    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 def model_uri(request: Mapping[str, Any]) -> str:

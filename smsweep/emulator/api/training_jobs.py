@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from werkzeug.wrappers import Response
@@ -11,7 +11,7 @@ from smsweep.aws import request_model
 from smsweep.core.job import MAX_TAGS
 from smsweep.emulator import api_error
 from smsweep.emulator.api import paging, protocol, support, validation
-from smsweep.emulator.api.documents import description, search_record, tag_list
+from smsweep.emulator.api.documents import description, search_record, tag_list, tag_map
 from smsweep.emulator.api.paging import list_training_jobs, search
 from smsweep.emulator.api.protocol import Call
 from smsweep.emulator.api.tuning_jobs import RESOURCE, TuningJobs
@@ -260,13 +260,6 @@ def subject(request: Mapping[str, Any]) -> str:
         if isinstance(request.get(name), str):
             return str(request[name])
     return ""
-
-
-def tag_map(tags: Sequence[Mapping[str, str]]) -> dict[str, str]:
-    """Return the tags of a request by key. Raises ApiError for keys that AWS reserves."""
-    if any(tag["Key"].lower().startswith("aws:") for tag in tags):
-        raise api_error.reserved_tag()
-    return {tag["Key"]: tag["Value"] for tag in tags}
 
 
 class Tags:

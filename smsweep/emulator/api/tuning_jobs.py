@@ -11,7 +11,7 @@ from typing import Any
 from smsweep.config_files.tuning_job import OBJECTIVE, Definition, parameter_text, read_tuning_job
 from smsweep.emulator import api_error
 from smsweep.emulator.api import paging, validation
-from smsweep.emulator.api.documents import tag_list
+from smsweep.emulator.api.documents import tag_list, tag_map
 from smsweep.emulator.api.validation import HasObjects
 from smsweep.emulator.api_error import ApiError
 from smsweep.emulator.faults import FaultInjector
@@ -74,9 +74,7 @@ class TuningJobs:
             parsed = read_tuning_job(request)
         except ConfigError as err:
             raise api_error.invalid("; ".join(err.problems)) from err
-        tags = {tag["Key"]: tag["Value"] for tag in request.pop("Tags", ())}
-        if any(key.lower().startswith("aws:") for key in tags):
-            raise api_error.reserved_tag()
+        tags = tag_map(request.pop("Tags", ()))
         now, name = self._clock(), parsed.name
         record = TuningRecord(
             name=name,

@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +18,7 @@ from smsweep.core.json_documents import (
     FactDifferenceDocument,
     FileDifferenceDocument,
     SourceDifferenceDocument,
+    SweepDocument,
 )
 from smsweep.core.sweep import ConfigRevision, Sweep
 from smsweep.core.trial import Trial, is_number
@@ -85,7 +87,8 @@ def diff(a: str, b: str) -> DiffDocument:
         )
     workspace = Workspace()
     with workspace.store() as store:
-        sweeps = [store.get_sweep(sweep_id) for sweep_id, _ in labels]
+        found = cache(store.get_sweep)  # a running sweep does not change between its two sides
+        sweeps = [found(sweep_id) for sweep_id, _ in labels]
         revisions = [
             revision_of(store, sweep.id, int(part[2])) if part else None
             for part, sweep in zip(parts, sweeps, strict=True)
@@ -99,7 +102,8 @@ def diff(a: str, b: str) -> DiffDocument:
             hashes = [source_hash_of(store, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
             sides = [_of_trial(workspace, trial, sweep) for trial, sweep in zip(trials, sweeps, strict=True)]
         else:
-            sides = [_of_sweep(store, sweep) for sweep in sweeps]
+            shown = cache(show)
+            sides = [_of_sweep(sweep, shown(sweep.id)) for sweep in sweeps]
     for side, revision in zip(sides, revisions, strict=True):
         if revision is not None:
             side["facts"] |= _known({"revision": revision.number, "changed_by": revision.changed_by or None})
@@ -169,8 +173,7 @@ def _of_trial(workspace: Workspace, trial: Trial, sweep: Sweep) -> dict[str, Any
     }
 
 
-def _of_sweep(store: Store, sweep: Sweep) -> dict[str, Any]:
-    document = show(sweep.id)
+def _of_sweep(sweep: Sweep, document: SweepDocument) -> dict[str, Any]:
     best = document["best"]
     facts = {name: value for name, value in sweep_data(sweep).items() if name not in OWN}
     facts |= {f"trials.{state}": count for state, count in document["trials"].items()}

@@ -11,6 +11,9 @@ from pathlib import Path
 import pytest
 
 import smsweep
+from smsweep.core.json_documents import SweepDocument
+from smsweep.services.views import diff as diff_view
+from smsweep.services.views import json_views
 from tests.support.json_documents import check
 from tests.unit.cli.conftest import Cli
 
@@ -69,6 +72,29 @@ def test_grid_runs_only_the_new_cells_after_set(cli: Cli, ran: str) -> None:
         8,
         10,
     ]
+
+
+def test_show_lists_all_revisions(cli: Cli, ran: str) -> None:
+    for cap in range(10, 17):
+        cli("set", ran, f"run_cap={cap}")
+    shown = cli("show", ran).out
+    assert [cap for cap in range(10, 17) if f"{cap - 8}: run_cap={cap}, by " in shown] == list(range(10, 17))
+
+
+def test_diff_of_revisions_has_no_changes_of_the_running_sweep(
+    cli: Cli, ran: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cli("set", ran, "parameters.a.values=[5, 6]")
+    cells = iter([5, 6])
+
+    def show_and_add(label: str) -> SweepDocument:
+        shown = json_views.show(label)
+        smsweep.Api().sweep(ran).enqueue({"a": next(cells)})
+        return shown
+
+    monkeypatch.setattr(diff_view, "show", show_and_add)
+    compared = diff_view.diff(f"{ran}@1", f"{ran}@2")
+    assert not [fact["name"] for fact in compared["facts"] if fact["name"].startswith(("trials", "state"))]
 
 
 def test_python_changes_a_sweep(cli: Cli, ran: str) -> None:

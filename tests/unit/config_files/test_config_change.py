@@ -141,6 +141,7 @@ def test_value_that_is_known_makes_no_revision(store: Store, text: str) -> None:
         ),
         ("program=other.py", r"^program: cannot change"),
         ("instance_type=ml.m5.large", r"^instance_type: cannot change"),
+        ("parallel+=1", r"^parallel: has no items to add or drop; set it with parallel=NUMBER"),
         ("parallel=0", r"^parallel: expected a whole number above 0, got 0"),
         ("parallel.local=2", r"^parallel\.local: "),
         ("runcap=3", r"^runcap: unknown key; did you mean run_cap\?"),
@@ -174,8 +175,24 @@ def test_range_cannot_enter_a_grid(store: Store) -> None:
 
 def test_budget_in_dollars_needs_a_price(store: Store) -> None:
     create(store, "free0000", job={})
-    with pytest.raises(ConfigError, match=r"budget\.usd: needs price_per_hour"):
+    with pytest.raises(ConfigError, match=r"budget\.usd: .*no price.* use budget\.hours or budget\.trials"):
         change_config(store, "free0000", [parse_change("budget.usd=5")], "ann@host")
+
+
+def test_places_can_have_the_prices(store: Store) -> None:
+    places = [
+        {"name": "here", "backend": "process"},
+        {"name": "aws", "backend": "sagemaker", "price_per_hour": 2.0},
+    ]
+    create(store, "places00", job={"budget": {"usd": 20}, "max_run": 3600, "places": places})
+
+    def change_to(text: str) -> Sweep:
+        return change_config(store, "places00", [parse_change(text)], "ann@host")
+
+    assert change_to("run_cap=200").config.run_cap == 200
+    assert change_to("budget.usd=5").job.budget == {"usd": 5.0}
+    with pytest.raises(ConfigError, match="do not cover one trial"):
+        change_to("budget.usd=1")
 
 
 def test_start_point_without_a_trial_must_stay_in_the_space(store: Store) -> None:

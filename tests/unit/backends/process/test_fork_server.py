@@ -91,6 +91,40 @@ def test_fork_server_exits_without_output_when_its_agent_was_killed(tmp_path: Pa
     assert process.returncode == 0
 
 
+SERVER_WITH_JOBS_THAT_END_DURING_THE_FORK = """
+import os, sys
+sys.path.insert(0, os.path.dirname(sys.argv[2]))
+fork = os.fork
+
+def fork_until_the_end():
+    if pid := fork():
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+    return pid
+
+os.fork = fork_until_the_end
+import fork_server
+del sys.argv[2]
+fork_server.main()
+"""
+
+
+def test_fork_server_reports_the_end_of_a_job_that_ends_during_its_fork(tmp_path: Path) -> None:
+    archive = tmp_path / "runtime.zip"
+    archive.write_bytes(runtime_zip())
+    code = SERVER_WITH_JOBS_THAT_END_DURING_THE_FORK
+    argv = [sys.executable, "-I", "-S", "-c", code, str(archive), fork_server.__file__]
+    orders, ended = b"", []
+    for name in ("first", "second"):
+        folder = tmp_path / name
+        folder.mkdir()
+        ended.append({"ended": str(folder)})
+        order = {"folder": str(folder), "argv": [], "environ": {"SMSWEEP_ML_ROOT": str(folder / "ml")}}
+        orders += json.dumps(order).encode() + b"\n"
+    done = subprocess.run(argv, input=orders, capture_output=True, check=True)
+    assert [json.loads(line) for line in done.stdout.splitlines() if b"ended" in line] == ended
+    assert done.stderr == b""
+
+
 class Clock:
     def __init__(self) -> None:
         self.now_s = 0.0
