@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import BotoCoreError, ClientError
 
 from smsweep.errors import SmsweepError
+from smsweep.remote.daemon import daemons
 from smsweep.services.verify.run_state import RUN_PREFIX, TAG, RunState
 from smsweep.services.verify.session import NotVerified, Session
 
@@ -26,6 +28,7 @@ MISSING = (
 )
 GONE = "Requested resource not found."
 PAGE = 100  # limit of ListTrainingJobs
+AGENT_S = 300  # until the agent of a cancelled sweep ends, after its jobs
 LOG_GROUP = "/aws/sagemaker/TrainingJobs"
 
 
@@ -131,15 +134,11 @@ def _delete_record(aws: Aws, name: str) -> None:
 
 
 def _cancel_sweep(session: Session, sweep_id: str) -> None:
-    """Cancel a sweep, so that an agent of a killed run starts no job any more, and end its running trials."""
+    """Cancel a sweep, so that its agent starts no job any more. A sweep without an agent gets one."""
     if not (session.folder / "sweep" / ".smsweep").exists():
         return
     try:
         session.command("sweep", "--cancel", sweep_id)
-        with session.store() as store:
-            is_active = any(trial.state.is_active for trial in store.list_trials(sweep_id))
-        if is_active:
-            session.command(*session.agent(sweep_id))
     except SmsweepError as err:  # the sweep was removed, or has ended
         log.debug("sweep %s: %s", sweep_id, err)
 
@@ -151,8 +150,22 @@ def _remove_sweep(session: Session, sweep_id: str) -> None:
     with session.store() as store:
         if sweep_id not in [sweep.id for sweep in store.list_sweeps()]:
             return
+    _wait_for_agents(session, sweep_id)
     objects = ["--s3"] if session.in_aws else []
     session.command("rm", sweep_id, "--yes", *objects)
+
+
+def _wait_for_agents(session: Session, sweep_id: str) -> None:
+    """Wait until the agent of a cancelled sweep has ended the trials and itself."""
+    folder = session.folder / "sweep" / ".smsweep" / "agents" / sweep_id
+    deadline = time.monotonic() + AGENT_S
+    while time.monotonic() < deadline:
+        with session.store() as store:
+            is_active = any(trial.state.is_active for trial in store.list_trials(sweep_id))
+        if not is_active and not any(daemon.is_running for daemon in daemons(folder)):
+            return
+        session.pause(0.5)
+    raise NotVerified(f"sweep {sweep_id}: its agent has not ended in {AGENT_S} s")
 
 
 def _delete_prefix(aws: Aws, uri: str, run: str) -> None:

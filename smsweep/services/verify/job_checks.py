@@ -237,7 +237,8 @@ def warm_pool(session: Session) -> Observed:
     pool = session.description(first.name).get("WarmPoolStatus", {}).get("Status", "")
     quota = session.facts.warm_pool_quota
     observed: dict[str, Any] = {"first": pool, "quota": quota}
-    if pool == "Available":
+    has_pool = pool in ("Available", "Reused")  # a job of another check can take the pool at once
+    if has_pool:
         second = session.run("probe", ResourceConfig=keeps)
         observed["after_second_job"] = session.description(first.name)["WarmPoolStatus"].get("Status", "")
         session.aws.translated(
@@ -248,7 +249,7 @@ def warm_pool(session: Session) -> Observed:
         )
         ended = session.description(second.name)["WarmPoolStatus"]
         observed["after_update"] = ended.get("Status", "")
-    observed["follows_quota"] = quota is None or (pool == "Available") == (quota >= 1)
+    observed["follows_quota"] = quota is None or has_pool == (quota >= 1)
     observed["is_reused"] = observed.get("after_second_job", "Reused") == "Reused"
     observed["ends_at_once"] = observed.get("after_update", "Terminated") == "Terminated"
     return observed

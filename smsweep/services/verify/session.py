@@ -469,11 +469,6 @@ class Session:
             self._commands.add(process)
             return process
 
-    def agent(self, sweep_id: str) -> list[str]:
-        """Return the arguments of the command that runs a sweep."""
-        consent = ["--yes"] if self.in_aws else []
-        return ["agent", sweep_id, "--backend", self.facts.backend, "--parallel", "2", *consent]
-
     def sweep_folder(self) -> Path:
         """Return the folder of the run's own workspace, with the script of its sweeps."""
         folder = self.folder / "sweep"

@@ -37,13 +37,13 @@ TRUST = "sts:AssumeRole"
 def adoption(session: Session) -> Observed:
     """Kill an agent with SIGKILL while its job runs, and start another one."""
     sweep_id = _create(session, "adoption", [0.5])
-    first = session.smsweep(*session.agent(sweep_id))
+    first = session.smsweep(*_agent(session, sweep_id))
     try:
         _wait_for_running(session, sweep_id)
     finally:
         kill_group(first)
         session.finish(first, END_S)
-    session.command(*session.agent(sweep_id))
+    session.command(*_agent(session, sweep_id))
     return _trials(session, sweep_id)
 
 
@@ -56,7 +56,7 @@ def printed_policies(session: Session) -> Observed:
     with _roles(session, policies) as (role, keys):
         job = ("--job", _write_job(session, "policies", role=role, secrets=secrets))
         session.command("sweep", "--resume", sweep_id, environ=keys)
-        session.command(*session.agent(sweep_id), *job, environ=keys)
+        session.command(*_agent(session, sweep_id), *job, environ=keys)
         return _trials(session, sweep_id)
 
 
@@ -67,7 +67,7 @@ def early_stopping(session: Session) -> Observed:
     values = [float(number) for number in range(n)]
     rule = {"type": "hyperband", "min_iter": 1, "eta": 2, "strict": True}
     sweep_id = _create(session, "stopping", values, seconds=seconds, steps=STEPS, early_terminate=rule)
-    session.command(*session.agent(sweep_id))
+    session.command(*_agent(session, sweep_id))
     found = _trials(session, sweep_id)
     return {
         "best": found["states"][0],
@@ -155,6 +155,11 @@ def _write_job(session: Session, name: str, *, role: str = "", secrets: Mapping[
     file = f"{name}-job.yaml"
     (session.sweep_folder() / file).write_text(json.dumps(job), encoding="utf-8")
     return file
+
+
+def _agent(session: Session, sweep_id: str) -> list[str]:
+    consent = ["--yes"] if session.in_aws else []
+    return ["agent", sweep_id, "--backend", session.facts.backend, "--parallel", "2", *consent]
 
 
 def _wait_for_running(session: Session, sweep_id: str) -> None:
