@@ -279,6 +279,16 @@ def test_missing_permission_gives_no_verdict(account: Account) -> None:
     assert not done.is_different
 
 
+def test_refused_creation_leaves_nothing_to_remove(account: Account) -> None:
+    account.emulator.faults.set({"deny": ["CreateQueue", "GetQueueUrl", "ListTargetsByRule"]})
+    done = run(account, "job-events", max_usd=5)
+    (result,) = done.results
+    assert result.verdict == "unknown"
+    assert "sqs:create_queue: AccessDenied" in result.reason
+    assert (done.remains, any(done.state.made.values())) == ((), False)
+    assert done.state.finished_at
+
+
 def test_batch_passes_the_checks_of_its_jobs(account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SMSWEEP_BATCH_QUEUE", "queue")
     done = run(account, "probe", "max-runtime", backend="batch")

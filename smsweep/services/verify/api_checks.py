@@ -252,16 +252,13 @@ def other_region(session: Session) -> Observed:
     """Use an input in a new bucket of another region, which is deleted at the end."""
     region = "us-west-2" if session.facts.region != "us-west-2" else "us-east-2"
     bucket = f"smsweep-{session.state.run}-{secrets.token_hex(6)}"
-    session.state.note("buckets", f"{region}/{bucket}")
-    code, message, _ = answer(
-        session, "s3", "create_bucket", Bucket=bucket, CreateBucketConfiguration={"LocationConstraint": region}
-    )
-    if code:
-        raise NotVerified(f"s3:CreateBucket in {region}: {code}: {message}")
-    client = session.in_region(region)
-    client.translated("s3", "put_object", Bucket=bucket, Key="train/a", Body=b"1")
+    place = {"LocationConstraint": region}
+    arguments = {"Bucket": bucket, "CreateBucketConfiguration": place}
+    create(session, "buckets", f"{region}/{bucket}", "s3", "create_bucket", **arguments)
+    with closing(session.in_region(region)) as client:
+        client.translated("s3", "put_object", Bucket=bucket, Key="train/a", Body=b"1")
     request = session.request("probe", channels=[channel(f"s3://{bucket}/train/")])
-    code, message, found = answer(session, "sagemaker", "create_training_job", **request)
+    _, message, found = answer(session, "sagemaker", "create_training_job", **request)
     if not found:
         return {"when": "at CreateTrainingJob", "status": "", "message": message}
     status = session.wait(request["TrainingJobName"])
@@ -307,9 +304,7 @@ def rate_limits(session: Session) -> Observed:
 def job_events(session: Session) -> Observed:
     """Receive the events of a job through a rule and a queue."""
     name = f"smsweep-{session.state.run}-events"
-    session.state.note("queues", name)
-    session.state.note("rules", name)
-    url = _made(session, "sqs", "create_queue", QueueName=name)["QueueUrl"]
+    url = create(session, "queues", name, "sqs", "create_queue", QueueName=name)["QueueUrl"]
     attributes = _made(session, "sqs", "get_queue_attributes", QueueUrl=url, AttributeNames=["QueueArn"])
     arn = attributes["Attributes"]["QueueArn"]
     sender = {"Effect": "Allow", "Principal": {"Service": "events.amazonaws.com"}, "Action": "sqs:SendMessage"}
@@ -318,7 +313,7 @@ def job_events(session: Session) -> Observed:
     request = session.request("probe")
     job = request["TrainingJobName"]
     pattern = {"source": ["aws.sagemaker"], "detail-type": [EVENT], "detail": {"TrainingJobName": [job]}}
-    _made(session, "events", "put_rule", Name=name, EventPattern=json.dumps(pattern))
+    create(session, "rules", name, "events", "put_rule", Name=name, EventPattern=json.dumps(pattern))
     _made(session, "events", "put_targets", Rule=name, Targets=[{"Id": "queue", "Arn": arn}])
     session.wait(session.submit(request))
     details: list[dict[str, Any]] = []
@@ -337,6 +332,23 @@ def job_events(session: Session) -> Observed:
         "reports_the_end": any(each.get("TrainingJobStatus") == "Completed" for each in details),
         "names_the_job": {each.get("TrainingJobName") for each in details} == {job},
     }
+
+
+def create(
+    session: Session, kind: str, name: str, service: str, operation: str, **arguments: Any
+) -> dict[str, Any]:
+    """Create something that the run removes. It is noted first, unless AWS refuses the call.
+
+    Raises:
+        NotVerified: If it was not created.
+    """
+    session.state.note(kind, name)
+    try:
+        return _made(session, service, operation, **arguments)
+    except NotVerified as err:
+        if isinstance(err.__cause__, ClientError):  # a permission is missing, perhaps also that to remove it
+            session.state.drop(kind, name)
+        raise
 
 
 def _made(session: Session, service: str, operation: str, **arguments: Any) -> dict[str, Any]:

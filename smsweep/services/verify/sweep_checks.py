@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from smsweep.core.trial import TrialState
-from smsweep.services.verify.api_checks import answer
+from smsweep.services.verify.api_checks import answer, create
 from smsweep.services.verify.assumption import ALL, Assumption, Observed
 from smsweep.services.verify.job_checks import LOGS
 from smsweep.services.verify.job_program import SECRET
@@ -82,14 +82,8 @@ def early_stopping(session: Session) -> Observed:
 def _secret(session: Session) -> str:
     """Create a secret for the jobs, and return its ARN."""
     name = f"smsweep-{session.state.run}"
-    session.state.note("secrets", name)
-    tags = [{"Key": TAG, "Value": session.state.run}]
-    code, message, found = answer(
-        session, "secretsmanager", "create_secret", Name=name, SecretString=SECRET, Tags=tags
-    )
-    if code:
-        raise NotVerified(f"secretsmanager:CreateSecret: {code}: {message}")
-    return str(found["ARN"])
+    arguments = {"Name": name, "SecretString": SECRET, "Tags": [{"Key": TAG, "Value": session.state.run}]}
+    return str(create(session, "secrets", name, "secretsmanager", "create_secret", **arguments)["ARN"])
 
 
 def _create(
@@ -201,20 +195,14 @@ def _roles(session: Session, policies: Mapping[str, Any]) -> Iterator[tuple[str,
     user_role = session.template.request["RoleArn"]
     arns = {}
     for kind, name in names.items():
-        session.state.note("roles", name)
         statement = {"Effect": "Allow", "Principal": principals[kind], "Action": TRUST}
         trust = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
-        code, message, found = answer(
-            session,
-            "iam",
-            "create_role",
-            RoleName=name,
-            AssumeRolePolicyDocument=trust,
-            Tags=[{"Key": TAG, "Value": run}],
-        )
-        if code:
-            raise NotVerified(f"iam:CreateRole: {code}: {message}")
-        arns[kind] = found["Role"]["Arn"]
+        arguments = {
+            "RoleName": name,
+            "AssumeRolePolicyDocument": trust,
+            "Tags": [{"Key": TAG, "Value": run}],
+        }
+        arns[kind] = create(session, "roles", name, "iam", "create_role", **arguments)["Role"]["Arn"]
     for kind, name in names.items():
         document = json.dumps(policies[kind]).replace(user_role, arns["role"])
         answer(session, "iam", "put_role_policy", RoleName=name, PolicyName="smsweep", PolicyDocument=document)

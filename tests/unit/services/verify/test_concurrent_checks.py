@@ -7,6 +7,7 @@ import signal
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,6 +18,7 @@ from smsweep.services.verify.run_state import STATE_FILE, RunState, list_runs
 from smsweep.services.verify.runner import Options, Plan, Planned, verify
 from smsweep.services.verify.session import LOCAL, Facts, NotVerified, Session
 from smsweep.services.workspace import Workspace
+from smsweep.util.atomic_file import write_text
 
 WAIT_S = 60.0
 FACTS = Facts(backend="process", place=LOCAL)
@@ -90,14 +92,14 @@ def test_unexpected_error_of_a_check_is_its_reason_and_the_others_continue(tmp_p
 
 def test_results_are_noted_while_the_file_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     state = a_state(tmp_path)
-    write, seen = run_state.write_text, []
+    seen: list[dict[str, Any]] = []
 
     def write_slowly(path: Path, text: str) -> None:
         if threading.current_thread() is threading.main_thread():
             other.start()
             other.join(0.2)  # the other thread waits for the lock
             seen.append(dict(state.results))
-        write(path, text)
+        write_text(path, text)
 
     other = threading.Thread(target=lambda: state.note_result("probe", {"verdict": CONFIRMED}))
     monkeypatch.setattr(run_state, "write_text", write_slowly)
