@@ -127,7 +127,10 @@ class JobLifecycle:
 
     def _submit(self, job: Job) -> None:
         try:
-            self._backend.submit(self._staging.prepare(job))
+            prepared = self._staging.prepare(job)
+            if job.is_stopping:
+                return  # the job was stopped during the download; the next step ends it
+            self._backend.submit(prepared)
         except JobError as err:
             if not err.retryable:
                 self._finish(job, "Failed", f"ClientError: {err}")
@@ -187,6 +190,8 @@ class JobLifecycle:
             self._staging.keep_artifacts(job)
         except TRANSFER_ERRORS as err:
             secondary, reason = "Failed", f"ClientError: Artifact upload failed: {err}"
+        if secondary == "Completed" and job.is_stopping:
+            secondary = "Stopped"  # the job was stopped during the upload
         self._finish(job, secondary, reason)
 
     def _restart(self, job: Job) -> None:
