@@ -127,7 +127,7 @@ def kill_at(store: SqlStore, step: int, pipe: int) -> None:
 
     event.listen(engine, "before_cursor_execute", lambda _, __, statement, *___: at("before", statement))
     event.listen(engine, "after_cursor_execute", lambda _, __, statement, *___: at("after", statement))
-    do_commit, engine.dialect.do_commit = engine.dialect.do_commit, commit  # type: ignore[method-assign]
+    do_commit, engine.dialect.do_commit = engine.dialect.do_commit, commit  # type: ignore[method-assign, assignment]
 
 
 def main(url: str, sweep_id: str, work: str, name: str, n: str) -> None:
