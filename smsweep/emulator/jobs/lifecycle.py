@@ -14,8 +14,9 @@ from smsweep.config_files.tuning_job import OBJECTIVE
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
+from smsweep.emulator.jobs.builtin_algorithms import metric_definitions
 from smsweep.emulator.jobs.job import Job, JobTable
-from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices, metric_definitions
+from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices
 from smsweep.emulator.jobs.staging import Staging
 from smsweep.emulator.jobs.warm_pools import Offer, offers
 from smsweep.errors import JobError
