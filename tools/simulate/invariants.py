@@ -64,7 +64,7 @@ class Watch:
         self._budgets.append((0.0, sweep.job.budget.get("usd", math.inf)))
 
     def after_call(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], answer: Any) -> None:
-        """Check the effect of a call to the store, at the moment of the effect. answer: None if the call failed."""
+        """Check the effect of a call to the store, at its moment. answer: None if the call failed."""
         process, now_s = self.world.current.name, self.world.now_s
         if name == "get_sweep" and answer is not None:
             self._slots.setdefault(process, [(now_s, self.scenario.regions[0].slots)])

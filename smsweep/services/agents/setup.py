@@ -244,7 +244,7 @@ def _read_template(
     if has_function and template.runs_image:
         raise UsageError(
             "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of "
-            "the two"
+            "the two, or give the estimator to the agent, not to the sweep"
         )
     return template, parsed is not None and parsed.text != sweep.job_yaml
 
