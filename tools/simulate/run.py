@@ -20,7 +20,7 @@ from smsweep.config_files.config_change import change_config, parse_change
 from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.core.job import JobTemplate, Site
+from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
 from smsweep.core.sweep import VERBS, Sweep, SweepState
 from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.agent import Agent
@@ -354,7 +354,7 @@ def stored_texts(scenario: Scenario) -> tuple[str, str]:
 def _open(place: ChosenPlace, backend: sagemaker.SageMakerBackend, sweep: Sweep) -> Place:
     """Return a place as `smsweep.services.places.open_place` does, without an upload of the source."""
 
-    def render(trial: Trial) -> dict[str, Any]:
+    def render(trial: Trial) -> TrainingJobRequest:
         return training_job(place.template, sweep, trial, SITE)
 
     return Place(
