@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from smsweep._version import __version__
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # without a renewal, another agent can take the trial over after this time
 LAST_TRIES_S = 10.0  # retries of an agent that must exit at once but cannot reach its store or backend
+OVER_BUDGET = "waits: other agents started trials at the same time, and the budget does not cover this one"
 SHORTEST_SLEEP_S = 0.05  # a backend that notices the end of a job ends the sleep earlier
 
 
@@ -634,16 +635,18 @@ class Agent:
         if trial is None:
             return None
         known = self._controller.history.get(trial.number)
-        is_taken_over = known is None or known.state is not TrialState.PENDING
+        is_known_to_run = known is not None and known.state is not TrialState.PENDING
+        is_taken_over = is_known_to_run or not _has_just_started(trial)
         self._controller.note([trial])
-        held = self._held[trial.number] = HeldTrial(trial, is_taken_over, may_have_job=is_taken_over)
+        held = self._held[trial.number] = HeldTrial(trial, is_taken_over, may_have_job=True)
         self._started += 1
-        if not is_taken_over and not self._controller.keeps_budget():
-            reason = "waits: other agents started trials at the same time, and the budget does not cover this one"
-            self._return_to_queue(held, reason)
+        if is_taken_over:
+            return trial
+        if not self._controller.keeps_budget():  # if the store does not answer, `_submit` checks it again
+            self._return_to_queue(held, OVER_BUDGET)
             return None
-        if not is_taken_over:
-            self._note_placement(held, place)
+        held.may_have_job = False
+        self._note_placement(held, place)
         return trial
 
     def _note_placement(self, held: HeldTrial, place: Place) -> None:
@@ -692,9 +695,11 @@ class Agent:
             return False
         held.trial = moved
         self._controller.note([moved])
+        held.may_have_job = True  # if the store does not answer, `_submit` checks the budget again
         if not self._controller.keeps_budget():
             self._return_to_queue(held, "waits: the budget does not cover this trial at another place")
             return False
+        held.may_have_job = False
         self._note_placement(held, to)
         return True
 
@@ -715,6 +720,9 @@ class Agent:
                 return True
             elif self._is_closing():
                 self._return_to_queue(held, "it had no job yet, and no new jobs are started now")
+                return True
+            elif held.may_have_job and not self._controller.keeps_budget():
+                self._return_to_queue(held, OVER_BUDGET)
                 return True
             elif reason := self._reuse(trial):
                 self._end(held, NextState(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
@@ -742,3 +750,12 @@ class Agent:
         self._waiting.clear(trial)
         self._on_change(trial)
         return True
+
+
+def _has_just_started(trial: Trial) -> bool:
+    """Return True if the claim that returned a trial started its attempt; False if it adopted the trial.
+
+    The agent can have read the trial before other agents claimed it, or not at all.
+    """
+    lease = timedelta(seconds=LEASE_S)
+    return trial.started_at is not None and trial.lease_expires_at == trial.started_at + lease

@@ -127,16 +127,15 @@ class Controller:
 
     def _adopt(self, sweep: Sweep) -> None:
         """Decide with the changed config of a sweep from now on. Then read all trials again, for the new rules."""
+        if self._make_rules is not None:
+            try:  # it reads the store; if the store does not answer, the next refresh tries again
+                self._rules, self.trouble = self._make_rules(sweep), ""
+                self._promotions = make_promotions(self._store, sweep, self._rules.stopping)
+            except ConfigError as err:
+                self.trouble = f"this agent cannot work with revision {sweep.config_revision} of the config: {err}"
         log.info("sweep %s: its config is now revision %s", sweep.id, sweep.config_revision)
         self.sweep = sweep
         self._revision = 0
-        if self._make_rules is None:
-            return
-        try:
-            self._rules, self.trouble = self._make_rules(sweep), ""
-            self._promotions = make_promotions(self._store, sweep, self._rules.stopping)
-        except ConfigError as err:
-            self.trouble = f"this agent cannot work with revision {sweep.config_revision} of the config: {err}"
 
     def note(self, written: Sequence[Trial]) -> None:
         """Update the history with trials that this process wrote.

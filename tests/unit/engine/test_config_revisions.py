@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from smsweep.config_files.config_change import change_config, parse_change
-from smsweep.core.sweep import SweepState
+from smsweep.core.sweep import ConfigRevision, SweepState
+from smsweep.errors import StoreDown
 from smsweep.search.registry import make_strategy
 from tests.support.agent_kit import Kit, logged
 from tests.support.scripted_backend import Plot, ScriptedBackend
@@ -54,6 +55,24 @@ def test_run_cap_is_raised_for_two_running_agents(tmp_path: Path) -> None:
     assert kit.states() == ["running"] * 6
     agents[0].tick()
     assert kit.states() == ["running"] * 6
+
+
+def test_change_is_applied_after_the_store_did_not_answer(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, RANDOM)
+    agent = kit.agent(ScriptedBackend(waits), parallel=4)
+    change(kit, "parameters.x={min: 5.0, max: 6.0}")
+    list_revisions = kit.store.list_revisions
+
+    def fail_once(sweep_id: str) -> list[ConfigRevision]:
+        kit.store.list_revisions = list_revisions  # type: ignore[method-assign]
+        raise StoreDown("no answer")
+
+    kit.store.list_revisions = fail_once  # type: ignore[method-assign]
+    with pytest.raises(StoreDown):
+        agent.tick()
+    agent.tick()
+    assert kit.states() == ["running"] * 4
+    assert all(trial.params["x"] >= 5.0 for trial in kit.trials())
 
 
 def test_lower_run_cap_starts_no_trial_and_lets_running_trials_finish(tmp_path: Path) -> None:
