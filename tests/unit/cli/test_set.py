@@ -169,6 +169,28 @@ def test_two_running_agents_apply_a_raised_run_cap(
     assert (shown["state"], shown["trials"]) == ("finished", {"finished": 5})
 
 
+def test_agent_without_work_reports_the_agent_that_runs_the_last_trial(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "train.py").write_text(WAITING)
+    (folder / "sweep.yaml").write_text(RANDOM.replace("run_cap: 2", "run_cap: 1"))
+    (folder / "wait").touch()
+    monkeypatch.setenv("WAIT", str(folder / "wait"))
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    argv = [sys.executable, "-m", "smsweep", "agent", sweep_id]
+    with subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as agent:
+        try:
+            wait_for_running(cli, sweep_id, 1)
+            second = cli("agent", sweep_id)
+        finally:
+            (folder / "wait").unlink()
+        assert agent.wait(ENOUGH_S) == 0
+    assert second.code == 0
+    assert f"1 other agent continues the sweep; watch with: smsweep show {sweep_id}" in second.err
+    assert "continue with" not in second.err
+    assert "no trial to run" not in second.err
+
+
 def wait_for_running(cli: Cli, sweep_id: str, n: int) -> None:
     deadline = time.monotonic() + ENOUGH_S
     while (counts := json.loads(cli("show", sweep_id, "--json").out)["trials"]) != {"running": n}:
