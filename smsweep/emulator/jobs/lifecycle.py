@@ -79,7 +79,7 @@ class JobLifecycle:
     def announce(self, job: Job) -> None:
         """Save a job's new status, and send its event."""
         self._table.save(job)
-        self._moto_services.announce(job, times=2 if self._faults.now.duplicate_events else 1)
+        self._moto_services.announce(job, times=self._faults.n_deliveries)
 
     def fail(self, job: Job) -> None:
         """End a job because of an error of the emulator."""
