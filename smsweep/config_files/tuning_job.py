@@ -34,6 +34,12 @@ MAX_CHOICES = 30  # API: values of a categorical range
 MAX_RANGES = 30  # API: ranges of all kinds
 MAX_PREFERENCES = 5  # API: instance types of a training job; a tuning job has six
 OBJECTIVE = "_tuning_objective_metric"  # hyperparameter that SageMaker adds to each training job
+KINDS = {  # field of ParameterRanges -> type of its hyperparameters
+    "IntegerParameterRanges": "integer",
+    "ContinuousParameterRanges": "continuous",
+    "CategoricalParameterRanges": "categorical",
+    "AutoParameters": "automatic",
+}
 JOB_FIELDS = (
     "RoleArn",
     "InputDataConfig",
@@ -318,6 +324,20 @@ def _space(ranges: Mapping[str, Any], problems: list[str], *, is_autotuned: bool
     if len(parameters) > MAX_RANGES + len(ranges.get("AutoParameters", ())):
         problems.append(f"ParameterRanges: {len(parameters)} ranges; the maximum is {MAX_RANGES}")
     return SearchSpace(parameters)
+
+
+def n_combinations(ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> int | None:
+    """Return the number of combinations of valid ParameterRanges; None if it is not limited.
+
+    SageMaker refuses a tuning job with more training jobs than combinations. Scales do not change the number.
+    """
+    if ranges.get("ContinuousParameterRanges") or ranges.get("AutoParameters"):
+        return None
+    whole = (
+        int(item["MaxValue"]) - int(item["MinValue"]) + 1 for item in ranges.get("IntegerParameterRanges", ())
+    )
+    choices = (len(set(item["Values"])) for item in ranges.get("CategoricalParameterRanges", ()))
+    return math.prod((*whole, *choices))
 
 
 def _integers(item: Mapping[str, Any]) -> Distribution:

@@ -14,8 +14,9 @@ from smsweep.config_files.tuning_job import OBJECTIVE
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
+from smsweep.emulator.jobs.builtin_algorithms import metric_definitions
 from smsweep.emulator.jobs.job import Job, JobTable
-from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices, metric_definitions
+from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices
 from smsweep.emulator.jobs.staging import Staging
 from smsweep.emulator.jobs.warm_pools import Offer, offers
 from smsweep.errors import JobError
@@ -127,7 +128,10 @@ class JobLifecycle:
 
     def _submit(self, job: Job) -> None:
         try:
-            self._backend.submit(self._staging.prepare(job))
+            prepared = self._staging.prepare(job)
+            if job.is_stopping:
+                return  # the job was stopped during the download; the next step ends it
+            self._backend.submit(prepared)
         except JobError as err:
             if not err.retryable:
                 self._finish(job, "Failed", f"ClientError: {err}")
@@ -187,6 +191,8 @@ class JobLifecycle:
             self._staging.keep_artifacts(job)
         except TRANSFER_ERRORS as err:
             secondary, reason = "Failed", f"ClientError: Artifact upload failed: {err}"
+        if secondary == "Completed" and job.is_stopping:
+            secondary = "Stopped"  # the job was stopped during the upload
         self._finish(job, secondary, reason)
 
     def _restart(self, job: Job) -> None:

@@ -27,7 +27,6 @@ from moto.iam.models import IAMBackend, iam_backends
 from moto.logs.models import LogEvent, LogGroup, LogsBackend, LogStream, logs_backends
 from moto.moto_api._internal.models import moto_api_backend
 
-from smsweep.aws.image_uris import algorithm_of_aws
 from smsweep.backends.docker.engine import Engine
 from smsweep.core.line_regex import LineRegex, LineSearch
 from smsweep.core.regex_syntax import RegexError
@@ -42,35 +41,6 @@ MAX_MESSAGE = 1_048_576 - 26  # CloudWatch Logs: maximum bytes of a message, wit
 DIMENSION = "TrainingJobName"  # of the metrics in the namespace LOG_GROUP
 EVENT_TYPE = "SageMaker Training Job State Change"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-XGBOOST = ("sagemaker-xgboost", "xgboost")
-XGBOOST_METRICS = (
-    *(
-        "accuracy",
-        "auc",
-        "aucpr",
-        "balanced_accuracy",
-        "error",
-        "f1",
-        "f1_binary",
-        "f1_macro",
-        "logloss",
-        "mae",
-        "map",
-    ),
-    *(
-        "mape",
-        "merror",
-        "mlogloss",
-        "mphe",
-        "mse",
-        "ndcg",
-        "precision",
-        "precision_macro",
-        "precision_micro",
-        "r2",
-    ),
-    *("recall", "recall_macro", "recall_micro", "rmse", "rmsle"),
-)
 
 _lifetime_lock = threading.Lock()
 _n_alive = 0  # emulators in this process; they share the state of moto
@@ -205,22 +175,6 @@ def event_detail(job: Job) -> dict[str, Any]:
             if name in step:
                 step[name] = round(step[name] * 1000)
     return {**detail, "Tags": dict(job.tags)}
-
-
-def metric_definitions(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return the MetricDefinitions of a request. AWS's XGBoost image has its own, and a request for it has none.
-
-    Source: "Tune an XGBoost Model" in the SageMaker Developer Guide. The container prints #011 for a tab.
-    """
-    algorithm = request["AlgorithmSpecification"]
-    definitions: Sequence[Mapping[str, Any]] = algorithm.get("MetricDefinitions", ())
-    if definitions or algorithm_of_aws(algorithm.get("TrainingImage", "")) not in XGBOOST:
-        return definitions
-    return [
-        {"Name": f"{channel}:{name}", "Regex": rf"\[[0-9]+\].*(?:#011|\t){channel}-{name}:([-+.eE0-9]+)"}
-        for channel in ("train", "validation")
-        for name in XGBOOST_METRICS
-    ]
 
 
 class MetricReader:

@@ -63,6 +63,8 @@ class TuningRecord:
 class TuningTable:
     """All tuning jobs. Hold `lock` while you change one, then `save` it. The next start reads the files.
 
+    Names are not case sensitive, as on AWS.
+
     Args:
         folder: Folder for the files.
         lock: The lock of the table of training jobs.
@@ -72,11 +74,11 @@ class TuningTable:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.lock = lock
-        self._records = {record.name: record for record in map(_read, folder.glob("*.json"))}
+        self._records = {record.name.lower(): record for record in map(_read, folder.glob("*.json"))}
 
     def get(self, name: str) -> TuningRecord | None:
         """Return a tuning job, or None."""
-        return self._records.get(name)
+        return self._records.get(name.lower())
 
     def all(self) -> list[TuningRecord]:
         """Return all tuning jobs."""
@@ -88,7 +90,7 @@ class TuningTable:
 
     def add(self, record: TuningRecord) -> None:
         """Add a tuning job, and write its file."""
-        self._records[record.name] = record
+        self._records[record.name.lower()] = record
         self.save(record)
 
     def save(self, record: TuningRecord) -> None:
@@ -97,8 +99,8 @@ class TuningTable:
 
     def remove(self, name: str) -> None:
         """Remove a tuning job and its file. Its training jobs stay."""
-        del self._records[name]
-        self._path(name).unlink()
+        record = self._records.pop(name.lower())
+        self._path(record.name).unlink()
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import smsweep
@@ -106,6 +107,18 @@ def test_python_changes_a_sweep(cli: Cli, ran: str) -> None:
     assert smsweep.Api().sweep(ran).config["run_cap"] == 7
     with pytest.raises(smsweep.SmsweepError, match="nothing to change"):
         sweep.update()
+
+
+def test_python_changes_a_sweep_to_values_of_numpy(cli: Cli, ran: str) -> None:
+    made = smsweep.Api().sweep(ran).update({"parameters.a.values": np.array([1, 2, 3])}, run_cap=np.int64(7))
+    assert (made.config["parameters"]["a"]["values"], made.config["run_cap"]) == ([1, 2, 3], 7)
+    assert made.update({"parameters.a.values": [np.int64(5)]}).config["parameters"]["a"]["values"] == [5]
+
+
+def test_trials_of_dropped_cells_are_expected(cli: Cli, ran: str) -> None:
+    cli("set", ran, "parameters.a.values=[1]")
+    assert "3 of 3 ended" in cli("show", ran).out
+    assert json.loads(cli("ls", "--json").out)[0]["expected_trial_count"] == 3
 
 
 def test_known_value_is_reported(cli: Cli, ran: str) -> None:
