@@ -5,10 +5,10 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from smsweep.config_files.config_change import Change, change_config
-from smsweep.config_files.from_python import to_yaml
+from smsweep.config_files.from_python import from_mapping, to_yaml
 from smsweep.core.json_documents import RevisionDocument
 from smsweep.core.sweep import ConfigRevision, Sweep, SweepState
 from smsweep.errors import NotFound, UsageError
@@ -54,10 +54,11 @@ def change(sweep_id: str, changes: Iterable[Change]) -> ChangedSweep:
     wanted = list(changes)
     if not wanted:
         raise UsageError("nothing to change; write KEY=VALUE, such as run_cap=200")
-    refuse_secrets(scan_text("the change", to_yaml({each.key: each.value for each in wanted})))
+    plain = [replace(each, value=from_mapping({each.key: each.value}).data[each.key]) for each in wanted]
+    refuse_secrets(scan_text("the change", to_yaml({each.key: each.value for each in plain})))
     with Workspace().store() as store:
         before = store.get_sweep(parse_sweep_id(sweep_id))
-        sweep = change_config(store, before.id, wanted, user_name())
+        sweep = change_config(store, before.id, plain, user_name())
         newest = store.list_revisions(sweep.id)[-1]
         return ChangedSweep(
             sweep=sweep, revision=newest, is_changed=sweep.config_revision != before.config_revision
