@@ -143,11 +143,12 @@ def _line_without_colon(rows: list[str], err: yaml.MarkedYAMLError) -> int:
     if err.problem != "mapping values are not allowed here" or not err.problem_mark:
         return 0
     at: int = err.problem_mark.line
-    *before, row = [-1, -1, *(n for n in range(at) if rows[n].strip() and not rows[n].lstrip().startswith("#"))]
+    filled = [n for n in range(at) if rows[n].strip() and not rows[n].lstrip().startswith("#")]
+    before, row = ([-1, -1, *filled])[-2:]
     if row < 0 or ":" in rows[row] or rows[row].lstrip().startswith("-"):
         return 0
     # The line starts a mapping, or belongs to a text of several lines.
-    is_first_key = before[-1] < 0 or rows[before[-1]].rstrip().endswith(":")
+    is_first_key = before < 0 or rows[before].rstrip().endswith(":")
     return row + 1 if is_first_key or _indent(rows[row]) < _indent(rows[at]) else 0
 
 
