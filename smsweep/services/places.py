@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
 from itertools import product
@@ -127,7 +127,7 @@ def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
         specs.append(replace(known, slots=spec.slots or known.slots) if known else spec)
     specs = specs or list(template.places)
     for spec in specs:
-        if problem := _problem_of(spec, () if spec.name in named else named):
+        if problem := _problem_of(spec, None if spec.name in named else named):
             raise UsageError(f"{'job.yaml: places:' if spec.name in named else '--on'} {spec.name}: {problem}")
     names_of = [spec.name for spec in specs]
     for name in names_of:
@@ -151,13 +151,18 @@ def check_place_backends(job: ParsedJob) -> None:
     problems.raise_errors()
 
 
-def _problem_of(spec: PlaceSpec, places: Iterable[str] = ()) -> str:
-    """Return what is wrong with the backend of a place; "" if it is valid. places: names of other places."""
+def _problem_of(spec: PlaceSpec, places: Collection[str] | None = None) -> str:
+    """Return what is wrong with the backend of a place; "" if it is valid.
+
+    Args:
+        spec: The place.
+        places: Names of the places in job.yaml, if `spec` is none of them.
+    """
     if spec.backend not in BACKENDS:
-        names = {LOCAL, *backend_names(), *places} - {"process"}
-        what = (
-            "no such backend, and job.yaml has no such place" if places else f"there is no backend {spec.backend}"
-        )
+        names = {LOCAL, *backend_names(), *(places or ())} - {"process"}
+        what = f"there is no backend {spec.backend}"
+        if places is not None:
+            what = "no such backend, and job.yaml has no such place"
         return f"{what}; use one of {', '.join(sorted(names))}"
     first, _, market = spec.name.partition(":")
     if market and spec.backend in FREE:

@@ -124,6 +124,7 @@ def test_source_is_sent_if_any_place_is_remote() -> None:
         ({"in_place": True}, ["local", "docker"], {}, "in_place: only processes .* docker runs a copy"),
         ({}, ["local", "local:3"], {}, "--on local: given twice"),
         ({}, [":3"], {}, "--on: ':3' is not a valid place; write"),
+        ({}, ["moon"], {}, "--on moon: no such backend, and job.yaml has no such place; use one of batch"),
     ],
 )
 def test_wrong_combination_is_refused(
