@@ -32,6 +32,7 @@ from smsweep.errors import (
     QuotaExceeded,
     SmsweepError,
     StoreConflict,
+    StoreError,
     Throttled,
 )
 from smsweep.store import notes
@@ -614,6 +615,8 @@ class Agent:
         return None
 
     def _claim_at(self, place: Place) -> Trial | None:
+        if not self._held:
+            self._renewed_at = self._clock()
         trial = self._store.claim(
             self._sweep_id,
             self._agent_id,
@@ -722,7 +725,11 @@ class Agent:
             else:
                 held.may_have_job = False  # the backend was asked
                 self._places.check(place)
-                place.backend.submit(place.render(trial))
+                request = place.render(trial)
+                self._renew_leases()
+                if held.trial.number not in self._held:
+                    return True  # this agent was frozen, and the job of its successor can be at another place
+                place.backend.submit(request)
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
             refused = NextState(to=TrialState.FAILED, reason=str(err), retries=trial.retries)
@@ -730,7 +737,7 @@ class Agent:
             self._end(held, retry(trial, failure, self._options.retries, refused))
             return True
         except SmsweepError as err:
-            if not err.retryable:
+            if not err.retryable or isinstance(err, StoreError):
                 raise
             is_refused = isinstance(err, (CapacityError, QuotaExceeded))
             held.may_have_job |= not (err.is_unsent or is_refused)  # else the job may have started

@@ -136,8 +136,7 @@ class Simulator:
 
 def _keep_connections(engine: sa.Engine, store: SqlStore) -> None:
     """Let all transactions of a store use the same connections, which is faster."""
-    database = engine.raw_connection().driver_connection
-    assert database is not None
+    database: Any = engine.raw_connection().driver_connection
     event.remove(engine, "begin", transactions._begin)
 
     class Connected:
