@@ -29,6 +29,7 @@ EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 MAX_EPOCHS = 20_000  # API: the largest MaxResource
 DECADES = 100  # Auto: a range with this ratio of its bounds has a logarithmic scale
 HINT_FACTOR = 10  # AutoParameters: the range goes from a tenth of the hint to ten times the hint
+TOOLKIT = "sagemaker_"  # prefix of the hyperparameters that the SDK adds for AWS's toolkit
 AUTOTUNE_JOBS = 100  # number of training jobs of Autotune without a limit
 MAX_CHOICES = 30  # API: values of a categorical range
 MAX_RANGES = 30  # API: ranges of all kinds
@@ -403,6 +404,8 @@ def _choice(values: Sequence[str]) -> Distribution:
 def _from_hint(item: Mapping[str, Any]) -> Distribution:
     """Return the range of an automatic parameter: a tenth of the hint to ten times the hint."""
     hint = item["ValueHint"]
+    if item["Name"].startswith(TOOLKIT):
+        return Constant(value=hint)  # with `autotune`, SDK 2.x sends all hyperparameters
     if hint.lower() in ("true", "false"):
         return _choice([hint, hint.swapcase() if hint.islower() else str(hint != "True")])
     try:

@@ -104,6 +104,7 @@ class Agent:
         self._ended: dict[TrialState, int] = {}
         self._leaving = ShutdownLevel.NO
         self._leaves_for_machine = False  # the machine shuts down: trials become pending again instead of killed
+        self._leaves_by_order = False  # so does `smsweep agents stop`
         self._renewed_at = clock()
         self._is_idle = False  # as of the last tick: no trial is left to start
         self._is_over = False  # as of the last tick: this agent has nothing to do, now or later
@@ -118,9 +119,10 @@ class Agent:
         self._leases: dict[tuple[int, str], datetime | None] = {}  # by trial and agent: the lease first seen
         self._cursor = 0  # of the history: `_bound` and `_elsewhere` are up to date to this position
         self._trouble = ""
-        self._parallel_of_config: int | None = None  # number of slots that `smsweep set` set last
+        self._parallel_of_config: tuple[int, int] | None = None  # as `Rules.parallel`
         self._parallel_of_order: int | None = None  # number of slots that `smsweep agents set` set last
         self._beat_at: datetime | None = None  # the last heartbeat
+        self._beat_slots: dict[str, int] = {}  # the slots that it reported
         self._n_orders = 0  # orders to the agents of the sweep, as of the last heartbeat
 
     def leave(self, how: ShutdownLevel | None = None, *, machine_goes: bool = False) -> ShutdownLevel:
@@ -192,17 +194,20 @@ class Agent:
 
     def _apply_parallel(self) -> None:
         """Change the number of slots if a new revision of the config sets it."""
-        if (n_slots := self._controller.parallel) != self._parallel_of_config:
-            self._parallel_of_config = n_slots
-            self._resize(n_slots)
+        parallel = self._controller.parallel
+        if parallel is not None and parallel != self._parallel_of_config:
+            self._parallel_of_config = parallel
+            self._parallel_of_order = None  # the revision removed the orders before it
+            self._resize(parallel[1])
 
     def _send_heartbeat(self) -> None:
-        """Send a heartbeat if it is due or the user gave an order. Then apply the orders to this agent."""
+        """Send a heartbeat if it is due, slots changed or the user gave an order. Then apply the orders."""
         now, n_orders = self._clock(), self._controller.sweep.n_orders
         elapsed_s = (now - self._beat_at).total_seconds() if self._beat_at else HEARTBEAT_S
-        if 0 <= elapsed_s < HEARTBEAT_S and n_orders == self._n_orders:
-            return
         slots = {place.label: place.slots for place in self._places.places}
+        is_current = n_orders == self._n_orders and slots == self._beat_slots
+        if 0 <= elapsed_s < HEARTBEAT_S and is_current:
+            return
         record = self._store.beat(self._agent_id, slots) if self._beat_at else None
         if record is None:
             self._store.put_agent(
@@ -210,7 +215,7 @@ class Agent:
             )
         else:
             self._apply_orders(record)
-        self._beat_at, self._n_orders = now, n_orders
+        self._beat_at, self._beat_slots, self._n_orders = now, slots, n_orders
 
     def _apply_orders(self, record: AgentRecord) -> None:
         """Apply the orders of the user in the record of this agent."""
@@ -222,6 +227,7 @@ class Agent:
         if record.order and self._leaving < level:
             what = "stops its trials and queues them again" if is_stop else "finishes its running trials"
             log.warning("sweep %s: the user ordered %s: this agent %s", self._sweep_id, record.order, what)
+            self._leaves_by_order = is_stop
             self.leave(level, machine_goes=is_stop)
 
     def _resize(self, n_slots: int | None) -> None:
@@ -455,7 +461,9 @@ class Agent:
 
     def _order_stop(self, held: HeldTrial, reason: str, *, by: str = "") -> bool:
         by = by or ("agent" if self._leaves_for_machine else "person")
-        reason = reason or ("the machine of its agent shut down" if by == "agent" else "stopped by Ctrl-C")
+        if not reason and by == "agent":
+            reason = "the user stopped its agent" if self._leaves_by_order else "its agent received SIGTERM"
+        reason = reason or "stopped by Ctrl-C"
         try:
             held.trial = self._store.move(
                 self._sweep_id,

@@ -50,7 +50,7 @@ class Rules:
     stopping: StoppingRule | None = None  # selects trials to stop early; None for no early stopping
     trial_cap: int | None = None  # maximum number of trials, in addition to `run_cap`; None for no limit
     budget: BudgetTracker = field(default_factory=BudgetTracker)  # the limits on cost
-    parallel: int | None = None  # new number of slots of the agent; None if no change of the config sets it
+    parallel: tuple[int, int] | None = None  # revision that sets the slots of the agent, and their number
 
 
 class Controller:
@@ -121,8 +121,8 @@ class Controller:
         self.sweep = sweep
 
     @property
-    def parallel(self) -> int | None:
-        """Number of slots that a change of the config gives to the agent; None if there is none."""
+    def parallel(self) -> tuple[int, int] | None:
+        """The last revision that sets the slots of the agent, and their number; None if there is none."""
         return self._rules.parallel
 
     def _adopt(self, sweep: Sweep) -> None:

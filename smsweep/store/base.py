@@ -84,6 +84,8 @@ class Store(Protocol):
     ) -> Sweep:
         """Replace the config and the job template of a sweep by a new revision.
 
+        If it sets `parallel`, the numbers that single agents got with `order_agent` no longer apply.
+
         Args:
             sweep_id: Id of the sweep.
             number: Number of the new revision, which must be the next one.

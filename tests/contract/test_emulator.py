@@ -167,7 +167,14 @@ def test_stopped_job_receives_sigterm_and_its_model_is_uploaded(account: Account
     assert account.describe("stopped")["TrainingJobStatus"] == "Stopping"
     found = account.wait("stopped")
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert account.statuses("stopped") == ["Starting", "Downloading", "Training", "Stopping", "Stopped"]
+    assert account.statuses("stopped") == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Stopping",
+        "Uploading",
+        "Stopped",
+    ]
     assert account.lines("stopped") == ["ready", "told"]
     assert account.names("output/stopped/output/model.tar.gz") == ["half"]
 
@@ -235,6 +242,8 @@ def test_ended_job_cannot_be_stopped(account: Account) -> None:
 def test_job_is_stopped_at_its_maximum_run_time(account: Account) -> None:
     found = account.run("slow", PATIENT, StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    steps = account.statuses("slow")
+    assert steps == ["Starting", "Downloading", "Training", "Stopping", "Uploading", "MaxRuntimeExceeded"]
 
 
 def test_spot_job_is_stopped_at_its_maximum_wait_time(account: Account) -> None:

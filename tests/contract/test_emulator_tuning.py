@@ -298,6 +298,21 @@ def test_tuning_job_of_a_builtin_algorithm_needs_no_metric_definitions(account: 
     assert described_ranges == {**ranges, "ContinuousParameterRanges": []}  # attach of SDK 2.x needs all kinds
 
 
+def test_defaults_of_a_tuning_job_are_described(account: Account) -> None:
+    choices = {"CategoricalParameterRanges": [{"Name": "width", "Values": ["1", "2"]}]}
+    job = run(account, "grid", ranges=choices, Strategy="Grid", ResourceLimits={"MaxParallelTrainingJobs": 2})
+    config = job["HyperParameterTuningJobConfig"]
+    assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 2}
+    assert config["TrainingJobEarlyStoppingType"] == "Off"
+    request = a_request(account, "autotuned", ResourceLimits={"MaxParallelTrainingJobs": 1})
+    account.sagemaker.create_hyper_parameter_tuning_job(**request, Autotune={"Mode": "Enabled"})
+    config = describe(account, "autotuned")["HyperParameterTuningJobConfig"]
+    account.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="autotuned")
+    assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 100, "MaxParallelTrainingJobs": 1}
+    assert config["TrainingJobEarlyStoppingType"] == "Auto"
+    wait(account, "autotuned")
+
+
 def test_own_image_without_metric_definitions_is_refused(account: Account) -> None:
     request = a_request(account, "undefined")
     del request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]

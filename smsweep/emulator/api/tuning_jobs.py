@@ -196,6 +196,16 @@ class TuningJobs:
             records = [record for record in self._table.all() if record.region == region]
             return [{**self.description(record), "Tags": tag_list(record.tags)} for record in records]
 
+    def event_detail(self, record: TuningRecord) -> Document:
+        """Return the detail of a state change event. Its times are in milliseconds."""
+        described = self.description(record)
+        detail = {name: described[name] for name in EVENT_FIELDS if name in described}
+        for name in EVENT_TIMES & detail.keys():
+            detail[name] = round(detail[name] * 1000)
+        if "BestTrainingJob" in described:
+            detail["BestTrainingJob"] = {"TrainingJobName": described["BestTrainingJob"]["TrainingJobName"]}
+        return {**detail, "Tags": dict(record.tags)}
+
     def description(self, record: TuningRecord) -> Document:
         """Return the response of DescribeHyperParameterTuningJob for a tuning job."""
         parsed = record.parsed()
@@ -213,9 +223,11 @@ class TuningJobs:
             },
         }
         config = document["HyperParameterTuningJobConfig"]
-        config.setdefault("TrainingJobEarlyStoppingType", "Off")
-        if parsed.strategy == "Grid":
-            config["ResourceLimits"].setdefault("MaxNumberOfTrainingJobs", _grid_size(parsed))
+        is_auto = parsed.is_autotuned and parsed.strategy != "Hyperband"
+        config.setdefault("TrainingJobEarlyStoppingType", "Auto" if is_auto else "Off")
+        max_jobs = _grid_size(parsed) if parsed.strategy == "Grid" else parsed.max_jobs
+        if max_jobs is not None:
+            config["ResourceLimits"]["MaxNumberOfTrainingJobs"] = max_jobs  # a grid and Autotune have a default
         single = document.get("TrainingJobDefinition")
         definitions = [single] if single is not None else document["TrainingJobDefinitions"]
         for item, definition in zip(definitions, parsed.definitions, strict=True):
@@ -290,6 +302,21 @@ FILTERS: Mapping[str, Callable[[TuningRecord, Any], bool]] = {
     **paging.SHARED_FILTERS,
     "StatusEquals": lambda record, status: record.status == status,
 }
+# Fields of a tuning job in EventBridge events, besides Tags. Source: the AWS documentation, and an event of AWS.
+EVENT_FIELDS = (
+    "HyperParameterTuningJobName",
+    "HyperParameterTuningJobArn",
+    "HyperParameterTuningJobConfig",
+    "TrainingJobDefinition",
+    "TrainingJobDefinitions",
+    "HyperParameterTuningJobStatus",
+    "CreationTime",
+    "HyperParameterTuningEndTime",
+    "LastModifiedTime",
+    "TrainingJobStatusCounters",
+    "ObjectiveStatusCounters",
+)
+EVENT_TIMES = frozenset({"CreationTime", "HyperParameterTuningEndTime", "LastModifiedTime"})
 RANGES = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 OF_SUMMARY = (
     "HyperParameterTuningJobName",

@@ -79,7 +79,7 @@ class JobLifecycle:
     def announce(self, job: Job) -> None:
         """Save a job's new status, and send its event."""
         self._table.save(job)
-        self._moto_services.announce(job, times=2 if self._faults.now.duplicate_events else 1)
+        self._moto_services.announce(job, times=self._faults.n_deliveries)
 
     def fail(self, job: Job) -> None:
         """End a job because of an error of the emulator."""
@@ -129,6 +129,9 @@ class JobLifecycle:
     def _submit(self, job: Job) -> None:
         try:
             prepared = self._staging.prepare(job)
+            if job.restarts and job.limit("MaxRuntimeInSeconds") < float("inf"):
+                left_s = job.limit("MaxRuntimeInSeconds") - job.seconds_in("Training")  # of all runs together
+                prepared["StoppingCondition"] = {"MaxRuntimeInSeconds": max(1, round(left_s))}
             if job.is_stopping:
                 return  # the job was stopped during the download; the next step ends it
             self._backend.submit(prepared)
@@ -185,7 +188,10 @@ class JobLifecycle:
         if job.restart_status and not job.is_stopping:
             self._restart(job)
             return
-        self._enter(job, "Uploading")
+        if seen.status == "Stopped":
+            self._enter(job, "Stopping")  # the backend has stopped it between two ticks
+        if seen.started_at is not None or not job.is_stopping:
+            self._enter(job, "Uploading")
         secondary, reason = _verdict(job, seen)
         try:
             self._staging.keep_artifacts(job)

@@ -22,7 +22,7 @@ from smsweep.sagemaker_sdk.compiled import template
 from smsweep.search.registry import check_search, engine_of
 from smsweep.secrets.redact import environment_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.places import check_budgets
+from smsweep.services.places import check_budgets, check_place_backends
 from smsweep.services.sweeps.search_program import has_program, placed
 from smsweep.services.workspace import Workspace
 
@@ -109,9 +109,11 @@ def load_sweep(sweep: SweepLike) -> ParsedSweep:
 
 def load_job(job: JobLike) -> ParsedJob:
     """Parse a job.yaml; None is an empty one. Raises ConfigError."""
-    if isinstance(job, Mapping):
-        return parse_job(job)
-    return read_job(Path(job)) if job else ParsedJob(template=JobTemplate(), warnings=(), text="")
+    if not job:
+        return ParsedJob(template=JobTemplate(), warnings=(), text="")
+    parsed = parse_job(job) if isinstance(job, Mapping) else read_job(Path(job))
+    check_place_backends(parsed)
+    return parsed
 
 
 def with_in_place(job: ParsedJob, in_place: bool | None) -> ParsedJob:

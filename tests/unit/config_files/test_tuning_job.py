@@ -126,6 +126,11 @@ def test_automatic_parameter_of_text_keeps_its_hint() -> None:
     assert leaf_of(ranges, Autotune={"Mode": "Enabled"}).ppf(0.3) == "adam"
 
 
+def test_automatic_parameter_of_the_toolkit_keeps_its_hint() -> None:
+    ranges = {"AutoParameters": [{"Name": "sagemaker_container_log_level", "ValueHint": "20"}]}
+    assert leaf_of(ranges, Autotune={"Mode": "Enabled"}).ppf(0.3) == "20"
+
+
 def test_settings_of_a_tuning_job_become_values() -> None:
     request = a_request(
         TrainingJobEarlyStoppingType="Auto",

@@ -116,6 +116,46 @@ def test_parallel_changes_the_slots_of_running_agents(tmp_path: Path) -> None:
     assert kit.states() == ["running"] * 8
 
 
+def test_the_last_number_of_slots_applies_whether_it_was_set_for_one_agent_or_for_all(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**RANDOM, "run_cap": 50})
+    agent = kit.agent(ScriptedBackend(waits), parallel=1)
+    agent.tick()
+
+    def slots() -> int:
+        agent.tick()
+        agent.tick()
+        return next(iter(kit.store.list_agents(SWEEP)[0].slots.values()))
+
+    def order(n_slots: int) -> None:
+        kit.store.order_agent(SWEEP, agent._agent_id, parallel=n_slots)
+
+    order(3)
+    assert slots() == 3
+    change(kit, "parallel=5")
+    assert slots() == 5
+    order(3)
+    assert slots() == 3
+    change(kit, "parallel=5")
+    assert slots() == 5
+    order(2)
+    change(kit, "parallel=4")
+    assert slots() == 4
+    change(kit, "parallel=5")
+    order(2)
+    assert slots() == 2
+
+
+def test_stopped_agent_names_the_user_as_the_reason(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, RANDOM)
+    agent = kit.agent(ScriptedBackend(waits))
+    agent.tick()
+    kit.store.order_agent(SWEEP, agent._agent_id, order="stop")
+    agent.run()
+    assert [(trial.state.value, trial.reason) for trial in kit.trials()] == [
+        ("pending", "the user stopped its agent")
+    ]
+
+
 def test_stop_if_stops_running_trials(tmp_path: Path) -> None:
     kit = Kit(tmp_path, RANDOM)
     agent = kit.agent(ScriptedBackend(waits), parallel=4)
