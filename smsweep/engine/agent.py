@@ -122,6 +122,7 @@ class Agent:
         self._parallel_of_config: tuple[int, int] | None = None  # as `Rules.parallel`
         self._parallel_of_order: int | None = None  # number of slots that `smsweep agents set` set last
         self._beat_at: datetime | None = None  # the last heartbeat
+        self._may_be_recorded = False  # the store may have the record of this agent
         self._beat_slots: dict[str, int] = {}  # the slots that it reported
         self._n_orders = 0  # orders to the agents of the sweep, as of the last heartbeat
 
@@ -146,7 +147,7 @@ class Agent:
             return self._run()
         finally:
             with suppress(SmsweepError):  # the record of a lost agent is ignored after a minute
-                if self._beat_at:
+                if self._may_be_recorded:
                     self._store.remove_agent(self._agent_id)
 
     def _run(self) -> AgentResult:
@@ -208,7 +209,9 @@ class Agent:
         is_current = n_orders == self._n_orders and slots == self._beat_slots
         if 0 <= elapsed_s < HEARTBEAT_S and is_current:
             return
-        record = self._store.beat(self._agent_id, slots) if self._beat_at else None
+        # A record whose answer was lost can have an order already.
+        record = self._store.beat(self._agent_id, slots) if self._may_be_recorded else None
+        self._may_be_recorded = True
         if record is None:
             self._store.put_agent(
                 AgentRecord(id=self._agent_id, sweep_id=self._sweep_id, slots=slots, version=__version__)
