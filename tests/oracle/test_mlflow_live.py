@@ -277,7 +277,7 @@ def test_killed_process_is_started_again(server: str, tmp_path: Path) -> None:
         (500, "too many 500 error responses"),
         (401, "failed with error code 401"),
         (404, "failed with error code 404"),
-        (None, "no answer for 10 s"),
+        (None, "Read timed out"),
     ],
 )
 def test_sweep_ends_with_a_server_that_fails(
@@ -348,7 +348,7 @@ def test_killed_detached_agent_is_not_running_while_its_process_waits_for_mlflow
             with pytest.raises(BlockingIOError):
                 fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
             os.kill(detached["pid"], signal.SIGKILL)
-            end = time.monotonic() + 8  # the process waits for at least 10 s
+            end = time.monotonic() + 8  # the process waits for 20 s
             while True:
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
