@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import event
 
 IO_ERROR, LOCKED, FULL = "disk I/O error", "database is locked", "database or disk is full"
 N_STATEMENTS = 6  # of a transaction; a fault after the last one happens at the commit
@@ -23,11 +23,11 @@ class Disk:
         self._n_left = 0  # errors to raise
         self._n_before = 0  # statements until the next error
         self._is_committed = False  # the error follows the commit
-        for name in ("do_execute", "do_executemany", "do_execute_no_params"):
-            event.listen(engine, name, self._at_statement)
         dialect: Any = engine.dialect
         self._commit = dialect.do_commit
         dialect.do_commit = self._at_commit
+        for name in ("do_execute", "do_executemany"):  # events of SQLAlchemy are slower
+            setattr(dialect, name, partial(self._execute, getattr(dialect, name)))
 
     @contextmanager
     def failing(self, rng: random.Random) -> Iterator[None]:
@@ -51,11 +51,12 @@ class Disk:
         finally:
             self._n_left = n_left
 
-    def _at_statement(self, *_: object) -> None:
+    def _execute(self, execute: Callable[..., None], *args: Any) -> None:
         if self._n_left and not self._is_committed:
             if self._n_before <= 0:
                 self._fail()
             self._n_before -= 1
+        execute(*args)
 
     def _at_commit(self, connection: Any) -> None:
         if self._n_left and not self._is_committed:

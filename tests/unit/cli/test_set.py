@@ -53,7 +53,9 @@ def test_set_is_shown_by_show_diff_and_report(cli: Cli, ran: str) -> None:
         {"name": "parameters.a.values", "a": [1, 2, 4], "b": [1, 2, 4, 8]},
         {"name": "run_cap", "b": 9},
     ]
-    assert cli("diff", f"{ran}@2", ran, "--json").code == 0
+    assert json.loads(cli("diff", f"{ran}@2", ran, "--json").out)["facts"] == []
+    facts = json.loads(cli("diff", f"{ran}@1", ran, "--json").out)["facts"]
+    assert {"name": "revision", "a": 1, "b": 2, "delta": 1} in facts
     assert "run_cap" in cli("diff", "tiny@1", f"{ran}@2").out
     missing = cli("diff", f"{ran}@1", f"{ran}@3")
     assert missing.code != 0
@@ -145,6 +147,14 @@ def test_secret_in_a_change_is_refused(cli: Cli, ran: str) -> None:
     assert done.code != 0
     assert key not in done.err
     assert len(json.loads(cli("show", ran, "--json").out)["revisions"]) == 1
+
+
+def test_parallel_without_an_agent_prints_how_to_start_one(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(WAITING)
+    (folder / "sweep.yaml").write_text(RANDOM)
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    assert f"start one with: smsweep agent {sweep_id} --parallel 3" in cli("set", sweep_id, "parallel=3").err
+    assert "start one" not in cli("set", sweep_id, "run_cap=3").err
 
 
 def test_two_running_agents_apply_a_raised_run_cap(

@@ -97,6 +97,11 @@ def test_objective_of_an_own_image_needs_a_metric_definition() -> None:
     request = a_request()
     del request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
     assert broken(request) == [NO_METRIC]
+    parents = [{"HyperParameterTuningJobName": "parent"}]
+    warm_start = {"ParentHyperParameterTuningJobs": parents, "WarmStartType": "TransferLearning"}
+    assert (
+        broken({**request, "WarmStartConfig": warm_start}) == []
+    )  # as transfer_learning_tuner of SDK 2.x sends it
     request["TrainingJobDefinition"]["AlgorithmSpecification"]["TrainingImage"] = IMAGE
     assert broken(request) == []
 
