@@ -757,7 +757,7 @@ class Agent:
                 request = place.render(trial)
                 self._renew_leases()
                 if held.trial.number not in self._held:
-                    return True  # this agent was frozen, and the job of its successor can be at another place
+                    return None  # this agent was frozen, and the job of its successor can be at another place
                 place.backend.submit(request)
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
