@@ -32,6 +32,7 @@ from smsweep.errors import (
     QuotaExceeded,
     SmsweepError,
     StoreConflict,
+    StoreError,
     Throttled,
 )
 from smsweep.store import notes
@@ -123,6 +124,7 @@ class Agent:
         self._parallel_of_config: tuple[int, int] | None = None  # as `Rules.parallel`
         self._parallel_of_order: int | None = None  # number of slots that `smsweep agents set` set last
         self._beat_at: datetime | None = None  # the last heartbeat
+        self._may_be_recorded = False  # the store may have the record of this agent
         self._beat_slots: dict[str, int] = {}  # the slots that it reported
         self._n_orders = 0  # orders to the agents of the sweep, as of the last heartbeat
 
@@ -147,7 +149,7 @@ class Agent:
             return self._run()
         finally:
             with suppress(SmsweepError):  # the record of a lost agent is ignored after a minute
-                if self._beat_at:
+                if self._may_be_recorded:
                     self._store.remove_agent(self._agent_id)
 
     def _run(self) -> AgentResult:
@@ -209,7 +211,9 @@ class Agent:
         is_current = n_orders == self._n_orders and slots == self._beat_slots
         if 0 <= elapsed_s < HEARTBEAT_S and is_current:
             return
-        record = self._store.beat(self._agent_id, slots) if self._beat_at else None
+        # A record whose answer was lost can have an order already.
+        record = self._store.beat(self._agent_id, slots) if self._may_be_recorded else None
+        self._may_be_recorded = True
         if record is None:
             self._store.put_agent(
                 AgentRecord(id=self._agent_id, sweep_id=self._sweep_id, slots=slots, version=__version__)
@@ -630,6 +634,8 @@ class Agent:
         return None
 
     def _claim_at(self, place: Place) -> Trial | None:
+        if not self._held:
+            self._renewed_at = self._clock()
         trial = self._store.claim(
             self._sweep_id,
             self._agent_id,
@@ -748,7 +754,11 @@ class Agent:
             else:
                 held.may_have_job = False  # the backend was asked
                 self._places.check(place)
-                place.backend.submit(place.render(trial))
+                request = place.render(trial)
+                self._renew_leases()
+                if held.trial.number not in self._held:
+                    return None  # this agent was frozen, and the job of its successor can be at another place
+                place.backend.submit(request)
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
             refused = NextState(to=TrialState.FAILED, reason=str(err), retries=trial.retries)
@@ -756,7 +766,7 @@ class Agent:
             self._end(held, retry(trial, failure, self._options.retries, refused))
             return None
         except SmsweepError as err:
-            if not err.retryable:
+            if not err.retryable or isinstance(err, StoreError):
                 raise
             is_refused = isinstance(err, (CapacityError, QuotaExceeded))
             held.may_have_job |= not (err.is_unsent or is_refused)  # else the job may have started
