@@ -51,9 +51,11 @@ class AxSearch:
         self._threads = ThreadpoolController()
         self._units: dict[str, Distribution] = {}  # params whose Ax value is a number
         self._parameters: dict[str, Any] = {}
-        searched = [(".".join(path), path, leaf) for path, leaf in space.leaves if leaf.size != 1]
         order = {name: position for position, name in enumerate(space.parameters)}  # of the document, as in W&B
-        for name, path, leaf in sorted(searched, key=lambda each: order[each[1][0]]):
+        for path, leaf in sorted(space.leaves, key=lambda each: order[each[0][0]]):
+            if leaf.size == 1:
+                continue
+            name = ".".join(path)
             parameter = wandb_parameter(self._ax, name, leaf)
             if parameter is None:
                 self._units[name] = leaf
