@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,18 +12,17 @@ from smsweep.space.distribution import Distribution, are_whole, is_number
 from smsweep.space.distributions import IntUniform, LogUniformValues, QLogUniformValues, QUniform, Uniform
 
 MAX_STEPS = 10_000  # values of a q_uniform; Ax lists them all
-MAX_NUMBERS = 2**20  # values of another distribution that Ax knows one by one
 CELLS = 2**16  # of equal probability, for distributions with more values
 
 
 def unit_parameter(ax: Any, name: str, leaf: Distribution) -> Any:
     """Return the Ax parameter of a param that Ax knows by the number of its value."""
-    if isinstance(leaf, CHOICES):
-        numbers = list(range(leaf.size or 0))
+    n = _n_numbers(leaf)
+    if isinstance(leaf, CHOICES) or n == 1:
         return ax.api.configs.ChoiceParameterConfig(
-            name=name, values=numbers, parameter_type="int", is_ordered=False
+            name=name, values=list(range(n)), parameter_type="int", is_ordered=False
         )
-    return ax.api.configs.RangeParameterConfig(name=name, bounds=(0, _size(leaf) - 1), parameter_type="int")
+    return ax.api.configs.RangeParameterConfig(name=name, bounds=(0, n - 1), parameter_type="int")
 
 
 def encode(leaf: Distribution, value: Any) -> int | None:
@@ -29,19 +30,36 @@ def encode(leaf: Distribution, value: Any) -> int | None:
 
     `encode(leaf, decode(leaf, number))` is the number, so that Ax knows its own proposals again.
     """
-    if leaf.size == _size(leaf):
+    if _is_numbered(leaf):
         return leaf.index_of(value)
-    return min(int(leaf.cdf(value) * CELLS), CELLS - 1) if is_number(value) else None
+    if not is_number(value):
+        return None
+    if leaf.is_discrete:
+        return min(bisect.bisect_left(_values(leaf), value), _n_numbers(leaf) - 1)
+    return min(int(leaf.cdf(value) * CELLS), CELLS - 1)
 
 
 def decode(leaf: Distribution, number: int) -> Any:
-    """Return the value with a number: the middle of a cell, if the distribution has too many values."""
-    return leaf.value_at(number) if leaf.size == _size(leaf) else leaf.ppf((number + 0.5) / CELLS)
+    """Return the value with a number. A continuous distribution has the middles of cells."""
+    if _is_numbered(leaf):
+        return leaf.value_at(number)
+    return _values(leaf)[number] if leaf.is_discrete else leaf.ppf((number + 0.5) / CELLS)
 
 
-def _size(leaf: Distribution) -> int:
-    """Return how many numbers the values of a distribution have."""
-    return leaf.size if leaf.size is not None and leaf.size <= MAX_NUMBERS else CELLS
+def _is_numbered(leaf: Distribution) -> bool:
+    return leaf.size is not None and leaf.size <= CELLS
+
+
+def _n_numbers(leaf: Distribution) -> int:
+    if leaf.size is not None and leaf.size <= CELLS:
+        return leaf.size
+    return len(_values(leaf)) if leaf.is_discrete else CELLS
+
+
+@functools.lru_cache(maxsize=100)
+def _values(leaf: Distribution) -> list[Any]:
+    """Return the values of a discrete distribution with too many values to number, without the rarest."""
+    return sorted({leaf.ppf((number + 0.5) / CELLS) for number in range(CELLS)})
 
 
 def wandb_parameter(ax: Any, name: str, leaf: Distribution) -> Any:
@@ -62,7 +80,8 @@ def wandb_parameter(ax: Any, name: str, leaf: Distribution) -> Any:
     assert isinstance(leaf, (Uniform, LogUniformValues))
     floats = (float(leaf.min), float(leaf.max))
     if isinstance(leaf, QUniform):
-        kind = "int" if are_whole(leaf.min, leaf.max, leaf.q) else "float"
+        is_whole = are_whole(leaf.min, leaf.max) and (leaf.q == 1 or are_whole(leaf.q))  # W&B's default of q is 1
+        kind = "int" if is_whole else "float"
         return configs.RangeParameterConfig(name=name, bounds=floats, parameter_type=kind, step_size=float(leaf.q))
     scaling = "log" if isinstance(leaf, LogUniformValues) else None
     return configs.RangeParameterConfig(name=name, bounds=floats, parameter_type="float", scaling=scaling)
@@ -73,7 +92,7 @@ def why_not_in_wandb(leaf: Distribution) -> str:
     if isinstance(leaf, Categorical):
         return "" if _type_of(leaf.values) else "values of several types"
     if isinstance(leaf, QLogUniformValues):
-        is_range = leaf.q == 1 and are_whole(leaf.q) and 1 <= int(leaf.min) < int(leaf.max)
+        is_range = leaf.q == 1 and 1 <= int(leaf.min) < int(leaf.max)
         return (
             "" if is_range else "q_log_uniform_values with q other than 1, or without two whole numbers from 1 on"
         )

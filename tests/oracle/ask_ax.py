@@ -76,9 +76,7 @@ def by_smsweep(case: dict[str, Any]) -> list[dict[str, Any]]:
 def main() -> None:
     warnings.simplefilter("ignore")
     logging.disable()
-    answers = [
-        {"wandb": by_wandb(case), "smsweep": by_smsweep(case)} for case in json.load(sys.stdin)["cases"]
-    ]
+    answers = [{"wandb": by_wandb(case), "smsweep": by_smsweep(case)} for case in json.load(sys.stdin)["cases"]]
     json.dump(answers, sys.stdout)
 
 

@@ -1,0 +1,113 @@
+"""`scheduler: {engine: ax}`: Ax with smsweep's interface, and the params of the scheduler of wandb 0.31.
+
+The environment has 6 GB, so tests do not create it: `python -m tools.environments ax python --version` does.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tools.environments import VENVS, Oracle, oracle
+
+pytestmark = [pytest.mark.oracle, pytest.mark.slow]
+
+SCRIPT = Path(__file__).with_name("ask_ax.py")
+ALL_KINDS: dict[str, Any] = {
+    "x": {"min": 0.0, "max": 1.0},
+    "lr": {"distribution": "log_uniform_values", "min": 1e-4, "max": 1e-1},
+    "act": {"values": ["relu", "tanh", "gelu"]},
+    "layers": {"min": 1, "max": 9},
+    "dropout": {"distribution": "q_uniform", "min": 0, "max": 1, "q": 0.1},
+    "heads": {"distribution": "q_uniform", "min": 2, "max": 10, "q": 2},
+    "width": {"distribution": "q_log_uniform_values", "min": 1, "max": 512},
+    "flag": {"values": [True, False]},
+    "factor": {"values": [1, 2.5]},
+    "epochs": {"value": 3},
+}
+SMALL: dict[str, Any] = {"b": {"values": [1, 2]}, "a": {"min": 0.0, "max": 1.0}}
+TWO: dict[str, Any] = {"metrics": [{"name": "val-loss"}, {"name": "acc", "goal": "maximize"}]}
+N_INITIAL = 5  # trials that Ax proposes without a model
+
+
+@pytest.fixture(scope="module")
+def ax() -> Oracle:
+    """The environment, if it exists."""
+    if not (VENVS / "ax" / "ready").is_file():
+        pytest.skip("the environment ax is made on request: python -m tools.environments ax python --version")
+    return oracle("ax")
+
+
+def case(
+    parameters: dict[str, Any], n: int, *, workers: int = 1, failing: tuple[int, ...] = (), **metric: Any
+) -> dict[str, Any]:
+    config = {"method": "custom", "scheduler": {"engine": "ax"}, "parameters": parameters, "program": "train.py"}
+    config |= metric or {"metric": {"name": "val-loss", "goal": "minimize"}}
+    return {"config": config, "n": n, "workers": workers, "failing": failing, "seed": 7}
+
+
+def test_params_are_those_of_wandbs_scheduler(ax: Oracle) -> None:
+    """The initial trials, and those of the model while no trial failed and no two run at once, are the same."""
+    maximize = {"metric": {"name": "acc", "goal": "maximize"}}
+    cases = {
+        "all kinds of parameters": (case(ALL_KINDS, 7), 7),
+        "maximize": (case(SMALL, 7, **maximize), 7),
+        "failed trials": (case(SMALL, 5, failing=(0, 2)), N_INITIAL),
+        "two metrics": (case(SMALL, 5, **TWO), N_INITIAL),
+        "three workers": (case(SMALL, 6, workers=3), N_INITIAL),
+    }
+    answers = ax.ask(SCRIPT, {"cases": [each for each, _ in cases.values()]})
+    for (name, (_, n)), answer in zip(cases.items(), answers, strict=True):
+        assert len(answer["wandb"]) >= n, name
+        assert answer["smsweep"][:n] == answer["wandb"][:n], name
+
+
+def test_finite_space_ends_without_repeats(ax: Oracle) -> None:
+    (answer,) = ax.ask(SCRIPT, {"cases": [case({"a": {"values": [1, 2, 3]}, "b": {"values": ["x", "y"]}}, 9)]})
+    asked = answer["smsweep"]
+    assert len(asked) == len({json.dumps(params) for params in asked}) == 6
+
+
+def test_complete_sweep_runs_with_ax(ax: Oracle, tmp_path: Path) -> None:
+    sweep = case({"x": {"min": 0.0, "max": 1.0}}, 3)["config"] | {"run_cap": 3}
+    (tmp_path / "sweep.yaml").write_text(json.dumps(sweep))
+    (tmp_path / "train.py").write_text("import smsweep\nsmsweep.log({'val-loss': smsweep.init().config['x']})\n")
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("SMSWEEP_", "WANDB_"))}
+    done = subprocess.run(
+        [str(ax.python), "-m", "smsweep.cli.main", "run", "sweep.yaml"],
+        cwd=tmp_path,
+        env=others,
+        capture_output=True,
+        text=True,
+        timeout=250,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "3 finished" in done.stderr
+    assert "ax." not in done.stderr  # Ax's own log
+
+
+CONTRACT = """
+from smsweep.search.registry import METHODS
+from smsweep.testing import SearchContract
+
+
+class TestAx(SearchContract):
+    spec = METHODS["ax"]
+"""
+
+
+def test_ax_passes_the_contract_of_search_methods(ax: Oracle, tmp_path: Path) -> None:
+    (tmp_path / "test_contract.py").write_text(CONTRACT)
+    done = subprocess.run(
+        [str(ax.python), "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_contract.py"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "skipped" not in done.stdout
