@@ -6,6 +6,7 @@ The environment has 6 GB, so tests do not create it: `python -m tools.environmen
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 from pathlib import Path
@@ -44,7 +45,12 @@ def ax() -> Oracle:
 
 
 def case(
-    parameters: dict[str, Any], n: int, *, workers: int = 1, failing: tuple[int, ...] = (), **metric: Any
+    parameters: dict[str, Any],
+    n: int,
+    metric: dict[str, Any] | None = None,
+    *,
+    workers: int = 1,
+    failing: tuple[int, ...] = (),
 ) -> dict[str, Any]:
     config = {"method": "custom", "scheduler": {"engine": "ax"}, "parameters": parameters, "program": "train.py"}
     config |= metric or {"metric": {"name": "val-loss", "goal": "minimize"}}
@@ -52,19 +58,29 @@ def case(
 
 
 def test_params_are_those_of_wandbs_scheduler(ax: Oracle) -> None:
-    """The initial trials, and those of the model while no trial failed and no two run at once, are the same."""
+    """The initial trials are equal, and while no trial failed and no two run at once, those of the model."""
     maximize = {"metric": {"name": "acc", "goal": "maximize"}}
     cases = {
         "all kinds of parameters": (case(ALL_KINDS, 7), 7),
-        "maximize": (case(SMALL, 7, **maximize), 7),
+        "maximize": (case(SMALL, 7, maximize), 7),
         "failed trials": (case(SMALL, 5, failing=(0, 2)), N_INITIAL),
-        "two metrics": (case(SMALL, 5, **TWO), N_INITIAL),
+        "two metrics": (case(SMALL, 5, TWO), N_INITIAL),
         "three workers": (case(SMALL, 6, workers=3), N_INITIAL),
     }
     answers = ax.ask(SCRIPT, {"cases": [each for each, _ in cases.values()]})
     for (name, (_, n)), answer in zip(cases.items(), answers, strict=True):
         assert len(answer["wandb"]) >= n, name
-        assert answer["smsweep"][:n] == answer["wandb"][:n], name
+        pairs = list(zip(answer["smsweep"], answer["wandb"], strict=True))[:n]
+        assert all(one == other for one, other in pairs[:N_INITIAL]), name
+        assert all(is_close(one, other) for one, other in pairs), name
+
+
+def is_close(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return True if the params are equal but for the rounding errors of an optimizer."""
+    floats = {name for name, value in one.items() if isinstance(value, float)}
+    return {**one, **dict.fromkeys(floats)} == {**other, **dict.fromkeys(floats)} and all(
+        math.isclose(one[name], other[name], rel_tol=1e-3) for name in floats
+    )
 
 
 def test_finite_space_ends_without_repeats(ax: Oracle) -> None:
@@ -89,6 +105,29 @@ def test_complete_sweep_runs_with_ax(ax: Oracle, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "3 finished" in done.stderr
     assert "ax." not in done.stderr  # Ax's own log
+
+
+GP = """
+import optuna
+
+def gp(sweep):
+    return optuna.create_study(sampler=optuna.samplers.GPSampler(seed=1, n_startup_trials=3))
+"""
+
+
+def test_runs_of_optunas_gp_sampler_are_those_of_wandbs_scheduler(
+    ax: Oracle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only this environment has PyTorch, which GPSampler needs. test_wandb_scheduler.py has the other samplers."""
+    monkeypatch.setenv("SMSWEEP_ALLOW_CODE", "1")
+    scheduler = {"engine": "optuna", "source": "space.py", "optimizer": "gp"}
+    metric = {"name": "loss", "goal": "minimize"}
+    config = {"method": "custom", "program": "train.py", "metric": metric, "scheduler": scheduler}
+    sweep = {"config": config | {"parameters": SMALL}, "code": GP, "n": 7, "workers": 1, "repeats": 1}
+    cases = [sweep | {"restarts": restarts} for restarts in (False, True)]
+    for answer in ax.ask(SCRIPT.with_name("ask_scheduler.py"), {"cases": cases}):
+        assert len(answer["wandb"]) == 7
+        assert answer["smsweep"] == answer["wandb"]
 
 
 CONTRACT = """
