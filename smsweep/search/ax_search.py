@@ -14,6 +14,7 @@ from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, Params, Trial, TrialState
 from smsweep.errors import SpaceError, UsageError
 from smsweep.search.ax_space import decode, encode, unit_parameter, wandb_parameter
+from smsweep.search.coverage import coverage_of
 from smsweep.search.optuna_search import quiet
 from smsweep.space.distribution import MISSING, Distribution
 from smsweep.space.space import SearchSpace
@@ -49,6 +50,7 @@ class AxSearch:
         self._metrics = metrics
         self._seed = seed % SEEDS
         self._threads = ThreadpoolController()
+        self._coverage = coverage_of(space)
         self._units: dict[str, Distribution] = {}  # params whose Ax value is a number
         self._parameters: dict[str, Any] = {}
         order = {name: position for position, name in enumerate(space.parameters)}  # of the document, as in W&B
@@ -63,17 +65,20 @@ class AxSearch:
             self._parameters[name] = parameter
 
     def suggest(self, history: History, n: int) -> list[Params]:
+        if self._coverage is not None and self._coverage.size is not None:
+            self._coverage.follow(history)
+            n = min(n, self._coverage.n_free)
         if n < 1:
             return []
         if not self._parameters:  # all params are constants
-            return [] if history.next_number else [self._decoded({})]
+            return [self._decoded({})]
         with quiet(), self._threads.limit(limits=1):
             client = self._experiment(history)
             made: list[Params] = []
             while len(made) < n:
                 try:
                     asked = client.get_next_trials(max_trials=1)
-                except self._ax.exceptions.core.OptimizationComplete:  # the space is used up
+                except self._ax.exceptions.core.OptimizationComplete:  # Ax finds no new point
                     break
                 made += [self._decoded(drawn) for drawn in asked.values()]
                 if not asked:
@@ -108,7 +113,7 @@ class AxSearch:
         if not trial.state.is_terminal:
             return
         if lower_is_better is None or trial.state in BROKEN:
-            client.mark_trial_abandoned(trial_index=index)  # Ax can propose the params of a failed trial again
+            client.mark_trial_abandoned(trial_index=index)  # not failed: Ax would propose the same params again
         elif trial.state is TrialState.STOPPED:
             client.mark_trial_early_stopped(trial_index=index)
         else:
