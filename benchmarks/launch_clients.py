@@ -1,6 +1,6 @@
 """Time one way to launch trials as training jobs. launch_cost.py runs this in the environment of each way.
 
-    launch_clients.py WAY URL BUCKET SOURCE_DIR N     # for the ways, see WAYS
+    launch_clients.py WAY URL BUCKET SOURCE_DIR N KEY_ID SECRET_KEY     # for the ways, see WAYS
 
 Launches one job as a warm-up and then N jobs, notifies the server of the start and the end, and prints the
 milliseconds of each launch as JSON. `sealed` is tests/estimators/sealed.py, which blocks all connections to
@@ -214,7 +214,7 @@ def tell(what: str) -> None:
 
 def main() -> None:
     sealed.seal()
-    os.environ["AWS_ENDPOINT_URL"] = URL
+    os.environ.update(AWS_ENDPOINT_URL=URL, AWS_ACCESS_KEY_ID=sys.argv[6], AWS_SECRET_ACCESS_KEY=sys.argv[7])
     all_to_url()
     if WAY == "v2-config":  # any setting, for example one that an organisation sets for its users
         config = Path(SOURCE_DIR).with_name("config.yaml")

@@ -1,6 +1,8 @@
 """Cost of launching a trial as a training job, with smsweep and with the SageMaker SDKs, in one run.
 
 A server on loopback (moto) answers all clients, and counts their requests and the bytes of the bodies.
+With `--emulator`, the server is smsweep's emulator, which also runs the jobs as processes of this machine,
+so that only the counts can be compared.
 In the first round, the server adds 50 ms to each request. In the second round, it adds 50 ms to each
 round trip, as a network does: two more for a new connection (TCP and TLS 1.3), and one more for a body
 after `Expect: 100-continue`. The source has 42 files, 1 MB. smsweep launches from the template of a
@@ -13,12 +15,14 @@ have no limit. At the end, a complete sweep runs through the local emulator, and
 counted.
 
     python -m benchmarks.launch_cost [--launches 20] [--sweep 100] [--ways smsweep function v2-remote ...]
+        [--emulator]
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import http.client
 import json
 import os
 import random
@@ -31,9 +35,10 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import boto3
 import uvicorn
@@ -62,15 +67,50 @@ NAMES = {
     "v2-result": "v2, its result",
     "v3-remote": "v3 @remote",
 }
+KEYS = ("testing", "testing")  # moto accepts all access keys
+OF_CONNECTION = (b"connection", b"expect", b"keep-alive", b"transfer-encoding")  # headers that are not forwarded
+ONLY_MOTO = "v2-result"
 OF_SMSWEEP = ("smsweep", "function", "v2-result")  # not compared with a launch of smsweep
 
 
-class Network:
-    """ASGI application in front of moto that delays each request, and counts from /benchmark/begin to /end."""
+class Forward:
+    """ASGI application that sends each request to another server. url: of the server."""
 
-    def __init__(self, *, by_round_trip: bool) -> None:
-        self._moto = WSGIMiddleware(DomainDispatcherApplication(create_backend_app))
-        self._by_round_trip = by_round_trip
+    def __init__(self, url: str) -> None:
+        self._server = urlsplit(url).netloc
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        body, is_complete = b"", False
+        while not is_complete:
+            message = await receive()
+            body += message.get("body", b"")
+            is_complete = not message.get("more_body", False)
+        status, headers, content = await asyncio.to_thread(self._ask, scope, body)
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": content})
+
+    def _ask(self, scope: Any, body: bytes) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        query = b"?" + scope["query_string"] if scope["query_string"] else b""
+        path = (scope["raw_path"] + query).decode()  # a signature is of the path as the client sent it
+        with closing(http.client.HTTPConnection(self._server)) as connection:
+            connection.putrequest(scope["method"], path, skip_host=True, skip_accept_encoding=True)
+            for name, value in scope["headers"]:
+                if name not in OF_CONNECTION:
+                    connection.putheader(name, value)
+            connection.endheaders(body)
+            response = connection.getresponse()
+            headers = [(name.lower().encode(), value.encode("latin-1")) for name, value in response.getheaders()]
+            kept = [(name, value) for name, value in headers if name not in OF_CONNECTION]
+            return response.status, kept, response.read()
+
+
+class Network:
+    """ASGI application in front of a server that delays each request, and counts from /benchmark/begin to /end."""
+
+    def __init__(self, server: Any, *, by_round_trip: bool, is_timed: bool = True) -> None:
+        self._server = server
+        self.is_timed = is_timed  # False if the server runs the jobs
+        self.by_round_trip = by_round_trip
         self._connections: set[object] = set()  # the clients' ends
         self._is_on = False
         self.n_requests = 0
@@ -93,12 +133,12 @@ class Network:
             self.n_requests += 1
             self.n_connections += is_new
             self.n_bytes += int(headers.get(b"content-length", 0))
-        more = 2 * is_new + (b"expect" in headers) if self._by_round_trip else 0
+        more = 2 * is_new + (b"expect" in headers) if self.by_round_trip else 0
         await asyncio.sleep(ADDED_S * (1 + more))
         if scope["path"] == "/telemetry":
             await no_content(send)
         else:
-            await self._moto(scope, receive, send)
+            await self._server(scope, receive, send)
 
 
 async def no_content(send: Any) -> None:
@@ -108,30 +148,41 @@ async def no_content(send: Any) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--ways", nargs="+", choices=NAMES, default=list(NAMES), help="default: all")
+    parser.add_argument("--ways", nargs="+", choices=NAMES, help="default: all that the server supports")
     parser.add_argument("--launches", type=int, default=20)
     parser.add_argument("--sweep", type=int, default=100, help="trials of the complete sweep; 0 for none")
+    parser.add_argument("--emulator", action="store_true", help="count on smsweep's emulator, in one round")
     options = parser.parse_args()
+    ways = options.ways or [way for way in NAMES if not (options.emulator and way == ONLY_MOTO)]
+    if options.emulator and ONLY_MOTO in ways:
+        parser.error(f"{ONLY_MOTO} needs moto, whose jobs complete without a container; choose other --ways")
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         write_source(folder / "source")
-        launches(folder, options.launches, options.ways, by_round_trip=False)
-        launches(folder, options.launches, options.ways, by_round_trip=True)
+        if options.emulator:
+            with emulator.run_emulator(folder=folder / "launches") as opened:
+                keys = (opened.access_key_id, opened.secret_access_key)
+                network = Network(Forward(opened.url), by_round_trip=False, is_timed=False)
+                launches(folder, options.launches, ways, network, keys)
+        for by_round_trip in () if options.emulator else (False, True):
+            moto = WSGIMiddleware(DomainDispatcherApplication(create_backend_app))
+            network = Network(moto, by_round_trip=by_round_trip)
+            launches(folder, options.launches, ways, network, KEYS)
         if options.sweep:
             whole_sweep(folder, options.sweep)
 
 
-def launches(folder: Path, n: int, ways: Sequence[str], *, by_round_trip: bool) -> None:
+def launches(folder: Path, n: int, ways: Sequence[str], network: Network, keys: tuple[str, str]) -> None:
     source = folder / "source"
     medians = {}
-    what = "round trip" if by_round_trip else "request"
+    what = "round trip" if network.by_round_trip else "request"
     print(f"launch with {N_FILES} source files, {ADDED_S * 1000:.0f} ms added per {what}, {n} launches each:")
-    with served(Network(by_round_trip=by_round_trip)) as (url, network):
-        make_bucket(url)
+    with served(network) as url:
+        make_bucket(url, keys)
         for way in ways:
             python = oracle(f"sagemaker{way[1]}").python if way[0] == "v" else Path(sys.executable)
             done = subprocess.run(
-                [str(python), str(CLIENT), way, url, BUCKET, str(source), str(n)],
+                [str(python), str(CLIENT), way, url, BUCKET, str(source), str(n), *keys],
                 env={
                     **os.environ,
                     "PYTHONPATH": str(ROOT / "tests" / "estimators"),
@@ -146,15 +197,15 @@ def launches(folder: Path, n: int, ways: Sequence[str], *, by_round_trip: bool) 
                 sys.exit(f"{way}: {done.stderr}")
             took_ms = json.loads(done.stdout)
             medians[way] = statistics.median(took_ms)
-            if not by_round_trip:
+            if not network.by_round_trip:
                 keep(f"requests of a launch, {NAMES[way]}", network.n_requests / n)
                 keep(f"bytes of a launch, {NAMES[way]}", network.n_bytes / n)
+            times = f", {medians[way]:7,.0f} ms ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
             print(
                 f"  {NAMES[way]:15} {network.n_requests / n:5.1f} requests, {network.n_connections / n:4.1f} on a"
-                f" new connection, {network.n_bytes / n:11,.0f} bytes sent, {medians[way]:7,.0f} ms"
-                f" ({min(took_ms):,.0f} to {max(took_ms):,.0f})"
+                f" new connection, {network.n_bytes / n:11,.0f} bytes sent{times if network.is_timed else ''}"
             )
-    for way in ways if "smsweep" in ways else ():
+    for way in ways if "smsweep" in ways and network.is_timed else ():
         if way in OF_SMSWEEP:
             continue
         leave(f"a launch, ms; 50 ms per {what}", NAMES[way], medians["smsweep"], medians[way])
@@ -170,22 +221,23 @@ def write_source(source: Path) -> None:
         (source / f"data_{number:02}.bin").write_bytes(chance.randbytes(SOURCE_BYTES // (N_FILES - 1)))
 
 
-def make_bucket(url: str) -> None:
-    keys: dict[str, Any] = {"aws_access_key_id": "testing", "aws_secret_access_key": "testing"}
-    client = boto3.client("s3", endpoint_url=url, region_name="us-east-1", **keys)
+def make_bucket(url: str, keys: tuple[str, str]) -> None:
+    session = boto3.Session(*keys, region_name="us-east-1")
+    client = session.client("s3", endpoint_url=url)
     client.create_bucket(Bucket=BUCKET)
 
 
 @contextmanager
-def served(network: Network) -> Iterator[tuple[str, Network]]:
+def served(network: Network) -> Iterator[str]:
     config = uvicorn.Config(network, port=0, lifespan="off", log_level="critical", timeout_keep_alive=60)
     server = uvicorn.Server(config)
     listener = config.bind_socket()
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # of each connection, too
+    listener.listen()  # requests wait for the thread
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{listener.getsockname()[1]}", network
+        yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

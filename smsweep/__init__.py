@@ -78,11 +78,18 @@ __all__ = [
 ]
 
 
+# Names of wandb without a counterpart -> what to do instead.
+_INSTEAD = {
+    "controller": "each agent includes the controller: smsweep.agent(sweep_id, function)",
+    "sagemaker_auth": "store W&B's key in AWS with: smsweep auth",
+}
+
+
 def __getattr__(name: str) -> "Any":
     # The value is not cached: `config` and `summary` belong to the active run, which changes.
     module = _MODULES.get(name)
     if module is None:
-        advice = import_module("smsweep.runtime.script.records").KEEP_WANDB
+        advice = _INSTEAD.get(name) or import_module("smsweep.runtime.script.records").KEEP_WANDB
         raise AttributeError(f"module 'smsweep' has no attribute {name!r}; {advice}")
     try:
         # Use a loaded module directly: import_module takes a lock, and a signal handler can deadlock on it.

@@ -115,6 +115,8 @@ def test_unknown_name_raises_attribute_error() -> None:
     ("holder", "name", "advice"),
     [
         (lambda: smsweep, "Image", "a script that needs more of W&B than .* keeps `import wandb`"),
+        (lambda: smsweep, "controller", "each agent includes the controller"),
+        (lambda: smsweep, "sagemaker_auth", "store W&B's key in AWS with: smsweep auth"),
         (smsweep.init, "watch", "a script that needs more of W&B than .* keeps `import wandb`"),
         (smsweep.Api, "job", "it has: diff, flush, project, run, runs, sweep, sweeps"),
         (smsweep.Api, "create_run", "a run belongs to a sweep; add one with: .*enqueue_run"),

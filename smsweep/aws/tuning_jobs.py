@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mypy_boto3_sagemaker import type_defs as sagemaker
 
 CREATE = "CreateHyperParameterTuningJob"
+OBJECTIVE_METRIC = "ObjectiveMetric"  # name of a metric that SageMaker adds to each training job
 PAGE = 100  # API: training jobs per answer
 MISSING = ("ResourceNotFound", "ResourceNotFoundException")
 
@@ -42,10 +43,22 @@ def as_request(description: Mapping[str, Any]) -> dict[str, Any]:
         *([request["TrainingJobDefinition"]] if "TrainingJobDefinition" in request else []),
         *request.get("TrainingJobDefinitions", ()),
     ]
-    for definition in definitions:  # SageMaker adds the algorithm's own metrics to the description
-        if "AlgorithmName" in definition.get("AlgorithmSpecification", {}):
-            definition["AlgorithmSpecification"].pop("MetricDefinitions", None)
+    for definition in definitions:  # without what SageMaker adds to the description
+        algorithm = definition.get("AlgorithmSpecification", {})
+        if "AlgorithmName" in algorithm:
+            algorithm.pop("MetricDefinitions", None)
+        if "MetricDefinitions" in algorithm:
+            found = algorithm["MetricDefinitions"]
+            algorithm["MetricDefinitions"] = [item for item in found if not _is_copy(item, found)]
+        if "HyperParameterTuningResourceConfig" in definition:
+            definition.pop("ResourceConfig", None)
     return request
+
+
+def _is_copy(metric: Mapping[str, str], definitions: Sequence[Mapping[str, str]]) -> bool:
+    """Return True for SageMaker's second definition of the objective."""
+    others = [item["Regex"] for item in definitions if item["Name"] != metric["Name"]]
+    return metric["Name"] == OBJECTIVE_METRIC and metric["Regex"] in others
 
 
 def list_training_jobs(aws: Aws, name: str) -> Iterator[dict[str, Any]]:

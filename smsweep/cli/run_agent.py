@@ -141,7 +141,10 @@ def sum_up(sweep: SweepDocument, outcome: AgentResult, backend: str | None = Non
             print_message(f"and {len(trials) - MAX_ROWS} more; show all with: smsweep trials {sweep_id}")
         print_message("")
     print_message(f"sweep {sweep_id} is {sweep['state']}: {counts(sweep['trials'])}")
-    if sweep["state"] == "running":
+    if sweep["state"] == "running" and (n_agents := sweep["n_agents"]):
+        continues = f"{counted(n_agents, 'other agent')} continue{'s' if n_agents == 1 else ''}"
+        print_message(f"{continues} the sweep; watch with: smsweep show {sweep_id}")
+    elif sweep["state"] == "running":
         print_message(f"continue with: {agent_command(sweep_id, backend)}")
     elif not outcome.ended:
         is_complete = sweep["state"] == "finished" and not sweep["trials"].get("pending")

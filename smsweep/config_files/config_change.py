@@ -31,6 +31,7 @@ OF_SWEEP = ("early_terminate", "parameters", "run_cap")  # keys of sweep.yaml th
 OF_JOB = ("budget", "stop_if")  # keys of job.yaml that can change
 PARALLEL = "parallel"  # the slots of the agents that run now; no key of a file
 CHANGEABLE = sorted((*OF_SWEEP, *OF_JOB, PARALLEL))
+NEED_REQUEST = ("sagemaker", "batch")  # backends whose jobs have checkpoints only if a config asks for them
 _CHANGE = re.compile(r"([^=\s]+?)\s*(\+=|-=|=)(.*)", re.DOTALL)
 
 
@@ -96,6 +97,7 @@ def change_config(store: Store, sweep_id: str, changes: Iterable[Change], change
             raise ConfigError(
                 f"{', '.join(changed.changes)}: W&B decides this for sweep {sweep_id}; change it at W&B"
             )
+        _check_promotion(store, sweep, changed)
         try:
             return store.change_config(
                 sweep_id,
@@ -108,6 +110,26 @@ def change_config(store: Store, sweep_id: str, changes: Iterable[Change], change
         except StoreConflict:
             if store.get_sweep(sweep_id).config_revision == sweep.config_revision:
                 raise  # the agent of a detached sweep refused the change
+
+
+def _check_promotion(store: Store, sweep: Sweep, changed: ChangedConfig) -> None:
+    """Raise ConfigError if a change turns on promotions, and jobs that run already can have no checkpoints."""
+    if not any(_section(key) == "early_terminate" for key in changed.changes):
+        return
+    before, after = sweep.config.early_terminate, parse_sweep(changed.sweep_yaml).config.early_terminate
+    has_checkpoints = "CheckpointConfig" in sweep.job.request or sweep.job.request.get("EnableManagedSpotTraining")
+    if after is None or not after.promotes or (before is not None and before.promotes) or has_checkpoints:
+        return
+    backends = {spec.name: spec.backend for spec in sweep.job.places}
+    agents = [agent for agent in store.list_agents(sweep.id) if not agent.is_lost]
+    at = {backends.get(name, name) for agent in agents for name in agent.slots}
+    at |= {trial.place for trial in store.list_trials(sweep.id)}
+    if at := {place for place in at if re.split("[@:/]", place)[0] in NEED_REQUEST}:
+        raise ConfigError(
+            f"early_terminate.promote: the sweep runs jobs without checkpoints at {', '.join(sorted(at))}, which "
+            "cannot resume after a pause; create a sweep that uses the results of this one: "
+            f"smsweep sweep sweep.yaml --prior-run {sweep.id}"
+        )
 
 
 def changed_config(sweep: Sweep, changes: Iterable[Change], n_trials: int = 0) -> ChangedConfig:

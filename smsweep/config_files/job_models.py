@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
-from smsweep.core.job import parse_place
+from smsweep.core.job import LOCAL, parse_place
 from smsweep.core.resources import is_share, parse_memory
 from smsweep.errors import UsageError
 from smsweep.util.sections import Count, Positive, Section, Text, Whole, expected, is_number
@@ -322,7 +322,9 @@ class AgentSection(Section):
 
 
 def _place(value: Any) -> Any:
-    """Convert the short form of a place, as `--on` accepts it."""
+    """Convert the short form of a place, as `--on` accepts it, and the name `local` of the backend process."""
+    if isinstance(value, dict) and value.get("backend") == LOCAL:
+        return {"name": LOCAL, **value, "backend": "process"}
     if not isinstance(value, str):
         return value
     try:

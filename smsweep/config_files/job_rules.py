@@ -154,10 +154,8 @@ def _check_entrypoint(data: Mapping[str, Any], problems: Problems) -> None:
 
 def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
     machine = data.get("instance_type")
-    if machine in ("local", "local_gpu"):
-        problems.add(("instance_type",), "is set when the agent starts, with --backend docker; remove the key")
-    elif isinstance(machine, str) and not may_be_machine(machine):
-        problems.add(("instance_type",), f"expected a type such as ml.m5.xlarge, got {machine!r}{_ml(machine)}")
+    if isinstance(machine, str) and (problem := instance_type_problem(machine)):
+        problems.add(("instance_type",), problem)
     if "instance_groups" in data:
         for key in ("instance_type", "instance_count"):
             if key in data:
@@ -168,6 +166,15 @@ def _check_machines(data: Mapping[str, Any], problems: Problems) -> None:
         for key in ("instance_count", "keep_alive_period_in_seconds"):
             if key in data:
                 problems.add((key,), "needs instance_type, such as instance_type: ml.m5.xlarge")
+
+
+def instance_type_problem(machine: str) -> str:
+    """Return what is wrong with the name of an instance type; "" if it can be valid."""
+    if machine in ("local", "local_gpu"):
+        return "is set when the agent starts, with --backend docker; remove the key"
+    return (
+        "" if may_be_machine(machine) else f"expected a type such as ml.m5.xlarge, got {machine!r}{_ml(machine)}"
+    )
 
 
 def _ml(machine: str) -> str:

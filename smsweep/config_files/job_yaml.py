@@ -19,7 +19,7 @@ from smsweep.config_files.job_models import (
     SearchSection,
 )
 from smsweep.config_files.job_request import OWN_PLACES, build_request, home_expanded, key_of, local_path
-from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules
+from smsweep.config_files.job_rules import UNSUPPORTED_KEYS, check_rules, instance_type_problem
 from smsweep.config_files.validation import check, unknown_key
 from smsweep.config_files.yaml_reader import read_file, read_yaml
 from smsweep.core.distributed_launch import launch
@@ -215,8 +215,11 @@ def _places(
             )
         if any(spec.name == name for spec in specs):
             problems.add(("places", index), f"{name} exists already; give this place another name")
+        for machine in section.instance_type or ():
+            if problem := instance_type_problem(machine):
+                problems.add(("places", index, "instance_type"), problem)
         first = {"instance_type": section.instance_type[0]} if section.instance_type else {}
-        if not (overlay.keys() & OF_SWEEP or unknown):
+        if not (overlay.keys() & OF_SWEEP or unknown or problems.any_in(("places", index, "instance_type"))):
             try:
                 placed = from_mapping(at_place(resolved, {**overlay, **first}))
                 request = _parse(placed, folder, checks_limits=checks_limits).template.request

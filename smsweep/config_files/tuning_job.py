@@ -29,11 +29,18 @@ EPOCHS = ("epochs", "numepochs", "n-epochs", "n_epochs", "num_epochs")
 MAX_EPOCHS = 20_000  # API: the largest MaxResource
 DECADES = 100  # Auto: a range with this ratio of its bounds has a logarithmic scale
 HINT_FACTOR = 10  # AutoParameters: the range goes from a tenth of the hint to ten times the hint
+TOOLKIT = "sagemaker_"  # prefix of the hyperparameters that the SDK adds for AWS's toolkit
 AUTOTUNE_JOBS = 100  # number of training jobs of Autotune without a limit
 MAX_CHOICES = 30  # API: values of a categorical range
 MAX_RANGES = 30  # API: ranges of all kinds
 MAX_PREFERENCES = 5  # API: instance types of a training job; a tuning job has six
 OBJECTIVE = "_tuning_objective_metric"  # hyperparameter that SageMaker adds to each training job
+KINDS = {  # field of ParameterRanges -> type of its hyperparameters
+    "IntegerParameterRanges": "integer",
+    "ContinuousParameterRanges": "continuous",
+    "CategoricalParameterRanges": "categorical",
+    "AutoParameters": "automatic",
+}
 JOB_FIELDS = (
     "RoleArn",
     "InputDataConfig",
@@ -320,6 +327,20 @@ def _space(ranges: Mapping[str, Any], problems: list[str], *, is_autotuned: bool
     return SearchSpace(parameters)
 
 
+def n_combinations(ranges: Mapping[str, Sequence[Mapping[str, Any]]]) -> int | None:
+    """Return the number of combinations of valid ParameterRanges; None if it is not limited.
+
+    SageMaker refuses a tuning job with more training jobs than combinations. Scales do not change the number.
+    """
+    if ranges.get("ContinuousParameterRanges") or ranges.get("AutoParameters"):
+        return None
+    whole = (
+        int(item["MaxValue"]) - int(item["MinValue"]) + 1 for item in ranges.get("IntegerParameterRanges", ())
+    )
+    choices = (len(set(item["Values"])) for item in ranges.get("CategoricalParameterRanges", ()))
+    return math.prod((*whole, *choices))
+
+
 def _integers(item: Mapping[str, Any]) -> Distribution:
     low, high = (_integer(item, name) for name in ("MinValue", "MaxValue"))
     scale = item.get("ScalingType", "Auto")
@@ -383,6 +404,8 @@ def _choice(values: Sequence[str]) -> Distribution:
 def _from_hint(item: Mapping[str, Any]) -> Distribution:
     """Return the range of an automatic parameter: a tenth of the hint to ten times the hint."""
     hint = item["ValueHint"]
+    if item["Name"].startswith(TOOLKIT):
+        return Constant(value=hint)  # with `autotune`, SDK 2.x sends all hyperparameters
     if hint.lower() in ("true", "false"):
         return _choice([hint, hint.swapcase() if hint.islower() else str(hint != "True")])
     try:

@@ -13,6 +13,7 @@ from smsweep.config_files.tuning_job import (
     MAX_RANGES,
     METHODS,
     OBJECTIVE,
+    n_combinations,
     parameter_text,
 )
 from smsweep.core.sweep import Goal, SweepConfig
@@ -69,6 +70,12 @@ def tuning_job_request(
             problems.append("run_cap: missing; a tuning job needs a limit")
         else:
             limits = {"MaxNumberOfTrainingJobs": config.run_cap, **limits}
+            combinations = n_combinations(ranges)
+            if combinations is not None and ranges and combinations < config.run_cap:
+                problems.append(
+                    f"run_cap: {config.run_cap} is more than the number of combinations ({combinations}), which a "
+                    f"tuning job cannot have; lower it to {combinations}"
+                )
     if config.metric is None:
         problems.append("metric: missing; a tuning job compares training jobs by one metric")
     definition = _training_job_definition(job, constants, problems)
@@ -151,8 +158,9 @@ def _ranges(
                 )
             texts = [text_of(value) for value in leaf.values]
             ranges.setdefault("CategoricalParameterRanges", []).append({"Name": name, "Values": texts})
-        elif type(leaf) is IntUniform or (isinstance(leaf, (QUniform, QLogUniformValues)) and leaf.q == 1):
+        elif type(leaf) is IntUniform or (isinstance(leaf, (QUniform, QLogUniformValues)) and _is_whole(leaf)):
             is_log = isinstance(leaf, QLogUniformValues)
+            bounds |= {"MinValue": str(int(leaf.min)), "MaxValue": str(int(leaf.max))}  # 1.0 is no integer of AWS
             bounds["ScalingType"] = "Logarithmic" if is_log else "Linear"
             ranges.setdefault("IntegerParameterRanges", []).append(bounds)
         elif type(leaf) is Uniform:
@@ -171,6 +179,11 @@ def _ranges(
     if n_ranges > MAX_RANGES:
         problems.append(f"parameters: {n_ranges} ranges; a tuning job has at most {MAX_RANGES}")
     return dict(ranges)
+
+
+def _is_whole(leaf: QUniform | QLogUniformValues) -> bool:
+    """Return True if all values of a rounded distribution are whole numbers, the bounds included."""
+    return leaf.q == 1 and leaf.min == int(leaf.min) and leaf.max == int(leaf.max)
 
 
 def _training_job_definition(

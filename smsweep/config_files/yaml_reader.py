@@ -14,7 +14,7 @@ import yaml
 from yaml.nodes import MappingNode, Node, ScalarNode, SequenceNode
 from yaml.reader import ReaderError
 
-from smsweep.config_files.document import Document, Path, show_path
+from smsweep.config_files.document import Document, Path, show, show_path
 from smsweep.errors import ConfigError, NotFound
 
 MAX_BYTES = 1 << 20
@@ -24,6 +24,7 @@ MAX_VALUES = 100_000  # each alias counts in full, so that a small file cannot e
 _PLAIN = "plain"  # tag for a scalar without quotes and without an explicit tag
 _TOO_DEEP = f"nested deeper than {MAX_DEPTH} levels"
 _OPEN = "a quote that is never closed"
+_BREAK = re.compile("\r\n|[\r\n\x85\u2028\u2029]")  # as PyYAML counts lines
 _ODD_BREAK = re.compile("[\x85\u2028\u2029]")  # line breaks in YAML that editors do not show
 _STANDARD = "tag:yaml.org,2002:"
 
@@ -115,6 +116,11 @@ def _compose(text: str, name: str) -> Node | None:
                 raise ConfigError(
                     f"{name}:{number}: character U+{ord(odd[0]):04X} ends a line; remove it"
                 ) from err
+        rows = _BREAK.split(text)
+        if number := _line_without_colon(rows, err):
+            raise ConfigError(
+                f"{name}:{number}: {show(rows[number - 1].strip())} has no ':'; write KEY: VALUE"
+            ) from err
         is_open = err.context == "while scanning a quoted scalar" and "end of stream" in (err.problem or "")
         mark = err.context_mark if is_open else err.problem_mark or err.context_mark
         line = mark.line + 1 if mark else 1
@@ -127,6 +133,27 @@ def _compose(text: str, name: str) -> Node | None:
         ) from err
     except (ValueError, OverflowError) as err:  # PyYAML passes an escape such as "\UFFFFFFFF" to chr()
         raise ConfigError(f"{name}:1: an escape in double quotes is not a character; correct it") from err
+
+
+def _line_without_colon(rows: list[str], err: yaml.MarkedYAMLError) -> int:
+    """Return the number of the line whose missing ':' PyYAML reports at the next line; 0 for another error."""
+    if err.problem == "could not find expected ':'" and err.context_mark:
+        number: int = err.context_mark.line + 1
+        return number if ":" not in rows[number - 1] else 0
+    if err.problem != "mapping values are not allowed here" or not err.problem_mark:
+        return 0
+    at: int = err.problem_mark.line
+    filled = [n for n in range(at) if rows[n].strip() and not rows[n].lstrip().startswith("#")]
+    before, row = ([-1, -1, *filled])[-2:]
+    if row < 0 or ":" in rows[row] or rows[row].lstrip().startswith("-"):
+        return 0
+    # The line starts a mapping, or belongs to a text of several lines.
+    is_first_key = before < 0 or rows[before].rstrip().endswith(":")
+    return row + 1 if is_first_key or _indent(rows[row]) < _indent(rows[at]) else 0
+
+
+def _indent(row: str) -> int:
+    return len(row) - len(row.lstrip())
 
 
 class _Loader(yaml.SafeLoader):

@@ -8,6 +8,7 @@ from datetime import datetime
 
 HEARTBEAT_S = 20.0  # between two heartbeats of an agent
 LOST_AFTER_S = 60.0  # an agent without a heartbeat for this long no longer runs
+FORGOTTEN_AFTER_S = 86_400.0  # an agent without a heartbeat for this long is not listed if it holds no trial
 
 ORDERS = ("drain", "stop")
 
@@ -36,3 +37,8 @@ class AgentRecord:
     def is_lost(self) -> bool:
         """True if the agent no longer sends heartbeats."""
         return self.silent_s > LOST_AFTER_S
+
+    @property
+    def is_forgotten(self) -> bool:
+        """True if the agent was lost long ago, and no trial waits for another agent because of that."""
+        return self.silent_s > FORGOTTEN_AFTER_S and not self.trials

@@ -858,6 +858,7 @@ class ChangedConfigAnswer(TypedDict):
 
     id: str
     revision: RevisionDocument  # the newest one
+    is_changed: bool  # False if the config had all the values before
     hint: str  # how to continue a sweep that no agent continues; "" if agents apply the change
 
 

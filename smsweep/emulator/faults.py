@@ -177,6 +177,11 @@ class FaultInjector:
         rules: list[FaultRule] = getattr(self.now, kind)
         return next((rule for rule in rules if rule.matches(values)), None)
 
+    @property
+    def n_deliveries(self) -> int:
+        """Number of deliveries of each event."""
+        return 2 if self.now.duplicate_events else 1
+
     def is_throttled(self, action: str) -> bool:
         """Count a call, and return True if it exceeds the action's rate.
 

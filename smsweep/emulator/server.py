@@ -181,6 +181,9 @@ def open_emulator(
         tuning_table = TuningTable(folder / "tuning-jobs", table.lock)
         tuner = Tuner(tuning_table, table, jobs, clock)
         tuning_jobs = TuningJobs(tuning_table, table, emulator.faults, s3.has_objects, clock, tuner.wake)
+        tuning_table.on_status = lambda record: moto_services.announce_tuning(
+            record, tuning_jobs.event_detail, times=emulator.faults.n_deliveries
+        )
         app = App(
             Access(keys, emulator.url, {"localhost", job_host}, clock),
             keys.internal.id,

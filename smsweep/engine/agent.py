@@ -7,7 +7,7 @@ import random
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from smsweep._version import __version__
@@ -41,6 +41,7 @@ log = logging.getLogger(__name__)
 
 LEASE_S = 60.0  # without a renewal, another agent can take the trial over after this time
 LAST_TRIES_S = 10.0  # retries of an agent that must exit at once but cannot reach its store or backend
+OVER_BUDGET = "waits: other agents started trials at the same time, and the budget does not cover this one"
 SHORTEST_SLEEP_S = 0.05  # a backend that notices the end of a job ends the sleep earlier
 
 
@@ -102,6 +103,7 @@ class Agent:
         self._ended: dict[TrialState, int] = {}
         self._leaving = ShutdownLevel.NO
         self._leaves_for_machine = False  # the machine shuts down: trials become pending again instead of killed
+        self._leaves_by_order = False  # so does `smsweep agents stop`
         self._renewed_at = clock()
         self._is_idle = False  # as of the last tick: no trial is left to start
         self._is_over = False  # as of the last tick: this agent has nothing to do, now or later
@@ -116,9 +118,10 @@ class Agent:
         self._leases: dict[tuple[int, str], datetime | None] = {}  # by trial and agent: the lease first seen
         self._cursor = 0  # of the history: `_bound` and `_elsewhere` are up to date to this position
         self._trouble = ""
-        self._parallel_of_config: int | None = None  # number of slots that `smsweep set` set last
+        self._parallel_of_config: tuple[int, int] | None = None  # as `Rules.parallel`
         self._parallel_of_order: int | None = None  # number of slots that `smsweep agents set` set last
         self._beat_at: datetime | None = None  # the last heartbeat
+        self._beat_slots: dict[str, int] = {}  # the slots that it reported
         self._n_orders = 0  # orders to the agents of the sweep, as of the last heartbeat
 
     def leave(self, how: ShutdownLevel | None = None, *, machine_goes: bool = False) -> ShutdownLevel:
@@ -190,17 +193,20 @@ class Agent:
 
     def _apply_parallel(self) -> None:
         """Change the number of slots if a new revision of the config sets it."""
-        if (n_slots := self._controller.parallel) != self._parallel_of_config:
-            self._parallel_of_config = n_slots
-            self._resize(n_slots)
+        parallel = self._controller.parallel
+        if parallel is not None and parallel != self._parallel_of_config:
+            self._parallel_of_config = parallel
+            self._parallel_of_order = None  # the revision removed the orders before it
+            self._resize(parallel[1])
 
     def _send_heartbeat(self) -> None:
-        """Send a heartbeat if it is due or the user gave an order. Then apply the orders to this agent."""
+        """Send a heartbeat if it is due, slots changed or the user gave an order. Then apply the orders."""
         now, n_orders = self._clock(), self._controller.sweep.n_orders
         elapsed_s = (now - self._beat_at).total_seconds() if self._beat_at else HEARTBEAT_S
-        if 0 <= elapsed_s < HEARTBEAT_S and n_orders == self._n_orders:
-            return
         slots = {place.label: place.slots for place in self._places.places}
+        is_current = n_orders == self._n_orders and slots == self._beat_slots
+        if 0 <= elapsed_s < HEARTBEAT_S and is_current:
+            return
         record = self._store.beat(self._agent_id, slots) if self._beat_at else None
         if record is None:
             self._store.put_agent(
@@ -208,7 +214,7 @@ class Agent:
             )
         else:
             self._apply_orders(record)
-        self._beat_at, self._n_orders = now, n_orders
+        self._beat_at, self._beat_slots, self._n_orders = now, slots, n_orders
 
     def _apply_orders(self, record: AgentRecord) -> None:
         """Apply the orders of the user in the record of this agent."""
@@ -220,6 +226,7 @@ class Agent:
         if record.order and self._leaving < level:
             what = "stops its trials and queues them again" if is_stop else "finishes its running trials"
             log.warning("sweep %s: the user ordered %s: this agent %s", self._sweep_id, record.order, what)
+            self._leaves_by_order = is_stop
             self.leave(level, machine_goes=is_stop)
 
     def _resize(self, n_slots: int | None) -> None:
@@ -453,7 +460,9 @@ class Agent:
 
     def _order_stop(self, held: HeldTrial, reason: str, *, by: str = "") -> bool:
         by = by or ("agent" if self._leaves_for_machine else "person")
-        reason = reason or ("the machine of its agent shut down" if by == "agent" else "stopped by Ctrl-C")
+        if not reason and by == "agent":
+            reason = "the user stopped its agent" if self._leaves_by_order else "its agent received SIGTERM"
+        reason = reason or "stopped by Ctrl-C"
         try:
             held.trial = self._store.move(
                 self._sweep_id,
@@ -626,16 +635,18 @@ class Agent:
         if trial is None:
             return None
         known = self._controller.history.get(trial.number)
-        is_taken_over = known is None or known.state is not TrialState.PENDING
+        is_known_to_run = known is not None and known.state is not TrialState.PENDING
+        is_taken_over = is_known_to_run or not _has_just_started(trial)
         self._controller.note([trial])
-        held = self._held[trial.number] = HeldTrial(trial, is_taken_over, may_have_job=is_taken_over)
+        held = self._held[trial.number] = HeldTrial(trial, is_taken_over, may_have_job=True)
         self._started += 1
-        if not is_taken_over and not self._controller.keeps_budget():
-            reason = "waits: other agents started trials at the same time, and the budget does not cover this one"
-            self._return_to_queue(held, reason)
+        if is_taken_over:
+            return trial
+        if not self._controller.keeps_budget():  # if the store does not answer, `_submit` checks it again
+            self._return_to_queue(held, OVER_BUDGET)
             return None
-        if not is_taken_over:
-            self._note_placement(held, place)
+        held.may_have_job = False
+        self._note_placement(held, place)
         return trial
 
     def _note_placement(self, held: HeldTrial, place: Place) -> None:
@@ -684,9 +695,11 @@ class Agent:
             return False
         held.trial = moved
         self._controller.note([moved])
+        held.may_have_job = True  # if the store does not answer, `_submit` checks the budget again
         if not self._controller.keeps_budget():
             self._return_to_queue(held, "waits: the budget does not cover this trial at another place")
             return False
+        held.may_have_job = False
         self._note_placement(held, to)
         return True
 
@@ -707,6 +720,9 @@ class Agent:
                 return True
             elif self._is_closing():
                 self._return_to_queue(held, "it had no job yet, and no new jobs are started now")
+                return True
+            elif held.may_have_job and not self._controller.keeps_budget():
+                self._return_to_queue(held, OVER_BUDGET)
                 return True
             elif reason := self._reuse(trial):
                 self._end(held, NextState(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
@@ -734,3 +750,12 @@ class Agent:
         self._waiting.clear(trial)
         self._on_change(trial)
         return True
+
+
+def _has_just_started(trial: Trial) -> bool:
+    """Return True if the claim that returned a trial started its attempt; False if it adopted the trial.
+
+    The agent can have read the trial before other agents claimed it, or not at all.
+    """
+    lease = timedelta(seconds=LEASE_S)
+    return trial.started_at is not None and trial.lease_expires_at == trial.started_at + lease

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import difflib
 import logging
-import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
 
 from smsweep.core.budget import BudgetTracker
@@ -18,9 +17,10 @@ from smsweep.core.objective import Targets
 from smsweep.core.repeats import Repeats
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import History, Params, Trial, TrialState
+from smsweep.engine.promotions import make_promotions
 from smsweep.errors import ConfigError, StoreConflict
 from smsweep.search.base import SearchStrategy, outlook
-from smsweep.stopping.base import PromotingRule, StoppingRule
+from smsweep.stopping.base import StoppingRule
 from smsweep.store import notes
 from smsweep.store.base import Store
 
@@ -50,7 +50,7 @@ class Rules:
     stopping: StoppingRule | None = None  # selects trials to stop early; None for no early stopping
     trial_cap: int | None = None  # maximum number of trials, in addition to `run_cap`; None for no limit
     budget: BudgetTracker = field(default_factory=BudgetTracker)  # the limits on cost
-    parallel: int | None = None  # new number of slots of the agent; None if no change of the config sets it
+    parallel: tuple[int, int] | None = None  # revision that sets the slots of the agent, and their number
 
 
 class Controller:
@@ -101,11 +101,7 @@ class Controller:
         self._searches = searches
         self._repeated: set[int] = set()  # numbers of the trials that repeat others
         self._request: dict[str, int] = {}  # of `smsweep confirm`
-        self._resumed: dict[int, int] = {}  # number -> attempt whose resumption was checked
-        self._promoted_at: dict[
-            int, tuple[int, int]
-        ] = {}  # number -> attempt, points before it; 0 without a pause
-        self._ignores_checkpoints: bool | None = None  # None before the first read
+        self._promotions = make_promotions(store, sweep, rules.stopping)
 
     def refresh(self) -> None:
         """Read the state of the sweep, and the trials that changed since the last call."""
@@ -125,21 +121,21 @@ class Controller:
         self.sweep = sweep
 
     @property
-    def parallel(self) -> int | None:
-        """Number of slots that a change of the config gives to the agent; None if there is none."""
+    def parallel(self) -> tuple[int, int] | None:
+        """The last revision that sets the slots of the agent, and their number; None if there is none."""
         return self._rules.parallel
 
     def _adopt(self, sweep: Sweep) -> None:
         """Decide with the changed config of a sweep from now on. Then read all trials again, for the new rules."""
+        if self._make_rules is not None:
+            try:  # it reads the store; if the store does not answer, the next refresh tries again
+                self._rules, self.trouble = self._make_rules(sweep), ""
+                self._promotions = make_promotions(self._store, sweep, self._rules.stopping)
+            except ConfigError as err:
+                self.trouble = f"this agent cannot work with revision {sweep.config_revision} of the config: {err}"
         log.info("sweep %s: its config is now revision %s", sweep.id, sweep.config_revision)
         self.sweep = sweep
         self._revision = 0
-        if self._make_rules is None:
-            return
-        try:
-            self._rules, self.trouble = self._make_rules(sweep), ""
-        except ConfigError as err:
-            self.trouble = f"this agent cannot work with revision {sweep.config_revision} of the config: {err}"
 
     def note(self, written: Sequence[Trial]) -> None:
         """Update the history with trials that this process wrote.
@@ -181,7 +177,7 @@ class Controller:
         for _ in range(ATTEMPTS):
             if self.history.has_gaps:  # a claimed trial is newer than the last read
                 self.refresh()
-            if self._promoter is not None:
+            if self._promotions is not None:
                 self.refresh()  # trials that this process wrote have no curve
             if self._promote(n):
                 return Proposal.ADDED
@@ -204,97 +200,36 @@ class Controller:
                 return Proposal.ADDED
         return Proposal.CONTENDED
 
-    @property
-    def _promoter(self) -> PromotingRule | None:
-        """The stopping rule, if it pauses trials and resumes some of them."""
-        rule = self._rules.stopping
-        return rule if isinstance(rule, PromotingRule) and rule.promotes else None
-
     def _promotable(self, n: int) -> list[int]:
         """Return the numbers of at most n paused trials to resume now."""
-        if self._promoter is None or not self._can_promote():
+        if self._promotions is None or not self._can_promote():
             return []
         n = min(n, self._rules.budget.n_affordable() - self._n_set_aside())
-        return self._promoter.promotable(self.history)[:n] if n > 0 else []
+        return self._promotions.next_numbers(self.history)[:n] if n > 0 else []
 
     def _can_promote(self) -> bool:
         """Return True if paused trials of the sweep can resume."""
-        if not self._is_promoting() or not self._searches or not self.sweep.state.takes_trials:
+        if self._promotions is None or not self._promotions.is_active:
+            return False
+        if not self._searches or not self.sweep.state.takes_trials:
             return False
         return not self._targets.are_reached(self._repeats.follow(self.history))
 
-    def _is_promoting(self) -> bool:
-        """Return True if the rule pauses trials, and no script has ignored its checkpoint."""
-        if self._promoter is not None and self._ignores_checkpoints is None:
-            why = notes.IGNORES_CHECKPOINTS.get(self._store, self.sweep.id)
-            self._ignores_checkpoints = bool(why)
-            if why:
-                log.warning("%s", why)
-        return self._promoter is not None and not self._ignores_checkpoints
-
-    def _n_points_before(self, number: int) -> int:
-        """Return after how many points the current attempt of a trial was promoted; 0 if it was not."""
-        trial = self.history.get(number)
-        assert trial is not None  # the rule knows no other trials
-        attempt, n_points = self._promoted_at.get(number, (0, 0))
-        if trial.attempt != attempt:
-            promotion = notes.promotion(trial).get(self._store, self.sweep.id)
-            n_points = promotion["points"] if promotion is not None else 0
-            self._promoted_at[number] = (trial.attempt, n_points)
-        return n_points
-
     def _promote(self, n: int) -> bool:
-        """Queue at most n paused trials at the places of their checkpoints. Return True if there are any."""
-        metric, promoted = self.sweep.config.metric, False
-        for number in self._promotable(n):
-            paused = self.history.get(number)
-            assert paused is not None and metric is not None  # the rule compares the values of the trial
-            first = self._store.read_points(self.sweep.id, number, names=[metric.name])[0]
-            document = {"points": len(paused.curve), "first": first.time.isoformat()}
-            resumed = replace(paused, attempt=paused.attempt + 1)
-            notes.promotion(resumed).put(self._store, self.sweep.id, document)
-            try:
-                trial = self._store.move(
-                    self.sweep.id,
-                    number,
-                    [TrialState.STOPPED],
-                    TrialState.PENDING,
-                    reason=f"promoted after {len(paused.curve)} points",
-                    keeps_place=True,
-                )
-            except StoreConflict:
-                continue  # another agent's controller was faster, or the user removed the trial
-            log.info("%s promoted after %d points", trial.label, len(paused.curve))
-            promoted = True
+        """Queue at most n paused trials. Return True if there are any."""
+        paused = [self.history.get(number) for number in self._promotable(n)]
+        promoted = [trial for trial in paused if trial and self._promotions and self._promotions.resume(trial)]
         if promoted:
             self.refresh()
-        return promoted
+        return bool(promoted)
 
     def _check_resumed(self, trials: Sequence[Trial]) -> None:
         """Promote no more trials if a promoted trial started again from its first value."""
-        metric = self.sweep.config.metric
-        if self._promoter is None or metric is None:
+        if self._promotions is None:
             return
-        for trial in trials:
-            if not trial.attempt or not trial.curve or self._resumed.get(trial.number) == trial.attempt:
-                continue
-            promotion = notes.promotion(trial).get(self._store, self.sweep.id)
-            if promotion is None or trial.is_removed:
-                self._resumed[trial.number] = trial.attempt
-                continue
-            first = self._store.read_points(self.sweep.id, trial.number, names=[metric.name])[0]
-            has_restarted = first.time.isoformat() != promotion["first"]
-            if has_restarted or len(trial.curve) > promotion["points"]:
-                self._resumed[trial.number] = trial.attempt
-            if has_restarted and self._can_promote():
-                why = (
-                    f"{trial.label}: its script ignores its checkpoint, or logs no steps: after the promotion, it "
-                    f"reported {metric.name} from the beginning, not from value {promotion['points'] + 1}; no "
-                    "more trials are promoted. Save and load a checkpoint, and log with a step"
-                )
-                self._ignores_checkpoints = True
-                notes.IGNORES_CHECKPOINTS.put(self._store, self.sweep.id, why)
-                log.warning("%s", why)
+        for why in self._promotions.restarted(trials):
+            if self._can_promote():
+                self._promotions.end(why)
 
     def _requested_repeats(self, n: int) -> list[int]:
         """Return the numbers of at most n trials to repeat now, because the user asked for it."""
@@ -381,9 +316,9 @@ class Controller:
         for decision in self._rules.stopping.judge(self.history):
             if decision.number in self._repeated:
                 continue  # a repeat confirms the final value
-            is_pause = decision.is_pause and self._is_promoting()
-            if is_pause and decision.evidence.get("band", math.inf) <= self._n_points_before(decision.number):
-                continue  # a promoted trial runs to its next rung
+            is_pause = self._promotions is not None and self._promotions.pauses(decision)
+            if self._promotions is not None and self._promotions.is_below_rung(decision, self.history):
+                continue
             try:
                 trial = self._store.move(
                     self.sweep.id,

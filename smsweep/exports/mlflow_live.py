@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -40,12 +41,13 @@ class LiveRuns:
     def __init__(self, uri: str, sweep: SweepFields) -> None:
         self._sweep = sweep
         self._title = title_of(sweep)
-        with _translated():
+        self.asking_since: float | None = None  # time.monotonic() of the call that waits for the server
+        with self._asking():
             self._client = MlflowClient(tracking_uri=uri)
 
     def open_parent(self) -> dict[str, str]:
         """Return the ids of the sweep's `experiment` and `parent` run."""
-        with _translated():
+        with self._asking():
             experiment_id = self._open_experiment()
             run_id = self._find(experiment_id, {SWEEP: self._sweep["id"]}) or self._create(
                 experiment_id,
@@ -58,45 +60,58 @@ class LiveRuns:
     def open_trial(self, experiment_id: str, parent_id: str, trial: Trial) -> str:
         """Return the id of a trial's run."""
         tags = {TRIAL: trial.label, PARENT: parent_id}
-        with _translated():
+        with self._asking():
             return self._find(experiment_id, tags) or self._create(
                 experiment_id, f"{self._title}-{trial.number}", tags, mlflow_runs.begun_ms(trial)
             )
 
     def log_params(self, run_id: str, row: Row) -> None:
         """Write the params of a trial. The same params can be written again."""
-        with _translated():
+        with self._asking():
             mlflow_runs.log_texts(self._client, run_id, mlflow_runs.params_of(row), [])
 
     def log_points(self, run_id: str, points: Sequence[MetricPoint], counts: dict[str, int]) -> None:
         """Append points. counts: see `metrics_of`."""
-        with _translated():
+        with self._asking():
             mlflow_runs.log_metrics(self._client, run_id, mlflow_runs.metrics_of(points, counts))
 
     def set_trial_state(self, run_id: str, trial: Trial) -> None:
         """Set the status of a trial that has not ended."""
-        with _translated():
+        with self._asking():
             self._client.update_run(run_id, status=mlflow_runs.STATES[trial.state])
 
     def end_trial(
         self, run_id: str, trial: Trial, row: Row, points: Sequence[MetricPoint], origin: Mapping[str, Any]
     ) -> None:
         """Write the results of an ended trial. points: all of the trial, which are logged already."""
-        with _translated():
+        with self._asking():
             mlflow_runs.end_run(self._client, run_id, trial, row, points, origin)
 
     def delete_trial(self, run_id: str) -> None:
         """Delete the run of a trial that was removed from its sweep."""
-        with _translated():
+        with self._asking():
             self._client.delete_run(run_id)
 
     def set_parent_status(self, run_id: str, status: str) -> None:
         """Set the status of the sweep: RUNNING, FINISHED or KILLED."""
-        with _translated():
+        with self._asking():
             if status == "RUNNING":
                 self._client.update_run(run_id, status=status)
             else:
                 mlflow_runs.set_ended(self._client, run_id, status, utc_now())
+
+    @contextmanager
+    def _asking(self) -> Iterator[None]:
+        """Raise UsageError for the errors of MLflow, and RefusedError if a retry cannot help."""
+        self.asking_since = time.monotonic()
+        try:
+            yield
+        except (MlflowException, OSError) as err:
+            # An answer without JSON comes from a proxy, or from a server that is not MLflow.
+            code = "" if isinstance(err, OSError) or err.message.startswith("API request") else err.error_code
+            raise (RefusedError if code in REFUSALS else UsageError)(_reason(err)) from err
+        finally:
+            self.asking_since = None
 
     def _open_experiment(self) -> str:
         known = self._client.get_experiment_by_name(self._title)
@@ -115,17 +130,6 @@ class LiveRuns:
     def _create(self, experiment_id: str, name: str, tags: Mapping[str, str], begun_ms: int) -> str:
         run = self._client.create_run(experiment_id, start_time=begun_ms, tags=dict(tags), run_name=name)
         return str(run.info.run_id)
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    """Raise UsageError for the errors of MLflow, and RefusedError if a retry cannot help."""
-    try:
-        yield
-    except (MlflowException, OSError) as err:
-        # An answer without JSON comes from a proxy, or from a server that is not MLflow.
-        code = "" if isinstance(err, OSError) or err.message.startswith("API request") else err.error_code
-        raise (RefusedError if code in REFUSALS else UsageError)(_reason(err)) from err
 
 
 def _reason(err: BaseException) -> str:

@@ -7,7 +7,7 @@ import inspect
 import json
 import os
 import traceback
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from mcp.server.lowlevel import Server
@@ -21,7 +21,7 @@ from smsweep.errors import SmsweepError, UsageError
 from smsweep.exports.contents import json_safe
 from smsweep.mcp.limits import Limits
 from smsweep.mcp.tools import Tools
-from smsweep.secrets.redact import make_redact
+from smsweep.secrets.redact import make_redact, mask_named, redact, redact_assigned
 from smsweep.services.workspace import Workspace
 from smsweep.util.terminal_text import clean
 
@@ -70,14 +70,15 @@ class ToolServer:
         Returns:
             The response as JSON, or the message of an error; and whether the call failed.
         """
-        shown = self._visible(json.dumps(arguments, default=str)[: 10 * MAX_LOGGED])[:MAX_LOGGED]
+        known = self._tools.secrets_of(arguments)
+        shown = self._visible(json.dumps(arguments, default=str)[: 10 * MAX_LOGGED], known)[:MAX_LOGGED]
         tool = self._visible(name[:MAX_LOGGED])[:MAX_NAME]
         self._tools.log.record("call", tool=tool, arguments=shown)
         text, is_error = "", True
         try:
             if name not in self._functions:
                 raise UsageError(f"{tool}: no such tool; use one of {', '.join(self._functions)}")
-            text, is_error = self._response(self._functions[name](**arguments)), False
+            text, is_error = self._response(self._functions[name](**arguments), known), False
         except ValidationError as err:
             text = "\n".join(_argument_error(name, problem) for problem in err.errors(include_url=False))
         except SmsweepError as err:
@@ -88,16 +89,22 @@ class ToolServer:
             traceback.print_exception(err)
             text = f"{name}: internal error ({type(err).__name__}); the server's standard error has the traceback"
         if is_error:
-            text = self._visible(text)[:MAX_ERROR]
+            text = self._visible(text, known)[:MAX_ERROR]
         self._tools.log.record("failed" if is_error else "done", tool=tool, text=text if is_error else "")
         return text, is_error
 
-    def _response(self, document: Mapping[str, Any]) -> str:
-        """Return a document as JSON of bounded size, with masked secrets and without control characters."""
-        safe = json_safe({**document})
-        text = json.dumps(safe, default=str)
+    def _response(self, document: Mapping[str, Any], known: Collection[str]) -> str:
+        """Return a document as JSON of bounded size, with masked secrets and without control characters.
+
+        Args:
+            document: The document.
+            known: Secrets of the sweeps in it.
+        """
+        found = set(known)
+        safe = mask_named(json.loads(json.dumps(json_safe({**document}), default=str)), found)
+        text = json.dumps(safe)
         for index, (n_characters, n_items) in enumerate(CUTS):
-            shown = self._cut(json.loads(text), n_characters, n_items)
+            shown = self._cut(json.loads(text), found, n_characters, n_items)
             if index:
                 shown["is_cut"] = f"texts have {n_characters} characters and lists {n_items} items at most"
             result = json.dumps(shown, ensure_ascii=False)
@@ -105,25 +112,31 @@ class ToolServer:
                 return result
         raise UsageError("the response is too large; ask for a smaller page")
 
-    def _cut(self, value: Any, n_characters: int, n_items: int) -> Any:
+    def _cut(self, value: Any, known: Collection[str], n_characters: int, n_items: int) -> Any:
         if isinstance(value, str):
-            text = self._visible(value)
+            text = self._visible(value, known)
             return text if len(text) <= n_characters else f"{text[:n_characters]}... ({len(text)} characters)"
         if isinstance(value, dict):
             items = list(value.items())
             kept = {
-                self._visible(key)[:n_characters]: self._cut(item, n_characters, n_items)
+                self._visible(key, known)[:n_characters]: self._cut(item, known, n_characters, n_items)
                 for key, item in items[:n_items]
             }
             return kept if len(items) <= n_items else {**kept, "...": f"{len(items) - n_items} more"}
         if isinstance(value, list):
-            kept_items = [self._cut(item, n_characters, n_items) for item in value[:n_items]]
+            kept_items = [self._cut(item, known, n_characters, n_items) for item in value[:n_items]]
             return kept_items if len(value) <= n_items else [*kept_items, f"... ({len(value) - n_items} more)"]
         return value
 
-    def _visible(self, text: str) -> str:
-        """Mask secrets, and show control characters and direction overrides as escapes."""
-        return "\n".join(map(clean, self._redact(text).split("\n")))
+    def _visible(self, text: str, known: Collection[str] = ()) -> str:
+        """Mask secrets, and show control characters and direction overrides as escapes.
+
+        Args:
+            text: The text.
+            known: Further secrets.
+        """
+        masked = redact_assigned(redact(self._redact(text), tuple(sorted(known))))
+        return "\n".join(map(clean, masked.split("\n")))
 
 
 def _argument_error(tool: str, problem: Mapping[str, Any]) -> str:

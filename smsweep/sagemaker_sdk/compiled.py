@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from os import PathLike, fspath
 from os.path import normpath
 from pathlib import Path
@@ -20,7 +20,18 @@ from smsweep.runtime.job.secrets import PREFIX
 from smsweep.util.plugins import LazyTable
 
 DEFAULT_CHANNEL = "training"  # SDK v2's name for the only channel
-Compile = Callable[[Any, Any], JobTemplate]  # (object, inputs)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SdkTemplate(JobTemplate):
+    """The job template of an object of the SDK."""
+
+    texts: Mapping[str, str] = field(
+        default_factory=dict
+    )  # hyperparameters as the SDK sends them to an image that runs its own program
+
+
+Compile = Callable[[Any, Any], SdkTemplate]  # (object, inputs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,6 +42,7 @@ class SdkTuner:
     request: dict[str, Any]  # CreateHyperParameterTuningJob, without name and training job definition
     metric_definitions: tuple[dict[str, str], ...] = ()  # Name and Regex
     instance_configs: tuple[dict[str, Any], ...] = ()  # of override_resource_config
+    texts: Mapping[str, str] = field(default_factory=dict)  # hyperparameters that the tuner writes differently
 
 
 COMPILERS: Mapping[str, Compile] = LazyTable(
@@ -56,12 +68,12 @@ class Source:
     program: str = ""  # relative to the folder; "" for none
 
 
-def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: Source) -> JobTemplate:
+def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: Source) -> SdkTemplate:
     """Return the job template of a request.
 
     Args:
         request: The request of the SDK. None values are left out.
-        params: Fixed hyperparameters with their types.
+        params: Fixed hyperparameters with their types, for a script.
         source: The user's code.
 
     Raises:
@@ -72,6 +84,7 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
         hyperparameters = {name: json.dumps(value) for name, value in params.items()}
     except TypeError as err:
         raise ConfigError(f"estimator: {err}; use plain values instead of pipeline variables") from err
+    texts = fields.get("HyperParameters", {})
     for owned in ("TrainingJobName", "HyperParameters", "ExperimentConfig"):
         fields.pop(owned, None)
     if hyperparameters:
@@ -88,11 +101,12 @@ def job_template(request: Mapping[str, Any], params: Mapping[str, Any], source: 
             environment[name] = value
     fields["Environment"] = environment
     definitions = fields.get("AlgorithmSpecification", {}).get("MetricDefinitions", ())
-    return JobTemplate(
+    return SdkTemplate(
         request={name: value for name, value in fields.items() if value not in ({}, [])},
         source_dir=source.folder,
         program=source.program,
         secrets=secrets,
+        texts=texts,
         metric_definitions=tuple((definition["Name"], definition["Regex"]) for definition in definitions),
     )
 
@@ -172,7 +186,7 @@ def _without_none(value: Any) -> Any:
     return value
 
 
-def template(obj: Any, inputs: Any = None) -> JobTemplate:
+def template(obj: Any, inputs: Any = None) -> SdkTemplate:
     """Compile an Estimator (SDK v2) or a ModelTrainer (v3) into a job template. The object is not changed.
 
     No request is sent to AWS if all data are in S3 and the role is an ARN.

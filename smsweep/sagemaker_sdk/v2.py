@@ -7,14 +7,15 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from sagemaker.amazon.amazon_estimator import AmazonAlgorithmEstimatorBase
 from sagemaker.estimator import EstimatorBase, _TrainingJob
 from sagemaker.tuner import HyperparameterTuner, _TuningJob
 
 from smsweep.core.distributed_launch import launch
-from smsweep.core.job import JobTemplate
 from smsweep.errors import ConfigError
 from smsweep.sagemaker_sdk.compiled import (
     DEFAULT_CHANNEL,
+    SdkTemplate,
     SdkTuner,
     Source,
     find_source,
@@ -26,22 +27,27 @@ from smsweep.sagemaker_sdk.compiled import (
 
 # Settings with which the SDK itself starts or packs the script -> what to do instead.
 ELSEWHERE = {
-    "container_entry_point": "smsweep starts the job itself; use the sweep's `command`",
-    "container_arguments": "smsweep starts the job itself; use the sweep's `command`",
     "dependencies": "put the folders below source_dir",
     "git_config": "check out the repository and set source_dir to its folder",
     "compiler_config": "only AWS's toolkit starts this compiler, but in a sweep smsweep starts the script",
     "training_recipe_file": "a recipe has its own program; set entry_point to a script",
 }
+# Settings that replace the image's own command -> what to do instead in an estimator with a script.
+OF_IMAGES = dict.fromkeys(
+    ("container_entry_point", "container_arguments"),
+    "smsweep starts the script itself; use the sweep's `command`",
+)
 # Prefix of hyperparameters for AWS's toolkit, which does not pass them to the script.
 FOR_THE_TOOLKIT = "sagemaker_"
 MODEL_DIR = "model_dir"  # of TensorFlow: None until a job has a name, then a folder below the job's output
 NO_OUTPUT = "s3://smsweep"  # placeholder for the output_path that a trial's backend chooses
 
 
-def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
+def template(estimator: EstimatorBase, inputs: Any = None) -> SdkTemplate:
     """Return the request of `fit(inputs)` as a template, without the SDK's own launcher. Raises ConfigError."""
-    for key, what_to_do in ELSEWHERE.items():
+    has_script = bool(getattr(estimator, "entry_point", None))
+    elsewhere = ELSEWHERE | (OF_IMAGES if has_script else {})
+    for key, what_to_do in elsewhere.items():
         if getattr(estimator, key, None):
             raise refuse(key, what_to_do)
     request = _request(estimator, {DEFAULT_CHANNEL: inputs} if isinstance(inputs, str) else inputs)
@@ -54,11 +60,13 @@ def template(estimator: EstimatorBase, inputs: Any = None) -> JobTemplate:
         request.pop("ProfilerConfig", None)
     if NO_OUTPUT in str({**request, "HyperParameters": {}}):
         raise ConfigError("estimator.output_path: missing, but other settings for the output depend on it; set it")
-    params = {name: _decoded(value) for name, value in (copy.copy(estimator).hyperparameters() or {}).items()}
+    is_algorithm = isinstance(estimator, AmazonAlgorithmEstimatorBase)  # its inputs decide some hyperparameters
+    declared = request["HyperParameters"] if is_algorithm else copy.copy(estimator).hyperparameters() or {}
+    params = {name: _decoded(value) for name, value in declared.items()}
     fitted = getattr(estimator, "_current_job_name", None)
     if params.get(MODEL_DIR, "") is None or (fitted and f"/{fitted}/" in str(params.get(MODEL_DIR))):
         del params[MODEL_DIR]
-    if getattr(estimator, "entry_point", None):
+    if has_script:
         params = {name: value for name, value in params.items() if not name.startswith(FOR_THE_TOOLKIT)}
     compiled = job_template(request, params, _source(estimator))
     try:
@@ -124,7 +132,15 @@ def _request(estimator: EstimatorBase, inputs: Any) -> dict[str, Any]:
     own.source_dir = own.entry_point = None
     own.output_path = own.output_path or NO_OUTPUT
     with translated():
-        own.prepare_workflow_for_training(job_name="smsweep")
+        if isinstance(own, AmazonAlgorithmEstimatorBase):
+            if inputs is None:
+                raise ConfigError(
+                    f"inputs: missing; {type(own).__name__} needs the RecordSet that its fit accepts"
+                )
+            size = getattr(estimator, "mini_batch_size", None)
+            own.prepare_workflow_for_training(records=inputs, mini_batch_size=size, job_name="smsweep")
+        else:
+            own.prepare_workflow_for_training(job_name="smsweep")
         request: dict[str, Any] = session.get_train_request(**_TrainingJob.get_train_args(own, inputs, None))
     return request
 

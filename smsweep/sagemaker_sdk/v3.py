@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from smsweep.core.distributed_launch import TOOLKIT_ONLY, mpirun, torchrun
-from smsweep.core.job import JobTemplate
 from smsweep.runtime.job.requirements import FILE as REQUIREMENTS
 from smsweep.sagemaker_sdk.compiled import (
     DEFAULT_CHANNEL,
+    SdkTemplate,
     SdkTuner,
     Source,
     channel,
@@ -26,7 +26,7 @@ from smsweep.sagemaker_sdk.compiled import (
 IGNORE_FILE = ".smsweepignore"
 
 
-def template(trainer: Any, inputs: Any = None) -> JobTemplate:
+def template(trainer: Any, inputs: Any = None) -> SdkTemplate:
     """Return the request of `train(inputs)` as a template, without the SDK's drivers and its copy of the source.
 
     Raises:
@@ -79,6 +79,7 @@ def tuner_parts(tuner: Any) -> SdkTuner:
         request=request,
         metric_definitions=tuple(definitions or ()),
         instance_configs=tuple(serialize(item) for item in instances or ()),
+        texts={name: str(value) for name, value in (trainer.hyperparameters or {}).items()},
     )
 
 

@@ -18,7 +18,7 @@ from urllib.parse import quote, urlsplit
 from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.errors import ConfigError, JobRejected
 from smsweep.runtime.job.secrets import ENV, PREFIX
-from smsweep.secrets.rules import SHAPES, URL_PASSWORD, is_likely_random, is_placeholder
+from smsweep.secrets.rules import LOGINS, SHAPES, URL_PASSWORD, is_likely_random, is_placeholder
 from smsweep.secrets.scan import find_spans, secret_spans
 
 MASK = "***"
@@ -28,6 +28,16 @@ MIN_LENGTH_KNOWN = 4  # of a value that the user has declared to be a secret
 _SECRET_NAME = re.compile(
     r"(?i)(?:^|_)(?:key|apikey|token|secret|password|passwd|passphrase|credentials?|access_key_id)$"
 )
+# Names of params and options whose values can be secrets.
+_NAMES_SECRET = re.compile(
+    r"(?i)(?P<sure>passw(?:or)?d|passphrase|secret|credential|(?:api|access|auth|private)[_-]?key)|token(?!iz)"
+)
+_ASSIGNED = re.compile(
+    r"(?<![\w.-])(?P<name>[\w.-]{3,100})[\"']?[ \t]{0,9}[=:][ \t]{0,9}[\"']?(?=[\w+/=.~!@#%^&*:-]{8})"
+)
+_VALUE = re.compile(r"[\w+/=.~!@#%^&*:-]{8,}")
+_CODE = ("(", "[", "{", "$")  # what follows is an expression, such as `token = os.environ["X"]`
+_VALUES = ("a", "b", "value", "values")  # keys with the value of a name, in a config and in a table of differences
 _WORDS = re.compile(r"[A-Za-z_.-]+")  # SORT_KEY=val_loss is not a secret key
 _NUMBER = re.compile(r"[0-9.]+")
 MIN_SURE = 16  # characters of a value that is a secret wherever it occurs
@@ -66,9 +76,60 @@ def redact(text: str, secrets: tuple[str, ...] = ()) -> str:
     """
     if secrets:
         text = _matcher(secrets).sub(MASK, text)
-    for rule in SHAPES:
+    for rule in (*SHAPES, *LOGINS):
         text = _masked(text, secret_spans(rule, text))
     return text
+
+
+def names_secret(name: str, value: str) -> bool:
+    """Return True if the name of a param, an option or a variable marks its value as a secret.
+
+    `max_tokens: 512`, `tokenizer: bert-base` and `token_pooling: last_hidden` are not secrets.
+    """
+    match = _NAMES_SECRET.search(name)
+    if match is None or is_placeholder(value) or _NUMBER.fullmatch(value):
+        return False
+    return bool(match["sure"]) or (len(value) >= MIN_LENGTH and _WORDS.fullmatch(value) is None)
+
+
+def redact_assigned(text: str) -> str:
+    """Replace each value that follows the name of a secret, as in `--password=VALUE`, by `***`."""
+    spans, end = [], 0
+    for match in _ASSIGNED.finditer(text):
+        if match.end() < end or not _NAMES_SECRET.search(match["name"]):
+            continue
+        value = _VALUE.match(text, match.end())
+        if value is None:
+            continue
+        end = value.end()
+        if names_secret(match["name"], value[0]) and not text.startswith(_CODE, end):
+            spans.append(value.span())
+    return _masked(text, spans)
+
+
+def mask_named(value: Any, found: set[str], name: str = "") -> Any:
+    """Return JSON data in which the values that their names mark as secrets are `***`.
+
+    Args:
+        value: JSON data. A dict with a `name` has the values of that name, as in a table of differences.
+        found: Gets the values that occur in no text by chance, so that the caller can mask them in other texts.
+        name: The name of the value.
+    """
+    if isinstance(value, str):
+        if not names_secret(name, value):
+            return value
+        if len(value) >= MIN_LENGTH:
+            found.add(value)
+        return MASK
+    if isinstance(value, list):
+        return [mask_named(item, found, name) for item in value]
+    if isinstance(value, dict):
+        own = value["name"] if isinstance(value.get("name"), str) else name
+        return {
+            key: mask_named(item, found, own if key in _VALUES else "" if key == "name" else str(key))
+            for key, item in value.items()
+        }
+    return value
 
 
 def redact_file(name: str, text: str) -> str:
@@ -145,15 +206,15 @@ def make_redact(
     """Return a function that masks secrets in a text of any length.
 
     It masks the values of variables whose names mark them as secrets, the variables that the template's `secrets`
-    refer to, the W&B key of this machine, and everything that has the form of a key. Values of secrets in AWS are
-    not known, so only their form is masked.
+    refer to, the W&B key and the passwords in netrc of this machine, and everything that has the form of a key.
+    Values of secrets in AWS are not known, so only their form is masked.
 
     Args:
         environ: Environment of this machine.
         template: The sweep's job template.
         also: Further secrets.
     """
-    named = {*_named(environ, template), *also}
+    named = {*_named(environ, template), *also, *_netrc_passwords(environ)}
     return functools.partial(redact, secrets=environment_secrets(environ, also=named))
 
 
@@ -211,11 +272,28 @@ def _settings(environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _netrc(environ: Mapping[str, str], host: str) -> LocatedSecret | None:
+    for file, entries in _netrc_files(environ):
+        entry = entries.authenticators(host)
+        if entry and entry[2]:
+            return LocatedSecret(value=entry[2], where=str(file))
+    return None
+
+
+def _netrc_passwords(environ: Mapping[str, str]) -> set[str]:
+    """Return the passwords of all machines in netrc that do not occur in texts by chance."""
+    with contextlib.suppress(ConfigError):  # a broken netrc; code that needs a key reports it
+        entries = [entry for _, file in _netrc_files(environ) for entry in file.hosts.values()]
+        passwords = {password for _, _, password in entries if password and len(password) >= MIN_LENGTH}
+        return {password for password in passwords if not is_placeholder(password)}
+    return set()
+
+
+def _netrc_files(environ: Mapping[str, str]) -> Iterator[tuple[Path, netrc.netrc]]:
     home = _home(environ)
     candidates = [Path(environ["NETRC"])] if environ.get("NETRC") else [home / ".netrc", home / "_netrc"]
     for file in candidates:
         try:
-            entry = netrc.netrc(file).authenticators(host)
+            yield file, netrc.netrc(file)
         except OSError:  # missing or not readable
             continue
         except UnicodeDecodeError:
@@ -224,9 +302,6 @@ def _netrc(environ: Mapping[str, str], host: str) -> LocatedSecret | None:
             raise ConfigError(
                 f"{file}:{err.lineno}: not a valid netrc file: {err.msg}; correct the line"
             ) from None  # the cause may quote a secret
-        if entry and entry[2]:
-            return LocatedSecret(value=entry[2], where=str(file))
-    return None
 
 
 def check_local_secrets(template: JobTemplate, environ: Mapping[str, str]) -> None:

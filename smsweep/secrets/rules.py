@@ -125,6 +125,22 @@ SHAPES = (
     URL_PASSWORD,
 )
 
+# Also masked in output, where a false alarm costs little: a password of any length, and a token as the user.
+LOGINS = (
+    _rule(
+        "a password in a URL",
+        r"://[^\s:/@\"'<>{}$]{0,100}:(?P<value>[^\s:/@\"'<>{}$]{1,200})@",
+        hint="://",
+        is_certain=True,
+    ),
+    _rule(
+        "a token in a URL",
+        r"://(?P<value>[^\s:/@\"'<>{}$]{20,200})@",
+        hint="://",
+        must_be_random=True,
+    ),
+)
+
 # Recognized by the name that the value is assigned to.
 ASSIGNMENTS = (
     _rule(

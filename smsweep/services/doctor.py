@@ -17,7 +17,7 @@ from smsweep.backends.process.backend import job_environment
 from smsweep.backends.registry import BACKENDS, backend_spec
 from smsweep.core.job import job_name
 from smsweep.core.sweep import Sweep, SweepConfig
-from smsweep.errors import SmsweepError, UsageError
+from smsweep.errors import BackendUnavailable, SmsweepError, UsageError
 from smsweep.runtime.job import requirements
 from smsweep.runtime.job.command_macros import INTERPRETER
 from smsweep.search.registry import METHODS
@@ -109,7 +109,7 @@ def check_devices(workspace: Workspace) -> Check:
     ledger = DeviceLedger(workspace.environ, PROCESS)
     try:
         claims = ledger.claims()
-    except (OSError, UsageError) as err:
+    except (OSError, UsageError, BackendUnavailable) as err:
         problem, _, fix = str(err).partition("; ")
         return Check(what=what, result=problem, is_ok=False, fix=fix or "set SMSWEEP_LEDGER to another folder")
     used = f"; {counted(len(claims), 'job')} with `resources_per_trial` now" if claims else ""

@@ -9,10 +9,11 @@ from itertools import product
 from typing import Any
 
 from smsweep.backends.base import Backend
-from smsweep.backends.registry import BACKENDS, backend_names, backend_spec, is_local
-from smsweep.config_files.job_yaml import at_place, parse_job
+from smsweep.backends.registry import BACKENDS, FREE, backend_names, backend_spec, is_local
+from smsweep.config_files.document import Problems
+from smsweep.config_files.job_yaml import ParsedJob, at_place, parse_job
 from smsweep.core.budget import Budget, budgets_at, budgets_of
-from smsweep.core.job import JobTemplate, PlaceSpec, Price, TrainingJobRequest, parse_place, with_search_of
+from smsweep.core.job import LOCAL, JobTemplate, PlaceSpec, Price, TrainingJobRequest, parse_place, with_search_of
 from smsweep.core.sweep import Sweep
 from smsweep.core.trial import Trial
 from smsweep.engine.places import Place
@@ -126,17 +127,8 @@ def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
         specs.append(replace(known, slots=spec.slots or known.slots) if known else spec)
     specs = specs or list(template.places)
     for spec in specs:
-        if spec.backend not in BACKENDS:
-            names = {"local", *backend_names()} - {"process"}
-            if spec.name in named:
-                raise UsageError(
-                    f"job.yaml: places: {spec.name}: there is no backend {spec.backend}; use one of "
-                    f"{', '.join(sorted(names))}"
-                )
-            raise UsageError(
-                f"--on {spec.name}: no such backend, and job.yaml has no such place; use one of "
-                f"{', '.join(sorted(names | named.keys()))}"
-            )
+        if problem := _problem_of(spec, () if spec.name in named else named):
+            raise UsageError(f"{'job.yaml: places:' if spec.name in named else '--on'} {spec.name}: {problem}")
     names_of = [spec.name for spec in specs]
     for name in names_of:
         if names_of.count(name) > 1:
@@ -146,6 +138,31 @@ def _specs(template: JobTemplate, on: Iterable[str]) -> list[PlaceSpec]:
         replace(spec, overlay={"use_spot_instances": False, **spec.overlay}) if spec.backend in spot else spec
         for spec in specs
     ]
+
+
+def check_place_backends(job: ParsedJob) -> None:
+    """Raise ConfigError, with lines, if a place of a job.yaml has an unknown backend or an impossible market."""
+    if job.source is None:
+        return
+    problems = Problems(job.source)
+    for index, spec in enumerate(job.template.places):
+        if problem := _problem_of(spec):
+            problems.add(("places", index), problem)
+    problems.raise_errors()
+
+
+def _problem_of(spec: PlaceSpec, places: Iterable[str] = ()) -> str:
+    """Return what is wrong with the backend of a place; "" if it is valid. places: names of other places."""
+    if spec.backend not in BACKENDS:
+        names = {LOCAL, *backend_names(), *places} - {"process"}
+        what = (
+            "no such backend, and job.yaml has no such place" if places else f"there is no backend {spec.backend}"
+        )
+        return f"{what}; use one of {', '.join(sorted(names))}"
+    first, _, market = spec.name.partition(":")
+    if market and spec.backend in FREE:
+        return f"{first} has no spot or on-demand capacity; write {first}"
+    return ""
 
 
 def _alternatives(

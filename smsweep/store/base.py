@@ -84,6 +84,8 @@ class Store(Protocol):
     ) -> Sweep:
         """Replace the config and the job template of a sweep by a new revision.
 
+        If it sets `parallel`, the numbers that single agents got with `order_agent` no longer apply.
+
         Args:
             sweep_id: Id of the sweep.
             number: Number of the new revision, which must be the next one.
@@ -167,8 +169,9 @@ class Store(Protocol):
         """Assign a trial to an agent: an active trial with an expired lease, else the oldest pending trial.
 
         A trial with an expired lease comes first, because its job may run without an agent. It keeps its state,
-        attempt, job and place. A pending trial becomes running, with its job name, place and start time. Pending
-        trials are only assigned while the sweep is running, and only to the place that has their checkpoints.
+        attempt, job and place. A pending trial becomes running, with its job name, place and start time, which is
+        also the start of its lease. Pending trials are only assigned while the sweep is running, and only to the
+        place that has their checkpoints.
 
         Args:
             sweep_id: Id of the sweep.

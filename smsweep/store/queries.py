@@ -94,6 +94,7 @@ AGENTS = select(agents).order_by(agents.c.started_at, agents.c.id)
 AGENT = select(agents).where(agents.c.id == bindparam("of_agent"))
 INSERT_AGENT = insert(agents)
 UPDATE_AGENT = update(agents).where(agents.c.id == bindparam("of_agent"))
+FORGET_PARALLEL = update(agents).where(agents.c.sweep_id == bindparam("of_sweep")).values(parallel=None)
 DELETE_AGENT = delete(agents).where(agents.c.id == bindparam("of_agent"))
 DELETE_OLD_AGENTS = delete(agents).where(
     agents.c.sweep_id == bindparam("of_sweep"), agents.c.seen_at < bindparam("before")

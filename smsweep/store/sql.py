@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from smsweep.core.agent_record import AgentRecord
+from smsweep.core.agent_record import FORGOTTEN_AFTER_S, AgentRecord
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import ConfigRevision, Sweep, SweepConfig, SweepState
 from smsweep.core.trial import MOVES, MetricPoint, Params, Scalar, Trial, TrialState
@@ -21,7 +21,6 @@ from smsweep.store.queries import add_points
 from smsweep.store.rows import clean, curve_of, moved, point_of, started, sweep_of, sweep_row, trial_of, trial_row
 from smsweep.store.transactions import Transactions, reads, writes
 
-FORGOTTEN_AFTER = timedelta(days=1)  # the record of a lost agent is removed after this time
 FIRST_CHANGE = 2  # number of the revision that the first change of a config makes
 
 
@@ -130,6 +129,8 @@ class SqlStore(Store):
         if number == FIRST_CHANGE:
             connection.execute(queries.INSERT_REVISIONS, {"sweep_id": sweep_id, **asdict(_first_revision(sweep))})
         connection.execute(queries.INSERT_REVISIONS, row)
+        if "parallel" in changes:  # applies to all agents, also to those with a number of their own
+            connection.execute(queries.FORGET_PARALLEL, of_sweep)
         counters = {"config_revision": number, "revision": sweep.revision + 1}
         connection.execute(queries.UPDATE_SWEEP, {**of_sweep, **made, **counters})
         return self._sweep_of(connection.execute(queries.SWEEP, of_sweep).one_or_none(), sweep_id)
@@ -288,7 +289,7 @@ class SqlStore(Store):
     def put_agent(self, connection: sa.Connection, agent: AgentRecord) -> None:
         now = self._now(connection)
         self._lock_sweep(connection, agent.sweep_id)
-        of_sweep = {"of_sweep": agent.sweep_id, "before": now - FORGOTTEN_AFTER}
+        of_sweep = {"of_sweep": agent.sweep_id, "before": now - timedelta(seconds=FORGOTTEN_AFTER_S)}
         connection.execute(queries.DELETE_OLD_AGENTS, of_sweep)
         connection.execute(queries.DELETE_AGENT, {"of_agent": agent.id})
         row = {name: getattr(agent, name) for name in ("id", "sweep_id", "version", "order", "parallel")}

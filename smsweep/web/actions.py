@@ -54,6 +54,7 @@ def _change(request: Request) -> Response:
         set_to: ChangedConfigAnswer = {
             "id": made.sweep.id,
             "revision": revision_data(made.revision),
+            "is_changed": made.is_changed,
             "hint": made.hint,
         }
         return answer(set_to)

@@ -113,6 +113,55 @@ def test_every_point_is_stored_once_when_agents_are_killed(tmp_path: Path) -> No
         assert losses(store, sweep_id, 0) == list(range(40_000))
 
 
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_killed_set_is_complete_or_absent_and_the_running_agent_continues(workdir: WorkingDir, when: str) -> None:
+    (workdir.folder / "wait").touch()
+    sweep_id = workdir.sweep()
+    change = ("set", sweep_id, "parameters.x.values=[1, 3]", "run_cap=9", "stop_if=loss > 99", "budget.trials=8")
+    with workdir.start("agent", sweep_id) as agent:
+        until_started(workdir)
+        workdir.call(*change, command=dying(when, "store.change_config", 1), code=-signal.SIGKILL)
+        revisions = workdir.json("show", sweep_id)["revisions"]
+        assert len(revisions) == {"before": 1, "after": 2}[when]
+        again = workdir.call(*change)
+        assert ("nothing changed" in again.stderr) == (when == "after")
+        (workdir.folder / "wait").unlink()
+        _, err = agent.communicate(timeout=60)
+        assert agent.returncode == 0, err
+    _, changed = workdir.json("show", sweep_id)["revisions"]
+    assert changed["changes"] == {
+        "parameters.x.values": [1, 3],
+        "run_cap": 9,
+        "stop_if": "loss > 99",
+        "budget.trials": 8,
+    }
+    assert (workdir.folder / "started").read_text() == "1\n3\n"
+    assert [trial["state"] for trial in workdir.trials(sweep_id)] == ["finished", "finished"]
+
+
+@pytest.mark.parametrize(
+    ("when", "call"),
+    [("before", "store.add_trials"), ("after", "store.add_trials"), ("after", "store.claim")],
+)
+def test_next_agent_continues_after_kill_of_an_agent_that_applies_a_revision(
+    workdir: WorkingDir, when: str, call: str
+) -> None:
+    (workdir.folder / "wait").touch()
+    sweep_id = workdir.sweep()
+    with workdir.start("agent", sweep_id, command=dying(when, call, 2)) as agent:
+        until_started(workdir)
+        workdir.call("set", sweep_id, "parameters.x.values=[1, 3]")
+        (workdir.folder / "wait").unlink()
+        agent.communicate(timeout=60)
+        assert agent.returncode == -signal.SIGKILL
+    workdir.call("agent", sweep_id)
+    assert (workdir.folder / "started").read_text() == "1\n3\n"
+    with opened(workdir) as store:
+        trials = sorted(store.list_trials(sweep_id), key=lambda trial: trial.number)
+        assert [(t.params["x"], t.state, t.attempt) for t in trials] == [(1, "finished", 0), (3, "finished", 0)]
+        assert [revision.number for revision in store.list_revisions(sweep_id)] == [1, 2]
+
+
 def until_started(workdir: WorkingDir) -> None:
     deadline = time.monotonic() + 30
     while not (workdir.folder / "started").exists():

@@ -18,7 +18,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
+import smsweep
 from smsweep.core.trial import MetricPoint
+from smsweep.services.agents.records import order_agent
 from smsweep.services.sweeps import create, remove
 from smsweep.services.views import json_views
 from smsweep.services.workspace import Workspace
@@ -538,22 +540,21 @@ def test_page_without_token_shows_sign_in_form(browser: Browser, served: Served)
 
 @pytest.mark.parametrize("file", ["app.js", "dom.js", "figures.js", "ui.css"])
 def test_page_is_loaded_again_if_a_file_did_not_arrive(browser: Browser, served: Served, file: str) -> None:
-    aborted: list[str] = []
-    loads: list[Page] = []
+    requested: list[str] = []
 
     def abort_twice(route: Route) -> None:
-        if len(aborted) < 2:
-            aborted.append(route.request.url)
+        requested.append(route.request.url)
+        if len(requested) <= 2:
             route.abort("connectionreset")
         else:
             route.continue_()
 
     with visit(browser, served.url) as visited:
         visited.page.route(f"**/{file}", abort_twice)
-        visited.page.on("load", lambda page: loads.append(page))
         visited.page.goto(served.entry)
-        while len(loads) < 3:
+        while len(requested) < 3:  # by the third load
             visited.page.wait_for_timeout(50)
+        visited.page.wait_for_load_state("load")
         expect(visited.page.get_by_role("heading", name="No sweeps yet")).to_be_visible()
         assert visited.page.url == f"{served.url}/"
         assert visited.page.evaluate("sessionStorage.length") == 0
@@ -822,6 +823,61 @@ def test_agent_is_resized_and_drained_on_the_page(browser: Browser, served: Serv
     finally:
         gate.touch()
         agent.wait()
+
+
+def test_page_shows_agents_and_keeps_entered_text(browser: Browser, served: Served, folder: Path) -> None:
+    gate = folder / "gate"
+    (folder / "train.py").write_text(
+        "import os, time, smsweep\nrun = smsweep.init()\n"
+        f"while not os.path.exists({str(gate)!r}):\n    time.sleep(0.05)\nrun.log({{'loss': run.config.lr}})\n"
+    )
+    (folder / "sweep.yaml").write_text(SWEEP)
+    sweep_id = create.sweep("sweep.yaml", seed=1)
+    argv = [sys.executable, "-m", "smsweep", "agent", sweep_id]
+    agents = []
+    try:
+        with seen(browser, served) as visited:
+            page = visited.page
+            expect(page.locator("li .badge")).to_have_text("pending")
+            page.get_by_role("link", name="steered").click()
+            badge = page.locator(".head .badge")
+            expect(badge).to_have_text("pending")
+            for n in (1, 2):
+                agents.append(subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL))
+                expect(page.locator(".all .agent")).to_have_count(n)
+            expect(badge).to_have_text("running")
+            expect(page.locator(".head")).to_contain_text("2 agents")
+            second = page.locator(".all .agent").nth(1)
+            number = second.get_by_label("parallel of agent")
+            number.fill("3")
+            first_id = page.locator(".all .agent").first.get_attribute("data-agent")
+            order_agent(first_id or "", parallel=2)
+            expect(page.locator(".all .agent").first).to_contain_text("2 slots")
+            expect(number).to_have_value("3")
+            expect(number).to_be_focused()
+            page.get_by_role("tab", name="Config").click()
+            lines = page.get_by_label("changes of the config")
+            lines.fill("run_cap=9")
+            smsweep.Api().sweep(sweep_id).update(run_cap=8)
+            expect(page.get_by_label("Changes").get_by_text("revision 2")).to_be_visible()
+            expect(lines).to_have_value("run_cap=9")
+            page.get_by_role("button", name="Change config").click()
+            expect(page.get_by_label("Changes").get_by_text("revision 3")).to_be_visible()
+            expect(lines).to_have_value("")
+            lines.fill("run_cap=9")
+            page.get_by_role("button", name="Change config").click()
+            expect(page.locator("#notice")).to_contain_text("nothing changed: revision 3 has these values already")
+            for agent in agents:
+                agent.kill()
+                agent.wait()
+            expect(badge).to_have_text("pending")
+            page.get_by_role("link", name="sweeps").first.click()
+            expect(page.locator("li .badge")).to_have_text("pending")
+    finally:
+        gate.touch()
+        for agent in agents:
+            agent.kill()
+            agent.wait()
 
 
 def test_narrow_page_cuts_nothing_and_scrolls_with_the_keyboard(browser: Browser, served: Served) -> None:

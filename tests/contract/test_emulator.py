@@ -167,7 +167,14 @@ def test_stopped_job_receives_sigterm_and_its_model_is_uploaded(account: Account
     assert account.describe("stopped")["TrainingJobStatus"] == "Stopping"
     found = account.wait("stopped")
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "Stopped")
-    assert account.statuses("stopped") == ["Starting", "Downloading", "Training", "Stopping", "Stopped"]
+    assert account.statuses("stopped") == [
+        "Starting",
+        "Downloading",
+        "Training",
+        "Stopping",
+        "Uploading",
+        "Stopped",
+    ]
     assert account.lines("stopped") == ["ready", "told"]
     assert account.names("output/stopped/output/model.tar.gz") == ["half"]
 
@@ -181,6 +188,49 @@ def test_job_stopped_before_training_never_runs(account: Account) -> None:
     assert account.lines("early") == []
 
 
+def test_job_stopped_while_it_waits_for_capacity_never_runs(account: Account) -> None:
+    account.emulator.faults.set({"no_capacity": [{"instance_type": "*", "after_s": 3600}]})
+    account.create("pending", "print('ran')")
+    account.wait("pending", lambda found: found["SecondaryStatus"] == "Pending")
+    account.sagemaker.stop_training_job(TrainingJobName="pending")
+    assert "TrainingStartTime" not in account.wait("pending")
+    assert account.statuses("pending") == ["Starting", "Pending", "Stopping", "Stopped"]
+    assert account.lines("pending") == []
+
+
+def test_job_stopped_during_its_download_never_runs(account: Account) -> None:
+    for number in range(150):  # so that the download takes a while
+        account.s3.put_object(Bucket=BUCKET, Key=f"many/{number}", Body=b"1")
+    source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/many"}
+    channel = {"ChannelName": "many", "DataSource": {"S3DataSource": source}}
+    account.create("loads", "print('ran')", InputDataConfig=[channel])
+    account.wait("loads", lambda found: found["SecondaryStatus"] == "Downloading")
+    account.sagemaker.stop_training_job(TrainingJobName="loads")
+    found = account.wait("loads")
+    assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "Stopped")
+    assert account.statuses("loads") == ["Starting", "Downloading", "Stopping", "Stopped"]
+    assert account.lines("loads") == []
+
+
+@pytest.mark.parametrize(("exit_code", "ends"), [(0, "Stopped"), (3, "Failed")])
+def test_job_stopped_during_its_upload_keeps_its_model_and_its_failure(
+    account: Account, exit_code: int, ends: str
+) -> None:
+    script = f"""
+import os, pathlib, sys
+# To pack this model takes about two seconds.
+pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_bytes(os.urandom(60_000_000))
+sys.exit({exit_code})
+"""
+    name = f"keeps-{exit_code}"
+    account.create(name, script)
+    account.wait(name, lambda found: found["SecondaryStatus"] == "Uploading")
+    account.sagemaker.stop_training_job(TrainingJobName=name)
+    assert account.wait(name)["TrainingJobStatus"] == ends
+    assert account.statuses(name) == ["Starting", "Downloading", "Training", "Uploading", "Stopping", ends]
+    assert account.names(f"output/{name}/output/model.tar.gz") == ["weights"]
+
+
 def test_ended_job_cannot_be_stopped(account: Account) -> None:
     account.run("over")
     assert error_of(account.sagemaker.stop_training_job, TrainingJobName="over") == (
@@ -192,6 +242,8 @@ def test_ended_job_cannot_be_stopped(account: Account) -> None:
 def test_job_is_stopped_at_its_maximum_run_time(account: Account) -> None:
     found = account.run("slow", PATIENT, StoppingCondition={"MaxRuntimeInSeconds": 1})
     assert (found["TrainingJobStatus"], found["SecondaryStatus"]) == ("Stopped", "MaxRuntimeExceeded")
+    steps = account.statuses("slow")
+    assert steps == ["Starting", "Downloading", "Training", "Stopping", "Uploading", "MaxRuntimeExceeded"]
 
 
 def test_spot_job_is_stopped_at_its_maximum_wait_time(account: Account) -> None:

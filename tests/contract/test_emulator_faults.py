@@ -189,6 +189,20 @@ def test_internal_error_restarts_the_job_with_a_retry_strategy(account: Account)
     assert account.lines("retried") == ["run", "run"]
 
 
+def test_maximum_run_time_is_that_of_all_attempts_together(account: Account) -> None:
+    account.emulator.faults.set({"internal_error": [{"after_s": 5}]})
+    limits = {"MaxRuntimeInSeconds": 7}
+    found = account.run("twice", PATIENT, RetryStrategy={"MaximumRetryAttempts": 1}, StoppingCondition=limits)
+    assert found["SecondaryStatus"] == "MaxRuntimeExceeded"
+    first, second = [
+        (step["EndTime"] - step["StartTime"]).total_seconds()
+        for step in found["SecondaryStatusTransitions"]
+        if step["Status"] == "Training"
+    ]
+    assert first >= 5
+    assert second < 5
+
+
 def test_call_with_lost_response_is_carried_out(account: Account) -> None:
     account.emulator.faults.set({"lose_response": [{"action": "CreateTrainingJob"}]})
     with pytest.raises(ConnectionClosedError):

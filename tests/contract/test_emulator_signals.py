@@ -102,12 +102,12 @@ def test_long_log_is_complete(account: Account) -> None:
     assert [int(event["message"]) for page in pages for event in page["events"]] == list(range(12_000))
 
 
-def subscribe(account: Account, queue: str) -> str:
-    """Send the events of training jobs to a new queue and return its URL."""
+def subscribe(account: Account, queue: str, kind: str = "SageMaker Training Job State Change") -> str:
+    """Send the events of training jobs, or of another kind, to a new queue and return its URL."""
     events, sqs = account.client("events"), account.client("sqs")
     url: str = sqs.create_queue(QueueName=queue)["QueueUrl"]
     arn = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
-    pattern = {"source": ["aws.sagemaker"], "detail-type": ["SageMaker Training Job State Change"]}
+    pattern = {"source": ["aws.sagemaker"], "detail-type": [kind]}
     events.put_rule(Name=queue, EventPattern=json.dumps(pattern))
     events.put_targets(Rule=queue, Targets=[{"Id": "queue", "Arn": arn}])
     return url
@@ -161,3 +161,45 @@ def test_events_are_delivered_twice_with_duplicate_events(account: Account) -> N
         "Downloading",
         "Downloading",
     ]
+
+
+def test_each_status_of_a_tuning_job_sends_event(account: Account) -> None:
+    url = subscribe(account, "tuning", "SageMaker HyperParameter Tuning Job State Change")
+    job = account.request("unused", "print('loss=0.5;')")
+    definition = {
+        name: job[name] for name in ("RoleArn", "OutputDataConfig", "ResourceConfig", "StoppingCondition")
+    }
+    definition["StaticHyperParameters"] = job["HyperParameters"]
+    definition["AlgorithmSpecification"] = {
+        **job["AlgorithmSpecification"],
+        "MetricDefinitions": [{"Name": "loss", "Regex": "loss=([0-9.]+);"}],
+    }
+    request: dict[str, Any] = {
+        "HyperParameterTuningJobName": "observed",
+        "HyperParameterTuningJobConfig": {
+            "Strategy": "Random",
+            "HyperParameterTuningJobObjective": {"Type": "Minimize", "MetricName": "loss"},
+            "ResourceLimits": {"MaxNumberOfTrainingJobs": 1, "MaxParallelTrainingJobs": 1},
+            "ParameterRanges": {"IntegerParameterRanges": [{"Name": "n", "MinValue": "1", "MaxValue": "9"}]},
+        },
+        "TrainingJobDefinition": definition,
+        "Tags": [{"Key": "team", "Value": "red"}],
+    }
+    arn = account.sagemaker.create_hyper_parameter_tuning_job(**request)["HyperParameterTuningJobArn"]
+    sqs = account.client("sqs")
+    found: list[dict[str, Any]] = []
+    deadline = time.monotonic() + 60
+    while "Completed" not in [event["detail"]["HyperParameterTuningJobStatus"] for event in found]:
+        assert time.monotonic() < deadline, found
+        for message in sqs.receive_message(QueueUrl=url, WaitTimeSeconds=1).get("Messages", ()):
+            sqs.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
+            found.append(json.loads(message["Body"]))
+    first, last = found
+    assert first["detail"]["HyperParameterTuningJobStatus"] == "InProgress"
+    assert last["resources"] == [arn]
+    assert last["detail"]["Tags"] == {"team": "red"}
+    assert last["detail"]["TrainingJobStatusCounters"]["Completed"] == 1
+    assert last["detail"]["BestTrainingJob"]["TrainingJobName"].startswith("observed-001-")
+    described = account.sagemaker.describe_hyper_parameter_tuning_job(HyperParameterTuningJobName="observed")
+    ended_at = described["HyperParameterTuningEndTime"].timestamp()
+    assert last["detail"]["HyperParameterTuningEndTime"] == round(ended_at * 1000)

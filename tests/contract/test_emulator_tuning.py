@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.emulator.api.tuning_rules import NO_METRIC, OTHER_NAMES
 from smsweep.emulator.api_error import ACCOUNT
 from tests.support.account import BUCKET, Account, error_of, open_account
 
@@ -223,6 +224,112 @@ def test_name_of_a_tuning_job_is_unique(account: Account) -> None:
     call = account.sagemaker.create_hyper_parameter_tuning_job
     assert error_of(call, **a_request(account, "unique"))[0] == "ResourceInUse"
     wait(account, "unique")
+
+
+def test_name_of_a_tuning_job_is_not_case_sensitive(account: Account) -> None:
+    run(account, "Cases", jobs=1, parallel=1)
+    call = account.sagemaker.create_hyper_parameter_tuning_job
+    assert error_of(call, **a_request(account, "cases"))[0] == "ResourceInUse"
+    assert describe(account, "CASES")["HyperParameterTuningJobName"] == "Cases"
+    account.sagemaker.delete_hyper_parameter_tuning_job(HyperParameterTuningJobName="cASES")
+    assert error_of(describe, account=account, name="Cases")[0] == "ResourceNotFound"
+
+
+def test_running_tuning_job_is_not_deleted(account: Account) -> None:
+    create(account, "running", PATIENT)
+    call = account.sagemaker.delete_hyper_parameter_tuning_job
+    code, message = error_of(call, HyperParameterTuningJobName="running")
+    assert (code, "not in a terminal state" in message) == ("ValidationException", True)
+    account.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="running")
+    wait(account, "running")
+    call(HyperParameterTuningJobName="running")
+
+
+KMEANS = "382416733822.dkr.ecr.us-east-1.amazonaws.com/kmeans:1"
+KMEANS_LINES = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--extra_center_factor", type=int)
+args, _ = parser.parse_known_args()
+msd = args.extra_center_factor / 10
+print(f"[05/16/2021 12:27:47 INFO 140] #quality_metric: host=algo-1, test msd <loss>={msd}")
+"""
+
+
+def test_tuning_job_of_a_builtin_algorithm_needs_no_metric_definitions(account: Account) -> None:
+    """The request of KMeans in the tests of Terraform's provider, with a script in place of the algorithm."""
+    account.s3.put_object(Bucket=BUCKET, Key="input/placeholder.csv", Body=b"feature1,label")
+    ranges = {
+        "CategoricalParameterRanges": [{"Name": "init_method", "Values": ["kmeans++", "random"]}],
+        "IntegerParameterRanges": [
+            {"Name": name, "MinValue": low, "MaxValue": high, "ScalingType": "Auto"}
+            for name, low, high in (
+                ("epochs", "1", "10"),
+                ("extra_center_factor", "4", "10"),
+                ("mini_batch_size", "3000", "15000"),
+            )
+        ],
+    }
+    channel = {"S3DataSource": {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/input/"}}
+    job = run(
+        account,
+        "kmeans",
+        KMEANS_LINES,
+        jobs=2,
+        parallel=1,
+        ranges=ranges,
+        HyperParameterTuningJobObjective={"Type": "Minimize", "MetricName": "test:msd"},
+        definition={
+            "StaticHyperParameters": {"feature_dim": "3", "k": "2"},
+            "AlgorithmSpecification": {"TrainingImage": KMEANS, "TrainingInputMode": "File"},
+            "InputDataConfig": [
+                {"ChannelName": name, "ContentType": "text/csv", "InputMode": "File", "DataSource": channel}
+                for name in ("train", "test")
+            ],
+        },
+    )
+    assert job["HyperParameterTuningJobStatus"] == "Completed", job
+    best = job["BestTrainingJob"]
+    assert value_of(best) == int(best["TunedHyperParameters"]["extra_center_factor"]) / 10
+    described = account.describe(best["TrainingJobName"])
+    for algorithm in (job["TrainingJobDefinition"]["AlgorithmSpecification"], described["AlgorithmSpecification"]):
+        assert [item["Name"] for item in algorithm["MetricDefinitions"]] == ["test:msd", "test:ssd"]
+    described_ranges = job["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    assert described_ranges == {**ranges, "ContinuousParameterRanges": []}  # attach of SDK 2.x needs all kinds
+
+
+def test_defaults_of_a_tuning_job_are_described(account: Account) -> None:
+    choices = {"CategoricalParameterRanges": [{"Name": "width", "Values": ["1", "2"]}]}
+    job = run(account, "grid", ranges=choices, Strategy="Grid", ResourceLimits={"MaxParallelTrainingJobs": 2})
+    config = job["HyperParameterTuningJobConfig"]
+    assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 2, "MaxParallelTrainingJobs": 2}
+    assert config["TrainingJobEarlyStoppingType"] == "Off"
+    request = a_request(account, "autotuned", ResourceLimits={"MaxParallelTrainingJobs": 1})
+    account.sagemaker.create_hyper_parameter_tuning_job(**request, Autotune={"Mode": "Enabled"})
+    config = describe(account, "autotuned")["HyperParameterTuningJobConfig"]
+    account.sagemaker.stop_hyper_parameter_tuning_job(HyperParameterTuningJobName="autotuned")
+    assert config["ResourceLimits"] == {"MaxNumberOfTrainingJobs": 100, "MaxParallelTrainingJobs": 1}
+    assert config["TrainingJobEarlyStoppingType"] == "Auto"
+    wait(account, "autotuned")
+
+
+def test_own_image_without_metric_definitions_is_refused(account: Account) -> None:
+    request = a_request(account, "undefined")
+    del request["TrainingJobDefinition"]["AlgorithmSpecification"]["MetricDefinitions"]
+    refusal = error_of(account.sagemaker.create_hyper_parameter_tuning_job, **request)
+    assert refusal == ("ValidationException", NO_METRIC)
+
+
+def test_warm_start_with_other_hyperparameters_is_refused(account: Account) -> None:
+    run(account, "names", jobs=1, parallel=1)
+    request = a_request(account, "names-2", definition={"StaticHyperParameters": {"layers": "3"}})
+    request["WarmStartConfig"] = {
+        "ParentHyperParameterTuningJobs": [{"HyperParameterTuningJobName": "names"}],
+        "WarmStartType": "TransferLearning",
+    }
+    refusal = error_of(account.sagemaker.create_hyper_parameter_tuning_job, **request)
+    assert refusal == ("ValidationException", OTHER_NAMES)
+    assert error_of(describe, account=account, name="names-2")[0] == "ResourceNotFound"
 
 
 def test_warm_start_reports_the_best_training_job_of_all(account: Account) -> None:

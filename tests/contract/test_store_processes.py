@@ -18,6 +18,7 @@ import pytest
 from smsweep.core.trial import History, TrialState
 from smsweep.errors import StoreConflict
 from smsweep.store.base import Store
+from tests.contract.store_worker import change
 
 SWEEP = "abcd1234"
 ROOT = Path(__file__).parents[2]
@@ -120,6 +121,67 @@ def test_kill_9_of_writer_loses_no_committed_data(
             "b": int(trial.cursor),
         }
         assert damage(store_url) == []
+
+
+@pytest.mark.parametrize("number", [2, 4])
+def test_kill_9_at_each_sql_statement_leaves_a_change_complete_or_absent(
+    store: Store, store_url: str, open_another: Callable[[], Store], number: int
+) -> None:
+    """The first change also records the first revision. A repeat of the change makes the same revision."""
+    worker = start(store_url, "die", "ann", number)
+    out, _ = worker.communicate(timeout=120)
+    assert worker.returncode == 0
+    steps = dict(line.split(" ", 1) for line in out.splitlines())
+    inserts = [name for name in steps.values() if name == "before INSERT INTO revisions"]
+    assert len(inserts) == (2 if number == 2 else 1)
+    assert list(steps.values())[-2:] == ["before COMMIT", "after COMMIT"]
+    for sweep_id, step in steps.items():
+        other = open_another()
+        is_done = step == "after COMMIT"
+        check_config(other, sweep_id, number if is_done else number - 1, "killed")
+        assert other.get_sweep(sweep_id).revision == number - (not is_done)
+        if not is_done:
+            change(other, sweep_id, number, "killed")
+        with pytest.raises(StoreConflict, match="read the sweep again"):
+            change(other, sweep_id, number, "killed")
+        check_config(other, sweep_id, number, "killed")
+        assert change(other, sweep_id, number + 1, "bob").config_revision == number + 1
+    assert damage(store_url) == []
+
+
+def check_config(store: Store, sweep_id: str, number: int, changed_by: str) -> None:
+    """Check that a sweep has the config of a revision, and all revisions up to this one."""
+    sweep, revisions = store.get_sweep(sweep_id), store.list_revisions(sweep_id)
+    assert sweep.config_revision == number
+    assert [each.number for each in revisions] == list(range(1, number + 1))
+    newest = revisions[-1]
+    assert (newest.sweep_yaml, newest.job_yaml) == (sweep.sweep_yaml, sweep.job_yaml)
+    assert newest.changes == ({"run_cap": number} if number > 1 else {})
+    assert number == 1 or newest.changed_by in (changed_by, "before")
+
+
+def test_kill_9_of_a_changing_process_loses_no_committed_revision(
+    sweep: Store, store_url: str, open_another: Callable[[], Store]
+) -> None:
+    for lines in (1, 20, 50):
+        workers = [start(store_url, "change", name, 10**6) for name in ("ann", "bob")]
+        printed = [kill_at_work(worker, lines) for worker in workers]
+        store = open_another()
+        revisions = store.list_revisions(SWEEP)
+        assert [each.number for each in revisions] == list(range(1, len(revisions) + 1))
+        for name, numbers in zip(("ann", "bob"), printed, strict=True):
+            assert {revisions[number - 1].changed_by for number in numbers} == {name}
+        stored = store.get_sweep(SWEEP)
+        assert stored.config_revision == len(revisions)
+        assert stored.sweep_yaml == revisions[-1].sweep_yaml
+        assert damage(store_url) == []
+
+
+def test_concurrent_changes_make_one_revision_each(sweep: Store, store_url: str) -> None:
+    made = answers([start(store_url, "change", name, 20) for name in ("ann", "bob", "carl")])
+    assert sorted(chain(*made)) == list(range(2, 62))
+    by = {each.number: each.changed_by for each in sweep.list_revisions(SWEEP)}
+    assert [by[number] for numbers in made for number in numbers] == ["ann"] * 20 + ["bob"] * 20 + ["carl"] * 20
 
 
 def test_store_works_in_several_threads(sweep: Store) -> None:

@@ -249,6 +249,16 @@ def test_order_is_read_with_the_next_heartbeat(sweep: Store, open_another: Calla
     assert (record.order, record.parallel) == ("drain", 8)
 
 
+def test_revision_with_parallel_removes_the_numbers_of_single_agents(sweep: Store) -> None:
+    sweep.put_agent(an_agent())
+    sweep.order_agent(SWEEP, "host:1:a", order="drain", parallel=8)
+    kept = {"sweep_yaml": sweep.get_sweep(SWEEP).sweep_yaml, "job_yaml": "", "changed_by": "ann@host"}
+    sweep.change_config(SWEEP, 2, changes={"run_cap": 9}, **kept)
+    assert sweep.list_agents()[0].parallel == 8
+    sweep.change_config(SWEEP, 3, changes={"parallel": 4}, **kept)
+    assert (sweep.list_agents()[0].parallel, sweep.list_agents()[0].order) == (None, "drain")
+
+
 def test_order_to_an_unknown_agent_is_refused(sweep: Store) -> None:
     with pytest.raises(NotFound, match="list its agents with"):
         sweep.order_agent(SWEEP, "host:1:a", order="stop")

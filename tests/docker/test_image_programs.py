@@ -22,8 +22,10 @@ from tests.support.account import BUCKET, ROLE, Account, open_account
 from tests.support.working_dir import TIMEOUT_S, WorkingDir, grid
 from tests.unit.services.test_tuning_jobs import XGBOOST
 from tools.docker_engine import IMAGE
+from tools.environments import oracle
 
 TAG = "smsweep-test-program"
+RUN_SWEEP = Path(__file__).parent.with_name("estimators") / "run_sweep.py"
 DOCKERFILE = rf"""
 FROM {IMAGE} AS base
 RUN for file in /bin/dash /bin/sleep $(ldd /bin/dash /bin/sleep | grep -o '/[^ :]*'); do \
@@ -278,6 +280,31 @@ def test_tuner_of_sdk_2_tunes_the_image_in_containers(account: Account, image: s
     assert result["values"] == pytest.approx({x: float(x) + 0.4 for x in result["values"]})
     assert float(result["best"]) == min(map(float, result["values"]))
     assert result["model"].startswith(f"s3://{BUCKET}/out/")
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize(("sdk", "way"), [(2, "run"), (2, "local"), (3, "agent"), (3, "sweep")])
+def test_estimator_without_a_script_runs_the_image(
+    account: Account, image: str, tmp_path: Path, sdk: int, way: str
+) -> None:
+    question = {
+        "sdk": sdk,
+        "way": way,
+        "image": image,
+        "environ": account.emulator.environ,
+        "bucket": f"images-{sdk}-{way}",
+        "home": str(tmp_path / "home"),
+    }
+    result = oracle(f"sagemaker{sdk}").ask(RUN_SWEEP, question)
+    assert (result["states"], result["loss"]) == (["finished"] * 3, [1.4, 2.4, 3.4])
+    found = account.sagemaker.list_training_jobs(NameContains=result["id"])["TrainingJobSummaries"]
+    assert len(found) == (0 if way == "local" else 3)
+    for summary in found:
+        described = account.describe(summary["TrainingJobName"])
+        texts = {"decay": "1e3", "nesterov": "True" if sdk == 2 else "true"}
+        assert described["HyperParameters"] == {**texts, "x": described["HyperParameters"]["x"]}
+        assert "ContainerEntrypoint" not in described["AlgorithmSpecification"]
+        assert [item["MetricName"] for item in described["FinalMetricDataList"]] == ["loss"]
 
 
 def test_metric_that_only_sagemaker_reads_decides_the_best_trial(

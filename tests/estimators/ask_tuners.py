@@ -50,7 +50,7 @@ if asked["sdk"] == 2:
         WarmStartTypes,
     )
 
-    def estimator(*, is_script: bool = True) -> Any:
+    def estimator(*, is_script: bool = True, **fixed: Any) -> Any:
         script = {"entry_point": "train.py", "source_dir": asked["source_dir"]} if is_script else {}
         return Estimator(
             IMAGE,
@@ -58,7 +58,7 @@ if asked["sdk"] == 2:
             instance_count=1,
             instance_type="ml.m5.large",
             output_path="s3://results",
-            hyperparameters={**FIXED, "lr": 0.5},
+            hyperparameters={**FIXED, "lr": 0.5, **fixed},
             sagemaker_session=Session(boto3.Session(), default_bucket="bucket"),
             **script,
         )
@@ -95,7 +95,7 @@ else:
     from sagemaker.train.configs import Compute, OutputDataConfig, SourceCode
     from sagemaker.train.tuner import HyperparameterTuner
 
-    def estimator(*, is_script: bool = True) -> Any:
+    def estimator(*, is_script: bool = True, **fixed: Any) -> Any:
         source = SourceCode(source_dir=asked["source_dir"], entry_script="train.py") if is_script else None
         return ModelTrainer(
             training_image=IMAGE,
@@ -103,7 +103,7 @@ else:
             compute=Compute(instance_type="ml.m5.large", instance_count=1),
             source_code=source,
             output_data_config=OutputDataConfig(s3_output_path="s3://results"),
-            hyperparameters={**FIXED, "lr": 0.5},
+            hyperparameters={**FIXED, "lr": 0.5, **fixed},
             sagemaker_session=Session(boto3.Session(), default_bucket="bucket"),
         )
 
@@ -184,7 +184,7 @@ overridden.override_resource_config(instances())
 whole = tuner()
 answers = {
     "script": converted(whole, INPUTS if asked["sdk"] == 2 else {"training": INPUTS}),
-    "image": converted(tuner(estimator(is_script=False))),
+    "image": converted(tuner(estimator(is_script=False, verbose="true", decay="1e3", layers=[8, 4]))),
     "warm": converted(tuner(warm_start_config=warm_start())),
     "hyperband": converted(tuner(strategy="Hyperband", early_stopping_type="Off", strategy_config=hyperband())),
     "target": converted(tuner(completion_criteria_config=target())),

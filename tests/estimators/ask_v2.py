@@ -19,6 +19,7 @@ asked = sealed.question()
 sealed.seal()
 
 import boto3  # noqa: E402  # after the seal
+from sagemaker.amazon.amazon_estimator import RecordSet  # noqa: E402
 from sagemaker.debugger import DebuggerHookConfig, ProfilerConfig  # noqa: E402
 from sagemaker.huggingface import TrainingCompilerConfig  # noqa: E402
 from sagemaker.inputs import TrainingInput  # noqa: E402
@@ -37,11 +38,13 @@ HOMES = {
     "TensorFlow": "sagemaker.tensorflow",
     "SKLearn": "sagemaker.sklearn",
     "XGBoost": "sagemaker.xgboost",
+    "KMeans": "sagemaker.amazon.kmeans",
 }
 OBJECTS = {  # words of a case that are placeholders for objects
     "TrainingInput": lambda: TrainingInput("s3://data/images", content_type="image/png", input_mode="FastFile"),
     "DebuggerHookConfig": lambda: DebuggerHookConfig(hook_parameters={"save_interval": "7"}),
     "TrainingCompilerConfig": TrainingCompilerConfig,
+    "RecordSet": lambda: RecordSet("s3://data/records/.amazon.manifest", num_records=90, feature_dim=4),
     "ProfilerConfig": lambda: ProfilerConfig(system_monitor_interval_millis=500),
 }
 

@@ -9,6 +9,8 @@ from tests.estimators.rendering import ROLE
 
 MACHINE = {"role": ROLE, "instance_count": 1, "instance_type": "ml.m5.xlarge"}
 DATA = "s3://data/train"
+# Hyperparameters whose texts JSON could change.
+TEXTS = {"a": "1e3", "b": "0.10", "c": "true", "d": "null", "e": True, "f": 0.1, "g": [64, "x"], "h": "007"}
 
 
 def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
@@ -16,6 +18,7 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
     pytorch = {**script, "framework_version": "2.3.0", "py_version": "py311"}
     tensorflow = {**script, "framework_version": "2.13", "py_version": "py310"}
     image = {**MACHINE, "image_uri": "123456789012.dkr.ecr.eu-west-1.amazonaws.com/own:1"}
+    kmeans = {**MACHINE, "k": 10, "data_location": "s3://data/records", "output_path": "s3://results"}
     cluster = {**pytorch, "instance_type": "ml.p4d.24xlarge", "instance_count": 2}
     return {
         "Estimator": case("Estimator", {**image, "output_path": "s3://results"}),
@@ -73,7 +76,19 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
             {**cluster, "instance_count": 1, "distribution": {"mpi": {"enabled": True, "processes_per_host": 8}}},
         ),
         "mpi": case("PyTorch", {**cluster, "distribution": {"mpi": {"enabled": True}}}),
-        "entrypoint": case("Estimator", {**image, "container_entry_point": ["bash"]}),
+        "entrypoint": case("Estimator", {**image, **script, "container_entry_point": ["bash"]}),
+        "own command": case(
+            "Estimator",
+            {
+                **image,
+                "output_path": "s3://results",
+                "container_entry_point": ["bash", "run.sh"],
+                "container_arguments": ["--fast"],
+            },
+        ),
+        "texts": case("Estimator", {**image, "output_path": "s3://results", "hyperparameters": TEXTS}),
+        "KMeans": case("KMeans", kmeans, inputs="RecordSet"),
+        "KMeans without records": case("KMeans", kmeans, inputs=None),
         "key without place": case("Estimator", {**image, "output_kms_key": "key"}),
         "profiler and no profiler": case(
             "PyTorch", {**pytorch, "disable_profiler": True, "profiler_config": "ProfilerConfig"}

@@ -22,6 +22,9 @@ def cases(source_dir: Path) -> dict[str, dict[str, Any]]:
     return {
         "script": case(trainer),
         "image": case(image),
+        "texts": case(
+            {**image, "hyperparameters": {"a": "1e3", "b": "true", "c": True, "d": 0.1, "e": [64, "x"]}}
+        ),
         "everything": {**case({**trainer, **everything(source)}), "metric_definitions": METRICS},
         "named inputs": case(trainer, inputs={"images": "s3://data/images", "labels": str(source_dir)}),
         "one input": case(trainer, inputs="s3://data/train"),

@@ -27,8 +27,9 @@ CONFIG = {
 def request_of(answer: dict[str, Any]) -> TrainingJobRequest:
     """Return the request of a trial with lr 0.1 and momentum 0.9."""
     compiled = answer["template"]
+    kept = {name: value for name, value in compiled.items() if name != "texts"}  # of SdkTemplate
     template = JobTemplate(
-        **{**compiled, "metric_definitions": tuple(tuple(pair) for pair in compiled["metric_definitions"])}
+        **{**kept, "metric_definitions": tuple(tuple(pair) for pair in compiled["metric_definitions"])}
     )
     sweep = Sweep(id="abcd1234", config=parse_sweep(CONFIG).config, seed=0)
     return training_job(template, sweep, Trial(number=3, params={"lr": 0.1, "momentum": 0.9}), SITE)

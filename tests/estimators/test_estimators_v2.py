@@ -16,6 +16,7 @@ pytestmark = pytest.mark.oracle
 
 SCRIPT = Path(__file__).with_name("ask_v2.py")
 CLASSES = ("Estimator", "PyTorch", "HuggingFace", "SKLearn", "XGBoost", "TensorFlow")
+IMAGES = ("texts", "own command", "KMeans")  # without a script
 COMPILED = (
     *(*CLASSES, "everything", "nothing", "script alone", "local", "strings", "torchrun", "mpi on one host"),
     *(
@@ -25,6 +26,7 @@ COMPILED = (
         "PyTorch after a fit",
         "TensorFlow after a fit",
         "words to the toolkit",
+        *IMAGES,
     ),
 )
 REFUSED = {
@@ -33,6 +35,7 @@ REFUSED = {
     "dependencies": "dependencies: is not supported",
     "mpi": "distribution: is not supported in a sweep; mpi on several instances is a launch that only",
     "entrypoint": "container_entry_point: is not supported",
+    "KMeans without records": "inputs: missing; KMeans needs the RecordSet that its fit accepts",
     "key without place": "output_path: missing",
     "compiler": "compiler_config: is not supported",
     "profiler and no profiler": "disable_profiler cannot be False when disable_profiler is True",
@@ -94,6 +97,12 @@ def test_entry_point_becomes_program_and_its_folder_becomes_source(
 def test_custom_image_needs_no_source(answers: dict[str, Any]) -> None:
     template = answers["Estimator"]["template"]
     assert (template["source_dir"], template["program"]) == ("", "")
+
+
+@pytest.mark.parametrize("name", ["Estimator", *IMAGES])
+def test_image_gets_the_hyperparameters_that_the_sdk_sends(answers: dict[str, Any], name: str) -> None:
+    assert answers[name]["template"]["texts"] == answers[name]["sent"].get("HyperParameters", {})
+    assert answers[name]["template"]["program"] == ""
 
 
 def test_mpi_on_one_host_becomes_command(answers: dict[str, Any]) -> None:

@@ -18,6 +18,7 @@ SCRIPT = Path(__file__).with_name("ask_v3.py")
 COMPILED = (
     "script",
     "image",
+    "texts",
     "everything",
     "named inputs",
     "one input",
@@ -119,6 +120,11 @@ def test_entry_script_becomes_program_started_by_smsweep(answers: dict[str, Any]
     assert (template["source_dir"], template["program"]) == (str(source_dir), "train.py")
     algorithm = request_of(answers["script"])["AlgorithmSpecification"]
     assert algorithm["ContainerEntrypoint"] == ["python3", "/opt/ml/input/data/smsweep/runtime.zip"]
+
+
+def test_image_gets_the_hyperparameters_that_the_sdk_sends(answers: dict[str, Any]) -> None:
+    texts = {"a": "1e3", "b": "true", "c": "true", "d": "0.1", "e": '[64, "x"]'}
+    assert answers["texts"]["template"]["texts"] == texts
 
 
 def test_torchrun_launch_becomes_command(answers: dict[str, Any]) -> None:

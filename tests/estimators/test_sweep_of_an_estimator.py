@@ -45,5 +45,6 @@ def test_each_trial_is_one_training_job_of_estimator(
             },
         )
         calls = Counter(entry["action"] for entry in opened.ledger.read())
+    assert result.pop("id")
     assert result == {"states": ["finished"] * 3, "loss": [2, 4, 6], "hosts": ["('127.0.0.1'"]}
     assert calls["CreateTrainingJob"] == 3

@@ -60,6 +60,9 @@ def test_tuner_without_a_script_runs_the_image(answers: dict[str, Any]) -> None:
         "epochs": "9",
         "optimizer": "adam",
         "nesterov": "True",  # as the SDK writes it
+        "verbose": "true",
+        "decay": "1e3",
+        "layers": "[8, 4]",
         "_tuning_objective_metric": "accuracy",
     }
 

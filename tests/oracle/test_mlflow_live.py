@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import http.server
 import json
 import os
@@ -15,6 +16,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
@@ -275,7 +277,7 @@ def test_killed_process_is_started_again(server: str, tmp_path: Path) -> None:
         (500, "too many 500 error responses"),
         (401, "failed with error code 401"),
         (404, "failed with error code 404"),
-        (None, "Read timed out"),
+        (None, "no answer for 10 s"),
     ],
 )
 def test_sweep_ends_with_a_server_that_fails(
@@ -291,6 +293,70 @@ def test_sweep_ends_with_a_server_that_fails(
     with forwarding(port, server):
         sweeps.cli("agent", sweep_id)
     check(server, sweep_id)
+
+
+@contextlib.contextmanager
+def silent() -> Iterator[socket.socket]:
+    """Listen on a port whose connections the system accepts, and which never answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(WAIT_S)
+        yield listener
+
+
+def uri_of(listener: socket.socket) -> str:
+    return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+def test_agent_exits_after_one_call_to_a_server_that_accepts_and_never_answers(tmp_path: Path) -> None:
+    with silent() as listener:
+        sweeps = Sweeps(tmp_path, uri_of(listener))
+        process = sweeps.start("run", "sweep.yaml", "--job", "job.yaml")
+        with listener.accept()[0]:
+            began = time.monotonic()
+            _, err = process.communicate(timeout=WAIT_S)
+            waited_s = time.monotonic() - began
+    assert "tracking.mlflow: http://127.0.0.1:" in err
+    assert waited_s < 30  # one timeout of 20 s, and not two
+
+
+def test_agent_does_not_wait_for_a_server_that_was_silent_before(tmp_path: Path) -> None:
+    with silent() as listener:
+        sweeps = Sweeps(tmp_path, uri_of(listener), until="go")
+        sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
+        process = sweeps.start("agent", sweep_id, "--parallel", "3")
+        assert process.stderr is not None
+        assert any("Read timed out" in line for line in process.stderr)
+        shown = json.loads(sweeps.cli("show", sweep_id, "--json")[0])
+        assert shown["trials"] == {"running": 3}  # the sweep does not wait
+        (sweeps.folder / "go").touch()
+        _, err = process.communicate(timeout=WAIT_S)
+        exited = datetime.now(timezone.utc)
+    trials = json.loads(sweeps.cli("trials", sweep_id, "--json")[0])
+    ended = max(datetime.fromisoformat(trial["ended_at"]) for trial in trials)
+    assert (exited - ended).total_seconds() < 15  # 5 s, and not the timeout of a request
+    assert f"the server does not have all results; write them with: smsweep agent {sweep_id}" in err
+
+
+def test_killed_detached_agent_is_not_running_while_its_process_waits_for_mlflow(tmp_path: Path) -> None:
+    with silent() as listener:
+        sweeps = Sweeps(tmp_path, uri_of(listener), until="go")
+        sweep_id = sweeps.cli("sweep", "sweep.yaml", "--job", "job.yaml")[0].split()[0]
+        out, err = sweeps.cli("agent", sweep_id, "--detach", "--json")
+        assert "tracking.mlflow" not in err
+        detached = json.loads(out)["detached"]
+        with listener.accept()[0], Path(detached["log"]).open("rb") as log:
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            os.kill(detached["pid"], signal.SIGKILL)
+            end = time.monotonic() + 8  # the process waits for at least 10 s
+            while True:
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
+                    break
+                assert time.monotonic() < end, "another process keeps the log locked"
+                time.sleep(0.1)
+        (sweeps.folder / "go").touch()
+        sweeps.cli("agent", sweep_id)
 
 
 def test_login_is_sent_only_to_the_server_of_the_environment(tmp_path: Path) -> None:

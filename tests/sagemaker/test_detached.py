@@ -305,6 +305,19 @@ def test_sweep_is_not_detached_when_the_agent_cannot_start(laptop: Laptop) -> No
     laptop.check(sweep_id, 1)
 
 
+def test_detach_warns_that_the_agent_does_not_write_to_mlflow(
+    account: Account, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    (account.folder / "mlflow.py").touch()  # an installed package, which only agents on this machine import
+    monkeypatch.syspath_prepend(account.folder)
+    sweep_id = create.sweep(account.sweep(1), job={**account.job, "tracking": {"mlflow": "http://127.0.0.1:9"}})
+    detach.start_agent_job(sweep_id, {}, with_agent=False)
+    assert (
+        "tracking.mlflow: agents on SageMaker, and agents whose store is in S3, do not write to MLflow; after the "
+        f"sweep, use: smsweep export {sweep_id} --format mlflow --to URI"
+    ) in caplog.text
+
+
 def test_sweep_of_an_image_program_is_detached_without_source(account: Account) -> None:
     config = account.sweep(2)
     del config["program"]

@@ -231,6 +231,23 @@ def test_print_writes_the_files_of_the_sweep(account: Account, command: Command)
     assert loss == pytest.approx((params["width"] - 3) ** 2)
 
 
+def test_existing_tuning_job_with_several_instance_types_becomes_a_sweep(
+    account: Account, command: Command
+) -> None:
+    described = request(account, "flexible", jobs=1)
+    described["HyperParameterTuningJobConfig"]["ResourceLimits"]["MaxParallelTrainingJobs"] = 1
+    definition = described["TrainingJobDefinition"]
+    del definition["ResourceConfig"]
+    types = ["ml.m5.large", "ml.m5.xlarge"]
+    definition["HyperParameterTuningResourceConfig"] = {
+        "InstanceConfigs": [{"InstanceType": name, "InstanceCount": 1, "VolumeSizeInGB": 5} for name in types]
+    }
+    account.client("sagemaker").create_hyper_parameter_tuning_job(**described)
+    wait(account, "flexible")
+    command("sweep", "--from-tuner", "flexible", "--print")
+    assert all(name in Path("job.yaml").read_text() for name in types)
+
+
 def test_sweep_is_exported_as_a_tuning_job_that_runs(account: Account, command: Command) -> None:
     original = request(account, "amt")
     sweep_id = smsweep.sweep(tuner=original)

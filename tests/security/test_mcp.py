@@ -367,6 +367,80 @@ def test_secrets_are_masked_and_control_characters_are_escaped(tmp_path: Path) -
     assert log.replace("\n", "").isprintable()
 
 
+LEAKS = """
+import os, pathlib, sys
+print(pathlib.Path.home().joinpath(".netrc").read_text())
+print("postgres://user:pw5@db.corp/x https://me:tok9@localhost:80/")
+print(sys.argv, os.environ["DATABASE"], os.environ["WANDB_API_KEY"])
+for argument in sys.argv[1:]:
+    print(argument.partition("=")[2])
+import smsweep
+smsweep.log({"loss": 1, "text": " ".join(sys.argv)})
+sys.exit(f"failed with {sys.argv} and {os.environ['DATABASE']}" if "--a=1" in sys.argv else 0)
+"""
+
+
+def test_no_tool_returns_a_secret(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / ".netrc").write_text("machine db.corp login me password " + "ntr-Vc81-kLw\n")
+    environ = {
+        "HOME": str(home),
+        "WANDB_API_KEY": "0123456789abcdef" * 2 + "f00dfeed",
+        "DATABASE": "postgres://user:" + "dbp-7Yw3@db.corp/x",
+    }
+    server = Server(tmp_path, environ)
+    (tmp_path / "train.py").write_text(LEAKS)
+    server.write(
+        sweep=grid(
+            a=[1, 2],
+            api_token="tok-Xk3v-QpL",
+            db_password="hunter-blue",
+            client_secret=["sec-A1b2", "sec-C3d4"],
+            tokenizer="bert-base-2",
+            max_tokens=51200000,
+        ),
+        broken=grid(a=[1], api_token="tok-Br0k-enX") | {"method": "gird", "db_password": "hunter-pink"},
+    )
+    secrets = {
+        *("ntr-Vc81-kLw", environ["WANDB_API_KEY"], "dbp-7Yw3", "user:pw5@", "me:tok9@"),
+        *("tok-Xk3v-QpL", "hunter-blue", "sec-A1b2", "sec-C3d4", "sec-E5f6", "hunter-pink"),
+    }
+    answers = server.ask(
+        ["plan", {"config": "sweep.yaml"}],
+        ["create", {"config": "sweep.yaml"}],
+        ["run", {"sweep": "$sweep", "parallel": 2}],
+        "wait",
+        ["status", {}],
+        ["status", {"sweep": "$sweep"}],
+        ["trials", {"sweep": "$sweep"}],
+        ["best", {"sweep": "$sweep"}],
+        ["why", {"trial": "$sweep/0"}],
+        ["why", {"trial": "$sweep-1"}],
+        ["logs", {"trial": "$sweep/0", "cursor": 0}],
+        ["logs", {"trial": "$sweep-1"}],
+        ["diff", {"a": "$sweep/0", "b": "$sweep/1"}],
+        ["set", {"sweep": "$sweep", "changes": ["parameters.client_secret.values+=sec-E5f6"], "dry_run": True}],
+        ["set", {"sweep": "$sweep", "changes": ["parameters.client_secret.values+=sec-E5f6"]}],
+        ["diff", {"a": "$sweep@1", "b": "$sweep@2"}],
+        ["status", {"sweep": "$sweep"}],
+        ["report", {"sweep": "$sweep"}],
+        ["retry", {"trials": ["$sweep/0"], "dry_run": True}],
+        ["reproduce", {"trial": "$sweep/1", "dry_run": True}],
+        ["stop", {"sweep": "$sweep", "how": "resume", "dry_run": True}],
+        ["set", {"sweep": "$sweep", "changes": ["parameters.db_password.value=[hunter-pink"]}],
+        ["plan", {"config": "broken.yaml"}],
+    )
+    texts = [answer["text"] for answer in answers]
+    assert len(documents(answers[:-2])) == 20
+    assert [(secret, n) for n, text in enumerate(texts) for secret in sorted(secrets) if secret in text] == []
+    plan, logs = texts[0], texts[9]
+    assert "--api_token=***" in plan and "--tokenizer=bert-base-2" in plan and "--max_tokens=51200000" in plan
+    assert "postgres://user:***@db.corp/x https://me:***@localhost:80/" in logs
+    audit_log = (tmp_path / ".smsweep" / "mcp.jsonl").read_text()
+    assert [secret for secret in secrets if secret in audit_log] == []
+
+
 def test_trials_on_this_machine_get_no_credentials_of_aws(tmp_path: Path) -> None:
     names = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "SMSWEEP_ALLOW_CODE")
     server = Server(tmp_path, {name: f"{name.lower()}-value" for name in names})
@@ -404,6 +478,65 @@ def test_audit_log_records_every_call(server: Server) -> None:
     ends = [entry for entry in server.log if entry["event"] in ("done", "failed")]
     assert [entry["event"] for entry in ends] == ["done", *["failed"] * 5]
     assert ends[2]["text"] == "create: max_trials: Unexpected keyword argument; see the input schema of the tool"
+
+
+def test_hostile_pages_labels_and_changes_get_clear_errors(server: Server) -> None:
+    huge, digits = 10**30, "9" * 900
+    changes = [
+        *(
+            "parameters.a.values=" + "[" * 900,
+            "parameters.a.values=&a [*a, *a]",
+            "parameters.a.values=!!python/none x",
+        ),
+        *(
+            "parameters.a=1" + "0" * 900,
+            "run_cap=1" + "0" * 400,
+            "parallel=1e400",
+            "parameters.a.values=" + "x" * 2_000,
+        ),
+        *("a" * 900 + "=1", "=1", "parameters.=1", "run_cap=-1", "parallel=0"),
+    ]
+    (created,) = documents(server.ask(["create", {"config": "sweep.yaml"}]))
+    sweep = created["sweep"]
+    answers = server.ask(
+        ["trials", {"sweep": sweep, "cursor": huge}],
+        ["trials", {"sweep": sweep, "cursor": -1}],
+        ["trials", {"sweep": sweep, "limit": 201}],
+        ["status", {"cursor": huge}],
+        ["logs", {"trial": f"{sweep}/0", "cursor": huge}],
+        ["logs", {"trial": f"{sweep}/{digits}"}],
+        ["why", {"trial": f"{sweep}/{digits}"}],
+        ["why", {"trial": f"{sweep}-{digits}"}],
+        ["diff", {"a": f"{sweep}@{digits}", "b": f"{sweep}@1"}],
+        ["diff", {"a": "../" * 300, "b": "x\0y"}],
+        ["report", {"sweep": "../../etc"}],
+        ["status", {"sweep": "x" * 5_000_000}],
+        ["retry", {"trials": [f"{sweep}/{number}" for number in range(201)]}],
+        ["plan", {"config": "sweep.yaml", "trials": huge}],
+        ["plan", {"config": "sweep.yaml", "n": huge}],
+        ["create", {"config": "sweep.yaml", "usd": 1e300}],
+        ["create", {"config": "sweep.yaml", "seed": huge}],
+        ["run", {"sweep": sweep, "parallel": huge}],
+        ["set", {"sweep": sweep, "changes": ["run_cap=1"] * 201}],
+        *(["set", {"sweep": sweep, "changes": [change]}] for change in changes),
+    )
+    texts = errors(answers)
+    assert [text for text in texts if "internal error" in text or "Traceback" in text or len(text) > 4_000] == []
+    (status,) = documents(server.ask(["status", {"sweep": sweep}]))
+    assert len(status["sweep"]["revisions"]) == 1
+
+
+def test_simultaneous_runs_of_a_sweep_start_one_agent(server: Server) -> None:
+    (server.folder / "train.py").write_text("import time\ntime.sleep(60)\n")
+    run = ["run", {"sweep": "$sweep"}]
+    _, runs, stopped = server.ask(
+        ["create", {"config": "sweep.yaml"}], [run, run, run], ["stop", {"sweep": "$sweep", "how": "cancel"}]
+    )
+    both: Any = runs
+    assert sorted(answer["is_error"] for answer in both) == [False, True, True]
+    assert not stopped["is_error"]
+    (agents,) = (server.folder / ".smsweep" / "agents").iterdir()
+    assert len(list(agents.glob("*.log"))) == 1
 
 
 def test_errors_have_the_text_of_the_command_line(server: Server) -> None:

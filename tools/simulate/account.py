@@ -73,6 +73,7 @@ class Account:
         quota: Jobs that can be live at the same time.
         rates: What happens to jobs.
         on_create: Called with each new job.
+        written: URI of checkpoints in S3 -> the jobs that wrote them, of all regions. Each step is saved.
     """
 
     world: World
@@ -80,6 +81,7 @@ class Account:
     quota: int
     rates: JobRates
     on_create: Callable[[Job], None]
+    written: dict[str, list[Job]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)  # in the order of creation
     _tokens: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -157,9 +159,13 @@ class Account:
             lines=[],
             points=[],
         )
+        uri = str(request.get("CheckpointConfig", {}).get("S3Uri", ""))
+        before = self.written.setdefault(uri, []) if uri else []
+        first = 1 + max((step for each in before for _, step, _ in each.points), default=-1)
+        before.append(job)
         readable_s = 0.0
-        for step in range(rates.steps if lasts_s else 0):
-            at_s = starts_s + lasts_s * (step + 1) / (rates.steps + 1)
+        for step in range(first, rates.steps if lasts_s else 0):
+            at_s = starts_s + lasts_s * (step - first + 1) / (rates.steps - first + 1)
             value = round(rng.uniform(0, 100), 3)
             job.points.append((at_s, step, value))
             readable_s = max(readable_s, at_s + rng.uniform(0, LOG_LAG_S))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
-from functools import partial
+from functools import cache, partial
 from typing import Any
 from unittest import mock
 
@@ -16,41 +16,39 @@ from sqlalchemy import event
 from sqlalchemy.pool import StaticPool
 
 from smsweep.backends.sagemaker import backend as sagemaker
+from smsweep.config_files.config_change import change_config, parse_change
+from smsweep.config_files.from_python import to_yaml
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
-from smsweep.core.budget import Budget, BudgetTracker, budgets_at
-from smsweep.core.job import JobTemplate, Price, Site
-from smsweep.core.sweep import VERBS, Sweep, SweepConfig, SweepState
-from smsweep.core.trial import TrialState
+from smsweep.core.job import JobTemplate, Site, TrainingJobRequest
+from smsweep.core.sweep import VERBS, Sweep, SweepState
+from smsweep.core.trial import Trial, TrialState
 from smsweep.engine.agent import Agent
 from smsweep.engine.agent_state import AgentOptions, AgentResult, ShutdownLevel
-from smsweep.engine.controller import Controller, Rules
+from smsweep.engine.controller import Rules
 from smsweep.engine.failure_limit import FailureLimit
 from smsweep.engine.job_request import training_job
 from smsweep.engine.metric_parser import MetricParser
 from smsweep.engine.places import Place
-from smsweep.errors import SmsweepError, StoreConflict, StoreDown
-from smsweep.search.registry import make_strategy
+from smsweep.errors import ConfigError, NotFound, SmsweepError, StoreConflict, StoreDown, StoreUnavailable
+from smsweep.services.agents.setup import AgentSetup
+from smsweep.services.places import ChosenPlace, choose_places
 from smsweep.services.sweeps.control import OPEN, RETRYABLE
-from smsweep.stopping.registry import make_rule
-from smsweep.store.base import Store
+from smsweep.services.workspace import Workspace, read_stored
+from smsweep.store import transactions
+from smsweep.store.base import ParseStored
 from smsweep.store.open import PRAGMAS
 from smsweep.store.sql import SqlStore
 from smsweep.store.tables import metadata
 from tools.simulate.account import Account, Connection, Job
-from tools.simulate.invariants import Violation, check_end, check_new_job, region_name
-from tools.simulate.scenario import MAX_RUN_S, RETRIES, Scenario, draw
+from tools.simulate.disk import Disk
+from tools.simulate.invariants import DRAIN_S, CheckedStrategy, Violation, Watch, check_end, region_name
+from tools.simulate.scenario import RETRIES, Command, Scenario, draw
 from tools.simulate.world import Killed, TimeUp, World
 
 SITE = Site(
     assets_uri="s3://bucket/assets", output_uri="s3://bucket/jobs", checkpoint_uri="s3://bucket/checkpoints"
 )
-JOB = f"""
-image_uri: 123456789012.dkr.ecr.eu-west-1.amazonaws.com/train:1
-role: arn:aws:iam::123456789012:role/trainer
-instance_type: ml.m5.large
-max_run: {MAX_RUN_S}
-"""
 TICK_S = 20.0  # longest time between two ticks of an agent
 RESTART_S = (1.0, 150.0)  # from the end of an agent to the start of the next one on its machine
 PATIENCE_S = 4 * 3600.0  # a sweep must end within this time without faults
@@ -76,10 +74,12 @@ class Simulator:
         engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"isolation_level": None})
         event.listen(engine, "connect", lambda connection, _: connection.execute(PRAGMAS[0]))
         self._engine = engine
-        self._configs: dict[str, tuple[SweepConfig, JobTemplate]] = {}
         self._world: World | None = None
         metadata.create_all(engine)
-        self._store = SqlStore(engine, self._clock, lambda text, _: self._configs[text], sleep=lambda _: None)
+        self._parse = cache(read_stored)
+        self._store = SqlStore(engine, self._clock, self._parse, sleep=lambda _: None)
+        self._disk = Disk(engine)
+        _keep_connections(engine, self._store)
 
     def run(
         self, seed: int, *, allowed: frozenset[str] | None = None, trace: Callable[[str], None] | None = None
@@ -102,7 +102,7 @@ class Simulator:
         )
         self._world = world
         self._empty()
-        simulation = Simulation(scenario, world, self._store, self._configs)
+        simulation = Simulation(scenario, world, self._store, self._disk, self._parse)
         problem = ""
         try:
             with mock.patch("time.monotonic", world.monotonic):
@@ -132,52 +132,91 @@ class Simulator:
                 if table.name != "alembic_version":
                     connection.execute(sa.delete(table))
         self._store._parsed.clear()
-        self._configs.clear()
+
+
+def _keep_connections(engine: sa.Engine, store: SqlStore) -> None:
+    """Let all transactions of a store use the same connections, which is faster."""
+    database: Any = engine.raw_connection().driver_connection
+    event.remove(engine, "begin", transactions._begin)
+
+    class Connected:
+        def __init__(self, engine: sa.Engine, begin: str) -> None:
+            self.url = engine.url
+            self._connection = engine.connect()
+            self._begin = begin
+
+        @contextmanager
+        def begin(self) -> Iterator[sa.Connection]:
+            try:
+                with self._connection.begin():
+                    database.execute(self._begin)
+                    yield self._connection
+            except BaseException:
+                database.rollback()  # as a pool does after a commit that failed
+                raise
+
+    runner: Any = store.transactions
+    runner._reader = Connected(runner._reader, "BEGIN")
+    runner._writer = Connected(runner._writer, "BEGIN IMMEDIATE")
+
+
+@cache
+def parsed_texts(config: str, job: str) -> tuple[str, str]:
+    """Return the texts that a new sweep stores. config, job: representations of the mappings."""
+    scope: dict[str, Any] = {}
+    return parse_sweep(to_yaml(eval(config, scope))).text, parse_job(to_yaml(eval(job, scope))).text
+
+
+class Setup(AgentSetup):
+    """The setup of an agent whose search is checked."""
+
+    def _rules(self, sweep: Sweep) -> Rules:
+        rules = super()._rules(sweep)
+        return replace(rules, strategy=CheckedStrategy(rules.strategy, sweep.config, sweep.seed, self.template))
 
 
 class Simulation:
     """The processes of one scenario."""
 
-    def __init__(
-        self,
-        scenario: Scenario,
-        world: World,
-        store: SqlStore,
-        configs: dict[str, tuple[SweepConfig, JobTemplate]],
-    ) -> None:
-        parsed = parse_sweep(dict(scenario.config))
-        template = replace(parse_job(JOB).template, repeats=scenario.repeats)
+    def __init__(self, scenario: Scenario, world: World, store: SqlStore, disk: Disk, parse: ParseStored) -> None:
         self.scenario, self.world = scenario, world
-        configs[parsed.text] = parsed.config, template
+        sweep_yaml, job_yaml = stored_texts(scenario)
+        config, template = parse(sweep_yaml, job_yaml)
         self._store = store  # without faults
-        self._net = RemoteStore(store, world)
-        self._template = template
-        self.accounts = {
-            region.name: Account(
-                world, region_name(region.name), region.quota, scenario.jobs, on_create=self._note_job
+        self._workspace = Workspace({})
+        self.accounts: dict[str, Account] = {}
+        self._watch = Watch(world, store, scenario, self.accounts, parse)
+        self._net = RemoteStore(store, world, disk, self._watch)
+        written: dict[str, list[Job]] = {}
+        for region in scenario.regions:
+            self.accounts[region.name] = Account(
+                world, region_name(region.name), region.quota, scenario.jobs, self._watch.note_job, written
             )
-            for region in scenario.regions
-        }
         self._n_started = itertools.count(1)
         self._agents: dict[str, Agent] = {}  # running ones, by name
         self.sweep = store.create_sweep(
-            Sweep(id="abcd1234", config=parsed.config, seed=world.seed, sweep_yaml=parsed.text, job=template)
+            Sweep(
+                id="abcd1234",
+                config=config,
+                seed=world.seed,
+                sweep_yaml=sweep_yaml,
+                job=template,
+                job_yaml=job_yaml,
+            )
         )
+        self._watch.begin(self.sweep)
 
     def run(self) -> None:
         for machine, skew_s in enumerate(self.scenario.skews_s):
             at_s = self.world.rng("start", machine).uniform(0, 30) if machine else 0.0
             self._start_agent(machine, skew_s, at_s)
-        for index, (at_s, verb) in enumerate(self.scenario.commands):
-            self.world.start(f"user-{index}", partial(self._command, verb), at_s, can_die=False)
+        for index, command in enumerate(self.scenario.commands):
+            self.world.start(f"user-{index}", partial(self._command, command), command.at_s, can_die=False)
         self.world.run()
-        check_end(self._store, self.sweep_now(), self.scenario, list(self.accounts.values()))
+        check_end(self._watch)
 
     def sweep_now(self) -> Sweep:
         return self._store.get_sweep(self.sweep.id)
-
-    def _note_job(self, job: Job) -> None:
-        check_new_job(job, self.accounts.values())
 
     def _start_agent(self, machine: int, skew_s: float, at_s: float) -> None:
         name = f"agent-{next(self._n_started)}"
@@ -213,27 +252,10 @@ class Simulation:
             with mock.patch.object(sagemaker, "Aws", lambda _, of=self.accounts[region.name]: Connection(of)):
                 opened[region.name] = sagemaker.SageMakerBackend(POLL, world.time, world.monotonic)
         sweep = self._net.get_sweep(self.sweep.id)
-        places = [
-            Place(
-                backend=opened[region.name],
-                render=lambda trial: training_job(self._template, sweep, trial, SITE),
-                name=region.name,
-                slots=region.slots,
-                price=Price(per_hour=region.price),
-            )
-            for region in scenario.regions
-        ]
-        controller = Controller(
-            self._net,
-            sweep,
-            Rules(
-                strategy=make_strategy(sweep.config, sweep.seed, self._template),
-                stopping=make_rule(sweep.config, scenario.stop_if),
-                trial_cap=scenario.trial_cap,
-                budget=BudgetTracker(self._budgets()),
-            ),
-            repeats=scenario.repeats,
-        )
+        chosen = self._choose(sweep.job)
+        setup = Setup(store=self._net, sweep=sweep, workspace=self._workspace, template=sweep.job, places=chosen)
+        controller = setup.make_controller(searches=True)
+        places = [_open(place, opened[place.name], sweep) for place in chosen]
         agent = self._agents[name] = Agent(
             self._net,
             places,
@@ -251,21 +273,16 @@ class Simulation:
             for backend in opened.values():
                 backend.close()
 
-    def _budgets(self) -> list[Budget]:
-        if self.scenario.usd is None:
-            return []
-        return budgets_at(
-            {
-                region.name: replace(
-                    self._template, budget={"usd": self.scenario.usd}, price=Price(per_hour=region.price)
-                )
-                for region in self.scenario.regions
-            }
-        )
+    def _choose(self, template: JobTemplate) -> list[ChosenPlace]:
+        if template.places:
+            return choose_places(template, self._workspace)
+        (region,) = self.scenario.regions
+        return choose_places(template, self._workspace, backend="sagemaker", parallel=region.slots)
 
-    def _command(self, verb: str) -> None:
+    def _command(self, command: Command) -> None:
         """Run a command of a user."""
-        with suppress(StoreConflict, StoreDown, Killed):
+        verb = command.verb
+        with suppress(StoreConflict, StoreUnavailable, Killed):
             if verb == "pause":
                 self._set_state("pause")
                 self.world.sleep(self.world.rng("pause", self.world.current.name).uniform(1, 300))
@@ -274,6 +291,10 @@ class Simulation:
                 self._set_state(verb)
             elif verb == "retry":
                 self._retry()
+            elif verb == "set":
+                self._change(command)
+            elif verb.startswith("order "):
+                self._order(verb.removeprefix("order "), command.slots)
             else:
                 self._leave(verb)
 
@@ -283,8 +304,45 @@ class Simulation:
             try:
                 self._net.set_sweep_state(self.sweep.id, expect, to)
                 return
-            except StoreDown:
+            except StoreUnavailable:
                 self.world.sleep(5)
+
+    def _change(self, command: Command) -> None:
+        """Change the config, as `smsweep set` does. If the sweep has finished, resume it."""
+        while True:
+            try:
+                sweep = change_config(self._net, self.sweep.id, map(parse_change, command.changes), "ann@host")
+                break
+            except ConfigError:
+                return  # the user has changed nothing
+            except StoreUnavailable:
+                self.world.sleep(5)
+        if sweep.state is SweepState.FINISHED:
+            self._set_state("resume")
+            self._ensure_agent()
+
+    def _order(self, order: str, slots: int) -> None:
+        """Give an order to the agent that has run for the longest time."""
+        agents = self._net.list_agents(self.sweep.id)
+        running = [agent.id for agent in agents if agent.id in self._agents]
+        if not running:
+            return
+        is_resize = order == "parallel"
+        options: dict[str, Any] = {"parallel": slots} if is_resize else {"order": order}
+        while True:  # a user repeats a command whose answer was lost
+            try:
+                self._net.order_agent(self.sweep.id, running[0], **options)
+                break
+            except NotFound:
+                return  # the agent has exited
+            except StoreUnavailable:
+                self.world.sleep(5)
+        if is_resize:
+            return
+        agent = self._agents.get(running[0])
+        self.world.sleep(max(self.scenario.calm_s - self.world.now_s, 0) + DRAIN_S)
+        if agent is not None and self._agents.get(running[0]) is agent:
+            raise Violation(f"an agent does not end after an order: {running[0]} ({order})")
 
     def _retry(self) -> None:
         """Retry the first trial that failed, as `smsweep retry --run` does."""
@@ -297,6 +355,9 @@ class Simulation:
             return
         with suppress(StoreConflict):
             self._net.set_sweep_state(self.sweep.id, [SweepState.FINISHED], SweepState.RUNNING)
+        self._ensure_agent()
+
+    def _ensure_agent(self) -> None:
         if not self._agents:
             self._start_agent(0, self.scenario.skews_s[0], self.world.now_s + 1)
 
@@ -313,25 +374,62 @@ class Simulation:
                 self.world.sleep(1)
 
 
+def stored_texts(scenario: Scenario) -> tuple[str, str]:
+    """Return the texts of a new sweep."""
+    return parsed_texts(repr(scenario.config), repr(scenario.job))
+
+
+def _open(place: ChosenPlace, backend: sagemaker.SageMakerBackend, sweep: Sweep) -> Place:
+    """Return a place as `smsweep.services.places.open_place` does, without an upload of the source."""
+
+    def render(trial: Trial) -> TrainingJobRequest:
+        return training_job(place.template, sweep, trial, SITE)
+
+    return Place(
+        backend=backend,
+        render=render,
+        checkpoints=lambda trial: str(render(trial).get("CheckpointConfig", {}).get("S3Uri", "")),
+        name=place.name,
+        slots=place.slots,
+        group=place.group,
+        price=place.template.price,
+        reads_s3=True,
+    )
+
+
 class RemoteStore:
     """A store behind the simulated network. Each call is one transaction, so that nothing runs during it."""
 
-    def __init__(self, store: Store, world: World) -> None:
+    def __init__(self, store: SqlStore, world: World, disk: Disk, watch: Watch) -> None:
         self._store = store
         self._world = world
+        self._disk = disk
+        self._watch = watch
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
         world = self._world
 
         def call(*args: Any, **kwargs: Any) -> Any:
-            return world.call(
+            def work() -> Any:
+                answer = None
+                try:
+                    answer = method(*args, **kwargs)
+                finally:
+                    with self._disk.working():
+                        self._watch.after_call(name, args, kwargs, answer)
+                return answer
+
+            answer = world.call(
                 f"store.{name} {_brief(args)}",
-                lambda: method(*args, **kwargs),
+                work,
                 refusal=lambda: StoreDown("the server does not answer"),
                 loss=lambda: StoreDown("the answer of the server was lost"),
                 longest_s=0.05,
+                on_disk_fault=self._disk.failing,
             )
+            self._watch.after_answer(name, answer)
+            return answer
 
         self.__dict__[name] = call
         return call

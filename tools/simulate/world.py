@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import random
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from itertools import accumulate
@@ -17,6 +18,7 @@ R = TypeVar("R")
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
 KILL, REFUSE, LOSE, TWICE, STALL = "kill", "refuse", "lose", "twice", "stall"
 AFTER = "kill after"
+DISK = "disk"  # the server has a failing disk
 STALL_S = (20.0, 240.0)  # longer than a lease, so that other agents take over
 
 
@@ -135,6 +137,7 @@ class World:
         longest_s: float = 0.2,
         is_repeated: bool = False,
         may_stall: bool = True,
+        on_disk_fault: Callable[[random.Random], AbstractContextManager[None]] | None = None,
     ) -> R:
         """Make a call over the network for the current process.
 
@@ -146,12 +149,13 @@ class World:
             longest_s: The longest time of the way to the server, and of the way back.
             is_repeated: The client sends a request again if its answer is lost, without telling the caller.
             may_stall: The way to the server can take longer than a lease.
+            on_disk_fault: Returns a context in which the disk of the server fails; None if it has no disk.
         """
         self._check_alive()
         process = self.current
         process.n_calls += 1
         rng = self.rng(process.name, process.n_calls)
-        fault = self._fault(process, rng, is_repeated)
+        fault = self._fault(process, rng, is_repeated=is_repeated, has_disk=on_disk_fault is not None)
         to_s, back_s = longest_s * rng.random() ** 3, longest_s * rng.random() ** 3
         if fault == STALL and may_stall:
             to_s += rng.uniform(*STALL_S)
@@ -163,7 +167,8 @@ class World:
         if fault == REFUSE:
             raise refusal()
         try:
-            answer = work()
+            with on_disk_fault(rng) if fault == DISK and on_disk_fault else nullcontext():
+                answer = work()
             if fault == TWICE:
                 answer = work()
         finally:
@@ -175,7 +180,7 @@ class World:
             raise loss()
         return answer
 
-    def _fault(self, process: Process, rng: random.Random, is_repeated: bool) -> str:
+    def _fault(self, process: Process, rng: random.Random, *, is_repeated: bool, has_disk: bool) -> str:
         """Return the fault of this call; "" for none."""
         drawn = rng.random()
         totals = zip(self.rates, accumulate(self.rates.values()), strict=True)
@@ -184,7 +189,7 @@ class World:
             return ""
         if self.now_s >= self.calm_s or (fault == TWICE and not is_repeated):
             return ""
-        if fault in (KILL, AFTER) and not process.can_die:
+        if (fault in (KILL, AFTER) and not process.can_die) or (fault == DISK and not has_disk):
             return ""
         text = f"{process.name}:{process.n_calls} {fault}"
         if self.allowed is not None and text not in self.allowed:

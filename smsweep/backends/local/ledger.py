@@ -14,6 +14,7 @@ import json
 import os
 import stat
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -39,6 +40,8 @@ PROCESS, DOCKER, FUNCTION = "process", "docker", "function"
 WAITING = "waiting"  # the kind of a claim that is reserved for a waiting job; it is in no file
 ENGINE_VARIABLES = ("DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "DOCKER_TLS_VERIFY", "DOCKER_CERT_PATH")
 SHOWN = 3  # jobs in a message
+LOCK_S = 15.0  # how long another process may hold the lock of the ledger; it needs milliseconds
+POLL_S = 0.02
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -183,7 +186,7 @@ class DeviceLedger:
         Raises:
             DevicesInUse: If too few devices are free, or if they are reserved for jobs that wait longer.
             JobRejected: If the pool is too small.
-            BackendUnavailable: If the ledger cannot be written now.
+            BackendUnavailable: If the ledger cannot be written now, or another process keeps it locked.
         """
         check_fits(needs.times(n_hosts), self.pool)
         try:
@@ -246,10 +249,25 @@ class DeviceLedger:
                 os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
             lock = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+            self._wait_for(lock, path)
             yield
         finally:
             os.close(lock)
+
+    def _wait_for(self, lock: int, path: Path) -> None:
+        """Lock the ledger. Raises BackendUnavailable if a process that hangs, or another user, keeps it locked."""
+        deadline = time.monotonic() + LOCK_S
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise BackendUnavailable(
+                        f"{path}: another process has kept the ledger of devices locked for {LOCK_S:.0f} s; "
+                        f"find it with `fuser {path}`, and continue or end it"
+                    ) from None
+                time.sleep(POLL_S)
 
     def _resume(self, path: Path) -> Claim | None:
         try:

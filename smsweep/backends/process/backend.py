@@ -147,6 +147,7 @@ class ProcessBackend:
         self._started.discard(name)
         self._quit_at_s.pop(name, None)
         self._polled.pop(name, None)
+        self._max_runtime_s.pop(name, None)
 
     def wait(self, timeout_s: float) -> None:
         self._events.update(Path(folder).name for folder in self._server.wait(timeout_s))

@@ -27,6 +27,8 @@ HAS_REAPER = sys.platform.startswith("linux")  # entrypoints end all processes o
 FORK_SERVER = Path(__file__).with_name("fork_server.py")
 READ_BYTES = 65_536
 START_S = 60.0  # how long the server may fail to start, until the agent gives up
+ANSWER_S = 300.0  # longest time of one request. The first one reads the source and the packages of the environment
+CLOSE_S = 5.0  # until a server that does not exit is killed
 # The machine is short of something; the agent waits for it without a limit.
 SHORTAGES = (errno.EAGAIN, errno.ENOMEM, errno.ENOSPC, errno.EMFILE, errno.ENFILE)
 ERROR_BYTES = 4_096  # of the server's last output
@@ -60,7 +62,8 @@ class ForkClient:
         """Send one request and return its answer.
 
         Raises:
-            BackendUnavailable: If the server has exited. The next call starts it again.
+            BackendUnavailable: If the server has exited, or was killed because it did not answer for `ANSWER_S`
+                seconds. The next call starts it again.
             JobError: If it has not answered any request for `START_S` seconds.
         """
         try:
@@ -82,7 +85,7 @@ class ForkClient:
                 time.sleep(timeout_s)  # the next request starts the server
             elif select.select([_stdout(process)], [], [], timeout_s)[0]:
                 with contextlib.suppress(BackendUnavailable):  # the next request reports that
-                    for line in self._lines(process):  # without an open request, each line is an event
+                    for line in self._lines(process, ANSWER_S):  # without an open request, each line is an event
                         self._ended.add(json.loads(line)["ended"])
         ended, self._ended = self._ended, set()
         return ended
@@ -90,7 +93,9 @@ class ForkClient:
     def close(self) -> None:
         """End the server. Its jobs continue."""
         if self._process is not None:
-            self._process.communicate()
+            _stdin(self._process).close()
+            _stdout(self._process).close()
+            self._reap(self._process)
             self._process = None
         if self._stderr is not None:
             self._stderr.close()
@@ -98,17 +103,33 @@ class ForkClient:
 
     def _ask(self, order: Mapping[str, Any]) -> dict[str, Any]:
         process = self._running()
+        deadline = time.monotonic() + ANSWER_S
         try:
-            _write(_stdin(process), json.dumps(order).encode() + b"\n")
+            _write(_stdin(process), json.dumps(order).encode() + b"\n", deadline)
+            while True:
+                for line in self._lines(process, deadline - time.monotonic()):
+                    answer: dict[str, Any] = json.loads(line)
+                    if "ended" not in answer:
+                        return answer
+                    self._ended.add(answer["ended"])
         except BrokenPipeError:
-            process.wait()
+            self._reap(process)
             raise self._exited(process) from None
-        while True:
-            for line in self._lines(process):
-                answer: dict[str, Any] = json.loads(line)
-                if "ended" not in answer:
-                    return answer
-                self._ended.add(answer["ended"])
+        except TimeoutError:
+            process.kill()
+            self.close()
+            raise BackendUnavailable(
+                f"the fork server did not answer for {ANSWER_S:.0f} s and was killed"
+            ) from None
+
+    def _reap(self, process: subprocess.Popen[bytes]) -> None:
+        """Wait until the server has exited. Kill it if it hangs."""
+        try:
+            process.wait(CLOSE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            with contextlib.suppress(subprocess.TimeoutExpired):  # the kernel ends it when its disk answers
+                process.wait(CLOSE_S)
 
     def _failure(self, err: Exception) -> JobError:
         """Return the error to raise for a request without an answer."""
@@ -144,17 +165,24 @@ class ForkClient:
             self._unread = b""
         return self._process
 
-    def _lines(self, process: subprocess.Popen[bytes]) -> Iterator[bytes]:
-        """Wait for some output and yield its whole lines. Raises BackendUnavailable if the server has exited."""
+    def _lines(self, process: subprocess.Popen[bytes], timeout_s: float) -> Iterator[bytes]:
+        """Wait for some output and yield its whole lines.
+
+        Raises:
+            BackendUnavailable: If the server has exited.
+            TimeoutError: If there is no output.
+        """
+        if not select.select([_stdout(process)], [], [], max(0.0, timeout_s))[0]:
+            raise TimeoutError
         data = _stdout(process).read(READ_BYTES)
         if not data:
-            process.wait()
+            self._reap(process)
             raise self._exited(process)
         *lines, self._unread = (self._unread + data).split(b"\n")
         yield from lines
 
     def _exited(self, process: subprocess.Popen[bytes]) -> BackendUnavailable:
-        code = process.returncode
+        code = process.returncode or 0
         how = f"was killed by signal {-code}" if code < 0 else f"exited with code {code}"
         error = self._last_error()
         return BackendUnavailable(f"the fork server {how}{f': {error}' if error else ''}")
@@ -169,11 +197,13 @@ class ForkClient:
         return next((line.strip() for line in reversed(lines) if line.strip()), "")
 
 
-def _write(pipe: IO[bytes], data: bytes) -> None:
-    """Write all of the data. A signal handler can interrupt a write to a full pipe."""
+def _write(pipe: IO[bytes], data: bytes, deadline: float) -> None:
+    """Write all of the data. Raises TimeoutError if the reader does not read it until the deadline."""
     view = memoryview(data)
     while view:
-        view = view[pipe.write(view) :]
+        if not select.select([], [pipe], [], max(0.0, deadline - time.monotonic()))[1]:
+            raise TimeoutError
+        view = view[pipe.write(view[: select.PIPE_BUF]) :]  # a pipe that is ready accepts so many bytes at once
 
 
 def _stdin(process: subprocess.Popen[bytes]) -> IO[bytes]:

@@ -18,6 +18,7 @@ import fcntl
 import gc
 import json
 import os
+import select
 import signal
 import sys
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 _running: dict[int, str] = {}  # pid -> folder of each job
 _environ: dict[str, str] = {}  # the variables that `set_environ` has set
+START_S = 60.0  # how long a job's process may need until it has written its `pid` file
 DAMAGED = (errno.EINVAL, errno.EISDIR, errno.ELOOP, errno.ENOTDIR, errno.ENXIO)  # see runtime.system.open_plain
 
 
@@ -132,7 +134,11 @@ def hold_claim(path: str) -> int:
 
 
 def fork(order: dict[str, Any], entry: Callable[[dict[str, Any]], int]) -> dict[str, Any]:
-    """Fork the job's process. Wait until it has written its `pid` file, or has reported why it cannot start."""
+    """Fork the job's process. Wait until it has written its `pid` file, or has reported why it cannot start.
+
+    A process that hangs, for example on a file system that does not answer, is not killed: it may start later. It
+    holds the lock of its folder, so the job does not start a second time.
+    """
     reader, writer = os.pipe()
     # A job can end before its folder is in `_running`; `on_child` then waits for the folder.
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
@@ -149,6 +155,9 @@ def fork(order: dict[str, Any], entry: Callable[[dict[str, Any]], int]) -> dict[
         signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCHLD])
         os.close(writer)
     with open(reader, "rb") as file:  # noqa: PTH123
+        if not select.select([file], [], [], START_S)[0]:
+            folder = order["folder"]
+            return {"error": f"its process {pid} did not start within {START_S:.0f} s; check the disk of {folder}"}
         answer = file.read()
     return json.loads(answer) if answer else {"pid": pid}
 

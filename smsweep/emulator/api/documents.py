@@ -10,6 +10,7 @@ from typing import Any
 
 from smsweep.core.job import DEFAULT_MAX_RUN_S
 from smsweep.emulator import api_error
+from smsweep.emulator.jobs.builtin_algorithms import described_algorithm
 from smsweep.emulator.jobs.job import Job
 
 # Fields of a job in EventBridge events, besides Tags. Source: the example event in the AWS documentation.
@@ -55,6 +56,7 @@ def description(job: Job) -> dict[str, Any]:
     """Return the response of DescribeTrainingJob. It is a copy, which later changes of the job do not affect."""
     document = {
         **job.request,
+        "AlgorithmSpecification": described_algorithm(job.request["AlgorithmSpecification"]),
         "TrainingJobArn": job.arn,
         "TrainingJobStatus": job.status,
         "SecondaryStatus": job.secondary_status,

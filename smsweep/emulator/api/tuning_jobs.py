@@ -5,17 +5,18 @@ from __future__ import annotations
 import copy
 import secrets
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from smsweep.config_files.tuning_job import OBJECTIVE, Definition, parameter_text, read_tuning_job
+from smsweep.config_files.tuning_job import OBJECTIVE, Definition, TuningJob, parameter_text, read_tuning_job
 from smsweep.emulator import api_error
-from smsweep.emulator.api import paging, validation
+from smsweep.emulator.api import paging, tuning_rules, validation
 from smsweep.emulator.api.documents import tag_list, tag_map
 from smsweep.emulator.api.validation import HasObjects
 from smsweep.emulator.api_error import ApiError
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
+from smsweep.emulator.jobs.builtin_algorithms import described_algorithm
 from smsweep.emulator.jobs.job import Job, JobTable
 from smsweep.emulator.jobs.tuner import final_objective, n_not_improving, objective_of
 from smsweep.emulator.jobs.tuning_job import Launch, TuningRecord, TuningTable, training_job_request
@@ -74,6 +75,7 @@ class TuningJobs:
             parsed = read_tuning_job(request)
         except ConfigError as err:
             raise api_error.invalid("; ".join(err.problems)) from err
+        _refuse_first(tuning_rules.broken_rules(request))
         tags = tag_map(request.pop("Tags", ()))
         now, name = self._clock(), parsed.name
         record = TuningRecord(
@@ -90,7 +92,7 @@ class TuningJobs:
             self._check_training_job(record, definition)
         with self._table.lock:
             for parent in parsed.parents:
-                self._check_parent(parent, region)
+                self._check_parent(request, parent, region)
             existing = self._table.get(name)
             if existing is not None:
                 raise ApiError(
@@ -116,7 +118,8 @@ class TuningJobs:
             job = Job(name=name, arn="", region="", request=request, tags={}, created_at=0.0, modified_at=0.0)
             warm_pools.check_quota(job, [], limit)
 
-    def _check_parent(self, name: str, region: str) -> None:
+    def _check_parent(self, request: Request, name: str, region: str) -> None:
+        """Raise ApiError if a tuning job cannot be a parent of the request's warm start."""
         parent = self._table.get(name)
         if parent is None or parent.region != region:
             raise api_error.invalid(
@@ -126,6 +129,7 @@ class TuningJobs:
             raise api_error.invalid(
                 f"WarmStartConfig: the parent hyperparameter tuning job {name} is in status {parent.status}."
             )
+        _refuse_first(tuning_rules.broken_warm_start_rules(request, parent.request))
 
     def describe(self, request: Request, region: str) -> Document:
         """Return the response of DescribeHyperParameterTuningJob. Raises ApiError."""
@@ -151,7 +155,7 @@ class TuningJobs:
             record = self._find(request, region)
             if not record.is_terminal:
                 raise api_error.invalid(
-                    f"The hyperparameter tuning job is in status {record.status} and cannot be deleted."
+                    f"The hyperparameter tuning job is not in a terminal state. Its status is {record.status}."
                 )
             self._table.remove(record.name)
 
@@ -192,6 +196,16 @@ class TuningJobs:
             records = [record for record in self._table.all() if record.region == region]
             return [{**self.description(record), "Tags": tag_list(record.tags)} for record in records]
 
+    def event_detail(self, record: TuningRecord) -> Document:
+        """Return the detail of a state change event. Its times are in milliseconds."""
+        described = self.description(record)
+        detail = {name: described[name] for name in EVENT_FIELDS if name in described}
+        for name in EVENT_TIMES & detail.keys():
+            detail[name] = round(detail[name] * 1000)
+        if "BestTrainingJob" in described:
+            detail["BestTrainingJob"] = {"TrainingJobName": described["BestTrainingJob"]["TrainingJobName"]}
+        return {**detail, "Tags": dict(record.tags)}
+
     def description(self, record: TuningRecord) -> Document:
         """Return the response of DescribeHyperParameterTuningJob for a tuning job."""
         parsed = record.parsed()
@@ -208,13 +222,23 @@ class TuningJobs:
                 "RuntimeInSeconds": round((record.ended_at or self._clock()) - record.created_at)
             },
         }
-        document["HyperParameterTuningJobConfig"].setdefault("TrainingJobEarlyStoppingType", "Off")
+        config = document["HyperParameterTuningJobConfig"]
+        is_auto = parsed.is_autotuned and parsed.strategy != "Hyperband"
+        config.setdefault("TrainingJobEarlyStoppingType", "Auto" if is_auto else "Off")
+        max_jobs = _grid_size(parsed) if parsed.strategy == "Grid" else parsed.max_jobs
+        if max_jobs is not None:
+            config["ResourceLimits"]["MaxNumberOfTrainingJobs"] = max_jobs  # a grid and Autotune have a default
         single = document.get("TrainingJobDefinition")
         definitions = [single] if single is not None else document["TrainingJobDefinitions"]
         for item, definition in zip(definitions, parsed.definitions, strict=True):
-            static = definition.request["HyperParameters"]
-            item["StaticHyperParameters"] = {**static, OBJECTIVE: objective_of(definition).name}
+            static, objective = definition.request["HyperParameters"], objective_of(definition).name
+            item["StaticHyperParameters"] = {**static, OBJECTIVE: objective}
+            item["AlgorithmSpecification"] = described_algorithm(item["AlgorithmSpecification"], objective)
             item.setdefault("ResourceConfig", _first_machine(definition.request["ResourceConfig"]))
+        shared = config.get("ParameterRanges")
+        for ranges in (shared, *(item.get("HyperParameterRanges") for item in definitions)):
+            for kind in RANGES if ranges is not None else ():
+                ranges.setdefault(kind, [])  # SageMaker adds them, and `attach` of SDK 2.x needs them
         best = _best(summaries)
         if best is not None:
             document["BestTrainingJob"] = best
@@ -278,6 +302,22 @@ FILTERS: Mapping[str, Callable[[TuningRecord, Any], bool]] = {
     **paging.SHARED_FILTERS,
     "StatusEquals": lambda record, status: record.status == status,
 }
+# Fields of a tuning job in EventBridge events, besides Tags. Source: the AWS documentation, and an event of AWS.
+EVENT_FIELDS = (
+    "HyperParameterTuningJobName",
+    "HyperParameterTuningJobArn",
+    "HyperParameterTuningJobConfig",
+    "TrainingJobDefinition",
+    "TrainingJobDefinitions",
+    "HyperParameterTuningJobStatus",
+    "CreationTime",
+    "HyperParameterTuningEndTime",
+    "LastModifiedTime",
+    "TrainingJobStatusCounters",
+    "ObjectiveStatusCounters",
+)
+EVENT_TIMES = frozenset({"CreationTime", "HyperParameterTuningEndTime", "LastModifiedTime"})
+RANGES = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 OF_SUMMARY = (
     "HyperParameterTuningJobName",
     "HyperParameterTuningJobArn",
@@ -290,9 +330,20 @@ OF_SUMMARY = (
 )
 
 
+def _refuse_first(broken: Iterator[str]) -> None:
+    """Raise ApiError for the first broken rule."""
+    for message in broken:
+        raise api_error.invalid(message)
+
+
 def tuning_job_arn(region: str, name: str) -> str:
     """Return the ARN of a tuning job."""
     return f"arn:aws:sagemaker:{region}:{api_error.ACCOUNT}:{RESOURCE}/{name}"
+
+
+def _grid_size(job: TuningJob) -> int:
+    """Return the number of training jobs of a grid search."""
+    return sum(definition.config.space.grid_size or 0 for definition in job.definitions)
 
 
 def _first_machine(resources: Document) -> Document:

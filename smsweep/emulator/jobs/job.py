@@ -87,6 +87,12 @@ class Job:
         """Return a field of StoppingCondition in seconds; infinity if the request does not have it."""
         return float(self.request.get("StoppingCondition", {}).get(name, "inf"))
 
+    def seconds_in(self, secondary_status: str) -> float:
+        """Return the time that the job spent in a secondary status that it has left, in all runs together."""
+        return float(
+            sum(it["EndTime"] - it["StartTime"] for it in self.transitions if it["Status"] == secondary_status)
+        )
+
     def since(self, secondary_status: str) -> float:
         """Return the time when the job last entered a secondary status that it has been in."""
         times: list[float] = [it["StartTime"] for it in self.transitions if it["Status"] == secondary_status]
@@ -97,9 +103,12 @@ class Job:
 
         Returns:
             False, without a change, if the job has ended, or if it is stopping and the status is not a final one.
+            A stopping job can enter Uploading, and continues to be Stopping.
         """
         status, message = STEPS[secondary_status]
-        if self.is_terminal or (self.is_stopping and status not in TERMINAL):
+        if self.is_stopping and secondary_status == "Uploading":
+            status = "Stopping"
+        elif self.is_terminal or (self.is_stopping and status not in TERMINAL):
             return False
         if self.transitions:
             self.transitions[-1].setdefault("EndTime", now)

@@ -14,8 +14,9 @@ from smsweep.config_files.tuning_job import OBJECTIVE
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
 from smsweep.emulator.faults import FaultInjector
 from smsweep.emulator.jobs import warm_pools
+from smsweep.emulator.jobs.builtin_algorithms import metric_definitions
 from smsweep.emulator.jobs.job import Job, JobTable
-from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices, metric_definitions
+from smsweep.emulator.jobs.moto_services import MetricReader, MotoServices
 from smsweep.emulator.jobs.staging import Staging
 from smsweep.emulator.jobs.warm_pools import Offer, offers
 from smsweep.errors import JobError
@@ -78,7 +79,7 @@ class JobLifecycle:
     def announce(self, job: Job) -> None:
         """Save a job's new status, and send its event."""
         self._table.save(job)
-        self._moto_services.announce(job, times=2 if self._faults.now.duplicate_events else 1)
+        self._moto_services.announce(job, times=self._faults.n_deliveries)
 
     def fail(self, job: Job) -> None:
         """End a job because of an error of the emulator."""
@@ -127,7 +128,13 @@ class JobLifecycle:
 
     def _submit(self, job: Job) -> None:
         try:
-            self._backend.submit(self._staging.prepare(job))
+            prepared = self._staging.prepare(job)
+            if job.restarts and job.limit("MaxRuntimeInSeconds") < float("inf"):
+                left_s = job.limit("MaxRuntimeInSeconds") - job.seconds_in("Training")  # of all runs together
+                prepared["StoppingCondition"] = {"MaxRuntimeInSeconds": max(1, round(left_s))}
+            if job.is_stopping:
+                return  # the job was stopped during the download; the next step ends it
+            self._backend.submit(prepared)
         except JobError as err:
             if not err.retryable:
                 self._finish(job, "Failed", f"ClientError: {err}")
@@ -181,12 +188,17 @@ class JobLifecycle:
         if job.restart_status and not job.is_stopping:
             self._restart(job)
             return
-        self._enter(job, "Uploading")
+        if seen.status == "Stopped":
+            self._enter(job, "Stopping")  # the backend has stopped it between two ticks
+        if seen.started_at is not None or not job.is_stopping:
+            self._enter(job, "Uploading")
         secondary, reason = _verdict(job, seen)
         try:
             self._staging.keep_artifacts(job)
         except TRANSFER_ERRORS as err:
             secondary, reason = "Failed", f"ClientError: Artifact upload failed: {err}"
+        if secondary == "Completed" and job.is_stopping:
+            secondary = "Stopped"  # the job was stopped during the upload
         self._finish(job, secondary, reason)
 
     def _restart(self, job: Job) -> None:

@@ -14,11 +14,11 @@ import logging
 import math
 import threading
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timezone
 from operator import attrgetter
-from typing import Any
+from typing import Any, TypeVar
 
 from moto.cloudwatch.models import CloudWatchBackend, MetricDatum, cloudwatch_backends
 from moto.events.models import EventsBackend, events_backends
@@ -27,7 +27,6 @@ from moto.iam.models import IAMBackend, iam_backends
 from moto.logs.models import LogEvent, LogGroup, LogsBackend, LogStream, logs_backends
 from moto.moto_api._internal.models import moto_api_backend
 
-from smsweep.aws.image_uris import algorithm_of_aws
 from smsweep.backends.docker.engine import Engine
 from smsweep.core.line_regex import LineRegex, LineSearch
 from smsweep.core.regex_syntax import RegexError
@@ -35,42 +34,17 @@ from smsweep.emulator.api import paging
 from smsweep.emulator.api.documents import EVENT_FIELDS, description
 from smsweep.emulator.api_error import ACCOUNT, LOG_GROUP, ApiError
 from smsweep.emulator.jobs.job import Job
+from smsweep.emulator.jobs.tuning_job import TuningRecord
 
 log = logging.getLogger(__name__)
 
 MAX_MESSAGE = 1_048_576 - 26  # CloudWatch Logs: maximum bytes of a message, without the overhead of an event
 DIMENSION = "TrainingJobName"  # of the metrics in the namespace LOG_GROUP
 EVENT_TYPE = "SageMaker Training Job State Change"
+TUNING_EVENT_TYPE = "SageMaker HyperParameter Tuning Job State Change"
 TRUST = {"Effect": "Allow", "Principal": {"Service": "sagemaker.amazonaws.com"}, "Action": "sts:AssumeRole"}
-XGBOOST = ("sagemaker-xgboost", "xgboost")
-XGBOOST_METRICS = (
-    *(
-        "accuracy",
-        "auc",
-        "aucpr",
-        "balanced_accuracy",
-        "error",
-        "f1",
-        "f1_binary",
-        "f1_macro",
-        "logloss",
-        "mae",
-        "map",
-    ),
-    *(
-        "mape",
-        "merror",
-        "mlogloss",
-        "mphe",
-        "mse",
-        "ndcg",
-        "precision",
-        "precision_macro",
-        "precision_micro",
-        "r2",
-    ),
-    *("recall", "recall_macro", "recall_micro", "rmse", "rmsle"),
-)
+
+Announced = TypeVar("Announced", Job, TuningRecord)
 
 _lifetime_lock = threading.Lock()
 _n_alive = 0  # emulators in this process; they share the state of moto
@@ -171,19 +145,36 @@ class MotoServices:
 
     def announce(self, job: Job, *, times: int = 1) -> None:
         """Send the event about a job's new status. times: number of deliveries."""
+        self._send(EVENT_TYPE, job, event_detail, times)
+
+    def announce_tuning(
+        self, record: TuningRecord, detail_of: Callable[[TuningRecord], dict[str, Any]], *, times: int = 1
+    ) -> None:
+        """Send the event about a tuning job's new status.
+
+        Args:
+            record: The tuning job.
+            detail_of: Returns the detail of the event.
+            times: Number of deliveries.
+        """
+        self._send(TUNING_EVENT_TYPE, record, detail_of, times)
+
+    def _send(
+        self, kind: str, job: Announced, detail_of: Callable[[Announced], dict[str, Any]], times: int
+    ) -> None:
         events: EventsBackend = events_backends[ACCOUNT][job.region]
-        event: dict[str, Any] = {
-            "Source": "aws.sagemaker",
-            "DetailType": EVENT_TYPE,
-            "Detail": json.dumps(event_detail(job)),
-            "Resources": [job.arn],
-            "Time": job.modified_at,
-        }
-        for _ in range(times):
-            try:
+        try:
+            event: dict[str, Any] = {
+                "Source": "aws.sagemaker",
+                "DetailType": kind,
+                "Detail": json.dumps(detail_of(job)),
+                "Resources": [job.arn],
+                "Time": job.modified_at,
+            }
+            for _ in range(times):
                 events.put_events([event])
-            except Exception:  # a rule with a broken target must not make the job fail
-                log.exception("%s: cannot deliver the event", job.name)
+        except Exception:  # a rule with a broken target must not make the job fail
+            log.exception("%s: cannot deliver the event", job.name)
 
 
 def _events(group: LogGroup) -> Iterator[tuple[str, list[LogEvent]]]:
@@ -205,22 +196,6 @@ def event_detail(job: Job) -> dict[str, Any]:
             if name in step:
                 step[name] = round(step[name] * 1000)
     return {**detail, "Tags": dict(job.tags)}
-
-
-def metric_definitions(request: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
-    """Return the MetricDefinitions of a request. AWS's XGBoost image has its own, and a request for it has none.
-
-    Source: "Tune an XGBoost Model" in the SageMaker Developer Guide. The container prints #011 for a tab.
-    """
-    algorithm = request["AlgorithmSpecification"]
-    definitions: Sequence[Mapping[str, Any]] = algorithm.get("MetricDefinitions", ())
-    if definitions or algorithm_of_aws(algorithm.get("TrainingImage", "")) not in XGBOOST:
-        return definitions
-    return [
-        {"Name": f"{channel}:{name}", "Regex": rf"\[[0-9]+\].*(?:#011|\t){channel}-{name}:([-+.eE0-9]+)"}
-        for channel in ("train", "validation")
-        for name in XGBOOST_METRICS
-    ]
 
 
 class MetricReader:

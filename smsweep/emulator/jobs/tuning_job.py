@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,8 @@ class TuningRecord:
 class TuningTable:
     """All tuning jobs. Hold `lock` while you change one, then `save` it. The next start reads the files.
 
+    Names are not case sensitive, as on AWS. `on_status` is called with the lock when a saved status is new.
+
     Args:
         folder: Folder for the files.
         lock: The lock of the table of training jobs.
@@ -72,11 +74,13 @@ class TuningTable:
         folder.mkdir(parents=True, exist_ok=True)
         self._folder = folder
         self.lock = lock
-        self._records = {record.name: record for record in map(_read, folder.glob("*.json"))}
+        self.on_status: Callable[[TuningRecord], None] = lambda record: None
+        self._records = {record.name.lower(): record for record in map(_read, folder.glob("*.json"))}
+        self._statuses = {name: record.status for name, record in self._records.items()}  # as saved
 
     def get(self, name: str) -> TuningRecord | None:
         """Return a tuning job, or None."""
-        return self._records.get(name)
+        return self._records.get(name.lower())
 
     def all(self) -> list[TuningRecord]:
         """Return all tuning jobs."""
@@ -88,17 +92,22 @@ class TuningTable:
 
     def add(self, record: TuningRecord) -> None:
         """Add a tuning job, and write its file."""
-        self._records[record.name] = record
+        self._records[record.name.lower()] = record
         self.save(record)
 
     def save(self, record: TuningRecord) -> None:
         """Write the file of a tuning job."""
         write_text(self._path(record.name), json.dumps(record.to_json()))
+        before = self._statuses.get(record.name.lower())
+        self._statuses[record.name.lower()] = record.status
+        if record.status != before:
+            self.on_status(record)
 
     def remove(self, name: str) -> None:
         """Remove a tuning job and its file. Its training jobs stay."""
-        del self._records[name]
-        self._path(name).unlink()
+        record = self._records.pop(name.lower())
+        del self._statuses[name.lower()]
+        self._path(record.name).unlink()
 
     def _path(self, name: str) -> Path:
         return self._folder / f"{name}.json"

@@ -23,6 +23,7 @@ from smsweep.remote.record import DetachRecord as DetachRecord
 from smsweep.remote.record import own_job, read_records, write_record
 from smsweep.secrets.redact import make_redact
 from smsweep.services.agent_ids import release_dead_agents
+from smsweep.services.agents.mlflow_tracker import NOT_REMOTE
 from smsweep.services.backends import open_backend, refuse_in_place
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.sweeps import control
@@ -248,6 +249,8 @@ def start_agent_job(sweep_id: str, arguments: Mapping[str, Any], *, with_agent: 
                 f'smsweep.agent("{sweep_id}", function=..., backend="sagemaker", count=1)'
             )
         template, file = sweep.job, workspace.store_file
+        if template.tracking:
+            log.warning(NOT_REMOTE, sweep_id)
         is_copied = arguments.get("no-in-place")
         _refuse_local(sweep, workspace, in_place=False if is_copied else arguments.get("in-place"))
         if with_agent:

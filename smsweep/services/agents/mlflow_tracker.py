@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from smsweep.core.job import JobTemplate
 from smsweep.core.sweep import Sweep, SweepState
 from smsweep.core.trial import Trial, TrialState
-from smsweep.errors import NotFound, SmsweepError
+from smsweep.errors import NotFound, SmsweepError, UsageError
 from smsweep.remote.record import own_job, read_records
 from smsweep.secrets.redact import make_redact
 from smsweep.services.agent_ids import is_gone, new_agent_id
@@ -44,9 +44,15 @@ REQUEST_S = 20  # timeout of one request
 LEASE_S = 120.0  # after which another process writes, if the writing process does not renew
 PATIENCE_S = 90.0  # for what is not written when the agent exits
 UNAVAILABLE_S = 5.0  # the same while the server cannot be used
+SILENT_S = 10.0  # the same for one call of a server that worked until then
+WATCH_S = 0.2  # between two checks of this time
 RETRY_S = 1.0  # between attempts in this time
 RESTART_S = 30.0  # after the process was killed
 BATCH = 1_000  # points between two notes
+NOT_REMOTE = (
+    "tracking.mlflow: agents on SageMaker, and agents whose store is in S3, do not write to MLflow; "
+    "after the sweep, use: smsweep export %s --format mlflow --to URI"
+)
 MISSING = "tracking.mlflow: the server does not have all results; write them with: smsweep agent %s"
 STATUSES = {SweepState.FINISHED: "FINISHED", SweepState.STOPPED: "KILLED", SweepState.CANCELLED: "KILLED"}
 # Without the working directory in sys.path, where a script can have the name of a module.
@@ -63,10 +69,7 @@ def tracking(workspace: Workspace, sweep: Sweep, template: JobTemplate) -> Itera
     """Write the sweep to the MLflow server of its job.yaml during the block. Without a server, do nothing."""
     uri = template.tracking.get("mlflow")
     if uri and (own_job(workspace.environ) or sweep.id in read_records(workspace.dir)):
-        log.warning(
-            "tracking.mlflow: an agent that is a training job does not write to MLflow; "
-            "use smsweep export --format mlflow"
-        )
+        log.warning(NOT_REMOTE, sweep.id)
         uri = None
     if not uri:
         yield
@@ -136,6 +139,7 @@ class _TrackingProcess:
                 env=self._environ,
                 stdin=pipe,
                 stdout=pipe,
+                stderr=subprocess.STDOUT,  # a daemon is running while a process has its log as stderr
                 encoding="utf-8",
                 errors="replace",
                 start_new_session=True,  # Ctrl-C reaches only the agent
@@ -186,12 +190,15 @@ def main() -> None:
     if not has_login and uri.startswith(("http://", "https://")):
         _hide_login(uri, report)
 
+    tracker = _Tracker(workspace, sweep_id, uri, report, is_closing, lambda: os.getppid() != agent)
+
     def wait_for_end() -> None:
         os.read(0, 1)  # a line from the agent, or the end of the file when the agent was killed
         is_closing.set()
+        tracker.wait_for_silence()
+        os._exit(0)  # the call may wait longer; the next process repeats it
 
     threading.Thread(target=wait_for_end, daemon=True).start()
-    tracker = _Tracker(workspace, sweep_id, uri, report, is_closing, lambda: os.getppid() != agent)
     tracker.work()
 
 
@@ -233,15 +240,14 @@ class _Tracker:
         self._writer = _Writer(sweep_id, new_agent_id())
         self._runs: LiveRuns | None = None
         self._warned = ""
+        self._closing_at = 0.0  # time.monotonic() at the exit of the agent; 0 before it
         self._refusals: set[str] = set()
 
     def work(self) -> None:
         """Write all changes until the agent exits, and then the rest."""
-        pause_s, deadline = POLL_S, 0.0
+        pause_s = POLL_S
         while True:
-            is_last = self._is_closing.is_set() or self._is_orphan()
-            if is_last and not deadline:
-                deadline = time.monotonic() + PATIENCE_S
+            is_last = self._is_last()
             try:
                 with self._workspace.store() as store:
                     if self._sync(store) and is_last:
@@ -261,13 +267,32 @@ class _Tracker:
             except Exception as err:  # noqa: BLE001 - no error may end the process
                 pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
                 self._warn(err)
-            if not is_last:
+            if not self._is_last():
                 self._is_closing.wait(pause_s)
-            elif time.monotonic() > deadline - (PATIENCE_S - UNAVAILABLE_S if self._warned else 0):
+            elif time.monotonic() > self._closing_at + (UNAVAILABLE_S if self._warned else PATIENCE_S):
                 self._report(MISSING % self._sweep_id)
                 return
             else:
-                time.sleep(RETRY_S)
+                time.sleep(RETRY_S if is_last else 0)
+
+    def wait_for_silence(self) -> None:
+        """Return when a call waits too long for the server after the agent has exited. Report that before."""
+        while True:
+            patience_s = UNAVAILABLE_S if self._warned else SILENT_S
+            since = self._runs.asking_since if self._runs is not None else None
+            is_waiting = self._is_last() and since is not None
+            if is_waiting and time.monotonic() > max(since or 0, self._closing_at) + patience_s:
+                self._warn(UsageError(f"no answer for {patience_s:.0f} s"))
+                self._report(MISSING % self._sweep_id)
+                return
+            time.sleep(WATCH_S)
+
+    def _is_last(self) -> bool:
+        """Return True if the agent has exited, so that no change follows."""
+        is_last = self._is_closing.is_set() or self._is_orphan()
+        if is_last and not self._closing_at:
+            self._closing_at = time.monotonic()
+        return is_last
 
     def _warn(self, err: Exception) -> None:
         reason = str(err) if isinstance(err, SmsweepError) else f"{type(err).__name__}: {err}"

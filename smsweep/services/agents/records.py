@@ -18,7 +18,7 @@ STATES: dict[str, AgentState] = {"drain": "draining", "stop": "stopping"}
 def list_agents(sweep_id: str | None = None) -> list[AgentDocument]:
     """Return the agents of a sweep, or of all sweeps, in the order of their start.
 
-    Agents that were killed are listed as lost until a day has passed and another agent of the sweep starts.
+    Agents that were killed are listed as lost for a day, and longer while they hold trials.
 
     Args:
         sweep_id: Id of the sweep; None for all sweeps of the store.
@@ -32,7 +32,7 @@ def list_agents(sweep_id: str | None = None) -> list[AgentDocument]:
     with workspace.store() as store:
         if sweep_id is not None:
             sweep_id = store.get_sweep(parse_sweep_id(sweep_id)).id
-        return [agent_data(agent) for agent in store.list_agents(sweep_id)]
+        return [agent_data(agent) for agent in store.list_agents(sweep_id) if not agent.is_forgotten]
 
 
 def agent_data(agent: AgentRecord) -> AgentDocument:

@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import FrameType
@@ -146,7 +147,8 @@ def agent(
     with _open_sweep_store(workspace, sweep_id, agent_id) as (store, guard, hands_over):
         stored = store.get_sweep(sweep_id)
         if compiled:
-            job = compiled.document
+            has_code = bool(function or stored.source_hash)
+            job = compiled.document if has_code else compiled.document_for(stored.config)
             backend = backend if on else compiled.chosen_backend(backend, workspace.environ)
             stored = stored if function else with_source(stored, compiled, workspace)
         setup = set_up(
@@ -350,9 +352,12 @@ def run(
         JobError: If the backend cannot run the jobs.
     """
     compiled = compile_estimator(estimator, inputs, job)
-    template = load_job(compiled.document if compiled else job).template
-    backend, on = agent_options.get("backend"), agent_options.get("on") or ()
     function, parallel = agent_options.get("function"), agent_options.get("parallel", 1)
+    if compiled and function:
+        compiled = replace(compiled, texts=None)  # the function runs, not the image's own program
+    described = compiled.document_for(load_sweep(config).config, program) if compiled else job
+    template = load_job(described).template
+    backend, on = agent_options.get("backend"), agent_options.get("on") or ()
     _check(
         function,
         count=agent_options.get("count"),
@@ -370,7 +375,7 @@ def run(
         preflight(
             config,
             program="function" if function else program or (compiled.program if compiled else None),
-            job=compiled.document if compiled else job,
+            job=described,
             backend=backend,
             on=on,
             in_place=in_place,

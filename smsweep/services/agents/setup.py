@@ -244,7 +244,7 @@ def _read_template(
     if has_function and template.runs_image:
         raise UsageError(
             "entrypoint: image in job.yaml runs the image's own program instead of a function; remove one of "
-            "the two"
+            "the two, or give the estimator to the agent, not to the sweep"
         )
     return template, parsed is not None and parsed.text != sweep.job_yaml
 
@@ -262,14 +262,12 @@ def _has_active_trials(store: Store, sweep_id: str) -> bool:
     return any(state.is_active and count for state, count in store.count_trials(sweep_id).items())
 
 
-def new_parallel(store: Store, sweep: Sweep, since: int) -> int | None:
-    """Return the last value of `parallel` that was set after a revision; None if there is none."""
+def new_parallel(store: Store, sweep: Sweep, since: int) -> tuple[int, int] | None:
+    """Return the last revision after another one that sets `parallel`, and its value; None if there is none."""
     if sweep.config_revision <= since:
         return None
-    values = [
-        each.changes[PARALLEL] for each in store.list_revisions(sweep.id)[since:] if PARALLEL in each.changes
-    ]
-    return values[-1] if values else None
+    revisions = [each for each in store.list_revisions(sweep.id)[since:] if PARALLEL in each.changes]
+    return (revisions[-1].number, revisions[-1].changes[PARALLEL]) if revisions else None
 
 
 def make_rules(store: Store, sweep: Sweep, template: JobTemplate, budgets: Sequence[Budget]) -> Rules:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import getpass
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from smsweep.config_files.config_change import Change, change_config
-from smsweep.config_files.from_python import to_yaml
+from smsweep.config_files.config_change import PARALLEL, Change, change_config
+from smsweep.config_files.from_python import from_mapping, to_yaml
 from smsweep.core.json_documents import RevisionDocument
 from smsweep.core.sweep import ConfigRevision, Sweep, SweepState
 from smsweep.errors import NotFound, UsageError
 from smsweep.secrets.scan import refuse_secrets, scan_text
+from smsweep.services.agents.records import is_working
 from smsweep.services.labels import parse_sweep_id
 from smsweep.services.workspace import Workspace
 from smsweep.store.base import Store
@@ -27,12 +28,16 @@ class ChangedSweep:
     sweep: Sweep
     revision: ConfigRevision  # the newest one
     is_changed: bool  # False if the config had all the values before
+    has_agents: bool  # an agent works on the sweep
 
     @property
     def hint(self) -> str:
-        """How to continue a sweep that no agent continues; "" if agents apply the change."""
+        """How to continue a sweep that no agent continues; "" if agents apply the change, now or later."""
         if self.sweep.state in OPEN:
-            return ""
+            if PARALLEL not in self.revision.changes or self.has_agents:
+                return ""
+            start = f"smsweep agent {self.sweep.id} --parallel {self.revision.changes[PARALLEL]}"
+            return f"parallel changes only agents that run now, and there is none; start one with: {start}"
         resume = f"smsweep sweep --resume {self.sweep.id}; smsweep agent {self.sweep.id}"
         return f"the sweep is {self.sweep.state.value}; to run more trials: {resume}"
 
@@ -54,13 +59,17 @@ def change(sweep_id: str, changes: Iterable[Change]) -> ChangedSweep:
     wanted = list(changes)
     if not wanted:
         raise UsageError("nothing to change; write KEY=VALUE, such as run_cap=200")
-    refuse_secrets(scan_text("the change", to_yaml({each.key: each.value for each in wanted})))
+    plain = [replace(each, value=from_mapping({each.key: each.value}).data[each.key]) for each in wanted]
+    refuse_secrets(scan_text("the change", to_yaml({each.key: each.value for each in plain})))
     with Workspace().store() as store:
         before = store.get_sweep(parse_sweep_id(sweep_id))
-        sweep = change_config(store, before.id, wanted, user_name())
+        sweep = change_config(store, before.id, plain, user_name())
         newest = store.list_revisions(sweep.id)[-1]
         return ChangedSweep(
-            sweep=sweep, revision=newest, is_changed=sweep.config_revision != before.config_revision
+            sweep=sweep,
+            revision=newest,
+            is_changed=sweep.config_revision != before.config_revision,
+            has_agents=any(map(is_working, store.list_agents(sweep.id))),
         )
 
 

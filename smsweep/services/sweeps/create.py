@@ -117,7 +117,7 @@ def sweep(
     if sweep is None:
         raise UsageError("sweep: missing; give a sweep config, or a tuner")
     compiled = compile_estimator(estimator, inputs, job)
-    parsed, parsed_job = read(sweep, compiled.document if compiled else job, program=program, compiled=compiled)
+    parsed, parsed_job = read(sweep, job, program=program, compiled=compiled)
     parsed_job = with_in_place(parsed_job, in_place)
     if compiled and not on:
         backend = compiled.chosen_backend(backend, workspace.environ)

@@ -160,10 +160,16 @@ def create(
 
 
 def narrowed(config: SweepConfig, trials: Iterable[Trial]) -> Mapping[str, Any]:
-    """Return the config's document with each range and list of values narrowed to the trials' values."""
+    """Return the config's document with each range and list of values narrowed to the trials' values.
+
+    A parameter that decides whether another one exists keeps all values, because job.yaml names some of them.
+    """
     document = copy.deepcopy(dict(config.document))
     rows = [config.space.flatten(trial.params) for trial in trials]
+    deciding = {name for condition in config.space.conditions for name in condition.when}
     for index, (path, _) in enumerate(config.space.leaves):
+        if ".".join(path) in deciding:
+            continue
         section = document["parameters"]
         for depth, part in enumerate(path):
             section = section[part] if depth == len(path) - 1 else section[part]["parameters"]

@@ -22,7 +22,7 @@ from smsweep.sagemaker_sdk.compiled import template
 from smsweep.search.registry import check_search, engine_of
 from smsweep.secrets.redact import environment_secrets
 from smsweep.secrets.scan import refuse_secrets, scan_text
-from smsweep.services.places import check_budgets
+from smsweep.services.places import check_budgets, check_place_backends
 from smsweep.services.sweeps.search_program import has_program, placed
 from smsweep.services.workspace import Workspace
 
@@ -31,6 +31,7 @@ log = logging.getLogger(__name__)
 SHELL = ("bash", "${program}", "${args}")  # command of shell scripts, as in the SDK
 
 TUNING_JOB = "tuning-job/"  # prefix of a tuning job among prior runs
+RUNS_IMAGE = {"entrypoint": "image"}  # in a job.yaml
 
 SweepLike = Mapping[str, Any] | str | Path | Callable[[], Mapping[str, Any]]
 JobLike = Mapping[str, Any] | str | Path | None
@@ -49,9 +50,10 @@ def read(
 
     Args:
         sweep: The sweep config.
-        job: The job.yaml.
+        job: The job.yaml; ignored if there is an estimator.
         program: Script that runs instead of the config's `program`.
-        compiled: The estimator. Its script and command are used if the config has none.
+        compiled: The estimator. Its script and command are used if the config has none, or its image's own program
+            if the estimator has no script, either.
         is_quiet: Do not log warnings.
 
     Raises:
@@ -59,8 +61,10 @@ def read(
         SourceError: If the program is not in the source.
     """
     parsed = load_sweep(sweep)
-    if compiled and needs_program(parsed.config):
-        program = program or compiled.program
+    if compiled:
+        job = compiled.document_for(parsed.config, program)
+        if needs_program(parsed.config):
+            program = program or compiled.program
     if program:
         parsed = parse_sweep({**parsed.config.document, "program": program})
     if compiled:
@@ -105,9 +109,11 @@ def load_sweep(sweep: SweepLike) -> ParsedSweep:
 
 def load_job(job: JobLike) -> ParsedJob:
     """Parse a job.yaml; None is an empty one. Raises ConfigError."""
-    if isinstance(job, Mapping):
-        return parse_job(job)
-    return read_job(Path(job)) if job else ParsedJob(template=JobTemplate(), warnings=(), text="")
+    if not job:
+        return ParsedJob(template=JobTemplate(), warnings=(), text="")
+    parsed = parse_job(job) if isinstance(job, Mapping) else read_job(Path(job))
+    check_place_backends(parsed)
+    return parsed
 
 
 def with_in_place(job: ParsedJob, in_place: bool | None) -> ParsedJob:
@@ -183,10 +189,22 @@ class EstimatorJob:
     program: str  # for a sweep without a program; "" if the object has no script
     command: tuple[str, ...]  # for a sweep without a command; empty if the object has no launcher
     backend: str  # "docker" for an object in local mode, else "sagemaker"
+    texts: Mapping[str, str] | None = None  # hyperparameters of the image's own program; None if it does not run
 
     def chosen_backend(self, name: str | None, environ: Mapping[str, str]) -> str:
         """Return backend `name`, else `SMSWEEP_BACKEND`, else the backend of the object."""
         return name or environ.get("SMSWEEP_BACKEND") or self.backend
+
+    def document_for(self, config: SweepConfig, program: str | None = None) -> dict[str, Any]:
+        """Return the job.yaml for a sweep: that of the image's own program if there is nothing else to run.
+
+        Args:
+            config: The sweep config.
+            program: Script that runs instead of the config's `program`; None for the config's.
+        """
+        if self.texts is None or program or not needs_program(config):
+            return self.document
+        return with_hyperparameters(self.document, self.texts) | RUNS_IMAGE
 
 
 def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob | None:
@@ -223,12 +241,22 @@ def compile_estimator(estimator: Any, inputs: Any, job: object) -> EstimatorJob 
     }
     document = {key: value for key, value in document.items() if value}
     refuse_secrets(scan_text("estimator", to_yaml(document)))
+    has_script = bool(compiled.program or compiled.source_dir or compiled.command)
     return EstimatorJob(
         document=document,
         program=compiled.program,
         command=compiled.command,
         backend="sagemaker" if "ResourceConfig" in compiled.request else "docker",
+        texts=None if has_script else compiled.texts,
     )
+
+
+def with_hyperparameters(document: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
+    """Return the content of a job.yaml with other fixed hyperparameters."""
+    others = {name: value for name, value in document.get("request", {}).items() if name != "HyperParameters"}
+    request = {**others, **({"HyperParameters": dict(texts)} if texts else {})}
+    rest = {name: value for name, value in document.items() if name != "request"}
+    return {**rest, **({"request": request} if request else {})}
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -42,12 +42,14 @@ from smsweep.runtime.job.source_folder import unpack
 from smsweep.sagemaker_sdk.compiled import SdkTuner, tuner_parts
 from smsweep.secrets.scan import refuse_secrets, scan_text
 from smsweep.services.sweeps.load import (
+    RUNS_IMAGE,
     TUNING_JOB,
     EstimatorJob,
     TunerLike,
     TunerSweep,
     compile_estimator,
     is_tuning_job,
+    with_hyperparameters,
 )
 from smsweep.services.workspace import Workspace
 from smsweep.source.pack import refuse_upload
@@ -136,11 +138,9 @@ def _of_request(request: Mapping[str, Any]) -> TunerSweep:
     if program:
         sweep["parameters"] = {name: _without_quotes(item) for name, item in sweep["parameters"].items()}
         kept = {name: text for name, text in static.items() if not name.startswith(TOOLKIT) and name != OBJECTIVE}
-        _put_hyperparameters(document, kept)
-        document |= _distribution(static)
+        document = with_hyperparameters(document, kept) | _distribution(static)
     else:
-        document["entrypoint"] = "image"
-        _put_hyperparameters(document, static)
+        document = with_hyperparameters(document, static) | RUNS_IMAGE
     if parsed.tags:
         document["tags"] = dict(parsed.tags)
     refuse_secrets(scan_text("tuner", to_yaml(document)))
@@ -186,14 +186,15 @@ def _of_sdk(parts: SdkTuner, inputs: Any) -> TunerSweep:
         request["ResourceConfig"] = read.request["ResourceConfig"]
     static = definition["StaticHyperParameters"]
     if not job.program:
-        document["entrypoint"] = "image"
-        static = {name: plain_text(_decoded(text)) for name, text in static.items()}
+        texts = {**(job.texts or {}), **parts.texts}
+        static = {name: texts.get(name, text) for name, text in static.items()}
         static[OBJECTIVE] = config["HyperParameterTuningJobObjective"]["MetricName"]
-    _put_hyperparameters(document, static)
+        document |= RUNS_IMAGE
     if parsed.tags:
         tags = {tag["Key"]: tag["Value"] for tag in request.pop("Tags", ())}
         document["tags"] = {**tags, **parsed.tags}
-    return _made(parsed, sweep, replace(job, document=document), "")
+    document = with_hyperparameters(document, static)
+    return _made(parsed, sweep, replace(job, document=document, texts=None), "")
 
 
 def _made(parsed: TuningJob, sweep: dict[str, Any], job: EstimatorJob, source_uri: str) -> TunerSweep:
@@ -207,15 +208,6 @@ def _made(parsed: TuningJob, sweep: dict[str, Any], job: EstimatorJob, source_ur
         prior_runs=tuple(TUNING_JOB + name for name in parsed.parents),
         source_uri=source_uri,
     )
-
-
-def _put_hyperparameters(document: dict[str, Any], static: Mapping[str, str]) -> None:
-    """Replace the fixed hyperparameters of a job.yaml."""
-    request = {name: value for name, value in document.pop("request", {}).items() if name != "HyperParameters"}
-    if static:
-        request["HyperParameters"] = dict(static)
-    if request:
-        document["request"] = request
 
 
 def _distribution(static: Mapping[str, str]) -> dict[str, Any]:

@@ -370,7 +370,9 @@ CHECKS = (
         calls="one job of a minute, and StopTrainingJob",
         observe=stop,
         expected={"status": "Stopped", "signals": [15]},
-        expected_in={"sagemaker": {"model": ["stopped 644"], "transitions": [*BEGIN, "Stopping", "Stopped"]}},
+        expected_in={
+            "sagemaker": {"model": ["stopped 644"], "transitions": [*BEGIN, "Stopping", "Uploading", "Stopped"]}
+        },
         file=LIFECYCLE,
         backends=ALL,
         worst_s=_jobs(1),

@@ -90,7 +90,7 @@ def diff(a: str, b: str) -> DiffDocument:
         found = cache(store.get_sweep)  # a running sweep does not change between its two sides
         sweeps = [found(sweep_id) for sweep_id, _ in labels]
         revisions = [
-            revision_of(store, sweep.id, int(part[2])) if part else None
+            revision_of(store, sweep.id, int(part[2]) if part else sweep.config_revision) if any(parts) else None
             for part, sweep in zip(parts, sweeps, strict=True)
         ]
         sweeps = [_at(sweep, revision) for sweep, revision in zip(sweeps, revisions, strict=True)]

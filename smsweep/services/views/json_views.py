@@ -90,7 +90,7 @@ def show_data(
     working = working_agents(sweep, store.list_agents(sweep.id), holders(trials))
     reasons = Counter(first_reason(trial) for trial in trials if trial.state in FAILURES)
     return {
-        **sweep_data(sweep),
+        **sweep_data(sweep, len(trials)),
         "trials": dict(sorted(counts.items())),
         "has_agent": agent is not None or bool(working),
         "n_agents": len(working),
@@ -153,6 +153,14 @@ def working_agents(sweep: Sweep, agents: Iterable[AgentRecord], holder_ids: Iter
     return known | {agent_id for agent_id in holder_ids if not is_gone(agent_id)}
 
 
+def agents_by_sweep(store: Store) -> dict[str, list[AgentRecord]]:
+    """Return all recorded agents, by the id of their sweep."""
+    agents: dict[str, list[AgentRecord]] = {}
+    for agent in store.list_agents():
+        agents.setdefault(agent.sweep_id, []).append(agent)
+    return agents
+
+
 def holders(trials: Iterable[Trial]) -> set[str]:
     """Return the ids of the agents that hold active trials, without those that did not renew their lease."""
     now = utc_now()
@@ -192,16 +200,14 @@ def list_sweeps() -> list[ListedSweepDocument]:
         return []
     detached = read_records(workspace.dir)
     with workspace.store() as store:
-        agents: dict[str, list[AgentRecord]] = {}
-        for agent in store.list_agents():
-            agents.setdefault(agent.sweep_id, []).append(agent)
+        agents = agents_by_sweep(store)
         listed: list[ListedSweepDocument] = []
         for sweep in store.list_sweeps():
             working = working_agents(sweep, agents.get(sweep.id, ()), store.holders(sweep.id))
             counts = sorted(store.count_trials(sweep.id).items())
             listed.append(
                 {
-                    **sweep_data(sweep),
+                    **sweep_data(sweep, sum(n for _, n in counts)),
                     "trials": {state.value: count for state, count in counts},
                     "has_agent": sweep.id in detached or bool(working),
                     "n_agents": len(working),
@@ -230,9 +236,16 @@ def show_trial(label: str) -> ShownTrialDocument:
         }
 
 
-def sweep_data(sweep: Sweep) -> SweepFields:
-    """Return the fields of a sweep that do not depend on its trials."""
+def sweep_data(sweep: Sweep, n_trials: int = 0) -> SweepFields:
+    """Return the fields of a sweep that do not depend on the content of its trials.
+
+    Args:
+        sweep: The sweep.
+        n_trials: Number of its trials. After a change of the config, it can exceed the number of trials that the
+            sweep has with the new config.
+    """
     metric = sweep.config.metric
+    expected = expected_trial_count(sweep.config, sweep.job)
     return {
         "id": sweep.id,
         "name": sweep.name,
@@ -240,7 +253,7 @@ def sweep_data(sweep: Sweep) -> SweepFields:
         "method": sweep.config.method,
         "metrics": [metric_data(each) for each in sweep.config.metrics],
         "metric": metric_data(metric) if metric else None,
-        "expected_trial_count": expected_trial_count(sweep.config, sweep.job),
+        "expected_trial_count": None if expected is None else max(expected, n_trials),
         "run_cap": sweep.config.run_cap,
         "program": sweep.config.program,
         "image": image_of(sweep.job) if sweep.job.runs_image else "",

@@ -25,8 +25,16 @@ from smsweep.report.axes import axes_of, thin
 from smsweep.report.snapshot import Snapshot
 from smsweep.secrets.redact import JsonMasker
 from smsweep.services.labels import parse_sweep_id
+from smsweep.services.sweeps.change import OPEN
 from smsweep.services.sweeps.load import secrets_of
-from smsweep.services.views.json_views import flat_params, json_safe, table_row, trial_data
+from smsweep.services.views.json_views import (
+    agents_by_sweep,
+    flat_params,
+    json_safe,
+    table_row,
+    trial_data,
+    working_agents,
+)
 from smsweep.services.views.sweep_reader import SweepReader
 from smsweep.services.workspace import Workspace
 from smsweep.store import notes
@@ -35,7 +43,7 @@ from smsweep.util.clock import utc_now
 
 T = TypeVar("T")
 
-WAITING_S = 5.0  # maximum age of the wait reasons of active trials
+WAITING_S = 5.0  # maximum age of the wait reasons of active trials, and of the number of agents
 MAX_SWEEPS = 12  # sweeps with all their trials in memory
 LINE_POINTS = 40  # points of a sparkline
 MAX_RUNNING = 40  # active trials in a summary
@@ -90,7 +98,8 @@ class LiveSweep:
                 self._data.pop(number, None)
             else:
                 self._data[number] = self._clean(json_safe(trial_data(change.now, self.sweep)))
-        document = self._reader.document(store, WAITING_S if self._reader.has_active_trials else math.inf)
+        is_over = self.sweep.state not in OPEN and not self._reader.has_active_trials
+        document = self._reader.document(store, math.inf if is_over else WAITING_S)
         if document is not self._unmasked:
             self._unmasked, self._document = document, self._clean(json_safe(document))
             self._snapshot = self._summary = None
@@ -217,12 +226,16 @@ class LiveStore:
         if store is None:
             return []
         summaries = []
+        agents = agents_by_sweep(store)
         for sweep in store.list_sweeps():
             known = self._summaries.get(sweep.id)
             if known is None or known["revision"] != sweep.revision:
                 with contextlib.suppress(NotFound):  # removed just now
                     known = self.read(sweep.id, LiveSweep.summary)
                     self._summaries[sweep.id] = known
+            if known is not None and sweep.state in OPEN:  # agents come and go without a new revision
+                n_agents = len(working_agents(sweep, agents.get(sweep.id, ()), store.holders(sweep.id)))
+                known = {**known, "n_agents": n_agents, "has_agent": bool(n_agents or known["agent"])}
             if known is not None:
                 summaries.append(known)
         return summaries

@@ -13,6 +13,7 @@ export class Agents {
     this.parallel = make("input", { type: "number", min: 1, max: MAX_PARALLEL, value: "1", id: "agent-parallel", ariaLabel: "trials at the same time" });
     this.backend = make("select", { id: "agent-backend", ariaLabel: "backend" });
     this.start = button("Start agent", () => this.begin(), { className: "main", "data-key": "start-agent" });
+    this.numbers = new Map(); // agent -> number that the user entered, until the agent applies it
     this.list = make("div", { className: "local" });
     this.all = make("div", { className: "all" });
     this.form = make("form", { className: "bar" }, make("label", {}, "parallel ", this.parallel), make("label", {}, "backend ", this.backend), this.start);
@@ -29,6 +30,7 @@ export class Agents {
 
   show({ agents, all, backends, backend }) {
     this.agents = agents;
+    for (const { id, slots } of all) if (this.numbers.get(id) === String(Object.values(slots)[0])) this.numbers.delete(id);
     const allKey = JSON.stringify(all);
     if (allKey !== this.allKey) refill(this.all, ...(all.length ? all.map((agent) => this.remoteLine(agent)) : [make("p", { className: "soft", textContent: "No agent works on this sweep." })]));
     this.allKey = allKey;
@@ -64,15 +66,16 @@ export class Agents {
     const places = Object.entries(agent.slots).map(([place, slots]) => `${place}: ${many(slots, "slot")}`).join(", ");
     const trials = agent.trials.length ? `trials ${agent.trials.join(", ")}` : "no trial";
     const isOne = Object.keys(agent.slots).length === 1;
-    const slots = make("input", { type: "number", min: 1, max: MAX_PARALLEL, value: String(Object.values(agent.slots)[0] ?? 1), ariaLabel: `parallel of agent ${agent.id}` });
+    const slots = make("input", { type: "number", min: 1, max: MAX_PARALLEL, value: this.numbers.get(agent.id) ?? String(Object.values(agent.slots)[0] ?? 1), ariaLabel: `parallel of agent ${agent.id}`,
+      "data-key": `parallel ${agent.id}`, oninput: () => this.numbers.set(agent.id, slots.value) });
     return make("div", { className: "agent", "data-agent": agent.id }, make("div", { className: "bar" },
       make("span", { className: "badge", "data-state": agent.state === "lost" ? "crashed" : agent.state === "running" ? "running" : "stopping", textContent: agent.state }),
       make("code", { textContent: agent.id }), make("span", { textContent: `${places}; ${trials}` }),
       make("span", { className: "soft" }, `smsweep ${agent.version}, started `, ago(agent.started_at), ", last heartbeat ", ago(agent.seen_at)),
       ...(agent.state === "lost" ? [] : [
-        ...(isOne ? [slots, button("Set parallel", () => this.order(agent, { parallel: Number(slots.value) }))] : []),
-        button("Drain", () => this.order(agent, { order: "drain" }), { title: "exit after the running trials" }),
-        button("Stop", () => this.order(agent, { order: "stop" }), { className: "danger", title: "return the running trials to the queue and exit" })])));
+        ...(isOne ? [slots, button("Set parallel", () => this.order(agent, { parallel: Number(slots.value) }), { "data-key": `set ${agent.id}` })] : []),
+        button("Drain", () => this.order(agent, { order: "drain" }), { title: "exit after the running trials", "data-key": `drain ${agent.id}` }),
+        button("Stop", () => this.order(agent, { order: "stop" }), { className: "danger", title: "return the running trials to the queue and exit", "data-key": `stop ${agent.id}` })])));
   }
 
   async order(agent, order) {

@@ -1,7 +1,7 @@
 // The files of a sweep and their revisions, its origin, and the command that runs its trials.
 
 import { Refused, change, path, read } from "./api.js";
-import { ago, button, command, copyButton, make, notify } from "./dom.js";
+import { ago, button, command, copyButton, make, notify, refill } from "./dom.js";
 
 export class Config {
   constructor(panel, model) {
@@ -19,7 +19,7 @@ export class Config {
       ["uncommitted changes", git.is_dirty ? "yes: the source snapshot contains them" : ""], ["source snapshot", sweep.source_hash],
       ["created with", origin.smsweep && `smsweep ${origin.smsweep}, Python ${origin.python}`], ["platform", origin.platform],
       ["project", [sweep.entity, sweep.project].filter(Boolean).join("/")], ["prior runs", priors.join(", ")]];
-    this.panel.replaceChildren(
+    refill(this.panel,
       make("section", { className: "card" }, make("h2", { textContent: "Run trials" }), command(`smsweep agent ${sweepId}`),
         make("p", { className: "soft", textContent: "Several agents can share a sweep, on this and other machines." })),
       this.changes(sweep.revisions), text("sweep.yaml", config), job ? text("job.yaml", job) : "",
@@ -32,7 +32,8 @@ export class Config {
 
   // The revisions of the config, and a form that makes the next one.
   changes(revisions) {
-    const lines = make("textarea", { rows: 2, placeholder: "run_cap=200", id: "config-changes", ariaLabel: "changes of the config" });
+    const lines = make("textarea", { rows: 2, placeholder: "run_cap=200", id: "config-changes", ariaLabel: "changes of the config", value: this.lines ?? "",
+      oninput: () => { this.lines = lines.value; } });
     const form = make("form", {}, lines, make("div", { className: "bar end" }, button("Change config", () => this.set(lines.value), { className: "main" })));
     form.addEventListener("submit", (event) => { event.preventDefault(); this.set(lines.value); });
     return make("section", { className: "card", ariaLabel: "Changes" }, make("h2", { textContent: "Changes" }),
@@ -45,7 +46,9 @@ export class Config {
   async set(lines) {
     const changes = lines.split("\n").map((line) => line.trim()).filter(Boolean);
     try {
-      const { revision, hint } = await change(path("api", "sweeps", this.model.sweepId, "set"), { changes });
+      const { revision, is_changed: isChanged, hint } = await change(path("api", "sweeps", this.model.sweepId, "set"), { changes });
+      this.lines = "";
+      if (!isChanged) return notify(`nothing changed: revision ${revision.number} has these values already`);
       notify([`the config is revision ${revision.number}`, hint].filter(Boolean).join("; "));
       await this.model.read();
     } catch (err) {

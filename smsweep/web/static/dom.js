@@ -23,6 +23,11 @@ export function icon(path, className = "icon") {
   return svg("svg", { viewBox: "0 0 16 16", class: className, "aria-hidden": "true" }, svg("path", { d: path }));
 }
 
+// The state of a sweep as `smsweep ls` shows it: pending if no agent works on it.
+export function sweepState(sweep) {
+  return sweep.state === "running" && !sweep.has_agent ? "pending" : sweep.state;
+}
+
 export function badge(state, ofSweep = false) {
   const path = (ofSweep && SWEEP_SHAPES[state]) || SHAPES[state] || SHAPES.pending;
   return make("span", { className: "badge", "data-state": state }, icon(path), state);
@@ -102,7 +107,7 @@ export function flat(params, prefix = "") {
       ? flat(value, `${prefix}${name}.`) : { [prefix + name]: value }) }), {});
 }
 
-// Replace the children of an element, and keep the focus on the same control.
+// Replace the children of an element, and keep the focus on the same control: the one with the same data-key, or the same text.
 export function refill(element, ...children) {
   const focused = element.contains(document.activeElement) && document.activeElement;
   const key = (each) => each.dataset.key ?? `${each.textContent} ${each.href ?? ""}`;

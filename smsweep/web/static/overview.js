@@ -52,7 +52,7 @@ export class Overview {
       const isIdle = sweep.state === "running";
       const text = isIdle ? (this.model.rows.size ? "No trial is running" : "No trial has run yet") : "";
       refill(this.running, ...(isIdle ? [make("section", { className: "card hint" },
-        make("p", {}, `${text}. If no agent runs this sweep, `, button("start one", () => this.agents.start.focus(), { className: "lead" }), "."))] : []));
+        make("p", {}, `${text}.`, ...(sweep.has_agent ? [] : [" No agent runs this sweep: ", button("start one", () => this.agents.start.focus(), { className: "lead" }), "."])))] : []));
       return;
     }
     const waiting = new Map(sweep.waiting.map(({ number: n, reason }) => [n, reason]));

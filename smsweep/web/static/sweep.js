@@ -2,7 +2,7 @@
 
 import { remove, retry, setState } from "./actions.js";
 import { keepReading, path, read } from "./api.js";
-import { ago, badge, button, copyButton, make, refill, notify } from "./dom.js";
+import { ago, badge, button, copyButton, make, many, refill, notify, sweepState } from "./dom.js";
 import { onKey } from "./keys.js";
 import { Overview } from "./overview.js";
 import { Analysis } from "./analysis.js";
@@ -92,16 +92,18 @@ export function sweepPage(main, [sweepId], page) {
     const total = Object.values(sweep.trials).reduce((a, b) => a + b, 0);
     place(`${total}${sweep.expected_trial_count === null ? "" : `/${sweep.expected_trial_count}`} ${name}`, [["sweeps", "/"], [name, ""]]);
     title.textContent = name;
-    if (state.dataset.state !== sweep.state) {
-      if (state.dataset.state) notify(`sweep ${sweep.id} is now ${sweep.state}`);
-      state.dataset.state = sweep.state;
-      state.replaceChildren(badge(sweep.state, true));
+    const now = sweepState(sweep);
+    if (state.dataset.state !== now) {
+      if (state.dataset.state) notify(`sweep ${sweep.id} is now ${now}`);
+      state.dataset.state = now;
+      state.replaceChildren(badge(now, true));
     }
     const goals = (sweep.metrics.length ? sweep.metrics : [sweep.metric].filter(Boolean)).map(({ name: metric, goal }) => `${goal} ${metric}`);
     refill(facts, ...[
       make("span", {}, make("code", { textContent: sweep.id }), " ", copyButton(sweep.id)),
       make("span", { textContent: `${sweep.method}, seed ${sweep.seed}` }),
       ...goals.map((goal) => make("span", { textContent: goal })),
+      sweep.n_agents && make("span", { textContent: many(sweep.n_agents, "agent") }),
       make("span", {}, "created ", ago(sweep.created_at)),
       sweep.program && make("span", { textContent: sweep.program }),
     ].filter(Boolean));
@@ -138,9 +140,10 @@ export function sweepPage(main, [sweepId], page) {
 
   function applyChanges(changes) {
     const isNew = changes.revision !== model.revision || !model.sweep;
-    const waiting = JSON.stringify(changes.sweep.waiting);
-    if (!isNew && waiting === model.waiting) return;
-    Object.assign(model, { sweep: changes.sweep, columns: changes.columns, revision: changes.revision, waiting });
+    const { waiting, has_agent: hasAgent, n_agents: agents } = changes.sweep;
+    const unnumbered = JSON.stringify([waiting, hasAgent, agents]); // changes without a new revision
+    if (!isNew && unnumbered === model.unnumbered) return;
+    Object.assign(model, { sweep: changes.sweep, columns: changes.columns, revision: changes.revision, unnumbered });
     for (const cells of changes.rows) {
       const row = Object.fromEntries(changes.columns.map((name, i) => [name, cells[i]]));
       model.rows.set(row.number, row);

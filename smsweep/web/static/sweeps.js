@@ -1,7 +1,7 @@
 // The list of sweeps.
 
 import { keepReading, path, read } from "./api.js";
-import { ago, badge, command, empty, flat, icon, make, many, number, pairs, progress, spark } from "./dom.js";
+import { ago, badge, command, empty, flat, icon, make, many, number, pairs, progress, spark, sweepState } from "./dom.js";
 
 const sum = (counts) => Object.values(counts).reduce((a, b) => a + b, 0);
 
@@ -28,14 +28,15 @@ export function listPage(main, _, { signal, place }) {
       return;
     }
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
-    const text = (sweep) => `${sweep.id} ${sweep.name} ${sweep.method} ${sweep.state} ${sweep.metric?.name ?? ""}`.toLowerCase();
+    const text = (sweep) => `${sweep.id} ${sweep.name} ${sweep.method} ${sweepState(sweep)} ${sweep.metric?.name ?? ""}`.toLowerCase();
     const matches = sweeps.filter((sweep) => words.every((word) => text(sweep).includes(word)));
     const focusedId = document.activeElement?.closest?.("li")?.dataset.id;
     list.replaceChildren(...matches.map((sweep) => {
       const cached = items.get(sweep.id);
-      if (cached?.revision === sweep.revision && cached?.state === sweep.state) return cached.element;
+      const state = sweepState(sweep);
+      if (cached?.revision === sweep.revision && cached?.state === state) return cached.element;
       const element = line(sweep);
-      items.set(sweep.id, { revision: sweep.revision, state: sweep.state, element });
+      items.set(sweep.id, { revision: sweep.revision, state, element });
       return element;
     }));
     if (focusedId) list.querySelector(`li[data-id="${CSS.escape(focusedId)}"] a`)?.focus({ preventScroll: true });
@@ -61,7 +62,7 @@ function line(sweep) {
     make("div", { className: "who" },
       make("a", { href: path("sweeps", sweep.id), "data-stop": "", className: "name", textContent: sweep.name || sweep.id }),
       make("div", { className: "soft line" }, make("code", { textContent: sweep.id }), ` · ${sweep.method} · `, ago(sweep.created_at))),
-    make("div", { className: "how" }, badge(sweep.state, true)),
+    make("div", { className: "how" }, badge(sweepState(sweep), true)),
     make("div", { className: "far" }, progress(sweep.trials, expected),
       make("div", { className: "soft line" }, `${total}${expected === null ? "" : ` of ${expected}`} trials`,
         sweep.trials.running ? `, ${sweep.trials.running} running` : "",

@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from smsweep._version import __version__
+from smsweep.core.agent_record import AgentRecord
 from smsweep.services.workspace import Workspace
 from tests.support.json_documents import check
 from tests.unit.cli.conftest import Cli
@@ -159,6 +162,18 @@ def test_agent_at_several_places_keeps_its_slots(cli: Cli, sweep_id: str, start:
     refused = cli("agents", "set", str(worker.pid), "--parallel", "3")
     assert refused.code != 0
     assert "runs at several places" in refused.err
+
+
+def test_lost_agent_is_listed_for_a_day_and_longer_while_it_holds_trials(cli: Cli, sweep_id: str) -> None:
+    with Workspace().store() as store:
+        for name in ("away:1:a", "away:2:b"):
+            store.put_agent(AgentRecord(id=name, sweep_id=sweep_id, slots={"process@away": 1}))
+        store.add_trials(sweep_id, 0, [{"a": 1}])
+        store.claim(sweep_id, "away:2:b", "process@away", 60.0)
+    with closing(sqlite3.connect(Workspace().dir / "store.db")) as database:
+        database.execute("UPDATE agents SET seen_at = seen_at - 2 * 86400 * 1000000")
+        database.commit()
+    assert [(agent["id"], agent["state"]) for agent in listed(cli)] == [("away:2:b", "lost")]
 
 
 def test_agent_records_of_a_removed_sweep_are_removed(cli: Cli, sweep_id: str) -> None:

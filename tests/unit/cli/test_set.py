@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import smsweep
@@ -52,7 +53,9 @@ def test_set_is_shown_by_show_diff_and_report(cli: Cli, ran: str) -> None:
         {"name": "parameters.a.values", "a": [1, 2, 4], "b": [1, 2, 4, 8]},
         {"name": "run_cap", "b": 9},
     ]
-    assert cli("diff", f"{ran}@2", ran, "--json").code == 0
+    assert json.loads(cli("diff", f"{ran}@2", ran, "--json").out)["facts"] == []
+    facts = json.loads(cli("diff", f"{ran}@1", ran, "--json").out)["facts"]
+    assert {"name": "revision", "a": 1, "b": 2, "delta": 1} in facts
     assert "run_cap" in cli("diff", "tiny@1", f"{ran}@2").out
     missing = cli("diff", f"{ran}@1", f"{ran}@3")
     assert missing.code != 0
@@ -108,6 +111,18 @@ def test_python_changes_a_sweep(cli: Cli, ran: str) -> None:
         sweep.update()
 
 
+def test_python_changes_a_sweep_to_values_of_numpy(cli: Cli, ran: str) -> None:
+    made = smsweep.Api().sweep(ran).update({"parameters.a.values": np.array([1, 2, 3])}, run_cap=np.int64(7))
+    assert (made.config["parameters"]["a"]["values"], made.config["run_cap"]) == ([1, 2, 3], 7)
+    assert made.update({"parameters.a.values": [np.int64(5)]}).config["parameters"]["a"]["values"] == [5]
+
+
+def test_trials_of_dropped_cells_are_expected(cli: Cli, ran: str) -> None:
+    cli("set", ran, "parameters.a.values=[1]")
+    assert "3 of 3 ended" in cli("show", ran).out
+    assert json.loads(cli("ls", "--json").out)[0]["expected_trial_count"] == 3
+
+
 def test_known_value_is_reported(cli: Cli, ran: str) -> None:
     cli("set", ran, "run_cap=9")
     assert "nothing changed: revision 2 has these values already" in cli("set", ran, "run_cap=9").err
@@ -134,6 +149,14 @@ def test_secret_in_a_change_is_refused(cli: Cli, ran: str) -> None:
     assert len(json.loads(cli("show", ran, "--json").out)["revisions"]) == 1
 
 
+def test_parallel_without_an_agent_prints_how_to_start_one(cli: Cli, folder: Path) -> None:
+    (folder / "train.py").write_text(WAITING)
+    (folder / "sweep.yaml").write_text(RANDOM)
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    assert f"start one with: smsweep agent {sweep_id} --parallel 3" in cli("set", sweep_id, "parallel=3").err
+    assert "start one" not in cli("set", sweep_id, "run_cap=3").err
+
+
 def test_two_running_agents_apply_a_raised_run_cap(
     cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -154,6 +177,28 @@ def test_two_running_agents_apply_a_raised_run_cap(
     assert codes == [0, 0]
     shown = json.loads(cli("show", sweep_id, "--json").out)
     assert (shown["state"], shown["trials"]) == ("finished", {"finished": 5})
+
+
+def test_agent_without_work_reports_the_agent_that_runs_the_last_trial(
+    cli: Cli, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "train.py").write_text(WAITING)
+    (folder / "sweep.yaml").write_text(RANDOM.replace("run_cap: 2", "run_cap: 1"))
+    (folder / "wait").touch()
+    monkeypatch.setenv("WAIT", str(folder / "wait"))
+    sweep_id = cli("sweep", "sweep.yaml").out.strip()
+    argv = [sys.executable, "-m", "smsweep", "agent", sweep_id]
+    with subprocess.Popen(argv, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as agent:
+        try:
+            wait_for_running(cli, sweep_id, 1)
+            second = cli("agent", sweep_id)
+        finally:
+            (folder / "wait").unlink()
+        assert agent.wait(ENOUGH_S) == 0
+    assert second.code == 0
+    assert f"1 other agent continues the sweep; watch with: smsweep show {sweep_id}" in second.err
+    assert "continue with" not in second.err
+    assert "no trial to run" not in second.err
 
 
 def wait_for_running(cli: Cli, sweep_id: str, n: int) -> None:

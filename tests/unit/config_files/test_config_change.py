@@ -12,6 +12,7 @@ import pytest
 from smsweep.config_files.config_change import change_config, parse_change
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.config_files.sweep_yaml import parse_sweep
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.sweep import Sweep
 from smsweep.errors import ConfigError, UsageError
 from smsweep.services.workspace import read_stored
@@ -193,6 +194,37 @@ def test_places_can_have_the_prices(store: Store) -> None:
     assert change_to("budget.usd=5").job.budget == {"usd": 5.0}
     with pytest.raises(ConfigError, match="do not cover one trial"):
         change_to("budget.usd=1")
+
+
+PROMOTE = "early_terminate={type: asha, min_iter: 2, promote: true}"
+
+
+def test_promotion_cannot_begin_after_jobs_without_checkpoints(store: Store) -> None:
+    store.add_trials(ID, 0, [{"lr": 0.01}])
+    assert store.claim(ID, "agent", "sagemaker@eu-west-1", 60)
+    with pytest.raises(
+        ConfigError, match=r"^early_terminate\.promote: .*without checkpoints at sagemaker@eu-west-1"
+    ):
+        change(store, PROMOTE)
+    assert change(store, PROMOTE.replace("true", "false")).config_revision == 2
+
+
+@pytest.mark.parametrize("slots", [{"sagemaker@eu-west-1": 2}, {"aws": 2, "here": 1}])
+def test_promotion_cannot_begin_after_the_start_of_an_agent(store: Store, slots: dict[str, int]) -> None:
+    places = [{"name": "here", "backend": "process"}, {"name": "aws", "backend": "sagemaker"}]
+    create(store, "promote0", job={"places": places})
+    store.put_agent(AgentRecord(id="agent", sweep_id="promote0", slots=slots))
+    with pytest.raises(ConfigError, match=r"^early_terminate\.promote"):
+        change_config(store, "promote0", [parse_change(PROMOTE)], "ann@host")
+
+
+def test_promotion_can_begin_if_all_jobs_have_checkpoints(store: Store) -> None:
+    store.add_trials(ID, 0, [{"lr": 0.01}])
+    assert store.claim(ID, "agent", "process@host", 60)
+    assert change(store, PROMOTE).config_revision == 2
+    create(store, "spot0000", job={"use_spot_instances": True, "max_wait": 90000})
+    store.put_agent(AgentRecord(id="agent", sweep_id="spot0000", slots={"sagemaker@eu-west-1": 2}))
+    assert change_config(store, "spot0000", [parse_change(PROMOTE)], "ann@host").config_revision == 2
 
 
 def test_start_point_without_a_trial_must_stay_in_the_space(store: Store) -> None:

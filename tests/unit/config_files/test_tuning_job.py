@@ -126,6 +126,11 @@ def test_automatic_parameter_of_text_keeps_its_hint() -> None:
     assert leaf_of(ranges, Autotune={"Mode": "Enabled"}).ppf(0.3) == "adam"
 
 
+def test_automatic_parameter_of_the_toolkit_keeps_its_hint() -> None:
+    ranges = {"AutoParameters": [{"Name": "sagemaker_container_log_level", "ValueHint": "20"}]}
+    assert leaf_of(ranges, Autotune={"Mode": "Enabled"}).ppf(0.3) == "20"
+
+
 def test_settings_of_a_tuning_job_become_values() -> None:
     request = a_request(
         TrainingJobEarlyStoppingType="Auto",
@@ -317,6 +322,32 @@ def test_sweep_becomes_the_same_tuning_job_again(strategy: str) -> None:
     )
     assert made == request
     assert list(request_model.violations("CreateHyperParameterTuningJob", made)) == []
+
+
+def exported(parameters: dict[str, Any], run_cap: int = 10) -> dict[str, Any]:
+    """Return the ParameterRanges of a random sweep as a tuning job."""
+    document = {"method": "random", "metric": {"name": "loss"}, "run_cap": run_cap, "parameters": parameters}
+    job = {name: value for name, value in a_definition().items() if name != "StaticHyperParameters"}
+    request = tuning_job_request(parse_sweep(document).config, job, name="tune")
+    ranges: dict[str, Any] = request["HyperParameterTuningJobConfig"]["ParameterRanges"]
+    return ranges
+
+
+@pytest.mark.parametrize("kind", ["q_uniform", "q_log_uniform_values"])
+def test_bounds_of_an_exported_integer_range_are_whole(kind: str) -> None:
+    ranges = exported({"n": {"distribution": kind, "min": 1.0, "max": 30.0, "q": 1}})
+    ((item,),) = ranges.values()
+    assert (item["MinValue"], item["MaxValue"]) == ("1", "30")
+    with pytest.raises(ConfigError, match=f"parameters.n: {kind} has no counterpart"):
+        exported({"n": {"distribution": kind, "min": 1.5, "max": 30.5, "q": 1}})
+
+
+def test_sweep_with_more_runs_than_combinations_has_no_tuning_job() -> None:
+    parameters = {"n": {"min": 1, "max": 3}, "c": {"values": ["a", "b"]}}
+    with pytest.raises(ConfigError, match=r"run_cap: 7 is more than the number of combinations \(6\)"):
+        exported(parameters, 7)
+    assert exported(parameters, 6)
+    assert exported({**parameters, "x": {"min": 0.0, "max": 1.0}}, 7)
 
 
 def test_sweep_without_a_counterpart_names_all_features() -> None:

@@ -163,6 +163,46 @@ def test_trial_over_the_budget_becomes_pending_again(tmp_path: Path) -> None:
     assert "the budget does not cover this one" in kit.trials()[1].reason
 
 
+def test_unread_trial_of_another_agent_keeps_the_budget(tmp_path: Path) -> None:
+    """Another agent adds trials and claims one of them, just before this agent claims the next."""
+    kit = Kit(tmp_path, ENDLESS)
+    kit.store.add_trials("abcd1234", 0, [{"a": 0.1}])
+    backend = ScriptedBackend(never_ends)
+    agent = kit.agent(backend, hours=1)
+    claim = kit.store.claim
+
+    def claim_late(*args: Any, **options: Any) -> Any:
+        kit.store.claim = claim  # type: ignore[method-assign]
+        kit.store.add_trials("abcd1234", 1, [{"a": 0.2}])
+        assert claim("abcd1234", "b", "elsewhere", 60) is not None
+        return claim(*args, **options)
+
+    kit.store.claim = claim_late  # type: ignore[method-assign]
+    agent.tick()
+    assert kit.states() == ["running", "pending"]
+    assert not backend.submitted
+
+
+def test_job_of_an_adopted_trial_continues_beyond_a_lower_budget(tmp_path: Path) -> None:
+    """While an agent is frozen, another agent claims a pending trial, starts its job and is lost."""
+    kit = Kit(tmp_path, ENDLESS)
+    kit.store.add_trials("abcd1234", 0, [{"a": 0.1}, {"a": 0.2}])
+    backend = ScriptedBackend(never_ends)
+    agent = kit.agent(backend, hours=1)
+    claim = kit.store.claim
+
+    def claim_late(*args: Any, **options: Any) -> Any:
+        kit.store.claim = claim  # type: ignore[method-assign]
+        kit.agent(backend, agent_id="b", parallel=2, hours=2).tick()
+        kit.advance(61)
+        return claim(*args, **options)
+
+    kit.store.claim = claim_late  # type: ignore[method-assign]
+    agent.tick()
+    assert kit.states() == ["running", "running"]
+    assert [trial.attempt for trial in kit.trials()] == [0, 0]
+
+
 def test_outlook_is_stored_and_stops_nothing(tmp_path: Path) -> None:
     kit = Kit(tmp_path, {**GRID, "method": "random", "run_cap": 9})
     agent = kit.agent(ScriptedBackend(reports_metric_a))

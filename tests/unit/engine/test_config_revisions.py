@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from smsweep.config_files.config_change import change_config, parse_change
-from smsweep.core.sweep import SweepState
+from smsweep.core.sweep import ConfigRevision, SweepState
+from smsweep.errors import StoreDown
 from smsweep.search.registry import make_strategy
 from tests.support.agent_kit import Kit, logged
 from tests.support.scripted_backend import Plot, ScriptedBackend
@@ -56,6 +57,24 @@ def test_run_cap_is_raised_for_two_running_agents(tmp_path: Path) -> None:
     assert kit.states() == ["running"] * 6
 
 
+def test_change_is_applied_after_the_store_did_not_answer(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, RANDOM)
+    agent = kit.agent(ScriptedBackend(waits), parallel=4)
+    change(kit, "parameters.x={min: 5.0, max: 6.0}")
+    list_revisions = kit.store.list_revisions
+
+    def fail_once(sweep_id: str) -> list[ConfigRevision]:
+        kit.store.list_revisions = list_revisions  # type: ignore[method-assign]
+        raise StoreDown("no answer")
+
+    kit.store.list_revisions = fail_once  # type: ignore[method-assign]
+    with pytest.raises(StoreDown):
+        agent.tick()
+    agent.tick()
+    assert kit.states() == ["running"] * 4
+    assert all(trial.params["x"] >= 5.0 for trial in kit.trials())
+
+
 def test_lower_run_cap_starts_no_trial_and_lets_running_trials_finish(tmp_path: Path) -> None:
     kit = Kit(tmp_path, RANDOM)
     on_first_sleep(kit, "run_cap=2")
@@ -95,6 +114,46 @@ def test_parallel_changes_the_slots_of_running_agents(tmp_path: Path) -> None:
     later = kit.agent(ScriptedBackend(waits), agent_id="b", parallel=2)
     later.tick()
     assert kit.states() == ["running"] * 8
+
+
+def test_the_last_number_of_slots_applies_whether_it_was_set_for_one_agent_or_for_all(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, {**RANDOM, "run_cap": 50})
+    agent = kit.agent(ScriptedBackend(waits), parallel=1)
+    agent.tick()
+
+    def slots() -> int:
+        agent.tick()
+        agent.tick()
+        return next(iter(kit.store.list_agents(SWEEP)[0].slots.values()))
+
+    def order(n_slots: int) -> None:
+        kit.store.order_agent(SWEEP, agent._agent_id, parallel=n_slots)
+
+    order(3)
+    assert slots() == 3
+    change(kit, "parallel=5")
+    assert slots() == 5
+    order(3)
+    assert slots() == 3
+    change(kit, "parallel=5")
+    assert slots() == 5
+    order(2)
+    change(kit, "parallel=4")
+    assert slots() == 4
+    change(kit, "parallel=5")
+    order(2)
+    assert slots() == 2
+
+
+def test_stopped_agent_names_the_user_as_the_reason(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, RANDOM)
+    agent = kit.agent(ScriptedBackend(waits))
+    agent.tick()
+    kit.store.order_agent(SWEEP, agent._agent_id, order="stop")
+    agent.run()
+    assert [(trial.state.value, trial.reason) for trial in kit.trials()] == [
+        ("pending", "the user stopped its agent")
+    ]
 
 
 def test_stop_if_stops_running_trials(tmp_path: Path) -> None:

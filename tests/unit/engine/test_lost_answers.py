@@ -51,6 +51,26 @@ def test_claim_without_an_answer_is_continued(tmp_path: Path, monkeypatch: pytes
     assert len(backend.submitted) == 2
 
 
+def test_claim_without_an_answer_keeps_the_budget(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kit, backend = Kit(tmp_path, TWO), ScriptedBackend(run_forever)
+    kit.store.add_trials(kit.sweep.id, 0, [{"x": 1}, {"x": 2}])
+    agent = kit.agent(backend, hours=1)
+    claim = kit.store.claim
+
+    def claim_late(*args: Any, **kwargs: Any) -> Trial | None:
+        monkeypatch.setattr(kit.store, "claim", claim)
+        assert claim(kit.sweep.id, "b", "elsewhere", LEASE_S) is not None
+        claim(*args, **kwargs)
+        raise StoreDown("the answer was lost")
+
+    monkeypatch.setattr(kit.store, "claim", claim_late)
+    with pytest.raises(StoreDown):
+        agent.tick()
+    agent.tick()
+    assert kit.states() == ["running", "pending"]
+    assert not backend.submitted
+
+
 def test_failed_tick_does_not_end_the_agent_of_a_cancelled_sweep(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,13 +2,21 @@ import json
 import random
 import string
 import time
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from smsweep.secrets.redact import environment_secrets, redact
+from smsweep.secrets.redact import (
+    environment_secrets,
+    make_redact,
+    mask_named,
+    names_secret,
+    redact,
+    redact_assigned,
+)
 
 RNG = random.Random(7)
 TOKEN = "".join(RNG.choices(string.ascii_letters + string.digits, k=34))
@@ -41,6 +49,78 @@ def test_password_in_a_url_is_masked() -> None:
     assert environment_secrets({"DATABASE": f"postgresql://me:{TOKEN[:10]}@db.corp/x"}) == (TOKEN[:10],)
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "postgres://user:***@host/x",
+        "https://me:***@localhost:80",
+        "mysql://root:***@127.0.0.1",
+        "https://***@git.corp/x",
+        "redis://:***@cache",
+    ],
+)
+def test_login_in_a_url_is_masked_in_output(text: str) -> None:
+    for secret in ("x8Fj29sKd0qLmZ72hQwe", *([] if "//***" in text else ["pw", "password", "aaaa"])):
+        assert redact(text.replace("***", secret)) == text
+    assert redact("ssh://git@github.com:22 http://a:80/x@y file:///a:b s3://b/k:v") == (
+        "ssh://git@github.com:22 http://a:80/x@y file:///a:b s3://b/k:v"
+    )
+
+
+def test_all_passwords_of_netrc_are_masked(tmp_path: Path) -> None:
+    (tmp_path / ".netrc").write_text(
+        "machine db.corp login me password " + "ntr-Vc81-kLw\nmachine ftp.corp login anonymous password guest\n"
+    )
+    masked = make_redact({"HOME": str(tmp_path)})
+    assert masked("as guest with ntr-Vc81-kLw") == "as guest with ***"
+    (tmp_path / ".netrc").write_text("machine")
+    assert make_redact({"HOME": str(tmp_path)})("x") == "x"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "is_secret"),
+    [
+        ("api_token", "tok-Xk3v-QpL", True),
+        ("--hf-token", "abc12345", True),
+        ("parameters.client_secret.values", "sec-A1b2", True),
+        ("db_password", "hunter", True),
+        ("max_tokens", "51200000", False),
+        ("tokenizer", "bert-base-2", False),
+        ("token_pooling", "last_hidden", False),
+        ("pad_token", "<pad_token_0>", False),
+        ("password", "${DB_PASSWORD}", False),
+        ("lr", "tok-Xk3v-QpL", False),
+    ],
+)
+def test_value_is_a_secret_by_its_name(name: str, value: str, is_secret: bool) -> None:
+    assert names_secret(name, value) == is_secret
+    found: set[str] = set()
+    for data in ({name: value}, {name: {"values": [value]}}, [{"name": name, "a": value}]):
+        assert (mask_named(data, found) == data) != is_secret
+    assert found == ({value} if is_secret and len(value) >= 8 else set())
+    if len(value) >= 8:
+        assert (
+            redact_assigned(f'run "{name}={value}" {name}: {value}') == f'run "{name}=***" {name}: ***'
+        ) == is_secret
+
+
+def test_code_and_counts_are_not_masked_by_name() -> None:
+    for text in (
+        'token = os.environ["X"]',
+        "tokens=12345678 max_tokens: 512",
+        "num_tokens = compute_tokens(batch)",
+    ):
+        assert redact_assigned(text) == text
+
+
+def test_hostile_megabyte_is_masked_by_name_in_two_seconds() -> None:
+    for piece in ("token", "secret=", "token.", "password: ", "a-", "tok"):
+        text = piece * (2**20 // len(piece))
+        started = time.process_time()
+        redact_assigned(text)
+        assert time.process_time() - started < 2
+
+
 def test_known_secret_can_be_short() -> None:
     assert environment_secrets({"A": "hunter2", "B": "abc"}, also=["hunter2", "abc"]) == ("hunter2",)
 
@@ -70,6 +150,8 @@ def test_megabyte_of_log_is_masked_quickly() -> None:
         "a: -----BEGIN PRIVATE " + "KEY-----\n",
         "Authorization: Bearer ",
         "://a:b",
+        "://a:",
+        "://a",
         "?sig=%",
         "AKIA" + "2B7DEFGHIJ3KLMNO ",
         f"hf_{TOKEN} ",

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from smsweep.config_files.job_yaml import parse_job
 from smsweep.errors import ConfigError, UsageError
 from smsweep.services.places import ChosenPlace, check_budgets, choose_places, source_backend
+from smsweep.services.sweeps.load import load_job
 from smsweep.services.workspace import Workspace
 
 CLOUD: dict[str, Any] = {
@@ -144,11 +146,46 @@ def test_wrong_combination_is_refused(
         (["local", "local"], r"places\[1\]: local exists already"),
         (["local:x"], r"places\[0\]: 'local:x' is not a valid place"),
         ([{"backend": "docker", "name": "a/b"}], r"places\[0\].name: must not contain a slash"),
+        (
+            [{"backend": "sagemaker", "instance_type": ["ml.m5.large", "m5.large"]}],
+            r"places\[0\].instance_type: expected a type such as ml.m5.xlarge, got 'm5.large'; did you mean ml",
+        ),
     ],
 )
 def test_invalid_place_in_job_yaml_is_refused(places: Any, message: str) -> None:
     with pytest.raises(ConfigError, match=message):
         parse_job({"places": places})
+
+
+@pytest.mark.parametrize(
+    ("place", "message"),
+    [
+        ("loca:2", "there is no backend loca; use one of batch, docker, local"),
+        ("{backend: process, name: a, slots: 2}\n  - {backend: cloud}", "there is no backend cloud; use one of"),
+        ("local:spot:2", "local has no spot or on-demand capacity; write local"),
+    ],
+)
+def test_place_with_an_invalid_backend_is_refused_with_its_line(place: str, message: str, tmp_path: Path) -> None:
+    job = tmp_path / "job.yaml"
+    job.write_text(f"max_run: 60\nplaces:\n  - {place}\n")
+    index = place.count("\n")
+    with pytest.raises(ConfigError, match=rf"job.yaml:{3 + index}: places\[{index}\]: {message}"):
+        load_job(job)
+
+
+def test_place_can_name_the_backend_local() -> None:
+    named, unnamed = choose({"places": [{"backend": "local", "name": "desk", "slots": 2}, {"backend": "local"}]})
+    assert (named.name, named.backend, named.slots) == ("desk", "process", 2)
+    assert (unnamed.name, unnamed.backend) == ("local", "process")
+    parsed = parse_job({"places": [{"backend": "local"}]})
+    assert parse_job(parsed.text).template == parsed.template
+
+
+def test_spot_capacity_of_this_machine_is_refused() -> None:
+    with pytest.raises(
+        UsageError, match="--on docker:spot: docker has no spot or on-demand capacity; write docker"
+    ):
+        choose({}, "docker:spot:2")
 
 
 def test_unknown_backend_of_a_place_is_named() -> None:

@@ -141,6 +141,26 @@ def test_narrow_draft_has_the_ranges_of_its_trials(client: Client) -> None:
     assert set(optimizer["name"]["values"]) == {trial["params"]["optimizer"]["name"] for trial in chosen}
 
 
+def test_narrow_draft_keeps_the_values_that_conditions_name(client: Client, folder: Path) -> None:
+    (folder / "train.py").write_text(TRAIN)
+    space = {
+        "optimizer": {"values": ["adam", "sgd"]},
+        "momentum": {"min": 0.1, "max": 0.9},
+        "lr": {"values": [1, 2]},
+    }
+    rules = {"conditions": {"momentum": {"when": {"optimizer": "sgd"}}}}
+    sweep_id = create.sweep(
+        {"program": "train.py", "method": "random", "run_cap": 9, "parameters": space}, job={"search": rules}
+    )
+    with Workspace().store() as store:
+        store.add_trials(sweep_id, 0, [{"optimizer": "adam", "lr": 1}])
+    draft = client.get(f"/api/draft?t={sweep_id}/0&narrow=1").data
+    document = parse_sweep(draft["sweep_yaml"]).config.document
+    assert document["parameters"] == {**space, "lr": {"values": [1]}}
+    body = {"sweep_yaml": draft["sweep_yaml"], "job_yaml": draft["job_yaml"]}
+    assert client.post("/api/check", body).data["problems"] == []
+
+
 def test_check_names_every_problem_and_creates_nothing(client: Client, folder: Path) -> None:
     found = client.post("/api/check", {"sweep_yaml": "method: nonsense\nfoo: 1\n", "job_yaml": "bar: 2\n"}).data
     assert [" ".join(problem.split()[:2]) for problem in found["problems"]] == [

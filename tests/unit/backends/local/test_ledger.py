@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from smsweep.backends.local import ledger as ledger_module
 from smsweep.backends.local.job_folder import JobFolder
 from smsweep.backends.local.ledger import FUNCTION, PROCESS, DeviceLedger
 from smsweep.backends.local.waiting_jobs import FORGOTTEN_S, PATIENCE_S
 from smsweep.core.resources import Resources
-from smsweep.errors import CapacityError, DevicesInUse, JobRejected, UsageError
+from smsweep.errors import BackendUnavailable, CapacityError, DevicesInUse, JobRejected, UsageError
 from smsweep.runtime.system import uptime_s
 from tests.support.markdown import ROOT
 
@@ -31,6 +32,14 @@ ledger = DeviceLedger({"SMSWEEP_LEDGER": sys.argv[1], "SMSWEEP_DEVICES": "0"}, P
 ledger.claim(JobFolder(Path(sys.argv[1]) / "job-a"), Resources(gpus=1))
 print("holds", flush=True)
 time.sleep(600)
+"""
+
+LOCK = """
+import fcntl, sys, time
+with open(sys.argv[1]) as file:
+    fcntl.flock(file, fcntl.LOCK_EX)
+    print("locked", flush=True)
+    time.sleep(600)
 """
 
 
@@ -170,6 +179,28 @@ def test_device_is_free_after_kill_of_its_holder(ledgers: Ledgers) -> None:
         holder.kill()
         holder.wait()
     assert keys(ledgers.open("0"), ledgers.job("b"), ONE) == ["0"]
+
+
+def test_ledger_that_a_stopped_process_keeps_locked_is_an_error(
+    ledgers: Ledgers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledger_module, "LOCK_S", 0.3)
+    first = ledgers.open("0")
+    first.claim(ledgers.job("a"), ONE)
+    path = first.folder / "lock"
+    with subprocess.Popen([sys.executable, "-c", LOCK, str(path)], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == b"locked\n"
+        holder.send_signal(signal.SIGSTOP)
+        with pytest.raises(BackendUnavailable, match="kept the ledger of devices locked for 0 s") as caught:
+            ledgers.open("1").claim(ledgers.job("b"), ONE)
+        assert caught.value.retryable
+        assert f"`fuser {path}`" in str(caught.value)
+        with pytest.raises(BackendUnavailable):
+            ledgers.open("1").resume(ledgers.job("b"))
+        first.release(ledgers.job("a"))  # needs no lock
+        holder.kill()
+    assert keys(ledgers.open("1"), ledgers.job("b"), ONE) == ["1"]
 
 
 def test_processes_of_a_killed_job_are_killed_before_their_device_is_used(ledgers: Ledgers) -> None:

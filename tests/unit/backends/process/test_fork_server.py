@@ -125,6 +125,78 @@ def test_fork_server_reports_the_end_of_a_job_that_ends_during_its_fork(tmp_path
     assert done.stderr == b""
 
 
+HANGING_SERVER = """
+import os, time
+{reads}
+while True:
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("reads", ["os.close(0)", "", "os.read(0, 100_000)", "os.write(1, b'{')"])
+@pytest.mark.parametrize("n_bytes", [1, 1_000_000])  # the last one does not fit into the pipe
+def test_fork_client_kills_a_server_that_does_not_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reads: str, n_bytes: int
+) -> None:
+    program = tmp_path / "server.py"
+    program.write_text(HANGING_SERVER.format(reads=reads))
+    monkeypatch.setattr(fork_client, "FORK_SERVER", program)
+    monkeypatch.setattr(fork_client, "ANSWER_S", 2.0)
+    monkeypatch.setattr(fork_client, "CLOSE_S", 0.2)
+    clock = Clock()
+    client = ForkClient(tmp_path / "runtime.zip", clock)
+    with closing(client):
+        for _ in range(2):
+            with pytest.raises(
+                BackendUnavailable, match=r"the fork server did not answer for 2 s|was killed by signal 9"
+            ):
+                client.ask({"folder": "x" * n_bytes})
+        clock.now_s = START_S
+        with pytest.raises(JobError, match="no attempt succeeded for 60 s"):
+            client.ask({})
+    assert client._process is None
+
+
+def test_close_kills_a_server_that_hangs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fork_client, "CLOSE_S", 0.2)
+    archive = tmp_path / "runtime.zip"
+    archive.write_bytes(runtime_zip())
+    client = ForkClient(archive)
+    client.ask({"folder": str(tmp_path / "none"), "argv": [], "environ": {}})
+    process = client._process
+    assert process is not None
+    process.send_signal(signal.SIGSTOP)
+    client.close()
+    assert process.returncode == -signal.SIGKILL
+
+
+def test_job_that_hangs_at_its_start_is_reported_and_runs_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    order, go, log = {"folder": str(tmp_path), "argv": [], "environ": {}}, tmp_path / "go", tmp_path / "output.log"
+    setsid = os.setsid
+
+    def hang() -> None:
+        while not go.exists():
+            time.sleep(0.01)
+        setsid()
+
+    def entry(order: dict[str, Any]) -> int:
+        os.write(1, b"once\n")
+        return 0
+
+    monkeypatch.setattr(os, "setsid", hang)
+    monkeypatch.setattr(fork_server, "START_S", 0.2)
+    answer = fork_server.start(order, entry)
+    assert f"did not start within 0 s; check the disk of {tmp_path}" in answer["error"]
+    assert fork_server.start(order, entry) == {"already": True}
+    go.touch()
+    pid = int(answer["error"].split()[2])
+    assert os.waitpid(pid, 0)[1] == 0
+    assert fork_server.start(order, entry) == {"already": True}
+    assert log.read_text() == "once\n"
+
+
 class Clock:
     def __init__(self) -> None:
         self.now_s = 0.0
