@@ -16,7 +16,7 @@ import pytest
 
 from tools.environments import VENVS, Oracle, oracle
 
-pytestmark = [pytest.mark.oracle, pytest.mark.slow]
+pytestmark = [pytest.mark.oracle, pytest.mark.slow, pytest.mark.timeout(900)]
 
 SCRIPT = Path(__file__).with_name("ask_ax.py")
 ALL_KINDS: dict[str, Any] = {
@@ -67,7 +67,7 @@ def test_params_are_those_of_wandbs_scheduler(ax: Oracle) -> None:
         "two metrics": (case(SMALL, 5, TWO), N_INITIAL),
         "three workers": (case(SMALL, 6, workers=3), N_INITIAL),
     }
-    answers = ax.ask(SCRIPT, {"cases": [each for each, _ in cases.values()]})
+    answers = ax.ask(SCRIPT, {"cases": [each for each, _ in cases.values()]}, timeout_s=800)
     for (name, (_, n)), answer in zip(cases.items(), answers, strict=True):
         assert len(answer["wandb"]) >= n, name
         pairs = list(zip(answer["smsweep"], answer["wandb"], strict=True))[:n]
