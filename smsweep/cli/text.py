@@ -228,7 +228,7 @@ def _quota(launch: LaunchDocument) -> str:
     limit = "1 instance" if quota == 1 else f"{quota:g} instances"
     if quota < needed:
         return f"{limit}, but a job needs {needed}; request more in AWS Service Quotas"
-    if quota < needed * launch["parallel"]:
+    if quota < needed * launch["parallel"] and not launch["places"]:
         return f"{limit}, so {quota // needed:g} of --parallel {launch['parallel']} trials can run at a time"
     return limit
 

@@ -32,6 +32,7 @@ from smsweep.errors import (
     QuotaExceeded,
     SmsweepError,
     StoreConflict,
+    StoreError,
     Throttled,
 )
 from smsweep.store import notes
@@ -112,7 +113,9 @@ class Agent:
         self._logged: dict[str, str] = {}  # the errors of the last tick
         self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents; not a secret
         self._places = Places(places, clock, self._rng)
-        self._refusing: set[str] = set()  # names of the places that started no job in this tick
+        self._refusing: dict[
+            str, SmsweepError
+        ] = {}  # name of a place that started no job in this tick -> its error
         self._bound: dict[int, Trial] = {}  # pending trials whose checkpoints are at a place
         self._elsewhere: dict[int, Trial] = {}  # active trials of other agents
         self._leases: dict[tuple[int, str], datetime | None] = {}  # by trial and agent: the lease first seen
@@ -121,6 +124,7 @@ class Agent:
         self._parallel_of_config: tuple[int, int] | None = None  # as `Rules.parallel`
         self._parallel_of_order: int | None = None  # number of slots that `smsweep agents set` set last
         self._beat_at: datetime | None = None  # the last heartbeat
+        self._may_be_recorded = False  # the store may have the record of this agent
         self._beat_slots: dict[str, int] = {}  # the slots that it reported
         self._n_orders = 0  # orders to the agents of the sweep, as of the last heartbeat
 
@@ -145,7 +149,7 @@ class Agent:
             return self._run()
         finally:
             with suppress(SmsweepError):  # the record of a lost agent is ignored after a minute
-                if self._beat_at:
+                if self._may_be_recorded:
                     self._store.remove_agent(self._agent_id)
 
     def _run(self) -> AgentResult:
@@ -207,7 +211,9 @@ class Agent:
         is_current = n_orders == self._n_orders and slots == self._beat_slots
         if 0 <= elapsed_s < HEARTBEAT_S and is_current:
             return
-        record = self._store.beat(self._agent_id, slots) if self._beat_at else None
+        # A record whose answer was lost can have an order already.
+        record = self._store.beat(self._agent_id, slots) if self._may_be_recorded else None
+        self._may_be_recorded = True
         if record is None:
             self._store.put_agent(
                 AgentRecord(id=self._agent_id, sweep_id=self._sweep_id, slots=slots, version=__version__)
@@ -567,17 +573,23 @@ class Agent:
     def _open_places(self, moving: HeldTrial | None = None) -> list[tuple[Place, int]]:
         """Return the places that can start a trial now, with their free slots.
 
+        A place with free slots that waits for its own rate limit can start a job soon. So new trials wait for it,
+        and do not overflow to the next place.
+
         Args:
             moving: A held trial that leaves its slot.
         """
         held = (
             self._held.values() if moving is None else [each for each in self._held.values() if each is not moving]
         )
-        return [
-            (place, n)
-            for place, n in self._places.with_room(held)
-            if place.name not in self._refusing and not self._places.is_resting(place)
-        ]
+        places = []
+        for place, n in self._places.with_room(held):
+            error = self._refusing.get(place.name)
+            if moving is None and isinstance(error, Throttled) and error.is_unsent:
+                break
+            if error is None and not self._places.is_resting(place):
+                places.append((place, n))
+        return places
 
     def _may_start(self) -> bool:
         return (
@@ -622,6 +634,8 @@ class Agent:
         return None
 
     def _claim_at(self, place: Place) -> Trial | None:
+        if not self._held:
+            self._renewed_at = self._clock()
         trial = self._store.claim(
             self._sweep_id,
             self._agent_id,
@@ -654,9 +668,19 @@ class Agent:
         if place is self._places.places[0]:
             return
         others = [other for other in self._held.values() if other is not held]
-        if reasons := self._places.reasons_before(place, others):
+        if reasons := self._places.reasons_before(place, others, lambda other: self._why_not(held.trial, other)):
             document = {"place": place.label, "because": reasons}
             notes.placement(held.trial).put(self._store, self._sweep_id, document)
+
+    def _why_not(self, trial: Trial, place: Place) -> str:
+        """Return why a place with a free slot, which does not rest, does not run a trial."""
+        if error := self._refusing.get(place.name):
+            return f"{place.label} accepted no job: {error}"
+        if not self._controller.affords_more(place.name):
+            return f"the budget covers no further trial at {place.label}"
+        if trial.attempt and not place.can_continue(trial):
+            return f"{place.label} cannot read the checkpoints of this trial"
+        return f"{place.label} was not possible for this trial"
 
     def _start(self, held: HeldTrial) -> None:
         """Start the job of a trial at its place, or at the next place that has room."""
@@ -664,8 +688,8 @@ class Agent:
         if place is None:
             self._end_unreachable(held)
             return
-        while not self._submit(held, place):
-            self._refusing.add(place.name)
+        while (error := self._submit(held, place)) is not None:
+            self._refusing[place.name] = error
             if not self._places.is_resting(place):
                 return  # for example, its calls are throttled
             other = self._other_place(held, place)
@@ -703,53 +727,57 @@ class Agent:
         self._note_placement(held, to)
         return True
 
-    def _submit(self, held: HeldTrial, place: Place) -> bool:
+    def _submit(self, held: HeldTrial, place: Place) -> SmsweepError | None:
         """Start the job of a trial at its place.
 
         Returns:
-            False if the place accepts no more jobs now. Then the trial waits in its slot.
+            The error if the place accepts no more jobs now. Then the trial waits in its slot.
         """
         trial = held.trial
-        if place.name in self._refusing:
-            return False
+        if error := self._refusing.get(place.name):
+            return error
         try:
             if held.may_have_job and trial.job_name in place.backend.describe([trial.job_name]):
                 log.info("%s continues: found its job %s", trial.label, trial.job_name)
             elif trial.state is TrialState.STOPPING:
                 self._end_unstarted(held)
-                return True
+                return None
             elif self._is_closing():
                 self._return_to_queue(held, "it had no job yet, and no new jobs are started now")
-                return True
+                return None
             elif held.may_have_job and not self._controller.keeps_budget():
                 self._return_to_queue(held, OVER_BUDGET)
-                return True
+                return None
             elif reason := self._reuse(trial):
                 self._end(held, NextState(to=TrialState.FINISHED, reason=reason, retries=trial.retries))
-                return True
+                return None
             else:
                 held.may_have_job = False  # the backend was asked
                 self._places.check(place)
-                place.backend.submit(place.render(trial))
+                request = place.render(trial)
+                self._renew_leases()
+                if held.trial.number not in self._held:
+                    return None  # this agent was frozen, and the job of its successor can be at another place
+                place.backend.submit(request)
                 log.info("%s running: job %s", trial.label, trial.job_name)
         except JobRejected as err:
             refused = NextState(to=TrialState.FAILED, reason=str(err), retries=trial.retries)
             failure = NAME if isinstance(err, NameTaken) else ""
             self._end(held, retry(trial, failure, self._options.retries, refused))
-            return True
+            return None
         except SmsweepError as err:
-            if not err.retryable:
+            if not err.retryable or isinstance(err, StoreError):
                 raise
             is_refused = isinstance(err, (CapacityError, QuotaExceeded))
             held.may_have_job |= not (err.is_unsent or is_refused)  # else the job may have started
             if not isinstance(err, Throttled):
                 self._places.rest(place, err)
             self._waiting.note(trial, err)
-            return False
+            return err
         held.is_submitted = True
         self._waiting.clear(trial)
         self._on_change(trial)
-        return True
+        return None
 
 
 def _has_just_started(trial: Trial) -> bool:

@@ -177,12 +177,15 @@ class Places:
         if place.name in self._rests:
             self._rests[place.name].until = self.clock()
 
-    def reasons_before(self, chosen: Place, held: Collection[HeldTrial]) -> list[str]:
+    def reasons_before(
+        self, chosen: Place, held: Collection[HeldTrial], why_not: Callable[[Place], str]
+    ) -> list[str]:
         """Return why a trial does not run at the places before the chosen one.
 
         Args:
             chosen: The place of the trial.
             held: The other trials that the agent holds.
+            why_not: Returns the reason for a place that has a free slot and does not rest.
         """
         free = {place.name for place, _ in self.with_room(held)}
         reasons = []
@@ -195,7 +198,7 @@ class Places:
             elif place.name not in free:
                 reasons.append(f"{place.label} was full ({place.slots} of {place.slots})")
             else:
-                reasons.append(f"{place.label} was not possible for this trial")
+                reasons.append(why_not(place))
         return reasons
 
     def describe(self, names: Mapping[str, Place]) -> tuple[dict[str, JobStatus], dict[str, SmsweepError]]:

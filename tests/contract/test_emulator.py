@@ -199,7 +199,7 @@ def test_job_stopped_while_it_waits_for_capacity_never_runs(account: Account) ->
 
 
 def test_job_stopped_during_its_download_never_runs(account: Account) -> None:
-    for number in range(150):  # so that the download takes a while
+    for number in range(60):  # so that the download takes a while
         account.s3.put_object(Bucket=BUCKET, Key=f"many/{number}", Body=b"1")
     source = {"S3DataType": "S3Prefix", "S3Uri": f"s3://{BUCKET}/many"}
     channel = {"ChannelName": "many", "DataSource": {"S3DataSource": source}}
@@ -218,8 +218,8 @@ def test_job_stopped_during_its_upload_keeps_its_model_and_its_failure(
 ) -> None:
     script = f"""
 import os, pathlib, sys
-# To pack this model takes about two seconds.
-pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_bytes(os.urandom(60_000_000))
+# To pack this model takes most of a second.
+pathlib.Path(os.environ["SM_MODEL_DIR"], "weights").write_bytes(os.urandom(20_000_000))
 sys.exit({exit_code})
 """
     name = f"keeps-{exit_code}"

@@ -225,7 +225,7 @@ def test_multirun_with_failed_job_fails(folder: Path) -> None:
         ("job={repeats: 3}", "job.yaml: repeats: Hydra's sweeper chooses all jobs"),
         ("parallel=0", "parallel: expected a whole number above 0, got 0"),
         ("goal=most", "metric.goal"),
-        ("on=[nowhere]", "--on nowhere: no such backend"),
+        ("on=[nowhere]", "--on nowhere: there is no backend nowhere"),
     ],
 )
 def test_invalid_setting_creates_nothing(folder: Path, setting: str, message: str) -> None:

@@ -277,7 +277,7 @@ def test_killed_process_is_started_again(server: str, tmp_path: Path) -> None:
         (500, "too many 500 error responses"),
         (401, "failed with error code 401"),
         (404, "failed with error code 404"),
-        (None, "no answer for 10 s"),
+        (None, "Read timed out"),
     ],
 )
 def test_sweep_ends_with_a_server_that_fails(
@@ -312,11 +312,12 @@ def test_agent_exits_after_one_call_to_a_server_that_accepts_and_never_answers(t
         sweeps = Sweeps(tmp_path, uri_of(listener))
         process = sweeps.start("run", "sweep.yaml", "--job", "job.yaml")
         with listener.accept()[0]:
-            began = time.monotonic()
             _, err = process.communicate(timeout=WAIT_S)
-            waited_s = time.monotonic() - began
-    assert "tracking.mlflow: http://127.0.0.1:" in err
-    assert waited_s < 30  # one timeout of 20 s, and not two
+        listener.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            listener.accept()
+    assert process.returncode == 0
+    assert "Read timed out" in err
 
 
 def test_agent_does_not_wait_for_a_server_that_was_silent_before(tmp_path: Path) -> None:
@@ -333,7 +334,7 @@ def test_agent_does_not_wait_for_a_server_that_was_silent_before(tmp_path: Path)
         exited = datetime.now(timezone.utc)
     trials = json.loads(sweeps.cli("trials", sweep_id, "--json")[0])
     ended = max(datetime.fromisoformat(trial["ended_at"]) for trial in trials)
-    assert (exited - ended).total_seconds() < 15  # 5 s, and not the timeout of a request
+    assert (exited - ended).total_seconds() < 18  # 5 s, and not the timeout of a request
     assert f"the server does not have all results; write them with: smsweep agent {sweep_id}" in err
 
 
@@ -348,7 +349,7 @@ def test_killed_detached_agent_is_not_running_while_its_process_waits_for_mlflow
             with pytest.raises(BlockingIOError):
                 fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)
             os.kill(detached["pid"], signal.SIGKILL)
-            end = time.monotonic() + 8  # the process waits for at least 10 s
+            end = time.monotonic() + 8  # the process waits for 20 s
             while True:
                 with contextlib.suppress(BlockingIOError):
                     fcntl.flock(log, fcntl.LOCK_SH | fcntl.LOCK_NB)

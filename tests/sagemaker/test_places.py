@@ -216,7 +216,7 @@ def test_doctor_checks_the_backends_of_all_places(account: Account) -> None:
 @pytest.mark.parametrize(
     ("on", "message"),
     [
-        (["moon"], "--on moon: no such backend, and job.yaml has no such place; use one of "),
+        (["moon"], "--on moon: there is no backend moon; use one of "),
         (["sagemaker:cheap"], "--on: 'sagemaker:cheap' is not a valid place; write NAME"),
         (["local:0"], "--on: 'local:0' is not a valid place"),
         (["local", "local:2"], "--on local: given twice"),

@@ -11,12 +11,14 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
 from smsweep.core.job import JobTemplate, TrainingJobRequest
 from smsweep.core.resources import Resources, format_memory
 from smsweep.errors import JobRejected
+from smsweep.util.terminal_text import counted
 
 log = logging.getLogger(__name__)
 
@@ -74,9 +76,10 @@ class Pool:
         """Return what a trial needs and this pool does not have; "" if the trial can run."""
         problems = []
         if resources.n_devices > len(self.gpus):
-            problems.append(f"{resources.n_devices} GPUs, but this agent may use {len(self.gpus)}")
+            needed = counted(resources.n_devices, "GPU")
+            problems.append(f"{needed}, but this agent may use {len(self.gpus)}")
         if (resources.cpus or 0) > self.n_cpus:
-            problems.append(f"{resources.cpus} CPUs, but this agent may use {self.n_cpus}")
+            problems.append(f"{counted(resources.cpus or 0, 'CPU')}, but this agent may use {self.n_cpus}")
         if (resources.memory_bytes or 0) > self.memory_bytes:
             least = format_memory(resources.memory_bytes or 0)
             problems.append(f"{least}, but this agent may use {format_memory(self.memory_bytes)}")
@@ -158,10 +161,11 @@ def find_gpus(environ: Mapping[str, str], root: Path = Path("/")) -> tuple[Devic
     amd = tuple(_amd_files(root))
     if chosen is not None:
         known = (*nvidia, *amd)
-        return tuple(
+        devices = (
             next((device for device in known if _matches(device, text)), Device(key=text, number=text))
-            for text in _split(chosen)
+            for text in takewhile(lambda text: text != "-1", _split(chosen))  # as in CUDA, -1 ends the list
         )
+        return tuple(dict.fromkeys(devices))
     visible = _split(environ.get("CUDA_VISIBLE_DEVICES", ""))
     if nvidia and not of_library and visible and all(text.upper().startswith("MIG-") for text in visible):
         nvidia = tuple(Device(key=text, number=text) for text in dict.fromkeys(visible))  # no file names them

@@ -87,13 +87,15 @@ class SageMakerBackend:
         validate(request)
         self._rates.demand("CreateTrainingJob")
         status = self._create(request, kind)
+        is_new = status is None
+        status = status or JobStatus(name=name, status="InProgress", secondary_status="Starting")
         self._kinds[name] = kind
         self._backoffs.end(kind, self._n_live(kind))
         self._pools.note(request)
         self._poller.add(status)
         if status.is_terminal:
             self._note_end(status)
-        else:
+        elif is_new:  # the log of an adopted job is read from its beginning
             self._logs.follow(name, started_ms=round(self._aws.now(self._clock).timestamp() * 1000))
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:
@@ -149,8 +151,8 @@ class SageMakerBackend:
                     self._note_end(status)
         self._logs.poll()
 
-    def _create(self, request: TrainingJobRequest, kind: str) -> JobStatus:
-        """Start the job, or adopt it if it exists. Raises JobError."""
+    def _create(self, request: TrainingJobRequest, kind: str) -> JobStatus | None:
+        """Start the job, or adopt it if it exists: then return its status. Raises JobError."""
         name = request["TrainingJobName"]
         try:
             self._aws.call("sagemaker", "create_training_job", **request)
@@ -165,7 +167,7 @@ class SageMakerBackend:
             self._rates.note("CreateTrainingJob", was_throttled=isinstance(error, Throttled))
             raise error from err
         self._rates.note("CreateTrainingJob", was_throttled=False)
-        return JobStatus(name=name, status="InProgress", secondary_status="Starting")
+        return None
 
     def _find(self, name: str) -> JobStatus | None:
         """Find a job that another agent has started. Raises JobError."""

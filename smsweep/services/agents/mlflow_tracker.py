@@ -44,7 +44,6 @@ REQUEST_S = 20  # timeout of one request
 LEASE_S = 120.0  # after which another process writes, if the writing process does not renew
 PATIENCE_S = 90.0  # for what is not written when the agent exits
 UNAVAILABLE_S = 5.0  # the same while the server cannot be used
-SILENT_S = 10.0  # the same for one call of a server that worked until then
 WATCH_S = 0.2  # between two checks of this time
 RETRY_S = 1.0  # between attempts in this time
 RESTART_S = 30.0  # after the process was killed
@@ -278,7 +277,7 @@ class _Tracker:
     def wait_for_silence(self) -> None:
         """Return when a call waits too long for the server after the agent has exited. Report that before."""
         while True:
-            patience_s = UNAVAILABLE_S if self._warned else SILENT_S
+            patience_s = UNAVAILABLE_S if self._warned else PATIENCE_S
             since = self._runs.asking_since if self._runs is not None else None
             is_waiting = self._is_last() and since is not None
             if is_waiting and time.monotonic() > max(since or 0, self._closing_at) + patience_s:

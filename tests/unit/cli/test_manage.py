@@ -203,7 +203,7 @@ def test_retry_run_on_other_places(cli: Cli, failed: str, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("flags", "problem"),
     [
-        (["--on", "moon"], "--on moon: no such backend"),
+        (["--on", "moon"], "--on moon: there is no backend moon"),
         (["--on", "local", "--backend", "process"], "cannot be combined"),
     ],
 )

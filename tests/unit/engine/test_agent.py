@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from smsweep.core.job import JobStatus, LogPage
+from smsweep.core.job import JobStatus, LogPage, TrainingJobRequest
 from smsweep.core.sweep import VERBS, SweepState
-from smsweep.core.trial import TrialState
+from smsweep.core.trial import Trial, TrialState
+from smsweep.engine.agent import LEASE_S
 from smsweep.engine.agent_state import ShutdownLevel
 from smsweep.engine.log_ingest import LogIngester
 from smsweep.engine.metric_parser import MetricParser
+from smsweep.engine.places import Place
 from smsweep.errors import BackendUnavailable, CapacityError, JobRejected, QuotaExceeded, StoreDamaged
 from smsweep.runtime.job.trial_document import Assignment
 from smsweep.store import notes
@@ -201,6 +203,21 @@ def test_job_of_an_adopted_trial_continues_beyond_a_lower_budget(tmp_path: Path)
     agent.tick()
     assert kit.states() == ["running", "running"]
     assert [trial.attempt for trial in kit.trials()] == [0, 0]
+
+
+def test_agent_that_was_frozen_before_a_start_leaves_the_job_to_its_successor(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, ENDLESS)
+    here, there = ScriptedBackend(never_ends), ScriptedBackend(never_ends)
+    successor = kit.agent(there, agent_id="b")
+
+    def freeze(trial: Trial) -> TrainingJobRequest:
+        kit.advance(LEASE_S + 1)
+        successor.tick()
+        return kit.render(trial)
+
+    kit.agent(here, places=[Place(backend=here, render=freeze)]).tick()
+    assert there.submitted == ["smsweep-abcd1234-0-0"]
+    assert not here.submitted
 
 
 def test_outlook_is_stored_and_stops_nothing(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from smsweep.core.agent_record import AgentRecord
 from smsweep.core.sweep import SweepState
 from smsweep.core.trial import Trial
 from smsweep.engine.agent import LEASE_S
@@ -69,6 +70,27 @@ def test_claim_without_an_answer_keeps_the_budget(tmp_path: Path, monkeypatch: p
     agent.tick()
     assert kit.states() == ["running", "pending"]
     assert not backend.submitted
+
+
+def test_order_to_an_agent_whose_record_had_no_answer_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kit, backend = Kit(tmp_path, TWO), ScriptedBackend(run_forever)
+    agent = kit.agent(backend)
+    put_agent = kit.store.put_agent
+
+    def order_early(record: AgentRecord) -> None:
+        monkeypatch.setattr(kit.store, "put_agent", put_agent)
+        put_agent(record)
+        kit.store.order_agent(kit.sweep.id, record.id, order="drain")
+        raise StoreDown("the answer was lost")
+
+    monkeypatch.setattr(kit.store, "put_agent", order_early)
+    with pytest.raises(StoreDown):
+        agent.tick()
+    agent.run()
+    assert not backend.submitted
+    assert not kit.store.list_agents()
 
 
 def test_failed_tick_does_not_end_the_agent_of_a_cancelled_sweep(

@@ -47,6 +47,14 @@ def names(kit: Kit) -> list[str]:
     return [trial.place_name for trial in kit.trials() if trial.state is not TrialState.PENDING]
 
 
+def because(kit: Kit, trial: Trial) -> list[str]:
+    """Return why a trial does not run at an earlier place."""
+    note = notes.placement(trial).get(kit.store, trial.sweep_id)
+    assert note is not None
+    assert note["place"] == trial.place_name
+    return list(note["because"])
+
+
 class Refusing(ScriptedBackend):
     """Refuses every job with an error."""
 
@@ -94,11 +102,9 @@ def test_refused_trial_moves_to_next_place_under_the_same_name(tmp_path: Path, e
     (trial,) = kit.trials()
     assert (trial.place, trial.place_name, trial.attempt) == ("process@here", "local", 0)
     assert far.submitted == [trial.job_name]
-    note = notes.placement(trial).get(kit.store, trial.sweep_id)
-    assert note is not None
-    assert note["place"] == "local"
-    assert note["because"][0].startswith("spot rests until 2026-01-02 00:00:")
-    assert str(error) in note["because"][0]
+    (reason,) = because(kit, trial)
+    assert reason.startswith("spot rests until 2026-01-02 00:00:")
+    assert str(error) in reason
 
 
 def test_new_place_is_stored_before_the_job_starts(tmp_path: Path) -> None:
@@ -151,6 +157,38 @@ def test_throttled_trial_stays_at_its_place(tmp_path: Path) -> None:
     kit.agent(near, places=[place_of(kit, near, "spot"), place_of(kit, far, "local")]).tick()
     assert names(kit) == ["spot"]
     assert far.submitted == []
+
+
+def test_place_that_waits_for_its_rate_limit_is_filled_before_the_next(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, SIX)
+    near, far, places = two_places(kit, (3, 2))
+    error = Throttled("waits for its rate limit")
+    error.is_unsent = True
+    near.refusals = [error]
+    agent = kit.agent(near, places=places)
+    agent.tick()
+    assert (names(kit), far.submitted) == (["local"], [])
+    agent.tick()
+    assert names(kit) == ["local", "local", "local", "cloud", "cloud"]
+
+
+def test_throttled_place_with_one_slot_does_not_delay_the_next(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, SIX)
+    near, _, places = two_places(kit, (1, 2))
+    error = Throttled("waits for its rate limit")
+    error.is_unsent = True
+    near.refusals = [error]
+    kit.agent(near, places=places).tick()
+    assert names(kit) == ["local", "cloud", "cloud"]
+
+
+def test_placement_names_the_error_of_an_earlier_place(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, SIX)
+    near, _, places = two_places(kit, (2, 1))
+    near.refusals = [Throttled("slow down")]  # an answer of the backend, after which other places are used
+    kit.agent(near, places=places).tick()
+    assert names(kit) == ["local", "cloud"]
+    assert because(kit, kit.trials()[1]) == ["local accepted no job: slow down"]
 
 
 def test_trial_with_a_lost_answer_does_not_move(tmp_path: Path) -> None:
@@ -382,6 +420,15 @@ def test_free_place_continues_after_the_budget_is_spent(tmp_path: Path) -> None:
     budget = Budget(what="usd", cap=0.5, worst=1.0, worst_at={"local": 0.0, "cloud": 1.0})
     kit.agent(near, places=places, budgets=[budget]).run()
     assert (kit.states(), set(names(kit))) == (["finished"] * 6, {"local"})
+
+
+def test_placement_names_the_budget_that_does_not_cover_an_earlier_place(tmp_path: Path) -> None:
+    kit = Kit(tmp_path, SIX)
+    near, _, places = two_places(kit)
+    budget = Budget(what="usd", cap=0.5, worst=1.0, worst_at={"local": 1.0, "cloud": 0.0})
+    kit.agent(near, places=places, budgets=[budget]).tick()
+    (trial,) = [trial for trial in kit.trials() if trial.place_name == "cloud"]
+    assert because(kit, trial) == ["the budget covers no further trial at local"]
 
 
 def test_trial_does_not_move_to_a_place_that_the_budget_does_not_cover(tmp_path: Path) -> None:

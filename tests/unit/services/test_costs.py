@@ -80,6 +80,12 @@ def test_rows_show_what_is_known() -> None:
     }
 
 
+def test_quota_is_not_compared_with_the_slots_of_all_places() -> None:
+    place: Any = {"name": "desk", "backend": "process", "slots": 4, "region": "", "instances": []}
+    place |= {"is_spot": False, "price_per_hour": 0, "worst_usd_per_trial": 0}
+    assert dict(launch_rows(launch(places=[place])))["quota"] == "4 instances"
+
+
 def test_rows_show_how_to_find_what_is_unknown() -> None:
     unknown = {
         "account": "AWS credentials: there are none",

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,6 +132,8 @@ def test_driver_folder_has_uuids_of_devices(root: Path) -> None:
         ({"SMSWEEP_DEVICES": "1, 10"}, ["1", "10"]),
         ({"SMSWEEP_DEVICES": "a,b"}, ["a", "b"]),
         ({"SMSWEEP_DEVICES": "none"}, []),
+        ({"SMSWEEP_DEVICES": "1,1,0"}, ["1", "0"]),
+        ({"SMSWEEP_DEVICES": "0,-1,1"}, ["0"]),  # as in CUDA
     ],
 )
 def test_variables_limit_devices(root: Path, variables: dict[str, str], expected: list[str]) -> None:
@@ -209,6 +212,7 @@ def test_pool_has_slots_for_trials(resources: Resources, n_trials: int) -> None:
     ("resources", "problem"),
     [
         (Resources(gpus=5), "5 GPUs, but this agent may use 4"),
+        (Resources(cpus=17, gpus=5), "5 GPUs, but this agent may use 4; 17 CPUs, but this agent may use 16"),
         (Resources(cpus=17), "17 CPUs, but this agent may use 16"),
         (Resources(memory_bytes=65 * GIB), "65 GiB memory, but this agent may use 64 GiB memory"),
         (Resources(gpus=4, cpus=16, memory_bytes=64 * GIB), ""),
@@ -216,6 +220,12 @@ def test_pool_has_slots_for_trials(resources: Resources, n_trials: int) -> None:
 )
 def test_pool_reports_what_a_trial_misses(resources: Resources, problem: str) -> None:
     assert POOL.missing(resources) == problem
+
+
+def test_missing_gpu_is_singular() -> None:
+    pool = replace(POOL, gpus=(), n_cpus=0)
+    expected = "1 GPU, but this agent may use 0; 1 CPU, but this agent may use 0"
+    assert pool.missing(Resources(gpus=0.5, cpus=1)) == expected
 
 
 def test_trial_that_never_fits_is_refused() -> None:
