@@ -152,9 +152,10 @@ def import_ax() -> Any:
     """Return the module ax. Raises UsageError if it is not installed."""
     logging.getLogger("ax.storage.sqa_store.with_db_settings_base").disabled = True  # writes to stderr at import
     try:
-        ax = import_module("ax")  # an optional dependency, slow to import
-        for name in ("api.client", "api.configs", "exceptions.core", "utils.common.logger"):
-            import_module(f"ax.{name}")
+        with quiet():  # Ax imports names that it has deprecated
+            ax = import_module("ax")  # an optional dependency, slow to import
+            for name in ("api.client", "api.configs", "exceptions.core", "utils.common.logger"):
+                import_module(f"ax.{name}")
     except ImportError as err:
         raise UsageError(
             "scheduler.engine: ax is not installed; pip install 'smsweep[ax]', or use method bayes"

@@ -84,8 +84,11 @@ def is_close(one: dict[str, Any], other: dict[str, Any]) -> bool:
 
 
 def test_finite_space_ends_without_repeats(ax: Oracle) -> None:
-    (answer,) = ax.ask(SCRIPT, {"cases": [case({"a": {"values": [1, 2, 3]}, "b": {"values": ["x", "y"]}}, 9)]})
-    asked = answer["smsweep"]
+    config = case({"a": {"values": [1, 2, 3]}, "b": {"values": ["x", "y"]}}, 9)["config"]
+    question = {"cases": [{"config": config, "trials": [], "n": 9, "seed": 1}]}
+    (answer,) = ax.ask(SCRIPT.with_name("ask_optuna.py"), question)
+    asked = answer["at_once"]
+    assert answer["one_by_one"] == asked
     assert len(asked) == len({json.dumps(params) for params in asked}) == 6
 
 
