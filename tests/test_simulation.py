@@ -30,7 +30,7 @@ def test_seed_repeats_exactly(simulator: Simulator) -> None:
 
 def test_known_bug_is_found_and_needs_its_fault(simulator: Simulator) -> None:
     with claim_without_an_answer():
-        found = next(result for seed in range(50) if (result := simulator.run(seed)).problem)
+        found = next(result for seed in range(100) if (result := simulator.run(seed)).problem)
         assert not simulator.run(found.seed, allowed=frozenset()).problem
 
 

@@ -203,6 +203,14 @@ IN_BENCHMARKS = _by_name(
         python_from=(3, 11),
         python_below=(3, 15),
     ),
+    # W&B's scheduler for Ax, with PyTorch of PyPI: 6 GB. tests/oracle/test_ax.py uses it if it exists.
+    Environment(
+        name="ax",
+        requirements=("ax-platform==1.3.1", "optuna==5.0.0", "pytest==9.2.0", "scipy", "wandb==0.31.0"),
+        python_from=(3, 11),
+        python_below=(3, 15),
+        has_smsweep=True,
+    ),
     # The newest scikit-learn that this SMAC imports. Only limits of time and memory need pynisher.
     Environment(
         name="smac",

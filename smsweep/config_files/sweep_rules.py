@@ -12,6 +12,7 @@ from pydantic import ConfigDict, Field, WithJsonSchema, field_validator
 
 from smsweep.config_files.document import Path, Problems
 from smsweep.runtime.job.command_macros import item_warnings
+from smsweep.search.ax_space import why_not_in_wandb
 from smsweep.search.registry import METHODS, SearchSpec
 from smsweep.space.distributions import Constant, Distribution
 from smsweep.space.space import SearchSpace
@@ -80,15 +81,17 @@ def check_space(space: SearchSpace, method: object, problems: Problems) -> None:
 
 def warn_of_engine(space: SearchSpace, scheduler: object, problems: Problems) -> None:
     """Warn of parameters that smsweep's engine accepts, and W&B's scheduler refuses when it starts."""
-    if not isinstance(scheduler, dict) or scheduler.get("engine") != "optuna":
+    engine = scheduler.get("engine") if isinstance(scheduler, dict) else None
+    if engine not in ("optuna", "ax"):
         return
     for path, leaf in _leaves(space, ("parameters",)):
+        refused = why_not_in_wandb(leaf) if engine == "ax" else leaf.kind if leaf.kind not in OF_OPTUNA else ""
         if len(path) > 2:
             problems.warn(
-                path, "W&B's scheduler refuses nested parameters with engine optuna; smsweep searches them"
+                path, f"W&B's scheduler refuses nested parameters with engine {engine}; smsweep searches them"
             )
-        elif leaf.kind not in OF_OPTUNA:
-            problems.warn(path, f"W&B's scheduler refuses {leaf.kind} with engine optuna; smsweep draws from it")
+        elif refused:
+            problems.warn(path, f"W&B's scheduler refuses {refused} with engine {engine}; smsweep draws from it")
 
 
 def in_grid(kind: str) -> str:
@@ -173,6 +176,8 @@ def _check_scheduler(data: Mapping[str, Any], problems: Problems) -> None:
                 "names a sampler of Optuna, which smsweep accepts; W&B needs source, and a function with this name"
             )
             problems.warn((*path, key), text)
+    if engine == "ax" and "search_space" in scheduler:
+        problems.warn((*path, "search_space"), "has no effect with engine ax, as in W&B; remove it")
     controller = data.get("controller")
     if isinstance(controller, dict) and controller.get("type") == "local":
         problems.add(("controller",), "type local cannot be combined with scheduler; remove controller")

@@ -94,7 +94,7 @@ def _is_blank(key: object, value: object) -> bool:
 
 def _read_space(data: Mapping[str, Any], problems: Problems) -> SearchSpace | None:
     scheduler = data.get("scheduler")
-    if isinstance(scheduler, dict) and "search_space" in scheduler:
+    if isinstance(scheduler, dict) and "search_space" in scheduler and scheduler.get("engine") != "ax":
         if "parameters" in data:
             problems.warn(("parameters",), "has no effect beside scheduler.search_space, as in W&B; remove it")
         return SearchSpace({})

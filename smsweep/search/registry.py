@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 CUSTOM = "custom"  # the value of `method` that selects an engine
 DISTINCT = frozenset({"grid", "bayes", "pareto"})  # methods that never repeat an assignment of a finite space
 STRUCTURE = ("conditions", "constraints")
+NO_PROGRAM = "scheduler.optimizer: smsweep runs no program with engine ax; remove optimizer, or use engine optuna"
 SUPPORTED = {"conditions": "grid, random or bayes", "constraints": "grid, random or bayes"}
 NEEDS = (
     "space",
@@ -149,6 +150,13 @@ METHODS = PluginRegistry(
                 needs=("space", "metrics", "scheduler", "seed"),
                 is_engine=True,
             ),
+            SearchSpec(
+                name="ax",
+                summary="Bayesian optimisation of Ax",
+                factory="smsweep.search.ax_search:AxSearch",
+                needs=("space", "metrics", "seed"),
+                is_engine=True,
+            ),
         )
     },
     reserved=(CUSTOM,),
@@ -185,8 +193,11 @@ def engine_of(config: SweepConfig) -> str:
         subject = f"scheduler.engine: {engine}" if engine else "method: custom"
         raise ConfigError(
             f"{subject} is valid, but smsweep cannot run it; "
-            "use metrics, two or more, or scheduler: {engine: optuna}, or method grid, random or bayes"
+            "use metrics, two or more, or scheduler: {engine: optuna}, or {engine: ax}, or method grid, random "
+            "or bayes"
         )
+    if engine == "ax" and "optimizer" in scheduler:
+        raise ConfigError(NO_PROGRAM)
     return engine
 
 

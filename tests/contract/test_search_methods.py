@@ -1,6 +1,6 @@
 """The built-in search methods pass the contract that plug-ins can run, and broken methods do not.
 
-tests/oracle/test_optuna.py runs the contract for Optuna, which is not installed here.
+tests/oracle/test_optuna.py runs the contract for Optuna, and test_ax.py for Ax, which are not installed here.
 """
 
 from __future__ import annotations

@@ -30,6 +30,10 @@ def nsga(sweep):
     sampler = samplers.NSGAIISampler(seed=1, population_size=4)
     return optuna.create_study(sampler=sampler, pruner=pruners.NopPruner())
 
+def nsga_iii(sweep):
+    sampler = samplers.NSGAIIISampler(seed=1, population_size=4)
+    return optuna.create_study(sampler=sampler, pruner=pruners.NopPruner())
+
 def grid(sweep):
     return optuna.create_study(sampler=samplers.GridSampler({"x": [0.1, 0.5], "n": [1, 2]}, seed=1))
 
@@ -72,6 +76,7 @@ SWEEPS = {  # name -> (keys of scheduler, parameters)
     "a space": ({"optimizer": "tpe", "search_space": "space"}, None),
     "a space beside parameters": ({"optimizer": "tpe", "search_space": "space"}, PARAMETERS),
     "a sampler with a state": ({"optimizer": "nsga"}, PARAMETERS),
+    "another sampler with a state": ({"optimizer": "nsga_iii"}, PARAMETERS),
     "a sampler that ends": ({"optimizer": "grid"}, NUMBERS),
     "a terminator": ({"optimizer": "ends"}, PARAMETERS),
     "a pruner with a state": ({"optimizer": "halving"}, PARAMETERS),

@@ -139,11 +139,10 @@ def check_can_run(config: SweepConfig, job: ParsedJob) -> SweepConfig:
     """
     template = job.template
     check_entrypoint(config, template)
-    is_optuna = engine_of(config) == "optuna" and not has_program(
-        config
-    )  # a search program needs consent before it is checked
-    if is_optuna and find_spec("optuna") is None:
-        raise ConfigError("scheduler.engine: optuna is not installed; pip install 'smsweep[optuna]'")
+    engine = engine_of(config)
+    # A search program needs consent before it is checked.
+    if engine in ("optuna", "ax") and not has_program(config) and find_spec(engine) is None:
+        raise ConfigError(f"scheduler.engine: {engine} is not installed; pip install 'smsweep[{engine}]'")
     check_tracking(template)
     check_confirm(config, template)
     check_search(config, template.search)

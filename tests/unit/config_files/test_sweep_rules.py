@@ -283,6 +283,21 @@ def test_parameters_that_only_smsweep_passes_to_optuna_get_a_warning() -> None:
     ]
 
 
+def test_parameters_that_only_smsweep_passes_to_ax_get_a_warning() -> None:
+    parsed = parse_sweep(
+        "method: custom\nmetric: {name: l}\nscheduler: {engine: ax}\nparameters:\n"
+        "  lr: {min: 0.1, max: 1.0}\n"
+        "  decay: {distribution: normal}\n"
+        "  act: {values: [relu, 1]}\n"
+        "  opt: {parameters: {m: {min: 0.1, max: 1.0}}}\n"
+    )
+    assert [warning.partition(": W&B's scheduler refuses ")[::2] for warning in parsed.warnings] == [
+        ("<sweep>:6: parameters.decay", "normal with engine ax; smsweep draws from it"),
+        ("<sweep>:7: parameters.act", "values of several types with engine ax; smsweep draws from it"),
+        ("<sweep>:8: parameters.opt.parameters.m", "nested parameters with engine ax; smsweep searches them"),
+    ]
+
+
 @pytest.mark.parametrize("rule", [*STRICTER, *ENFORCED], ids=lambda rule: rule.id)
 def test_documented_rule_refuses_its_example(rule: Rule) -> None:
     with pytest.raises(ConfigError, match=rule.says):
@@ -305,3 +320,10 @@ def test_sampler_without_source_is_accepted_with_a_warning() -> None:
     scheduler = {"engine": "optuna", "optimizer": "TPESampler"}
     parsed = parse_sweep({"method": "custom", "scheduler": scheduler, "parameters": {"x": {"value": 1}}})
     assert any("W&B needs source" in warning for warning in parsed.warnings)
+
+
+def test_search_space_has_no_effect_with_ax_as_in_wandb() -> None:
+    scheduler = {"engine": "ax", "source": "space.py", "search_space": "space"}
+    parsed = parse_sweep({"method": "custom", "scheduler": scheduler, "parameters": {"x": {"min": 0, "max": 1}}})
+    assert len(parsed.config.space.leaves) == 1
+    assert parsed.warnings == ("scheduler.search_space: has no effect with engine ax, as in W&B; remove it",)

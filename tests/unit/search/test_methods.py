@@ -22,7 +22,7 @@ TWO = (Metric(name="loss"), Metric(name="size"))
 
 
 def test_methods_are_those_of_wandb_and_the_engines() -> None:
-    assert list(METHODS.builtin) == ["grid", "random", "bayes", "pareto", "optuna"]
+    assert list(METHODS.builtin) == ["grid", "random", "bayes", "pareto", "optuna", "ax"]
 
 
 @pytest.mark.parametrize(
@@ -33,6 +33,8 @@ def test_methods_are_those_of_wandb_and_the_engines() -> None:
         ("custom", {"metrics": TWO}, "pareto"),
         ("custom", {"scheduler": {"engine": "optuna"}}, "optuna"),
         ("custom", {"scheduler": {"engine": "optuna"}, "metrics": TWO}, "optuna"),
+        ("custom", {"scheduler": {"engine": "ax"}}, "ax"),
+        ("custom", {"scheduler": {"engine": "ax", "source": "s.py"}}, "ax"),
     ],
 )
 def test_engine_depends_on_method_scheduler_and_metrics(method: str, more: dict[str, Any], engine: str) -> None:
@@ -43,8 +45,7 @@ def test_engine_depends_on_method_scheduler_and_metrics(method: str, more: dict[
     ("scheduler", "message"),
     [
         (None, "method: custom is valid, but smsweep cannot run it"),
-        ({"engine": "ax"}, "scheduler.engine: ax is valid, but"),
-        ({"engine": "ax", "source": "s.py"}, "scheduler.engine: ax is valid, but"),
+        ({"engine": "ax", "source": "s.py", "optimizer": "f"}, "scheduler.optimizer: smsweep runs no program"),
     ],
 )
 def test_unsupported_engine_is_refused(scheduler: dict[str, Any] | None, message: str) -> None:
