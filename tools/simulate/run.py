@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -208,10 +209,14 @@ class Simulation:
 
     def run(self) -> None:
         for machine, skew_s in enumerate(self.scenario.skews_s):
-            at_s = self.world.rng("start", machine).uniform(0, 30) if machine else 0.0
+            at_s = self.world.rng("start", machine).uniform(0, self.scenario.starts_s) if machine else 0.0
             self._start_agent(machine, skew_s, at_s)
         for index, command in enumerate(self.scenario.commands):
-            self.world.start(f"user-{index}", partial(self._command, command), command.at_s, can_die=False)
+            start = partial(self.world.start, f"user-{index}", partial(self._command, command), can_die=False)
+            if command.at_s < math.inf:
+                start(at_s=command.at_s)
+            else:
+                self._net.at_finish.append(start)
         self.world.run()
         check_end(self._watch)
 
@@ -405,6 +410,9 @@ class RemoteStore:
         self._world = world
         self._disk = disk
         self._watch = watch
+        self.at_finish: list[
+            Callable[..., object]
+        ] = []  # each starts a user when an agent marks the sweep finished
 
     def __getattr__(self, name: str) -> Any:
         method = getattr(self._store, name)
@@ -420,6 +428,9 @@ class RemoteStore:
                         self._watch.after_call(name, args, kwargs, answer)
                 return answer
 
+            if name == "set_sweep_state" and SweepState.FINISHED in args:
+                while self.at_finish:
+                    self.at_finish.pop()(at_s=world.now_s)
             answer = world.call(
                 f"store.{name} {_brief(args)}",
                 work,

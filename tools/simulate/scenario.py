@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -32,7 +33,7 @@ class Region:
 class Command:
     """What a user does."""
 
-    at_s: float
+    at_s: float  # infinite for the moment when an agent marks the sweep finished
     verb: str  # "set": `smsweep set`; "order ...": `smsweep agents set|drain|stop`; otherwise see `Users`
     changes: tuple[str, ...] = ()  # of "set": KEY=VALUE
     slots: int = 0  # of "order parallel"
@@ -46,6 +47,7 @@ class Scenario:
     job: Mapping[str, Any]  # the job.yaml
     regions: tuple[Region, ...]  # at least one
     agents: int
+    starts_s: float  # the agents start within this time
     skews_s: tuple[float, ...]  # of the clock of each agent's machine
     commands: tuple[Command, ...]  # sorted by time
     jobs: JobRates
@@ -81,6 +83,7 @@ def draw(seed: int) -> Scenario:
         job=job,
         regions=regions,
         agents=n_agents,
+        starts_s=rng.choice([0.3, 30.0]),
         skews_s=tuple(rng.choice([0, 0, 0, -400.0, 50.0, 3000.0]) for _ in range(n_agents)),
         commands=tuple(sorted(commands, key=lambda command: command.at_s)),
         jobs=JobRates(),
@@ -158,6 +161,8 @@ def _command(
     rng: random.Random, config: Mapping[str, Any], regions: tuple[Region, ...], *, has_budget: bool
 ) -> Command:
     at_s, verb = rng.uniform(0, 600), rng.choice(COMMANDS)
+    if verb in ("retry", "set") and rng.random() < 0.3:
+        at_s = math.inf
     if verb == "order parallel":
         return Command(at_s=at_s, verb=verb, slots=rng.randint(1, 4))
     if verb != "set":
