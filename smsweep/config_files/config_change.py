@@ -117,8 +117,9 @@ def _check_promotion(store: Store, sweep: Sweep, changed: ChangedConfig) -> None
     if not any(_section(key) == "early_terminate" for key in changed.changes):
         return
     before, after = sweep.config.early_terminate, parse_sweep(changed.sweep_yaml).config.early_terminate
+    promoted, promotes = (bool(rule and rule.promotes) for rule in (before, after))
     has_checkpoints = "CheckpointConfig" in sweep.job.request or sweep.job.request.get("EnableManagedSpotTraining")
-    if after is None or not after.promotes or (before is not None and before.promotes) or has_checkpoints:
+    if promoted or not promotes or has_checkpoints:
         return
     backends = {spec.name: spec.backend for spec in sweep.job.places}
     agents = [agent for agent in store.list_agents(sweep.id) if not agent.is_lost]

@@ -144,7 +144,7 @@ def _line_without_colon(rows: list[str], err: yaml.MarkedYAMLError) -> int:
         return 0
     at: int = err.problem_mark.line
     filled = [n for n in range(at) if rows[n].strip() and not rows[n].lstrip().startswith("#")]
-    before, row = ([-1, -1, *filled])[-2:]
+    before, row = [-1, -1, *filled][-2:]
     if row < 0 or ":" in rows[row] or rows[row].lstrip().startswith("-"):
         return 0
     # The line starts a mapping, or belongs to a text of several lines.

@@ -113,9 +113,7 @@ class Agent:
         self._logged: dict[str, str] = {}  # the errors of the last tick
         self._rng = random.Random(agent_id)  # noqa: S311 - spreads the pauses of agents; not a secret
         self._places = Places(places, clock, self._rng)
-        self._refusing: dict[
-            str, SmsweepError
-        ] = {}  # name of a place that started no job in this tick -> its error
+        self._refusing: dict[str, SmsweepError] = {}  # by place: why it started no job in this tick
         self._bound: dict[int, Trial] = {}  # pending trials whose checkpoints are at a place
         self._elsewhere: dict[int, Trial] = {}  # active trials of other agents
         self._leases: dict[tuple[int, str], datetime | None] = {}  # by trial and agent: the lease first seen

@@ -122,7 +122,7 @@ class Controller:
 
     @property
     def parallel(self) -> tuple[int, int] | None:
-        """The last revision that sets the slots of the agent, and their number; None if there is none."""
+        """The last revision that sets the number of slots, and that number; None if no revision does."""
         return self._rules.parallel
 
     def _adopt(self, sweep: Sweep) -> None:
@@ -316,9 +316,10 @@ class Controller:
         for decision in self._rules.stopping.judge(self.history):
             if decision.number in self._repeated:
                 continue  # a repeat confirms the final value
-            is_pause = self._promotions is not None and self._promotions.pauses(decision)
-            if self._promotions is not None and self._promotions.is_below_rung(decision, self.history):
-                continue
+            promotions = self._promotions
+            if promotions is not None and promotions.is_below_rung(decision, self.history):
+                continue  # a promoted trial runs to its next rung
+            is_pause = promotions is not None and promotions.pauses(decision)
             try:
                 trial = self._store.move(
                     self.sweep.id,

@@ -26,9 +26,8 @@ DEFAULT_CHANNEL = "training"  # SDK v2's name for the only channel
 class SdkTemplate(JobTemplate):
     """The job template of an object of the SDK."""
 
-    texts: Mapping[str, str] = field(
-        default_factory=dict
-    )  # hyperparameters as the SDK sends them to an image that runs its own program
+    # Hyperparameters as the SDK sends them to an image that runs its own program.
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 Compile = Callable[[Any, Any], SdkTemplate]  # (object, inputs)

@@ -86,16 +86,15 @@ class SageMakerBackend:
         self._backoffs.check(kind, self._n_live(kind))
         validate(request)
         self._rates.demand("CreateTrainingJob")
-        status = self._create(request, kind)
-        is_new = status is None
-        status = status or JobStatus(name=name, status="InProgress", secondary_status="Starting")
+        adopted = self._create(request, kind)
+        status = adopted or JobStatus(name=name, status="InProgress", secondary_status="Starting")
         self._kinds[name] = kind
         self._backoffs.end(kind, self._n_live(kind))
         self._pools.note(request)
         self._poller.add(status)
         if status.is_terminal:
             self._note_end(status)
-        elif is_new:  # the log of an adopted job is read from its beginning
+        elif adopted is None:  # the log of an adopted job is read from its beginning
             self._logs.follow(name, started_ms=round(self._aws.now(self._clock).timestamp() * 1000))
 
     def describe(self, names: Collection[str]) -> dict[str, JobStatus]:

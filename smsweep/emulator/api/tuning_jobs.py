@@ -302,22 +302,6 @@ FILTERS: Mapping[str, Callable[[TuningRecord, Any], bool]] = {
     **paging.SHARED_FILTERS,
     "StatusEquals": lambda record, status: record.status == status,
 }
-# Fields of a tuning job in EventBridge events, besides Tags. Source: the AWS documentation, and an event of AWS.
-EVENT_FIELDS = (
-    "HyperParameterTuningJobName",
-    "HyperParameterTuningJobArn",
-    "HyperParameterTuningJobConfig",
-    "TrainingJobDefinition",
-    "TrainingJobDefinitions",
-    "HyperParameterTuningJobStatus",
-    "CreationTime",
-    "HyperParameterTuningEndTime",
-    "LastModifiedTime",
-    "TrainingJobStatusCounters",
-    "ObjectiveStatusCounters",
-)
-EVENT_TIMES = frozenset({"CreationTime", "HyperParameterTuningEndTime", "LastModifiedTime"})
-RANGES = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 OF_SUMMARY = (
     "HyperParameterTuningJobName",
     "HyperParameterTuningJobArn",
@@ -328,6 +312,15 @@ OF_SUMMARY = (
     "TrainingJobStatusCounters",
     "ObjectiveStatusCounters",
 )
+# Fields of a tuning job in EventBridge events, besides Tags. Source: the AWS documentation, and an event of AWS.
+EVENT_FIELDS = (
+    *OF_SUMMARY,
+    "HyperParameterTuningJobConfig",
+    "TrainingJobDefinition",
+    "TrainingJobDefinitions",
+)
+EVENT_TIMES = frozenset({"CreationTime", "HyperParameterTuningEndTime", "LastModifiedTime"})
+RANGES = ("IntegerParameterRanges", "ContinuousParameterRanges", "CategoricalParameterRanges")
 
 
 def _refuse_first(broken: Iterator[str]) -> None:
