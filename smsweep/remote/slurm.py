@@ -75,6 +75,8 @@ def batch_script(
         name, _, value = option.lstrip("-").partition("=")
         if not LONG_OPTION.fullmatch(name) or not value.isprintable():
             raise UsageError(f"--option {option!r}: use a long option of sbatch, such as time=02:00:00")
+        if name == "array":
+            raise UsageError(f"--option {option}: smsweep sets it; use --array and --at-once")
         directives[name] = value
     limit_s = _limit_s(directives.get("time", ""))
     if limit_s and limit_s <= WARNING_S + EARLY_S and directives["signal"] == f"B:TERM@{WARNING_S}":

@@ -31,6 +31,11 @@ def test_invalid_sbatch_option_is_rejected(option: str) -> None:
         batch_script("abcd1234", 3, options=[option])
 
 
+def test_array_has_its_own_option() -> None:
+    with pytest.raises(UsageError, match="--option array=1-9: smsweep sets it; use --array"):
+        batch_script("abcd1234", 3, options=["array=1-9"])
+
+
 @pytest.mark.parametrize("limit", ["2", "3:30", "00:02:00", "0-0:3", "0-0:0:59"])
 def test_too_short_time_limit_is_rejected(limit: str) -> None:
     with pytest.raises(UsageError, match="at least 5 minutes"):
