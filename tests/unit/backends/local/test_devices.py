@@ -31,9 +31,11 @@ from tests.support.markdown import ROOT
 POOL = Pool(
     gpus=tuple(Device(key=n, number=n) for n in "0123"), cpus=tuple(range(16)), n_cpus=16, memory_bytes=64 * GIB
 )
-# NVIDIA's library with two devices, of which the second has two MIG devices. Handles are the addresses of `all`.
+# NVIDIA's library with two devices, or with only the second if ONLY_MIG is set. The second has two MIG devices.
+# Handles are the addresses of `all`.
 NVML = """
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 static int all[4];
 static int index_of(void *handle) { return (int)((int *)handle - all); }
@@ -41,8 +43,11 @@ int nvmlInitWithFlags(unsigned flags) { return 0; }
 int nvmlInit_v2(void) { return 0; }
 int nvmlShutdown(void) { return 0; }
 const char *nvmlErrorString(int code) { return "not found"; }
-int nvmlDeviceGetCount_v2(unsigned *count) { *count = 2; return 0; }
-int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) { *handle = &all[index]; return 0; }
+int nvmlDeviceGetCount_v2(unsigned *count) { *count = getenv("ONLY_MIG") ? 1 : 2; return 0; }
+int nvmlDeviceGetHandleByIndex_v2(unsigned index, void **handle) {
+    *handle = &all[getenv("ONLY_MIG") ? 1 : index];
+    return 0;
+}
 int nvmlDeviceGetName(void *handle, char *name, unsigned size) { strncpy(name, "NVIDIA Stub", size); return 0; }
 int nvmlDeviceGetUUID(void *handle, char *uuid, unsigned size) {
     int index = index_of(handle);
@@ -174,6 +179,8 @@ def test_amd_devices_are_nodes_with_compute_units(
         ({"CUDA_VISIBLE_DEVICES": "MIG-00000003-stub,0"}, "MIG-00000003-stub 0"),
         ({"CUDA_VISIBLE_DEVICES": "GPU-00000000"}, "0"),
         ({"CUDA_VISIBLE_DEVICES": "1"}, ""),  # CUDA cannot use a device whose MIG is enabled
+        ({"ONLY_MIG": "1", "CUDA_VISIBLE_DEVICES": "0"}, "MIG-00000002-stub"),  # CUDA then counts one part
+        ({"ONLY_MIG": "1", "CUDA_VISIBLE_DEVICES": "1"}, ""),
     ],
 )
 def test_nvidia_library_lists_devices_and_mig_devices(
