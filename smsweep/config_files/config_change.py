@@ -257,6 +257,8 @@ def _apply(document: dict[str, Any], change: Change) -> None:
                 f"{change.key}: {'.'.join(parents[:depth])} is {show(level)} and has no keys; set it as a whole"
             )
     if value is None:
+        if name not in level and parents == ["parameters"]:
+            raise ConfigError(f"{change.key}: unknown parameter; {suggest(name, level)}")
         level.pop(name, None)
         if document.get("budget") == {}:
             del document["budget"]
@@ -266,6 +268,8 @@ def _apply(document: dict[str, Any], change: Change) -> None:
 
 def _changed_list(items: Any, change: Change) -> list[Any]:
     """Return a list with items added or dropped."""
+    if change.key == "stop_if" and not isinstance(items, list):
+        items = [] if items is None else [items]  # the file accepts one condition without a list
     if not isinstance(items, list):
         about = "has no value" if items is None else f"is {show(items)}, not a list"
         raise ConfigError(f"{change.key}: {about}; set it with {change.key}=VALUE")

@@ -79,6 +79,7 @@ def change(store: Store, *texts: str) -> Sweep:
         ("budget.trials=7", 7),
         ("budget.hours=null", None),
         ("stop_if=loss > 10 after 3", "loss > 10 after 3"),
+        ("stop_if+=loss > 10", ["loss > 10"]),
         ("stop_if=[loss > 10, loss > 5 after 3]", ["loss > 10", "loss > 5 after 3"]),
     ],
 )
@@ -129,6 +130,7 @@ def test_value_that_is_known_makes_no_revision(store: Store, text: str) -> None:
         ),
         ("parameters.lr.maximum=1", r"^parameters\.lr\.maximum: not a key of uniform; did you mean max\?"),
         ("parameters=null", r"^parameters: missing"),
+        ("parameters.bach=null", r"^parameters\.bach: unknown parameter; did you mean batch\?"),
         ("parameters.batch.values-=7", r"^parameters\.batch\.values: has no 7 to drop; it has 32, 64"),
         ("parameters.lr.values+=7", r"^parameters\.lr\.values: has no value; set it with"),
         ("parameters.lr.max.x=7", r"^parameters\.lr\.max\.x: parameters\.lr\.max is 0\.01 and has no keys"),
