@@ -1,4 +1,4 @@
-"""kill -9 at every crash point, on every backend: the next agent continues, no trial is lost or repeated."""
+"""kill -9 at the crash points of each backend: the next agent continues, no trial is lost or repeated."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import secrets
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from multiprocessing import get_context
 from pathlib import Path
@@ -25,7 +25,7 @@ from smsweep.services.agents import detach, run_agent
 from smsweep.services.sweeps import create
 from smsweep.services.workspace import Workspace
 from tests.sagemaker.conftest import FAST, ROLE
-from tests.support.kill_points import CRASH_POINTS, PROMOTION_POINTS, CrashPoint, die
+from tests.support.kill_points import BACKEND_POINTS, CRASH_POINTS, PROMOTION_POINTS, CrashPoint, die
 from tools.docker_engine import IMAGE
 
 CLASSES = {"process": ProcessBackend, "sagemaker": SageMakerBackend, "docker": DockerBackend}
@@ -83,6 +83,17 @@ def endpoint(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str
         process.terminate()
 
 
+def at_points(points: Mapping[str, Iterable[str | None]]) -> pytest.MarkDecorator:
+    """Run a test once for each backend and each of its crash points."""
+    marks = {"docker": [pytest.mark.docker, pytest.mark.slow]}
+    cases = [
+        pytest.param(backend, name, marks=marks.get(backend, []), id=f"{backend}-{name}")
+        for backend, names in points.items()
+        for name in names
+    ]
+    return pytest.mark.parametrize(("workplace", "name"), cases, indirect=["workplace"])
+
+
 class Bench:
     """A folder with the sweep, and agents on it that can be killed."""
 
@@ -122,13 +133,11 @@ def client(service: str) -> Any:
     return boto3.client(service)
 
 
-@pytest.fixture(
-    params=["process", "sagemaker", "away", pytest.param("docker", marks=[pytest.mark.docker, pytest.mark.slow])]
-)
+@pytest.fixture
 def workplace(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> tuple[str, dict[str, Any]]:
-    """Prepare this process for a backend. Return the backend and the job template."""
+    """Prepare this process for the backend that the test names. Return the backend and the job template."""
     for name in list(os.environ):
         if name.startswith(("AWS_", "SMSWEEP_", "WANDB_")):
             monkeypatch.delenv(name)
@@ -164,7 +173,9 @@ def promotion_bench(workplace: tuple[str, dict[str, Any]]) -> Bench:
     return Bench(*workplace, PROMOTED_TRAIN, PROMOTED_SWEEP)
 
 
-@pytest.mark.parametrize("name", CRASH_POINTS)
+@at_points(  # the store of "away" is in S3
+    {"process": CRASH_POINTS, "away": CRASH_POINTS, "sagemaker": BACKEND_POINTS, "docker": BACKEND_POINTS}
+)
 def test_next_agent_continues_after_kill_at_each_crash_point(bench: Bench, name: str) -> None:
     assert bench.agent(CRASH_POINTS[name]) == -signal.SIGKILL, "the crash point was not reached"
     assert bench.agent() == 0
@@ -180,7 +191,7 @@ def test_next_agent_continues_after_kill_at_each_crash_point(bench: Bench, name:
     assert bench.job_names() == {f"smsweep-{bench.sweep_id}-{number}" for number in numbers}
 
 
-@pytest.mark.parametrize("name", [None, *PROMOTION_POINTS])
+@at_points({backend: [None, *PROMOTION_POINTS] for backend in ("process", "away", "sagemaker", "docker")})
 def test_promotion_survives_a_kill_at_each_crash_point(promotion_bench: Bench, name: str | None) -> None:
     if name is not None:
         point = PROMOTION_POINTS[name]

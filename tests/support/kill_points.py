@@ -29,30 +29,57 @@ class CrashPoint:
     n: int = 1
 
 
-def _around(call: str, n: int = 1) -> tuple[CrashPoint, CrashPoint]:
-    return CrashPoint(when="before", call=call, n=n), CrashPoint(when="after", call=call, n=n)
+def _before(call: str, n: int = 1) -> CrashPoint:
+    return CrashPoint(when="before", call=call, n=n)
+
+
+def _after(call: str, n: int = 1) -> CrashPoint:
+    return CrashPoint(when="after", call=call, n=n)
 
 
 # Crash points of one agent with three sequential trials: the first finishes, the second fails, is retried and
-# finishes, and the third is stopped by a rule.
+# finishes, and the third is stopped by a rule. Between two changes without a wait, one point is enough: after the
+# first change and before the second, the store and the backend are in the same state.
 CRASH_POINTS = {
-    **dict(zip(("nothing written", "trial added"), _around("store.add_trials"), strict=True)),
-    **dict(zip(("unclaimed", "claimed"), _around("store.claim"), strict=True)),
-    **dict(zip(("job not started", "job started"), _around("backend.submit"), strict=True)),
-    **dict(zip(("log read", "points written"), _around("store.append_points"), strict=True)),
-    **dict(zip(("end seen", "finished"), _around("store.move"), strict=True)),
-    **dict(zip(("job not forgotten", "job forgotten"), _around("backend.forget"), strict=True)),
-    **dict(zip(("second not added", "second added"), _around("store.add_trials", 2), strict=True)),
-    **dict(zip(("failure seen", "back in the queue"), _around("store.move", 2), strict=True)),
-    **dict(zip(("retry unclaimed", "retry claimed"), _around("store.claim", 3), strict=True)),
-    **dict(zip(("retry not started", "retry started"), _around("backend.submit", 3), strict=True)),
-    **dict(zip(("end of the retry seen", "retry finished"), _around("store.move", 3), strict=True)),
-    **dict(zip(("rule decided", "stopping"), _around("store.move", 4), strict=True)),
-    **dict(zip(("evidence not kept", "evidence kept"), _around("store.put_note"), strict=True)),
-    **dict(zip(("stop not requested", "stop requested"), _around("backend.stop"), strict=True)),
-    **dict(zip(("stop seen", "stopped"), _around("store.move", 5), strict=True)),
-    **dict(zip(("nothing left", "sweep finished"), _around("store.set_sweep_state"), strict=True)),
+    "nothing written": _before("store.add_trials"),
+    "trial added": _after("store.add_trials"),
+    "claimed": _after("store.claim"),
+    "job started": _after("backend.submit"),
+    "log read": _before("store.append_points"),
+    "points written": _after("store.append_points"),
+    "end seen": _before("store.move"),
+    "finished": _after("store.move"),
+    "job forgotten": _after("backend.forget"),
+    "second added": _after("store.add_trials", 2),
+    "failure seen": _before("store.move", 2),
+    "back in the queue": _after("store.move", 2),
+    "retry claimed": _after("store.claim", 3),
+    "retry started": _after("backend.submit", 3),
+    "end of the retry seen": _before("store.move", 3),
+    "retry finished": _after("store.move", 3),
+    "rule decided": _before("store.move", 4),
+    "stopping": _after("store.move", 4),
+    "evidence kept": _after("store.put_note"),
+    "stop requested": _after("backend.stop"),
+    "stop seen": _before("store.move", 5),
+    "stopped": _after("store.move", 5),
+    "nothing left": _before("store.set_sweep_state"),
+    "sweep finished": _after("store.set_sweep_state"),
 }
+# Points at which a backend and the store disagree. Other points test the store, whatever the backend is.
+BACKEND_POINTS = (
+    "claimed",
+    "job started",
+    "points written",
+    "end seen",
+    "finished",
+    "job forgotten",
+    "failure seen",
+    "retry started",
+    "stopping",
+    "stop requested",
+    "stop seen",
+)
 
 # Crash points of one agent whose trials 1 to 3 are paused at a rung, and that then promotes trial 1.
 PROMOTION_POINTS = {
