@@ -156,7 +156,7 @@ def _problem_of(spec: PlaceSpec, places: Collection[str] | None = None) -> str:
 
     Args:
         spec: The place.
-        places: Names of the places in job.yaml, if `spec` is none of them.
+        places: Names of the places in job.yaml. None if `spec` is one of these places.
     """
     if spec.backend not in BACKENDS:
         names = {LOCAL, *backend_names(), *(places or ())} - {"process"}

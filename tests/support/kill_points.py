@@ -53,6 +53,7 @@ CRASH_POINTS = {
     "second added": _after("store.add_trials", 2),
     "failure seen": _before("store.move", 2),
     "back in the queue": _after("store.move", 2),
+    "retry unclaimed": _before("store.claim", 3),
     "retry claimed": _after("store.claim", 3),
     "retry started": _after("backend.submit", 3),
     "end of the retry seen": _before("store.move", 3),

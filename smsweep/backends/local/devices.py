@@ -212,7 +212,7 @@ def _visible(devices: tuple[Device, ...], environ: Mapping[str, str], name: str)
     for text in _split(environ[name]):
         device = next((each for each in devices if _matches(each, text)), None)
         if device is None and text == "0" and all(each.number.upper().startswith("MIG-") for each in devices):
-            device = next(iter(devices), None)  # with MIG, CUDA counts one device: the first part of the first GPU
+            device = next(iter(devices), None)  # with MIG, CUDA has only device 0: the first MIG device
         if device is None:
             break
         if device not in selected:
