@@ -54,7 +54,7 @@ TORCH_FILES = ("python3/dist-packages/torch", "python3.*/ensurepip")
 PACKAGES: Mapping[str, Sequence[str]] = {
     "postgres": ["postgresql"],
     "slurm": [*slurm.PACKAGES],
-    "browser": ["chromium"],
+    "browser": ["chromium-headless-shell"],
     "terminal": ["tmux"],
     "torch": ["python3-torch", "python3-venv"],
     "antlr": ["python3-antlr4"],

@@ -243,12 +243,12 @@ def test_failing_hook_does_not_affect_sweep(folder: Path, hook: str) -> None:
 
 def test_slow_hook_does_not_slow_trials(folder: Path, receiver: Receiver) -> None:
     (folder / "sweep.yaml").write_text(SWEEP.replace("[1, 2, 3, 4]", "[3, 1, 2]"))
-    receiver.delay_s = 3
+    receiver.delay_s = 10
     cli("run", "sweep.yaml", "--notify", receiver.url)
     runs = smsweep.Api().sweeps()[0].runs
     first, last = runs[0].trial, runs[-1].trial
     assert first.ended_at is not None and last.ended_at is not None
-    assert (last.ended_at - first.ended_at).total_seconds() < 3
+    assert (last.ended_at - first.ended_at).total_seconds() < 10
     assert receiver.events() == ["trial_failure", "sweep_end"]
 
 

@@ -14,6 +14,7 @@ import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from datetime import datetime, timezone
@@ -26,7 +27,6 @@ from tests.support.working_dir import grid
 from tools.environments import oracle
 
 pytestmark = [pytest.mark.oracle, pytest.mark.slow, pytest.mark.timeout(900)]
-HERE = Path(__file__).parent
 WAIT_S = 280
 START_S = 400  # of the server, on a busy machine
 # sitecustomize.py: the process that writes to MLflow is killed after a call, before its note is written.
@@ -101,11 +101,43 @@ def answers(url: str) -> bool:
     return False
 
 
+def ask(server: str, method: str, body: dict[str, Any] | None = None, **query: str) -> dict[str, Any]:
+    """Call a method of MLflow's REST API with POST, or with GET if there is no body."""
+    url = f"{server}/api/2.0/mlflow/{method}?{urllib.parse.urlencode(query)}"
+    data = json.dumps(body).encode() if body is not None else None
+    request = urllib.request.Request(url, data, {"Content-Type": "application/json"})
+    with urllib.request.urlopen(request, timeout=30) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
 def runs_of(server: str, experiment: str) -> list[dict[str, Any]]:
     """Return all runs of an experiment."""
-    question = {"uri": server, "experiment": experiment}
-    found: list[dict[str, Any]] = oracle("mlflow").ask(HERE / "ask_mlflow.py", question)
-    return found
+    experiments = ask(server, "experiments/search", {"max_results": 1000})["experiments"]
+    ids = [found["experiment_id"] for found in experiments if found["name"] == experiment]
+    if not ids:
+        return []
+    found = ask(server, "runs/search", {"experiment_ids": ids, "max_results": 1000}).get("runs", [])
+    return [run_of(server, run["info"], run["data"]) for run in found]
+
+
+def run_of(server: str, info: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
+    """Return one run with the histories of its metrics."""
+    metrics = {}
+    for metric in data.get("metrics", []):
+        query = {"run_id": info["run_id"], "metric_key": metric["key"]}
+        points = ask(server, "metrics/get-history", **query)["metrics"]
+        metrics[metric["key"]] = [[point["step"], point["value"]] for point in points]
+    return {
+        "id": info["run_id"],
+        "name": info["run_name"],
+        "status": info["status"],
+        "start_time": info["start_time"],
+        "end_time": info.get("end_time"),
+        "params": {param["key"]: param["value"] for param in data.get("params", [])},
+        "tags": {tag["key"]: tag["value"] for tag in data.get("tags", [])},
+        "metrics": metrics,
+    }
 
 
 @contextlib.contextmanager
@@ -220,6 +252,7 @@ def test_runs_are_written_while_the_sweep_runs(server: str, tmp_path: Path) -> N
     end, runs = time.monotonic() + WAIT_S, runs_of(server, f"kinds-{sweep_id}")
     while sum(bool(run["metrics"].get("loss")) for run in runs) < 3:
         assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.5)
         runs = runs_of(server, f"kinds-{sweep_id}")
     (sweeps.folder / "go").touch()
     out, err = process.communicate(timeout=WAIT_S)
@@ -391,13 +424,10 @@ def test_deleted_run_does_not_stop_other_runs(server: str, tmp_path: Path) -> No
     end, runs = time.monotonic() + WAIT_S, runs_of(server, f"kinds-{sweep_id}")
     while len(runs) < 4:
         assert process.poll() is None and time.monotonic() < end
+        time.sleep(0.5)
         runs = runs_of(server, f"kinds-{sweep_id}")
     (first,) = (run for run in runs if run["tags"].get("smsweep.trial") == f"{sweep_id}/0")
-    body = json.dumps({"run_id": first["id"]}).encode()
-    request = urllib.request.Request(
-        f"{server}/api/2.0/mlflow/runs/delete", body, {"Content-Type": "application/json"}
-    )
-    urllib.request.urlopen(request, timeout=30).close()
+    ask(server, "runs/delete", {"run_id": first["id"]})
     (sweeps.folder / "go").touch()
     _, err = process.communicate(timeout=WAIT_S)
     assert err.count("its run is incomplete") == 1

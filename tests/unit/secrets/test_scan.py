@@ -244,18 +244,18 @@ def test_text_around_a_secret_never_shows_it(before: str, after: str, name: str)
     ids=lambda text: text[:12],
 )
 def test_hostile_mebibyte_is_scanned_quickly(text: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     scan_text("a.yaml", text)
-    assert time.perf_counter() - started < 15
+    assert time.process_time() - started < 15
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("between", ["\n", " "], ids=("many lines", "one line"))
 def test_mebibyte_of_secrets_is_scanned_quickly(between: str) -> None:
     piece = f'token = "{GENERIC}"{between}'
-    started = time.perf_counter()
+    started = time.process_time()
     assert len(scan_text("a.py", piece * (2**20 // len(piece)))) > 10_000
-    assert time.perf_counter() - started < 15
+    assert time.process_time() - started < 15
 
 
 def findings_in(data: bytes, known: Sequence[str] = (), *, piece: int = 2**24) -> list[Finding]:

@@ -201,13 +201,13 @@ def limit_pages(store: object, n: int) -> None:
     transactions.read(lambda connection: connection.execute(sa.text(f"PRAGMA max_page_count = {n}")))
 
 
-def test_opening_an_existing_store_takes_less_than_30_ms(tmp_path: Path) -> None:
+def test_opening_an_existing_store_takes_less_than_30_ms_of_cpu(tmp_path: Path) -> None:
     open_at(tmp_path)
     taken = []
     for _ in range(5):
-        start = time.perf_counter()
+        start = time.process_time()
         open_at(tmp_path)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
     assert min(taken) < 0.03
 
 

@@ -69,14 +69,14 @@ def plan_of(statement: sa.Executable, file: Path) -> str:
 
 
 @pytest.mark.slow
-def test_claim_among_100_000_trials_takes_less_than_10_ms(store: Store) -> None:
+def test_claim_among_100_000_trials_takes_less_than_10_ms_of_cpu(store: Store) -> None:
     for first in range(0, 100_000, 10_000):
         store.add_trials(SWEEP, first, [{"lr": 0.1}] * 10_000)
     taken = []
     for _ in range(50):
-        start = time.perf_counter()
+        start = time.process_time()
         trial = store.claim(SWEEP, "ann", "here", 60)
-        taken.append(time.perf_counter() - start)
+        taken.append(time.process_time() - start)
         assert trial is not None
         store.move(SWEEP, trial.number, [TrialState.RUNNING], TrialState.FINISHED)
     assert sorted(taken)[25] < 0.01
