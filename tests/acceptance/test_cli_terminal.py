@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pytest
@@ -21,7 +22,7 @@ SMSWEEP = [sys.executable, "-m", "smsweep.cli.main"]
 HOSTILE = "\x1b]0;owned\x07\x1b[2J[red]x[/nope]"
 
 TRAIN = """
-import argparse, smsweep, sys, time
+import argparse, os, smsweep, sys, time
 parser = argparse.ArgumentParser()
 parser.add_argument("--a", type=int)
 a = parser.parse_known_args()[0].a
@@ -51,11 +52,10 @@ class Terminal:
         folder: Path,
         *args: str,
         typed: str = "",
-        kill: signal.Signals | None = None,
-        kill_at: str = "",
+        at: Mapping[str, Callable[[subprocess.Popen[bytes]], object]] | None = None,
         **environ: str,
     ) -> None:
-        """kill: a signal for the command, once it has shown the text kill_at."""
+        """at: text -> function to call with the process, once it has shown the text; one after the other."""
         ours, its = pty.openpty()
         bare = {name: value for name, value in os.environ.items() if name != "NO_COLOR"}
         environ = {**bare, "TERM": "xterm-256color", "COLUMNS": "100", **environ}
@@ -67,11 +67,10 @@ class Terminal:
             reader = threading.Thread(target=self._read, args=(ours,))
             reader.start()
             os.write(ours, typed.encode())
-            while kill and process.poll() is None:
-                if kill_at.encode() in b"".join(self._parts):
-                    process.send_signal(kill)
-                    break
-                time.sleep(0.05)
+            for text, act in (at or {}).items():
+                while process.poll() is None and text.encode() not in b"".join(self._parts):
+                    time.sleep(0.05)
+                act(process)
             self.code = process.wait(timeout=60)
             reader.join()
         os.close(ours)
@@ -89,7 +88,19 @@ class Terminal:
 
 
 def test_run_shows_bar_running_trials_and_best(folder: Path) -> None:
-    terminal = Terminal(folder, "run", "sweep.yaml", "--parallel", "2")
+    (folder / "train.py").write_text(
+        TRAIN.replace("time.sleep(0.6)", f"while not os.path.exists('{folder}/end' + str(a)): time.sleep(0.05)")
+    )
+
+    def end(*values: int) -> None:
+        for a in values:
+            (folder / f"end{a}").touch()
+
+    at = {
+        "0  running": lambda process: end(1, 2),
+        "2/3": lambda process: end(3),
+    }
+    terminal = Terminal(folder, "run", "sweep.yaml", "--parallel", "2", at=at)
     assert terminal.code == 0
     for shown in (
         "2/3",
@@ -144,7 +155,8 @@ def test_ctrl_c_in_watch_keeps_the_sweep_and_restores_the_cursor(
     folder: Path, number: signal.Signals, code: int
 ) -> None:
     sweep_id = Terminal(folder, "sweep", "sweep.yaml").shown.split()[0]
-    terminal = Terminal(folder, "watch", sweep_id, kill=number, kill_at="no trial is running")
+    at = {"no trial is running": lambda process: process.send_signal(number)}
+    terminal = Terminal(folder, "watch", sweep_id, at=at)
     assert terminal.code == code
     assert terminal.shown.rindex("\x1b[?25h") > terminal.shown.rindex("\x1b[?25l")
     assert "pending" in Terminal(folder, "ls").shown
