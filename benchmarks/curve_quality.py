@@ -21,11 +21,12 @@ from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
 from benchmarks.curve_tasks import CurveTask, SampleSizes, load, names
+from benchmarks.freeze_thaw import FreezeThaw
 from benchmarks.ratios import leave
 from smsweep.core.sweep import EarlyTerminate
 from smsweep.core.trial import History, MetricStats, Params, Trial, TrialState
 from smsweep.search.registry import make_strategy
-from smsweep.stopping.base import PromotingRule
+from smsweep.stopping.base import AshaOptions, PromotingRule
 from smsweep.stopping.registry import RULES, make_rule
 from tools.environments import oracle
 
@@ -35,7 +36,7 @@ NOTHING = 5.0  # regret without a result, and of worse results
 MOST = 400  # maximum number of trials, if a rule stops nearly all of them immediately
 OURS = (
     *("bayes+none", "bayes+forecast", "bayes+hyperband", "bayes+asha", "bayes+asha-promotion"),
-    *("random+none", "random+forecast", "random+asha", "random+asha-promotion"),
+    *("random+none", "random+forecast", "random+asha", "random+asha-promotion", "random+asha-freeze_thaw"),
 )
 
 
@@ -72,20 +73,17 @@ class Engine(Protocol):
 class Ours:
     def __init__(self, task: CurveTask, name: str, seed: int) -> None:
         method, _, rule = name.partition("+")
-        rule, _, promotion = rule.partition("-")
-        terminate = task.config.early_terminate
-        assert terminate is not None and task.config.metric is not None
+        config = replace(task.config, method=method, early_terminate=None)
         if rule != "none":
-            model = RULES[rule].model
-            assert model is not None
-            options = {key: value for key, value in terminate.options.items() if key in model.model_fields}
-            if rule == "asha":
-                options |= {"max_iter": task.length, "promote": promotion == "promotion"}
-            terminate = EarlyTerminate(type=rule, options=options)
-        config = replace(task.config, method=method, early_terminate=terminate if rule != "none" else None)
+            config = replace(config, early_terminate=terminate_of(task, rule))
+        assert config.metric is not None
         self._strategy, self._rule = make_strategy(config, seed), make_rule(config)
+        if rule == "asha-freeze_thaw":
+            assert config.early_terminate is not None
+            options = AshaOptions(**config.early_terminate.options)
+            self._rule = FreezeThaw(config.metric, config.space, options, task.length)
         self._is_random = method == "random"
-        self._metric, self._history = task.config.metric.name, History()
+        self._metric, self._history = config.metric.name, History()
         self._resumed_after: dict[int, int] = {}  # number of points
 
     def resume(self) -> int | None:
@@ -122,6 +120,17 @@ class Ours:
             stats = stats.add(value)
         metrics, asked_by = {self._metric: stats}, "pause" if state is TrialState.STOPPED else ""
         self._history.update([replace(trial, state=state, asked_by=asked_by, metrics=metrics, curve=tuple(curve))])
+
+
+def terminate_of(task: CurveTask, rule: str) -> EarlyTerminate:
+    """Return the rule of an engine, such as `asha-promotion`, with the task's numbers."""
+    name, _, variant = rule.partition("-")
+    model, given = RULES[name].model, task.config.early_terminate
+    assert model is not None and given is not None
+    options = {key: value for key, value in given.options.items() if key in model.model_fields}
+    if name == "asha":
+        options |= {"max_iter": task.length, "promote": bool(variant)}
+    return EarlyTerminate(type=name, options=options)
 
 
 class Peer:

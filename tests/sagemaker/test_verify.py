@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -16,14 +17,18 @@ import pytest
 from smsweep.errors import UsageError
 from smsweep.services.verify.run_state import list_runs
 from smsweep.services.verify.runner import CHECKS, Options, Plan, Verification, clean_all, verify
+from smsweep.services.verify.session import PROGRAM, documents_in
 from tests.sagemaker.conftest import Account
 from tests.support.json_documents import check
 from tests.support.walkthrough import SMSWEEP
+from tools.environments import oracle
 
 NO_ANSWER = {
     "policies": "unknown",  # moto has no SimulateCustomPolicy
     "grace-period": "unknown",  # the emulator waits as the backend behind it does
+    "mpi": "unknown",  # this machine has no mpirun
     "gpu": "skipped",  # the default instance has none
+    "torchrun": "skipped",  # processes do not run in their image
     "two-hosts": "skipped",  # processes do not run in their image
 }
 # The emulator runs on loopback, but the plan is that of AWS.
@@ -139,6 +144,38 @@ def test_accepted_request_is_stopped_and_reported(account: Account) -> None:
     assert (result.verdict, result.observed["code"]) == ("different", "accepted")
     assert live(account) == []
     assert done.is_different
+
+
+@pytest.mark.oracle
+def test_mpirun_of_open_mpi_starts_two_processes(tmp_path: Path) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
+    python = oracle("mpi").python
+    environ["PATH"] = f"{python.parent}{os.pathsep}{environ['PATH']}"
+    argv = ["verify", "--backend", "sagemaker", "--against", "emulator", "--only", "mpi", "--json"]
+    argv = [str(python), "-m", "smsweep.cli.main", *argv]
+    done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=250)
+    (result,) = json.loads(done.stdout)["checks"]
+    assert (result["verdict"], result["observed"]["ranks"]) == ("confirmed", [0, 1]), (result, done.stderr)
+
+
+@pytest.mark.oracle
+def test_processes_of_torchrun_report_their_ranks_and_sum() -> None:
+    # With the variables of torchrun. Debian's torchrun does not start with Python 3.11.
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        port = found.getsockname()[1]
+    place = {
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+        "WORLD_SIZE": "2",
+        "TORCHELASTIC_RUN_ID": "none",
+    }
+    argv = [str(oracle("torch").python), str(PROGRAM), "--action=ranks"]
+    started = [
+        subprocess.Popen(argv, env={**os.environ, **place, "RANK": str(rank)}, stdout=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
+    reported = [documents_in(process.communicate(timeout=250)[0].splitlines()) for process in started]
+    assert [[(each["rank"], each["sum"]) for each in found] for found in reported] == [[(0, 2)], [(1, 2)]]
 
 
 def test_killed_run_is_cleaned_up_and_continued(account: Account) -> None:

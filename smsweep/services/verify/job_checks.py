@@ -7,6 +7,7 @@ import re
 import tarfile
 from typing import Any
 
+from smsweep.core.distributed_launch import mpirun, torchrun
 from smsweep.core.job import MAX_FAILURE_REASON, JobStatus
 from smsweep.runtime.script.records import END, MARK
 from smsweep.services.verify.api_checks import answer, channel
@@ -36,6 +37,7 @@ SHOWN = 80  # characters of each end of a long text
 IDLE_S = 120  # of a warm pool
 BEGIN = ("Starting", "Downloading", "Training")
 USUAL_S = 90  # instance seconds of a short job
+NOT_FOUND = 127  # exit code of a command that does not exist
 
 
 def probe(session: Session) -> Observed:
@@ -269,6 +271,31 @@ def two_hosts(session: Session) -> Observed:
     }
 
 
+def torch_distributed(session: Session) -> Observed:
+    resources = {"InstanceCount": 2}
+    return _ranks(session, session.request("ranks", ResourceConfig=resources, command=torchrun(resources, 1)))
+
+
+def mpi(session: Session) -> Observed:
+    return _ranks(session, session.request("ranks", command=mpirun({}, 2)))
+
+
+def _ranks(session: Session, request: dict[str, Any]) -> Observed:
+    """Run a job with a launcher that starts two processes."""
+    name = session.submit(request)
+    status = session.wait(name)
+    if status.exit_code == NOT_FOUND:
+        raise NotVerified(f"the job has no such launcher: {status.failure_reason}")
+    found = [each for each in documents_in(session.whole_log(name)) if "rank" in each]
+    return {
+        "status": status.status,
+        "ranks": sorted(each["rank"] for each in found),
+        "sums": [each["sum"] for each in found],
+        "hosts": sorted({each["host"] for each in found}),
+        "reason": status.failure_reason,
+    }
+
+
 def repeated_submit(session: Session) -> Observed:
     """Submit a request again with a new client, as the next agent does after a kill, and stop the ended job."""
     request = session.request("probe")
@@ -492,6 +519,28 @@ CHECKS = (
         usual_s=2 * USUAL_S,
         needs_images=True,
         instances=2,
+    ),
+    Assumption(
+        id="torchrun",
+        statement="torchrun of the image starts a process on each host, and the processes reach each other.",
+        calls="one job of a minute on two instances, whose command is torchrun",
+        observe=torch_distributed,
+        expected={"status": "Completed", "ranks": [0, 1], "sums": [2, 2], "hosts": ["algo-1", "algo-2"]},
+        file="smsweep/core/distributed_launch.py",
+        worst_s=_jobs(1, instances=2),
+        usual_s=2 * USUAL_S,
+        needs_images=True,
+        instances=2,
+    ),
+    Assumption(
+        id="mpi",
+        statement="mpirun of the image starts the script twice, and the processes reach each other.",
+        calls="one job of a minute, whose command is mpirun",
+        observe=mpi,
+        expected={"status": "Completed", "ranks": [0, 1], "sums": [2, 2]},
+        file="smsweep/core/distributed_launch.py",
+        worst_s=_jobs(1),
+        usual_s=USUAL_S,
     ),
     Assumption(
         id="repeated-submit",

@@ -191,6 +191,22 @@ def hosts() -> None:
     )
 
 
+def ranks() -> None:
+    """Report the rank of this process, and the sum of ones over all processes of torchrun or MPI."""
+    import importlib
+
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        torch = importlib.import_module("torch")
+        importlib.import_module("torch.distributed").init_process_group("gloo")
+        rank, ones = torch.distributed.get_rank(), torch.ones(1)
+        torch.distributed.all_reduce(ones)
+        total = int(ones)
+    else:
+        world = importlib.import_module("mpi4py.MPI").COMM_WORLD
+        rank, total = world.Get_rank(), world.allreduce(1)
+    report({"rank": rank, "sum": total, "host": _resources().get("current_host", "")})
+
+
 def isolated() -> None:
     """Report the network of the job. Without SMSWEEP_VERIFY_HOST, no packet is sent."""
     host = os.environ.get("SMSWEEP_VERIFY_HOST", "")
@@ -270,6 +286,7 @@ ACTIONS: dict[str, Callable[[], None]] = {
         checkpoint,
         artifacts,
         hosts,
+        ranks,
         isolated,
         gpus,
         train,

@@ -245,6 +245,7 @@ class Session:
         *,
         max_run_s: int = MAX_RUN_S,
         channels: Sequence[Mapping[str, Any]] = (),
+        command: Sequence[str] = (),
         **fields: Any,
     ) -> dict[str, Any]:
         """Return the request of a new job. Its name is noted, so that the job can be cleaned up.
@@ -253,12 +254,15 @@ class Session:
             action: A function of job_program.py.
             max_run_s: The longest run of the job.
             channels: Further channels.
+            command: The command that starts the script, with W&B's macros; () for the usual one.
             fields: Fields that replace those of the request. ResourceConfig is merged.
         """
         template, site = self._prepared()
         name = self.state.next_job()
         self.jobs.append(name)
         config = SweepConfig(method="grid", space=SearchSpace({}), program=SCRIPT)
+        if command:
+            config = replace(config, command=tuple(command), document={"command": [*command]})
         sweep = Sweep(id=self.state.run, config=config, job=template)
         trial = Trial(sweep_id=self.state.run, number=int(name.split("-")[2]), params={"action": action})
         request = {**training_job(template, sweep, trial, site), "TrainingJobName": name}
