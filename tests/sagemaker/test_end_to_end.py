@@ -30,7 +30,7 @@ for step in range(first, 3):
 """
 FAULTS = {
     "quota": QUOTA,
-    "throttle": {"CreateTrainingJob": 3, "ListTrainingJobs": 5, "DescribeTrainingJob": 5, "FilterLogEvents": 5},
+    "throttle": {"CreateTrainingJob": 3, "ListTrainingJobs": 0.4, "DescribeTrainingJob": 5, "FilterLogEvents": 5},
     "no_capacity": [{}],
     "interrupt": [{"after_s": 0.5}],
     "lose_response": [{"action": "CreateTrainingJob"}],

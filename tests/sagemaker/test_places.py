@@ -162,7 +162,22 @@ def test_agents_with_different_backends_share_a_sweep(account: Account) -> None:
     assert kinds == ["process", "process", "sagemaker", "sagemaker"]
 
 
-def test_agents_with_different_backends_run_trials_at_the_same_time(account: Account) -> None:
+WAITS_FOR_FOUR = """
+import os, pathlib, smsweep, time
+run = smsweep.init()
+began = pathlib.Path(BEGAN)
+(began / str(os.getpid())).touch()
+while len(list(began.iterdir())) < 4:
+    time.sleep(0.05)
+smsweep.log({"loss": run.config["x"] * 2})
+"""
+
+
+def test_agents_with_different_backends_run_trials_at_the_same_time(
+    account: Account, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    began = tmp_path_factory.mktemp("began")
+    (account.folder / "train.py").write_text(WAITS_FOR_FOUR.replace("BEGAN", repr(str(began))))
     sweep_id = create.sweep(account.sweep(8), job=account.job, backend="sagemaker")
     with ThreadPoolExecutor(2) as pool:
         agents = [pool.submit(agent, sweep_id, backend=name, parallel=2) for name in ("sagemaker", "process")]
