@@ -6,7 +6,6 @@ results. Source of the idea: Swersky, Snoek and Adams, Freeze-Thaw Bayesian Opti
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,9 +13,11 @@ import numpy as np
 from smsweep.core.learning_curve import Forecaster
 from smsweep.core.sweep import Metric
 from smsweep.core.trial import History, StopDecision, Trial, TrialState
+from smsweep.search.bayes.acquisition import log_expected_improvement
 from smsweep.space.space import SearchSpace
-from smsweep.space.unit_cube import Array, Cube
+from smsweep.space.unit_cube import Cube
 from smsweep.stopping.base import AshaOptions
+from smsweep.stopping.forecast import Seen
 from smsweep.stopping.successive_halving import Asha
 
 MIN_COMPLETE = 4  # complete trainings before the first forecast; until then, ASHA decides
@@ -24,12 +25,9 @@ N_BEST = 5  # best trainings whose distances tell how much a new one can improve
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
-class Course:
-    """A `TrainingCurve`."""
+class Course(Seen):
+    """The data of one trial up to its last rung."""
 
-    point: Array
-    best: Array
-    end: float
     is_complete: bool
 
 
@@ -56,6 +54,8 @@ class FreezeThaw(Asha):
         self._courses: dict[int, Course] = {}  # up to the last rung of each trial
         self._n_epochs: dict[int, int] = {}
         self._is_current = False
+        self._rates: dict[int, float] = {}  # expected improvement per remaining epoch
+        self._new_rate = 0.0
 
     def _update(self, number: int, trial: Trial | None) -> None:
         super()._update(number, trial)
@@ -79,17 +79,19 @@ class FreezeThaw(Asha):
         if len(complete) < MIN_COMPLETE:
             return False
         if not self._is_current:
-            self._is_current = True
+            self._is_current, self._rates = True, {}
             forecaster = Forecaster(complete, self._cube.kinds)
             ends = [float(forecaster.yardstick.mark(np.array(course.end))) for course in complete]
             best = min(ends)
             begun = {number: course for number, course in self._courses.items() if not course.is_complete}
-            self._rates = {}
             if begun:
-                for number, mean, deviation in zip(begun, *forecaster([*begun.values()]), strict=True):
-                    left = self._length - len(begun[number].best)
-                    self._rates[number] = expected_improvement(best, float(mean), float(deviation)) / left
-                    ends.append(float(mean))
+                means, deviations = forecaster([*begun.values()])
+                gains = np.where(
+                    np.isfinite(deviations), np.exp(log_expected_improvement(means, deviations, best)), 0.0
+                )
+                for (number, course), gain in zip(begun.items(), gains.tolist(), strict=True):
+                    self._rates[number] = gain / (self._length - len(course.best))
+                ends += means.tolist()
             self._new_rate = improvement_of_draw(ends) * len(self._n_epochs) / sum(self._n_epochs.values())
         return True
 
@@ -115,15 +117,6 @@ class FreezeThaw(Asha):
             return super().promotable(history)
         numbers = [number for number in self._paused if self._rates[number] >= self._new_rate]
         return sorted(numbers, key=lambda number: (-self._rates[number], number))
-
-
-def expected_improvement(best: float, mean: float, deviation: float) -> float:
-    """Return the expected improvement over `best` of a normal variable; lower values are better."""
-    if not math.isfinite(deviation):
-        return 0.0
-    z = (best - mean) / deviation
-    density = math.exp(-0.5 * z * z) / math.sqrt(2.0 * math.pi)
-    return (best - mean) * 0.5 * math.erfc(-z / math.sqrt(2.0)) + deviation * density
 
 
 def improvement_of_draw(values: list[float]) -> float:

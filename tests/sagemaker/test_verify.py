@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -60,17 +61,34 @@ def wait_for(holds: Callable[[], object]) -> None:
         time.sleep(0.05)
 
 
-@pytest.mark.slow
-def test_emulator_confirms_every_check(tmp_path: Path) -> None:
+def verify_emulator(folder: Path, *options: str, python: str = sys.executable) -> subprocess.CompletedProcess[str]:
+    """Run the command against an emulator that it starts itself."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
-    done = subprocess.run(
-        [*SMSWEEP, "verify", "--backend", "sagemaker", "--against", "emulator", "--create-roles", "--json"],
-        cwd=tmp_path,
-        env={**environ, "HOME": str(tmp_path)},
+    environ["PATH"] = f"{Path(python).parent}{os.pathsep}{environ['PATH']}"
+    argv = [
+        python,
+        "-m",
+        "smsweep.cli.main",
+        "verify",
+        "--backend",
+        "sagemaker",
+        "--against",
+        "emulator",
+        "--json",
+    ]
+    return subprocess.run(
+        [*argv, *options],
+        cwd=folder,
+        env={**environ, "HOME": str(folder)},
         capture_output=True,
         text=True,
         timeout=1500,
     )
+
+
+@pytest.mark.slow
+def test_emulator_confirms_every_check(tmp_path: Path) -> None:
+    done = verify_emulator(tmp_path, "--create-roles")
     report = check("smsweep verify", done.stdout)
     verdicts = {each["id"]: each["verdict"] for each in report["checks"]}
     wanted = {each.id: NO_ANSWER.get(each.id, "confirmed") for each in CHECKS if "sagemaker" in each.backends}
@@ -148,12 +166,7 @@ def test_accepted_request_is_stopped_and_reported(account: Account) -> None:
 
 @pytest.mark.oracle
 def test_mpirun_of_open_mpi_starts_two_processes(tmp_path: Path) -> None:
-    environ = {name: value for name, value in os.environ.items() if not name.startswith(("AWS_", "SMSWEEP_"))}
-    python = oracle("mpi").python
-    environ["PATH"] = f"{python.parent}{os.pathsep}{environ['PATH']}"
-    argv = ["verify", "--backend", "sagemaker", "--against", "emulator", "--only", "mpi", "--json"]
-    argv = [str(python), "-m", "smsweep.cli.main", *argv]
-    done = subprocess.run(argv, cwd=tmp_path, env=environ, capture_output=True, text=True, timeout=250)
+    done = verify_emulator(tmp_path, "--only", "mpi", python=str(oracle("mpi").python))
     (result,) = json.loads(done.stdout)["checks"]
     assert (result["verdict"], result["observed"]["ranks"]) == ("confirmed", [0, 1]), (result, done.stderr)
 
