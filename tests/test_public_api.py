@@ -40,7 +40,8 @@ SIGNATURES = {
     "suggest": "(config, trials, n=1, seed=0, *, job=None)",
     "summary": "a mapping",
     "sweep": "(sweep=None, entity=None, project=None, prior_runs=None, *, name=None, program=None, job=None,"
-    " estimator=None, inputs=None, tuner=None, seed=None, reuse=False, in_place=None, backend=None, on=())",
+    " estimator=None, inputs=None, tuner=None, seed=None, reuse=False, in_place=None, gpus_per_trial=None,"
+    " backend=None, on=())",
 }
 # Objects that public functions return: W&B's attributes, and ours.
 METHODS = {

@@ -115,7 +115,7 @@ def follow(sweep_id: str, *, as_json: bool, yes: bool = False, **options: Any) -
     except JobError:
         n_running = json_views.show(sweep_id)["trials"].get("running", 0)
         if n_running:
-            command = agent_command(sweep_id, options.get("backend"))
+            command = agent_command(sweep_id, options)
             running = f"{counted(n_running, 'trial')} continue{'s' if n_running == 1 else ''}"
             print_message(f"{running} without this agent; after you fix the error, run: {command}")
         raise
@@ -123,15 +123,15 @@ def follow(sweep_id: str, *, as_json: bool, yes: bool = False, **options: Any) -
     if as_json:
         print_json({**after, "ended": {state.value: n for state, n in outcome.ended.items()}})
     if not is_quiet():
-        sum_up(after, outcome, options.get("backend"))
+        sum_up(after, outcome, options)
     if outcome.asked_by:
         return EXIT_CODES[outcome.asked_by]
     check(outcome, tally, after)
     return 0
 
 
-def sum_up(sweep: SweepDocument, outcome: AgentResult, backend: str | None = None) -> None:
-    """Print the trials as a table with the best one marked, and the next command to run."""
+def sum_up(sweep: SweepDocument, outcome: AgentResult, options: Mapping[str, Any]) -> None:
+    """Print the trials as a table with the best one marked, and the next command to run. options: see `follow`."""
     sweep_id = sweep["id"]
     trials = sort_trials(json_views.list_trials(sweep_id), "objective" if sweep["best"] else "number", sweep)
     if trials:
@@ -145,7 +145,7 @@ def sum_up(sweep: SweepDocument, outcome: AgentResult, backend: str | None = Non
         continues = f"{counted(n_agents, 'other agent')} continue{'s' if n_agents == 1 else ''}"
         print_message(f"{continues} the sweep; watch with: smsweep show {sweep_id}")
     elif sweep["state"] == "running":
-        print_message(f"continue with: {agent_command(sweep_id, backend)}")
+        print_message(f"continue with: {agent_command(sweep_id, options)}")
     elif not outcome.ended:
         is_complete = sweep["state"] == "finished" and not sweep["trials"].get("pending")
         retry = f"run a trial again with: smsweep retry {sweep_id}/N"

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import re
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 
 from smsweep.core.json_documents import (
     AmountsDocument,
@@ -108,9 +110,24 @@ def front(sweep: SweepDocument) -> str:
     return f"{counted(len(numbers), 'trial')}: {first}" if numbers else ""
 
 
-def agent_command(sweep_id: str, backend: str | None) -> str:
-    """Return the command that runs more trials of a sweep, with the same --backend if one was given."""
-    return f"smsweep agent {sweep_id}" + (f" --backend {backend}" if backend else "")
+def agent_command(sweep_id: str, options: Mapping[str, Any]) -> str:
+    """Return the command that runs more trials of a sweep.
+
+    Args:
+        sweep_id: The sweep.
+        options: The options that decide where and how trials run: `backend`, `on`, `parallel` and
+            `gpus_per_trial`, as for `services.agents.run_agent.agent`. Others are not in the command.
+    """
+    parts = ["smsweep", "agent", sweep_id]
+    if backend := options.get("backend"):
+        parts += ["--backend", backend]
+    for place in options.get("on") or ():
+        parts += ["--on", place]
+    if (parallel := options.get("parallel") or 1) != 1:
+        parts += ["--parallel", str(parallel)]
+    if (gpus := options.get("gpus_per_trial")) is not None:
+        parts += ["--gpus-per-trial", f"{gpus:g}"]
+    return shlex.join(parts)
 
 
 def used(usage: SweepUsageDocument) -> str:

@@ -103,6 +103,15 @@ def test_fraction_lets_two_trials_share_a_device(tmp_path: Path) -> None:
     assert max(first["start"], second["start"]) < min(first["end"], second["end"])
 
 
+def test_gpus_per_trial_of_run_holds_for_later_agents(tmp_path: Path) -> None:
+    workdir = Devices(tmp_path, "0,1", {"resources_per_trial": {"cpus": 1}}, n_trials=2)
+    sweep_id = workdir.run("--job", "job.yaml", "--count", "1", "--gpus-per-trial", "1")
+    workdir.call("agent", sweep_id)
+    uses = workdir.uses()
+    assert [(use["SM_NUM_GPUS"], len(use["CUDA_VISIBLE_DEVICES"])) for use in uses] == [("1", 1)] * 2
+    assert [len(use["cores"]) for use in uses] == [1, 1]
+
+
 def test_trial_without_gpus_sees_none(tmp_path: Path) -> None:
     workdir = Devices(tmp_path, "0", {"resources_per_trial": {"gpus": 0}}, n_trials=1)
     workdir.run("--job", "job.yaml")

@@ -181,7 +181,7 @@ def reproduce(
     print_message(f"{label} runs again as {again_id}/0 on {name}")
     outcome = _run(again_id, name)
     if outcome.asked_by:
-        print_message(f"not compared; continue with: {agent_command(again_id, name)}")
+        print_message(f"not compared; continue with: {agent_command(again_id, {'backend': name})}")
         raise typer.Exit(EXIT_CODES[outcome.asked_by])
     allowed = reproduce_service.TOLERANCE if tolerance is None else tolerance
     comparison = reproduce_service.finish(label, again_id, tolerance=allowed)

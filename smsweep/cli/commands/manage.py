@@ -452,4 +452,4 @@ def recover(
         print_result(recovered.sweep_id)
     lost = f"; lost without a job: {counted(recovered.n_lost, 'trial')}" if recovered.n_lost else ""
     print_message(f"found the jobs of {counted(recovered.n_trials, 'trial')}{lost}")
-    print_message(f"read the results and continue with: {agent_command(recovered.sweep_id, backend)}")
+    print_message(f"read the results and continue with: {agent_command(recovered.sweep_id, {'backend': backend})}")

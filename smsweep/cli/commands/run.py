@@ -134,6 +134,7 @@ def run(
         prior_runs=prior_runs,
         reuse=reuse,
         in_place=in_place,
+        gpus_per_trial=gpus_per_trial,
         backend=REMOTE if is_remote_agent else backend,
         on=on or (),
     )

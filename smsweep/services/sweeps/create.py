@@ -35,7 +35,7 @@ from smsweep.services.sweeps.load import (
     origin_of,
     read,
     with_command,
-    with_in_place,
+    with_options,
 )
 from smsweep.services.sweeps.search_program import codes_of, read_code, source_dir, with_code
 from smsweep.services.sweeps.snapshot import CheckedSource, check_source, origin, snapshot
@@ -65,6 +65,7 @@ def sweep(
     seed: int | None = None,
     reuse: bool = False,
     in_place: bool | None = None,
+    gpus_per_trial: float | None = None,
     backend: str | None = None,
     on: Sequence[str] = (),
 ) -> str:
@@ -91,6 +92,8 @@ def sweep(
         seed: Random seed for the search. Default: that of the tuner, or random.
         reuse: Agents copy the results of identical trials of earlier sweeps instead of running them again.
         in_place: Run processes in the source folder itself instead of a copy. Default: `in_place` of job.yaml.
+        gpus_per_trial: GPUs of each trial on this machine, as for `agent`. Default: `resources_per_trial` of
+            job.yaml.
         backend: Backend that will run the trials. For "process", a secret in the source is only a warning.
             Default: `SMSWEEP_BACKEND`, then the estimator's, then "process".
         on: Places that will run the trials, instead of `backend`. Default: all places in job.yaml.
@@ -118,7 +121,7 @@ def sweep(
         raise UsageError("sweep: missing; give a sweep config, or a tuner")
     compiled = compile_estimator(estimator, inputs, job)
     parsed, parsed_job = read(sweep, job, program=program, compiled=compiled)
-    parsed_job = with_in_place(parsed_job, in_place)
+    parsed_job = with_options(parsed_job, in_place=in_place, gpus_per_trial=gpus_per_trial)
     if compiled and not on:
         backend = compiled.chosen_backend(backend, workspace.environ)
     backend = source_backend(parsed_job.template, workspace, on=on, backend=backend)

@@ -116,11 +116,18 @@ def load_job(job: JobLike) -> ParsedJob:
     return parsed
 
 
-def with_in_place(job: ParsedJob, in_place: bool | None) -> ParsedJob:
-    """Return a job.yaml with its key `in_place` set; unchanged if `in_place` is None or its value already."""
-    if in_place is None or in_place == job.template.in_place:
+def with_options(
+    job: ParsedJob, *, in_place: bool | None = None, gpus_per_trial: float | None = None
+) -> ParsedJob:
+    """Return a job.yaml with its keys `in_place` and `resources_per_trial.gpus` set; None keeps the value."""
+    document = dict(job.template.document)
+    if in_place is not None and in_place != job.template.in_place:
+        document["in_place"] = in_place
+    if gpus_per_trial is not None:
+        document["resources_per_trial"] = {**document.get("resources_per_trial", {}), "gpus": gpus_per_trial}
+    if document == job.template.document:
         return job
-    return replace(parse_job({**job.template.document, "in_place": in_place}), warnings=job.warnings)
+    return replace(parse_job(document), warnings=job.warnings)
 
 
 def warn(*warnings: Iterable[str]) -> None:

@@ -34,7 +34,7 @@ from smsweep.services.sweeps.load import (
     needs_program,
     origin_of,
     read,
-    with_in_place,
+    with_options,
 )
 from smsweep.services.sweeps.search_program import config_of, read_code, with_code
 from smsweep.services.sweeps.snapshot import CheckedSource, check_source
@@ -268,7 +268,7 @@ def preflight(
         JobError: If the backend cannot run the jobs, or this machine is not set up for the backend.
     """
     config = load_sweep(sweep).config
-    template = with_in_place(load_job(job), in_place).template
+    template = with_options(load_job(job), in_place=in_place).template
     if not program:
         check_program(config, template)
     check_backend(

@@ -55,11 +55,20 @@ def test_sweep_takes_another_program(cli: Cli, folder: Path) -> None:
     assert cli("agent", sweep_id, "--count", "1").code == 0
 
 
-def test_next_command_repeats_the_backend(cli: Cli) -> None:
-    ended = cli("run", "sweep.yaml", "--count", "1", "--backend", "process")
-    assert f"continue with: smsweep agent {ended.out.strip()} --backend process\n" in ended.err
-    ended = cli("run", "sweep.yaml", "--count", "1")
-    assert f"continue with: smsweep agent {ended.out.strip()}\n" in ended.err
+@pytest.mark.parametrize(
+    "options",
+    [
+        [],
+        ["--backend", "process"],
+        ["--on", "local:2"],
+        ["--backend", "process", "--parallel", "2", "--gpus-per-trial", "0.5"],
+        ["--parallel", "auto"],
+    ],
+)
+def test_next_command_repeats_the_options(cli: Cli, monkeypatch: pytest.MonkeyPatch, options: list[str]) -> None:
+    monkeypatch.setenv("SMSWEEP_DEVICES", "0")
+    ended = cli("run", "sweep.yaml", "--count", "1", *options)
+    assert f"continue with: {' '.join(['smsweep', 'agent', ended.out.strip(), *options])}\n" in ended.err
 
 
 def test_state_flag_accepts_a_full_id(cli: Cli) -> None:
