@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tools.simulate.account import JobRates
-from tools.simulate.world import AFTER, DISK, KILL, LOSE, REFUSE, STALL, TWICE, World
+from tools.simulate.world import AFTER, DISK, KILL, LOSE, REFUSE, STALE, STALL, TWICE, World
 
 MAX_RUN_S = 240
 RETRIES = {"crashed": 2, "user": 1, "internal": 2, "capacity": 3}  # failure class -> retries
@@ -94,6 +94,7 @@ def draw(seed: int) -> Scenario:
             LOSE: 0.006 * scale,
             TWICE: 0.004 * scale,
             STALL: 0.002 * scale,
+            STALE: 0.002 * scale,
             DISK: 0.006 * scale,
         },
         calm_s=1200.0,

@@ -16,10 +16,11 @@ from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
 R = TypeVar("R")
 
 BEGIN = datetime(2026, 1, 1, tzinfo=timezone.utc)
-KILL, REFUSE, LOSE, TWICE, STALL = "kill", "refuse", "lose", "twice", "stall"
+KILL, REFUSE, LOSE, TWICE, STALL, STALE = "kill", "refuse", "lose", "twice", "stall", "stale"
 AFTER = "kill after"
 DISK = "disk"  # the server has a failing disk
 STALL_S = (20.0, 240.0)  # longer than a lease, so that other agents take over
+REPEAT_S = (0.5, 3.0)  # from a request to its repetition
 
 
 class Killed(BaseException):
@@ -148,7 +149,7 @@ class World:
             loss: Returns the error of a call whose answer was lost.
             longest_s: The longest time of the way to the server, and of the way back.
             is_repeated: The client sends a request again if its answer is lost, without telling the caller.
-            may_stall: The way to the server can take longer than a lease.
+            may_stall: The way to the server can take longer than a lease. The way back always can.
             on_disk_fault: Returns a context in which the disk of the server fails; None if it has no disk.
         """
         self._check_alive()
@@ -159,6 +160,8 @@ class World:
         to_s, back_s = longest_s * rng.random() ** 3, longest_s * rng.random() ** 3
         if fault == STALL and may_stall:
             to_s += rng.uniform(*STALL_S)
+        if fault == STALE:
+            back_s += rng.uniform(*STALL_S)
         if self.trace is not None:
             self.trace(f"{self.now_s:9.2f} {process.name:10} {label}{f'  [{fault}]' if fault else ''}")
         self.sleep(to_s)
@@ -170,6 +173,7 @@ class World:
             with on_disk_fault(rng) if fault == DISK and on_disk_fault else nullcontext():
                 answer = work()
             if fault == TWICE:
+                self.sleep(rng.uniform(*REPEAT_S))
                 answer = work()
         finally:
             self._check_alive()
