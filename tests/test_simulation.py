@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tools.simulate.bugs import BUGS, claim_without_an_answer
+from tools.simulate.bugs import BUGS, late_agent_writes
 from tools.simulate.run import Simulator
 
 
@@ -29,7 +29,7 @@ def test_seed_repeats_exactly(simulator: Simulator) -> None:
 
 
 def test_known_bug_is_found_and_needs_its_fault(simulator: Simulator) -> None:
-    with claim_without_an_answer():
+    with late_agent_writes():
         found = next(result for seed in range(100) if (result := simulator.run(seed)).problem)
         assert not simulator.run(found.seed, allowed=frozenset()).problem
 
