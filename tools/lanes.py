@@ -1,4 +1,4 @@
-"""Run all tests in parallel lanes, one process per lane: `python -m tools.lanes [--again] [PYTEST ARGUMENT ...]`.
+"""Run all tests in parallel lanes, one process per lane: `python -m tools.lanes [PYTEST ARGUMENT ...]`.
 
 Some tests fork agents, which is safe only in a process without threads. Lanes are therefore separate processes,
 not workers of pytest-xdist. All tests that use the Docker Engine are in one lane, because they count containers
@@ -6,8 +6,6 @@ and stop the engine. The tests with a browser are in the same lane: Chromium abo
 or removes a network interface (net::ERR_NETWORK_CHANGED). The environments of tools.environments are created at
 the same time, and the lanes oracle and sdk wait for them: otherwise a test that creates one could exceed its time
 limit.
-
-With --again, failed tests run again after all lanes, one at a time. A test that fails again has failed.
 """
 
 from __future__ import annotations
@@ -35,13 +33,11 @@ LANES = {  # name -> pytest's -m and paths; long lanes start first, so that no l
     "slow": (f"acceptance and slow and {OTHERS}", ["tests/acceptance"]),
 }
 START_S = time.monotonic()
-FAILED, INTERRUPTED, NOTHING_TO_RUN = 1, 2, 5  # exit codes of pytest
-LAST_FAILED = ("--last-failed", "--last-failed-no-failures=none")
+INTERRUPTED, NOTHING_TO_RUN = 2, 5  # exit codes of pytest
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
-    parser.add_argument("--again", action="store_true", help="run failed tests again, one at a time")
     parser.add_argument(
         "-m", dest="marked", default="", help="run only tests of each lane that match this expression"
     )
@@ -61,10 +57,6 @@ def main() -> int:
             pool.shutdown(cancel_futures=True)
             return INTERRUPTED
     environments.wait()
-    if options.again:
-        for name in [name for name, code in codes.items() if code == FAILED]:
-            print(f"{name}: running failed tests again", flush=True)
-            codes[name] = run(name, command(name, options.marked, *arguments, *LAST_FAILED))
     ran = [abs(code) for code in codes.values() if code != NOTHING_TO_RUN]
     return max(ran, default=NOTHING_TO_RUN)
 
